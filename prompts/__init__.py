@@ -1,0 +1,8 @@
+"""Prompt items: where they come from, the constraints attached to them, and what keeps training honest.
+
+Pure Python: importing anything below this package needs neither torch nor transformers.
+"""
+
+from prompts.item import Message, PromptItem, read_items, write_items
+
+__all__ = ["Message", "PromptItem", "read_items", "write_items"]

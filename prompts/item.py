@@ -1,0 +1,107 @@
+"""The prompt item: one training or evaluation prompt, and its file form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from rewards.checklist import Requirement, parse_checklist
+from rewards.errors import DataError
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptItem:
+    """What the model is asked, what the right answer is, and what the response has to look like.
+
+    ``answer`` is the gold answer, or ``None`` where there is none to verify. ``question`` is the problem without its
+    constraints. ``solution`` is a worked solution where the source has one (SFT targets are made from it).
+    ``target`` is the response that SFT learns, where one was built. ``meta`` is carried along and never read.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    answer: str | None
+    checklist: tuple[Requirement, ...] = ()
+    source: str = "unknown"
+    question: str = ""
+    solution: str | None = None
+    target: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; absent optional parts are left out."""
+        row: dict[str, Any] = {
+            "id": self.id,
+            "messages": list(self.messages),
+            "answer": self.answer,
+            "checklist": [requirement.to_dict() for requirement in self.checklist],
+            "source": self.source,
+            "question": self.question,
+        }
+        optional = {"solution": self.solution, "target": self.target, "meta": dict(self.meta) or None}
+        return row | {key: value for key, value in optional.items() if value is not None}
+
+
+def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
+    """Build an item from its JSON form; ``where`` (file and line) opens the message of every error.
+
+    Raises:
+        DataError: the row lacks ``messages``, or has a message without role and content.
+        ConstraintError: its checklist names an unknown constraint, or arguments that it does not take.
+    """
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise DataError(f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
+    for i, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
+            raise DataError(f"{where}: messages[{i}] needs role and content")
+    answer = row.get("answer")
+    return PromptItem(
+        id=str(row.get("id", where)),
+        messages=tuple(Message(role=m["role"], content=m["content"]) for m in messages),
+        answer=None if answer is None else str(answer),
+        checklist=parse_checklist(row.get("checklist") or (), where),
+        source=str(row.get("source", "unknown")),
+        question=str(row.get("question") or messages[-1]["content"]),
+        solution=row.get("solution"),
+        target=row.get("target"),
+        meta=row.get("meta") or {},
+    )
+
+
+def read_items(path: Path) -> list[PromptItem]:
+    """Read a JSONL file of prompt items.
+
+    Raises:
+        DataError: a line is not JSON or not an item (the message names file and line), or the file has none.
+    """
+    items = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})") from error
+            items.append(parse_item(row, f"{path}:{number}"))
+    if not items:
+        raise DataError(f"{path}: holds no prompt item")
+    return items
+
+
+def write_items(path: Path, items: Iterable[PromptItem]) -> None:
+    """Write items as JSONL, one a line."""
+    with path.open("w", encoding="utf-8") as out:
+        for item in items:
+            out.write(json.dumps(item.to_dict(), ensure_ascii=False) + "\n")

@@ -1,0 +1,24 @@
+"""What a reward sees: one response to one prompt item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rewards.checklist.requirement import Requirement
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A response and everything needed to judge it.
+
+    ``finished`` is false when generation was cut at the length limit; ``tokens`` counts the completion's tokens.
+    ``prefilled`` says that the chat template opened ``<think>`` in the prompt.
+    """
+
+    prompt: str
+    response: str
+    answer: str | None
+    checklist: tuple[Requirement, ...] = ()
+    finished: bool = True
+    tokens: int = 0
+    prefilled: bool = False

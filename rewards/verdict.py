@@ -1,0 +1,63 @@
+"""The result of checking one thing about one response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """How a verdict came about. Only ``ok`` carries a score."""
+
+    OK = "ok"
+    NOT_APPLICABLE = "not_applicable"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    UNPARSED = "unparsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A score in [0, 1] with ``status`` ok, or no score (``None``) and the status that says why.
+
+    "Not scored" is never 0.0: ``None`` reaches the trainer as "learn nothing from this", and is counted.
+    ``detail`` is one line for a human reader, ``seconds`` the wall time the check took, and ``parts`` the
+    verdicts this one was made from, in order (the requirements of a checklist).
+    """
+
+    score: float | None
+    status: Status = Status.OK
+    detail: str = ""
+    seconds: float = 0.0
+    parts: tuple[Verdict, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.score is None) is (self.status is Status.OK):
+            raise ValueError(f"a verdict has a score exactly when its status is ok, got {self.score}, {self.status}")
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"a score lies in [0, 1], got {self.score}")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check was decided, and fully met."""
+        return self.score == 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{score, status, detail}``, the form written to files."""
+        return {"score": self.score, "status": self.status.value, "detail": self.detail}
+
+
+def passed(detail: str = "") -> Verdict:
+    """A verdict of 1.0."""
+    return Verdict(1.0, detail=detail)
+
+
+def failed(detail: str = "") -> Verdict:
+    """A verdict of 0.0: the check was decided, and not met."""
+    return Verdict(0.0, detail=detail)
+
+
+def unscored(status: Status, detail: str = "", seconds: float = 0.0) -> Verdict:
+    """A verdict without a score; ``status`` says why."""
+    return Verdict(None, status, detail, seconds)
