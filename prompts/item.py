@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from prompts.files import read_rows
 from rewards.checklist import Requirement, parse_checklist
 from rewards.errors import DataError
 
@@ -23,9 +24,10 @@ class Message(TypedDict):
 class PromptItem:
     """What the model is asked, what the right answer is, and what the response has to look like.
 
-    ``answer`` is the gold answer, or ``None`` where there is none to verify. ``question`` is the problem without its
-    constraints. ``solution`` is a worked solution where the source has one (SFT targets are made from it).
-    ``target`` is the response that SFT learns, where one was built. ``meta`` is carried along and never read.
+    ``answer`` is the gold answer, or ``None`` where there is none to verify. ``question`` is the problem
+    without its constraints. ``solution`` is a worked solution where the source has one (SFT targets are made
+    from it). ``target`` is the response that SFT learns, where one was built. ``meta`` is carried along and
+    never read.
     """
 
     id: str
@@ -61,7 +63,9 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
     """
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise DataError(f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
+        raise DataError(
+            f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}"
+        )
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
             raise DataError(f"{where}: messages[{i}] needs role and content")
@@ -80,21 +84,14 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
 
 
 def read_items(path: Path) -> list[PromptItem]:
-    """Read a JSONL file of prompt items.
+    """Read a file of prompt items (``.jsonl``, ``.jsonl.gz``, ``.json`` or ``.parquet``).
 
     Raises:
-        DataError: a line is not JSON or not an item (the message names file and line), or the file has none.
+        DataError: a row is not an item (the message names file and line), or the file has none.
     """
-    items = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})") from error
-            items.append(parse_item(row, f"{path}:{number}"))
+    rows = read_rows(path)
+    stem = path.name.split(".")[0]
+    items = [parse_item({"id": f"{stem}/{row.key}"} | dict(row.values), row.where) for row in rows]
     if not items:
         raise DataError(f"{path}: holds no prompt item")
     return items

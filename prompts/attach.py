@@ -1,0 +1,183 @@
+"""Attach constraints to problems: seeded, free of conflicts, and satisfiable together with the gold
+answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prompts.config import ConstraintSamplerConfig, HoldOutConfig
+from prompts.item import Message, PromptItem
+from rewards import constraints as library
+from rewards.checklist import Requirement
+from rewards.checklist.requirement import RuleCheck
+from rewards.errors import ConstraintError, DataError, nearest
+from rewards.math import verify_answer
+
+Constraint = tuple[str, dict[str, Any]]
+
+REPEAT_PROMPT = "combination:repeat_prompt"
+WORD_ARGUMENTS = ("keyword", "keywords", "forbidden_words")
+
+# What the gold answer is wrapped in to find out whether some response can meet the constraints and still be
+# right.
+PROBE = "First, write down what is given, then combine the amounts.\nTherefore, the final answer is {box}."
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Draws constraints for items; what it draws depends on the configuration's seed and the item's id alone.
+
+    With ``only_held_out`` it draws nothing but what ``config.hold_out`` keeps from training: every constraint
+    is of a held-out id, names a held-out word, or has an argument inside a held-out range.
+
+    Raises (on creation):
+        ConstraintError: an id that does not exist.
+        DataError: nothing is left to draw from, or a word of MathIF's is in the pool.
+    """
+
+    config: ConstraintSamplerConfig
+    only_held_out: bool = False
+
+    def __post_init__(self) -> None:
+        known = library.registry()
+        for place, ids in (("ids", self.config.ids or ()), ("hold_out.ids", self.config.hold_out.ids)):
+            for name in ids:
+                if name not in known:
+                    raise ConstraintError(
+                        f"constraints.{place}: unknown constraint '{name}'{nearest(name, known)}"
+                    )
+        if not self.only_held_out:
+            taken = sorted({word.lower() for word in self.config.keywords or ()} & library.MATHIF_KEYWORDS)
+            if taken:
+                raise DataError(
+                    f"constraints.keywords: {', '.join(taken)} belong to MathIF's 54 keywords, which stay "
+                    f"out of training; choose other words"
+                )
+        if not self.ids():
+            raise DataError("constraints: no constraint is left to draw from; look at ids and hold_out")
+
+    def ids(self) -> list[str]:
+        """Return the constraint ids that are drawn from, in the registry's order."""
+        hold_out = self.config.hold_out
+        allowed = self.config.ids
+        names = [
+            name for name in library.registry() if allowed is None or name in allowed or self.only_held_out
+        ]
+        if not self.only_held_out:
+            return [name for name in names if name not in hold_out.ids]
+        return [name for name in names if name in hold_out.ids or _may_be_held_out(name, hold_out)]
+
+    def attach(self, item: PromptItem) -> PromptItem:
+        """Return the item with constraints in its checklist and its prompt, or unchanged when its draw says
+        none.
+
+        Raises:
+            DataError: no draw within ``config.tries`` can be met together with the gold answer.
+        """
+        rng = random.Random(f"constraints:{self.config.seed}:{item.id}")
+        if rng.random() >= self.config.share:
+            return item
+        wanted = rng.choices(range(1, len(self.config.count) + 1), weights=self.config.count)[0]
+        for _ in range(self.config.tries):
+            drawn = self._draw(item, wanted, rng)
+            if drawn is not None and satisfiable(item.answer, drawn):
+                return self._attached(item, drawn, rng)
+        raise DataError(
+            f"item '{item.id}' (gold {item.answer!r}): none of {self.config.tries} draws of {wanted} constraints "
+            f"can be met together with its gold answer; lower constraints.count, or widen constraints.ids and ranges"
+        )
+
+    def _draw(self, item: PromptItem, wanted: int, rng: random.Random) -> list[Constraint] | None:
+        ids = self.ids()
+        drawn: list[Constraint] = []
+        for name in rng.sample(ids, k=min(wanted, len(ids))):
+            kwargs = self._arguments(name, item, rng)
+            if kwargs is None or any(library.conflicts((name, kwargs), other) for other in drawn):
+                return None
+            drawn.append((name, kwargs))
+        return drawn
+
+    def _arguments(self, name: str, item: PromptItem, rng: random.Random) -> dict[str, Any] | None:
+        if name == REPEAT_PROMPT:
+            return {"prompt_to_repeat": item.question}
+        hold_out = self.config.hold_out
+        by_argument = self.only_held_out and name not in hold_out.ids
+        keywords = hold_out.keywords if by_argument and hold_out.keywords else self._shown_keywords()
+        ranges = {**self.config.ranges, **(hold_out.ranges if by_argument else {})}
+        kwargs = library.sample(name, rng, keywords=keywords, ranges=ranges)
+        held_out = name in hold_out.ids or _holds_out(kwargs, hold_out)
+        return kwargs if held_out is self.only_held_out else None
+
+    def _shown_keywords(self) -> list[str] | None:
+        if self.config.keywords is None:
+            return None
+        held = {word.lower() for word in self.config.hold_out.keywords}
+        return [word for word in self.config.keywords if word.lower() not in held]
+
+    def _attached(self, item: PromptItem, drawn: Sequence[Constraint], rng: random.Random) -> PromptItem:
+        checklist = []
+        for name, kwargs in drawn:
+            variant = rng.randrange(library.paraphrases(name)) if self.config.paraphrase else 0
+            text = library.describe(name, kwargs, variant)
+            checklist.append(Requirement(name, text, RuleCheck(name, kwargs)))
+        return with_constraints(item, checklist)
+
+
+def satisfiable(gold: str | None, drawn: Sequence[Constraint]) -> bool:
+    """Whether some text meets all constraints in both modes and still carries the gold answer.
+
+    Shown by building one: a text around ``\\boxed{gold}`` is made to comply, and its answer verified.
+    """
+    text = library.comply(PROBE.format(box=f"\\boxed{{{gold if gold is not None else 0}}}"), list(drawn))
+    return text is not None and (gold is None or verify_answer(gold, text).passed)
+
+
+def with_constraints(item: PromptItem, checklist: Sequence[Requirement]) -> PromptItem:
+    """Return the item with the requirements in its checklist, and their texts after its last message."""
+    last = item.messages[-1]
+    content = " ".join([last["content"], *(requirement.text for requirement in checklist)])
+    messages = (*item.messages[:-1], Message(role=last["role"], content=content))
+    return replace(item, messages=messages, checklist=(*item.checklist, *checklist))
+
+
+def without_constraints(item: PromptItem) -> PromptItem:
+    """Return the same problem as it is asked without its constraints: their texts cut off, the checklist
+    empty.
+
+    Raises:
+        DataError: the prompt does not end in the texts of its checklist, so it was not built by
+            ``with_constraints``.
+    """
+    last = item.messages[-1]
+    tail = " ".join(["", *(requirement.text for requirement in item.checklist)])
+    if item.checklist and not last["content"].endswith(tail):
+        raise DataError(
+            f"item '{item.id}': its prompt does not end in the texts of its checklist, cannot take them out"
+        )
+    content = last["content"].removesuffix(tail) if item.checklist else last["content"]
+    messages = (*item.messages[:-1], Message(role=last["role"], content=content))
+    return replace(item, messages=messages, checklist=())
+
+
+def _holds_out(kwargs: Mapping[str, Any], hold_out: HoldOutConfig) -> bool:
+    """Whether some argument is a held-out word or lies in a held-out range."""
+    held = {word.lower() for word in hold_out.keywords}
+    for name in WORD_ARGUMENTS:
+        words = kwargs.get(name) or ()
+        if any(word.lower() in held for word in ([words] if isinstance(words, str) else words)):
+            return True
+    return any(low <= kwargs[name] <= high for name, (low, high) in hold_out.ranges.items() if name in kwargs)
+
+
+def _may_be_held_out(name: str, hold_out: HoldOutConfig) -> bool:
+    """Whether a constraint of this id can name a held-out word or number, by the arguments of one draw."""
+    if name == REPEAT_PROMPT:
+        return False
+    kwargs = library.sample(name, random.Random(0))
+    return bool(
+        (hold_out.keywords and any(argument in kwargs for argument in WORD_ARGUMENTS))
+        or any(argument in kwargs for argument in hold_out.ranges)
+    )

@@ -1,0 +1,167 @@
+"""From a data configuration to the items of a run: load, check golds, decontaminate, mix, attach, filter,
+target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prompts.attach import Sampler
+from prompts.config import DataConfig, SourceConfig
+from prompts.decontaminate import check_keywords, read_questions, remove_overlap
+from prompts.filters import CountTokens, verifiable_gold, within_length
+from prompts.fingerprint import Role
+from prompts.item import PromptItem
+from prompts.mixing import check_supply, counts, shuffled
+from prompts.sources import PromptStyle, load, unique_ids
+from prompts.targets import TargetCounts, build_targets
+from rewards.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The items of one role in their final order, and a report of every step (plain dicts, ready for
+    JSON)."""
+
+    items: list[PromptItem]
+    report: dict[str, Any]
+
+
+def build(
+    config: DataConfig, role: Role, *, count_tokens: CountTokens | None = None, with_targets: bool = False
+) -> Built:
+    """Build the training or evaluation items. The same configuration and files give the same items in the
+    same order.
+
+    Steps: load every source, leave out golds that do not verify, leave out training questions that overlap
+    evaluation questions, then walk each source in a seeded order and take items (constraints attached, short
+    enough, with an SFT target where wanted) until its share of the mixture is full.
+
+    Args:
+        config: where items come from and what is done to them.
+        role: which items to build.
+        count_tokens: counts the tokens of an item's rendered prompt; needed where ``max_prompt_tokens`` is
+            set. with_targets: also build SFT targets; items that none can be built for are left out and
+            counted.
+
+    Raises:
+        DataError: a source cannot be read or is too small, or nothing is left after a step.
+        ConstraintError: the configuration names a constraint that does not exist.
+    """
+    if config.max_prompt_tokens is not None and count_tokens is None:
+        raise DataError("max_prompt_tokens is set, but build() got no count_tokens to measure a prompt with")
+    sources = {source.source: source for source in (config.train if role == "train" else config.evaluation)}
+    if not sources:
+        raise DataError(f"{role}: no source is named; add one, `{{path: FILE}}` for instance")
+    report: dict[str, Any] = {"role": role}
+    pools = _pools(sources, config, report)
+    if role == "train" and config.decontaminate:
+        pools = _decontaminated(pools, sources, config, report)
+    size = config.train_size if role == "train" else config.evaluation_size
+    weights = {name: source.weight for name, source in sources.items()}
+    quota = {name: len(pool) for name, pool in pools.items()} if size is None else counts(weights, size)
+    preparation = _Preparation(config, count_tokens, with_targets)
+    chosen = {name: preparation.fill(pools[name], quota[name], sources[name]) for name in sources}
+    if size is not None:
+        check_supply(quota, {name: len(items) for name, items in chosen.items()}, size, f"{role}_size")
+    items = shuffled([item for pool in chosen.values() for item in pool], config.seed)
+    unique_ids(items)
+    if not items:
+        raise DataError(f"{role}: no item is left; {report | preparation.report()}")
+    if role == "train":
+        report["mathif_keywords"] = {"checked": check_keywords(items), "found": 0}
+    return Built(items, report | preparation.report() | _summary(items))
+
+
+def _pools(
+    sources: dict[str, SourceConfig], config: DataConfig, report: dict[str, Any]
+) -> dict[str, list[PromptItem]]:
+    """Load each source, in its seeded order, without the items whose gold does not verify."""
+    style = PromptStyle(config.system_prompt, config.answer_instruction)
+    loaded = {name: load(source, style) for name, source in sources.items()}
+    checked = {name: verifiable_gold(items, config.max_bad_gold) for name, items in loaded.items()}
+    report["loaded"] = {name: len(items) for name, items in loaded.items()}
+    report["bad_gold"] = {name: result.to_dict() for name, result in checked.items()}
+    return {name: shuffled(result.kept, config.seed) for name, result in checked.items()}
+
+
+def _decontaminated(
+    pools: dict[str, list[PromptItem]],
+    sources: dict[str, SourceConfig],
+    config: DataConfig,
+    report: dict[str, Any],
+) -> dict[str, list[PromptItem]]:
+    style = PromptStyle()
+    written = [question for path in config.decontaminate_against for question in read_questions(Path(path))]
+    made: list[str] = []
+    for source in config.evaluation:
+        (made if source.generator else written).extend(item.question for item in load(source, style))
+    overlap = remove_overlap(
+        [item for pool in pools.values() for item in pool],
+        written,
+        made,
+        generated={name for name, source in sources.items() if source.generator},
+        n=config.ngram,
+    )
+    report["decontamination"] = overlap.report
+    kept = {item.id for item in overlap.kept}
+    if not kept:
+        raise DataError(
+            f"train: each of {overlap.report['checked']} questions overlaps an evaluation question; use another "
+            f"split, or divide a file by skip and limit"
+        )
+    return {name: [item for item in pool if item.id in kept] for name, pool in pools.items()}
+
+
+@dataclass(slots=True)
+class _Preparation:
+    """Makes loaded items ready, and counts what is left out on the way."""
+
+    config: DataConfig
+    count_tokens: CountTokens | None
+    with_targets: bool
+    too_long: Counter[str] = field(default_factory=Counter)
+    too_long_examples: list[str] = field(default_factory=list)
+    targets: TargetCounts = field(default_factory=TargetCounts)
+
+    def fill(self, pool: Sequence[PromptItem], quota: int, source: SourceConfig) -> list[PromptItem]:
+        """Prepare items from the front of ``pool`` until ``quota`` are ready, or the pool is used up."""
+        ready: list[PromptItem] = []
+        start = 0
+        while len(ready) < quota and start < len(pool):
+            batch = pool[start : start + quota - len(ready)]
+            start += len(batch)
+            ready.extend(self._prepare(batch, source))
+        return ready
+
+    def _prepare(self, batch: Sequence[PromptItem], source: SourceConfig) -> list[PromptItem]:
+        items = list(batch)
+        if self.config.constraints is not None:
+            sampler = Sampler(self.config.constraints, only_held_out=source.held_out)
+            items = [item if item.checklist else sampler.attach(item) for item in items]
+        if self.config.max_prompt_tokens is not None and self.count_tokens is not None:
+            fitting = within_length(items, self.config.max_prompt_tokens, self.count_tokens)
+            self.too_long.update(fitting.dropped)
+            self.too_long_examples = [*self.too_long_examples, *fitting.examples][:5]
+            items = fitting.kept
+        return build_targets(items, self.config.targets, self.targets) if self.with_targets else items
+
+    def report(self) -> dict[str, Any]:
+        """Return the counts of what was left out."""
+        steps: dict[str, Any] = {}
+        if self.config.max_prompt_tokens is not None:
+            steps["too_long"] = {"dropped": dict(self.too_long), "examples": self.too_long_examples}
+        return steps | ({"targets": self.targets.to_dict()} if self.with_targets else {})
+
+
+def _summary(items: Sequence[PromptItem]) -> dict[str, Any]:
+    ids = Counter(requirement.id for item in items for requirement in item.checklist)
+    return {
+        "items": len(items),
+        "by_source": dict(sorted(Counter(item.source for item in items).items())),
+        "by_constraint_count": dict(sorted(Counter(str(len(item.checklist)) for item in items).items())),
+        "by_constraint": dict(sorted(ids.items())),
+    }

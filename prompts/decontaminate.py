@@ -1,0 +1,148 @@
+"""Keep evaluation questions out of training data: word n-gram overlap, and MathIF's keywords."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prompts.files import read_rows
+from prompts.item import PromptItem
+from rewards.constraints import MATHIF_KEYWORDS
+from rewards.errors import DataError
+
+# An n-gram that this share of the evaluation questions has, and this many, is the wording of a task ("give
+# the result as your final answer"), not a question that leaked.
+BOILERPLATE_SHARE = 0.05
+BOILERPLATE_COUNT = 10
+
+QUESTION_KEYS = ("question", "problem", "prompt")
+_WORD = re.compile(r"\w+")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What the comparison found: the training items that stay, and a report ready for JSON."""
+
+    kept: list[PromptItem]
+    report: dict[str, Any]
+
+
+def whole(question: str) -> str:
+    """Return the question for comparison as a whole: lower case, one space between words and signs, no final
+    mark."""
+    return " ".join(_TOKEN.findall(question.lower())).rstrip(" .?!=")
+
+
+def ngrams(question: str, n: int) -> set[str]:
+    """Return the lower-cased word ``n``-grams of a question; none when it has fewer than ``n`` words."""
+    words = _WORD.findall(question.lower())
+    return {" ".join(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+def read_questions(path: Path) -> list[str]:
+    """Read the questions of a data file (column ``question``, ``problem`` or ``prompt``), MathIF's files as
+    they are.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or a row has none of these columns.
+    """
+    questions = []
+    for row in read_rows(path):
+        key = next((key for key in QUESTION_KEYS if isinstance(row.values.get(key), str)), None)
+        if key is None:
+            raise DataError(f"{row.where}: no question to keep out (looked for {', '.join(QUESTION_KEYS)})")
+        questions.append(str(row.values[key]))
+    if not questions:
+        raise DataError(f"{path}: holds no question to keep out of training")
+    return questions
+
+
+def remove_overlap(
+    items: Sequence[PromptItem],
+    against: Iterable[str],
+    against_generated: Iterable[str] = (),
+    *,
+    generated: Collection[str] = (),
+    n: int = 8,
+) -> Overlap:
+    """Leave out training items that share a word ``n``-gram with an evaluation question.
+
+    Questions of fewer than ``n`` words are compared as a whole, and so is generated training against
+    generated evaluation (``generated`` names such sources): one template makes both, and only the numbers
+    tell them apart.
+
+    Args:
+        items: the training items.
+        against: evaluation questions that people wrote.
+        against_generated: evaluation questions that a generator made.
+        generated: names of the training sources that a generator made.
+        n: number of consecutive words that count as an overlap.
+    """
+    written, made = list(against), list(against_generated)
+    wholes = {whole(question) for question in (*written, *made)}
+    grams, made_grams = _grams(written, n), _grams(made, n)
+    kept: list[PromptItem] = []
+    examples: list[dict[str, str]] = []
+    removed: Counter[str] = Counter()
+    for item in items:
+        shared = _shared(item, wholes, grams if item.source in generated else grams | made_grams, n)
+        if shared is None:
+            kept.append(item)
+            continue
+        removed[item.source] += 1
+        if len(examples) < 5:
+            examples.append({"id": item.id, "shared": shared})
+    report = {
+        "checked": len(items),
+        "against": len(written) + len(made),
+        "ngram": n,
+        "removed": sum(removed.values()),
+        "removed_by_source": dict(removed),
+        "examples": examples,
+    }
+    return Overlap(kept, report)
+
+
+def _grams(questions: Sequence[str], n: int) -> set[str]:
+    """Return the n-grams that tell these questions apart from a task's wording."""
+    distinct = {whole(question): question for question in questions}.values()
+    counted = Counter(gram for question in distinct for gram in ngrams(question, n))
+    limit = max(BOILERPLATE_COUNT, BOILERPLATE_SHARE * len(distinct))
+    return {gram for gram, count in counted.items() if count < limit}
+
+
+def _shared(item: PromptItem, wholes: set[str], grams: set[str], n: int) -> str | None:
+    text = whole(item.question)
+    if text in wholes:
+        return text
+    return min(ngrams(item.question, n) & grams, default=None)
+
+
+def check_keywords(items: Iterable[PromptItem]) -> int:
+    """Check that no constraint of a training item names one of MathIF's keywords; return how many words were
+    checked.
+
+    Raises:
+        DataError: naming the item and the words.
+    """
+    checked = 0
+    for item in items:
+        words = {word.lower() for requirement in item.checklist for word in _words(requirement.check.kwargs)}
+        checked += len(words)
+        taken = sorted(words & MATHIF_KEYWORDS)
+        if taken:
+            raise DataError(
+                f"item '{item.id}': its constraints name {', '.join(taken)}, of MathIF's keywords, "
+                f"which stay out of training; choose other words"
+            )
+    return checked
+
+
+def _words(kwargs: Any) -> list[str]:
+    named = [kwargs.get("keyword"), *(kwargs.get("keywords") or ()), *(kwargs.get("forbidden_words") or ())]
+    return [str(word) for word in named if word]

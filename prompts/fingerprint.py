@@ -1,0 +1,64 @@
+"""A content hash of data, cheap enough for the driver: it reads files but neither generates nor downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from prompts.config import DataConfig, SourceConfig
+from rewards.errors import DataError
+
+Role = Literal["train", "evaluation"]
+
+# Raised when the same configuration gives other items than before: new wording, another order of draws.
+ITEMS_VERSION = 1
+
+
+def fingerprint(config: DataConfig, role: Role | None = None) -> str:
+    """Return a sha256 (64 hex digits) that changes when the items of ``role`` may; null: those of both roles.
+
+    Files count by their content and not by their place, data sets by id, configuration, split and revision (a
+    folder by its files' content), generators by the version of reasoning-gym. Evaluation items do not depend
+    on training sources; training items depend on evaluation sources, whose questions are kept out of them.
+
+    Raises:
+        DataError: a file or folder does not exist.
+    """
+    state = config.model_dump(mode="json", exclude={"train", "evaluation", "decontaminate_against"})
+    state["version"] = ITEMS_VERSION
+    state["evaluation"] = [_source(source) for source in config.evaluation]
+    if role != "evaluation":
+        state["train"] = [_source(source) for source in config.train]
+        state["against"] = [_hash_file(Path(path)) for path in config.decontaminate_against]
+    else:
+        for key in ("train_size", "targets", "decontaminate", "ngram"):
+            del state[key]
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def _source(config: SourceConfig) -> dict[str, Any]:
+    state = config.model_dump(mode="json", exclude={"path"}) | {"source": config.source}
+    if config.path is not None:
+        return state | {"content": _hash_file(Path(config.path))}
+    if config.generator is not None:
+        return state | {"generator_version": version("reasoning-gym")}
+    folder = Path(config.dataset or "")
+    if folder.is_dir():
+        return state | {"dataset": None, "content": _hash_folder(folder)}
+    return state
+
+
+def _hash_file(path: Path) -> str:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file (looked from {Path.cwd()})")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash_folder(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listing = [(path.relative_to(folder).as_posix(), _hash_file(path)) for path in files]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()

@@ -1,0 +1,88 @@
+"""Rows of Hugging Face data sets: from the hub, from a folder of files, or saved to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prompts.config import SourceConfig
+from prompts.files import Row
+from rewards.errors import DataError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDataset:
+    """What a data set's page says: its configuration, and which column is what."""
+
+    name: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+_MATH_COLUMNS = {"question": "problem", "answer": "answer", "solution": "solution"}
+
+KNOWN: dict[str, KnownDataset] = {
+    "openai/gsm8k": KnownDataset("main", {"question": "question", "answer": "answer"}),
+    "HuggingFaceH4/MATH-500": KnownDataset(columns=_MATH_COLUMNS),
+    "agentica-org/DeepScaleR-Preview-Dataset": KnownDataset(columns=_MATH_COLUMNS),
+}
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether ``folder`` was written by ``save_to_disk``, of a data set or of a dictionary of splits."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def read_dataset(config: SourceConfig) -> Iterator[Row]:
+    """Yield the rows of ``config.dataset``, numbered from 1, without the first ``skip`` and up to ``limit``.
+
+    Raises:
+        DataError: the data set cannot be reached, or has no such configuration or split.
+    """
+    data = _load_split(config)
+    total = len(data)
+    stop = total if config.limit is None else min(total, config.skip + config.limit)
+    for index in range(config.skip, stop):
+        yield Row(
+            data[index], f"{config.split}/{index + 1}", f"{config.dataset}[{config.split}] row {index + 1}"
+        )
+
+
+def _load_split(config: SourceConfig) -> Any:
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError
+
+    known = KNOWN.get(config.dataset or "", KnownDataset())
+    folder = Path(config.dataset or "")
+    try:
+        if is_saved(folder):
+            data = datasets.load_from_disk(str(folder))
+            return _pick_split(data, config)
+        name = config.name if config.name is not None else known.name
+        return datasets.load_dataset(config.dataset, name, split=config.split, revision=config.revision)
+    except FileNotFoundError as error:
+        hint = nearest(config.dataset or "", KNOWN)
+        raise DataError(
+            f"data set '{config.dataset}': there is none of that id or folder{hint} ({error})"
+        ) from error
+    except (OSError, HfHubHTTPError) as error:
+        raise DataError(
+            f"data set '{config.dataset}': cannot be reached ({error}). Offline, copy it here first: "
+            f"`datasets.load_dataset(...).save_to_disk(FOLDER)` where it can be; then dataset: FOLDER"
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"data set '{config.dataset}' (name {config.name}, split {config.split}): {error}"
+        ) from error
+
+
+def _pick_split(data: Any, config: SourceConfig) -> Any:
+    if not isinstance(data, dict):
+        return data
+    if config.split not in data:
+        raise DataError(
+            f"data set '{config.dataset}': no split '{config.split}' (it has {', '.join(data)})"
+            f"{nearest(config.split, data)}; set split"
+        )
+    return data[config.split]

@@ -1,0 +1,163 @@
+"""Load prompt items from a source: a file, a Hugging Face data set, or a generator of problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from prompts.config import COLUMN_ROLES, SourceConfig
+from prompts.files import Row, read_rows
+from prompts.hub import KNOWN, read_dataset
+from prompts.item import Message, PromptItem, parse_item
+from prompts.procedural import read_generator
+from rewards.errors import DataError, nearest
+from rewards.math.gold import normalise_gold
+
+USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
+    "id": ("id", "unique_id"),
+    "question": ("question", "problem"),
+    "answer": ("answer",),
+    "solution": ("solution",),
+}
+
+_CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStyle:
+    """How a question becomes messages: the system message, and the sentence that asks for the answer's
+    form."""
+
+    system_prompt: str | None = None
+    answer_instruction: str = "Put the final answer in \\boxed{}."
+
+    def messages(self, question: str) -> tuple[Message, ...]:
+        """Return the conversation that asks ``question`` without any constraint."""
+        system = (
+            (Message(role="system", content=self.system_prompt),) if self.system_prompt is not None else ()
+        )
+        content = f"{question}\n{self.answer_instruction}" if self.answer_instruction else question
+        return (*system, Message(role="user", content=content))
+
+
+def load(config: SourceConfig, style: PromptStyle) -> list[PromptItem]:
+    """Return the items of one source, in its order.
+
+    Rows with ``messages`` are taken as they are; raw rows become a user turn of question and answer
+    instruction. A gold answer of the form ``... #### 72`` becomes ``72``, and what stands before it the
+    solution.
+
+    Raises:
+        DataError: the source is missing, empty or damaged, lacks a column, or has two items of one id.
+    """
+    items = [_to_item(row, config, style) for row in _rows(config)]
+    if not items:
+        raise DataError(f"source '{config.source}': holds no rows (skip {config.skip}, limit {config.limit})")
+    unique_ids(items)
+    return items
+
+
+def unique_ids(items: Iterable[PromptItem]) -> None:
+    """Check that no two items share an id, which seeds their constraints.
+
+    Raises:
+        DataError: naming the id and its sources.
+    """
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.id in seen:
+            raise DataError(
+                f"id '{item.id}' is there twice (sources '{seen[item.id]}' and '{item.source}'); "
+                f"give the rows unique ids, or leave the id column out"
+            )
+        seen[item.id] = item.source
+
+
+def _rows(config: SourceConfig) -> Iterator[Row]:
+    if config.path is not None:
+        stop = None if config.limit is None else config.skip + config.limit
+        return islice(read_rows(Path(config.path)), config.skip, stop)
+    if config.dataset is not None:
+        return read_dataset(config)
+    return read_generator(config)
+
+
+def _to_item(row: Row, config: SourceConfig, style: PromptStyle) -> PromptItem:
+    item_id = f"{config.source}/{row.key}"
+    if "messages" in row.values and not config.columns:
+        item = parse_item({"id": item_id, "source": config.source} | dict(row.values), row.where)
+        return item if config.label is None else replace(item, source=config.label)
+    columns = columns_of(row, config)
+    question = _text(row, columns["question"])
+    if not question:
+        raise DataError(f"{row.where}: column '{columns['question']}' is empty")
+    answer = _text(row, columns.get("answer"))
+    solution = _text(row, columns.get("solution"))
+    if answer is not None and "####" in answer:
+        worked, _, _ = answer.rpartition("####")
+        solution = solution if solution is not None else worked.strip() or None
+    return PromptItem(
+        id=f"{config.source}/{_text(row, columns.get('id')) or row.key}",
+        messages=style.messages(question),
+        answer=None if answer is None else normalise_gold(answer),
+        source=config.source,
+        question=question,
+        solution=None if solution is None else clean_solution(solution),
+    )
+
+
+def clean_solution(solution: str) -> str:
+    """Return a worked solution without calculator marks (``<<48/2=24>>``) and without a closing ``####
+    gold``."""
+    return _CALCULATOR_MARK.sub("", solution.rpartition("\n####")[0] or solution).strip()
+
+
+def columns_of(row: Row, config: SourceConfig) -> dict[str, str]:
+    """Return which column of ``row`` plays which role: as configured, as the data set is known, or as usually
+    named.
+
+    Raises:
+        DataError: a configured column does not exist, or there is no column for the question.
+    """
+    known = KNOWN[config.dataset].columns if config.dataset in KNOWN else {}
+    chosen: dict[str, str] = {}
+    for role in COLUMN_ROLES:
+        named = config.columns.get(role, known.get(role))
+        if named is None and not known:
+            named = next((name for name in USUAL_COLUMNS[role] if name in row.values), None)
+        if named is not None:
+            chosen[role] = _existing(named, row, role)
+    if "question" not in chosen:
+        raise DataError(
+            f"{row.where}: no column for the question; it has {_names(row.values)}. "
+            f"Set columns: {{question: NAME}}"
+        )
+    return chosen
+
+
+def _existing(name: str, row: Row, role: str) -> str:
+    if name not in row.values:
+        raise DataError(
+            f"{row.where}: no column '{name}' for the {role}; it has {_names(row.values)}"
+            f"{nearest(name, row.values)}"
+        )
+    return name
+
+
+def _names(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"'{name}'" for name in values) or "no column"
+
+
+def _text(row: Row, column: str | None) -> str | None:
+    if column is None or row.values[column] is None:
+        return None
+    value = row.values[column]
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise DataError(f"{row.where}: column '{column}' holds a {type(value).__name__}, not text or a number")

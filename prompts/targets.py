@@ -1,0 +1,135 @@
+"""SFT targets: worked solutions that end in the boxed gold answer, a configurable share of them obeying."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from prompts.config import SftTargetConfig
+from prompts.item import PromptItem
+from rewards.constraints import check, comply
+from rewards.math import verify_answer
+from rewards.segments import THINK_CLOSE, THINK_OPEN
+
+
+@dataclass(slots=True)
+class TargetCounts:
+    """What became of the items: those with a target by kind, then those that were left out, then what is
+    worth knowing."""
+
+    given: int = 0
+    """Items that brought their target along."""
+
+    unconstrained: int = 0
+    """Items without constraints: the plain solution."""
+
+    obeying: int = 0
+    """Targets that meet every constraint, in both modes, as intended."""
+
+    ignoring: int = 0
+    """Targets written as if there were no constraint, as intended."""
+
+    not_obeyable: int = 0
+    """Meant to obey, but the solution cannot be rewritten to: written as if there were no constraint."""
+
+    without_solution: int = 0
+    """Left out: no worked solution, or no gold answer to end in."""
+
+    wrong_answer: int = 0
+    """Left out: the gold answer could not be verified in the finished target."""
+
+    comply_by_chance: int = 0
+    """Of ``ignoring`` and ``not_obeyable``: those that meet every constraint all the same (hardened)."""
+
+    examples: list[str] = field(default_factory=list)
+    """Ids of the first few items that were left out or not obeyable, with the reason."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts, ready for JSON."""
+        names = [name for name in self.__slots__ if name != "examples"]
+        return {name: getattr(self, name) for name in names} | {"examples": self.examples}
+
+    def note(self, item: PromptItem, reason: str) -> None:
+        """Count one item under ``reason``, and keep it as an example."""
+        setattr(self, reason, getattr(self, reason) + 1)
+        if len(self.examples) < 5:
+            self.examples.append(f"{item.id}: {reason}")
+
+
+def build_targets(
+    items: Sequence[PromptItem], config: SftTargetConfig, counts: TargetCounts
+) -> list[PromptItem]:
+    """Return the items with ``target`` set; ``counts`` is raised by what became of each.
+
+    Items without a verified target are left out. Who obeys depends on the configuration's seed and the item's
+    id alone. An item that brings its own target keeps it, if its answer verifies.
+    """
+    return [item for item in (_with_target(item, config, counts) for item in items) if item is not None]
+
+
+def _with_target(item: PromptItem, config: SftTargetConfig, counts: TargetCounts) -> PromptItem | None:
+    if item.target is not None:
+        counts.given += 1
+        text = item.target
+    elif item.solution is None or item.answer is None:
+        counts.note(item, "without_solution")
+        return None
+    else:
+        text = _target(item, item.solution, item.answer, config, counts)
+    if item.answer is not None and not verify_answer(item.answer, text).passed:
+        counts.note(item, "wrong_answer")
+        return None
+    return replace(item, target=text)
+
+
+def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig, counts: TargetCounts) -> str:
+    reasoning = unboxed(solution)
+    closing = config.template.replace("{answer}", gold)
+    scored = closing if config.think else f"{reasoning}\n{closing}"
+    scored = _obey_or_ignore(item, scored, config, counts)
+    return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if config.think else scored
+
+
+def _obey_or_ignore(item: PromptItem, text: str, config: SftTargetConfig, counts: TargetCounts) -> str:
+    constraints = [(r.check.constraint, dict(r.check.kwargs)) for r in item.checklist]
+    if not constraints:
+        counts.unconstrained += 1
+        return text
+    if random.Random(f"obey:{config.seed}:{item.id}").random() < config.compliance:
+        obeying = comply(text, constraints)
+        if obeying is not None:
+            counts.obeying += 1
+            return obeying
+        counts.note(item, "not_obeyable")
+    else:
+        counts.ignoring += 1
+    counts.comply_by_chance += all(check(name, text, kwargs).passed for name, kwargs in constraints)
+    return text
+
+
+def unboxed(solution: str) -> str:
+    """Return the solution with each ``\\boxed{x}`` and ``\\fbox{x}`` replaced by ``x``: a target has one box,
+    at its end."""
+    parts, rest = [], solution
+    while True:
+        start, command = min(
+            ((at, c) for c in ("\\boxed{", "\\fbox{") if (at := rest.find(c)) >= 0), default=(-1, "")
+        )
+        if start < 0:
+            return "".join([*parts, rest])
+        body, tail = _braced(rest[start + len(command) :])
+        parts.append(rest[:start])
+        rest = body + tail
+
+
+def _braced(text: str) -> tuple[str, str]:
+    """Cut ``text`` at the brace that closes the group it starts in; an unclosed group reaches to the end."""
+    depth = 1
+    for at, char in enumerate(text):
+        escaped = at > 0 and text[at - 1] == "\\"
+        depth += 0 if escaped else (char == "{") - (char == "}")
+        if depth == 0:
+            return text[:at], text[at + 1 :]
+    return text, ""
