@@ -1,0 +1,19 @@
+"""The evaluator: suites, generation back ends, scoring, metrics with intervals, tables and exports.
+
+Importing this package loads neither torch nor transformers; only a back end does, when it is built.
+"""
+
+from evaluation.generation import Generation, Generator, Sampling
+from evaluation.scoring import Score, ScoredRow, score_batch, score_response
+from evaluation.suites import Suite
+
+__all__ = [
+    "Generation",
+    "Generator",
+    "Sampling",
+    "Score",
+    "ScoredRow",
+    "Suite",
+    "score_batch",
+    "score_response",
+]

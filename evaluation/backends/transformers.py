@@ -1,0 +1,217 @@
+"""Generation with transformers, in this process.
+
+Shapes: B rows in a batch, P prompt tokens (left padded), V vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from evaluation.generation import Generation, Sampling, draw_seed
+from prompts.item import PromptItem
+from rewards.errors import ConfigError, DataError
+from rewards.segments import THINK_OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One completion to draw: its place in the output, its prompt tokens, and the seed of its draws."""
+
+    place: int
+    tokens: list[int]
+    seed: int
+    prefilled: bool
+
+
+class TransformersGenerator:
+    """Batched generation: left padding, rows sorted by length, decoding options of the model's own files
+    ignored.
+
+    Sampling draws one uniform number a token from a stream that belongs to the row, so that a response
+    depends on the seed and its item, not on what shares the batch (up to rounding inside the model).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        batch_size: int = 64,
+        chat_template: str | None = None,
+    ) -> None:
+        """Wrap a loaded model, which stays on its device; ``chat_template`` replaces the tokenizer's own
+        (Jinja).
+
+        Raises:
+            ConfigError: there is no chat template, or no end token.
+        """
+        if chat_template is None and tokenizer.chat_template is None:
+            raise ConfigError(
+                f"{name}: the tokenizer has no chat template; add one to it, or pass chat_template"
+            )
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self.chat_template = chat_template
+        self.end_ids = _end_ids(model, tokenizer)
+        if not self.end_ids:
+            raise ConfigError(
+                f"{name}: neither model nor tokenizer names an end token, so no response could finish"
+            )
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        batch_size: int = 64,
+        device: str = "auto",
+        name: str | None = None,
+        dtype: str = "auto",
+    ) -> TransformersGenerator:
+        """Load a folder or hub id; ``auto`` takes a GPU where there is one, in bfloat16, and fp32 on the CPU.
+
+        Raises:
+            ConfigError: the model cannot be found or loaded.
+        """
+        where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        kind = ("bfloat16" if where.startswith("cuda") else "float32") if dtype == "auto" else dtype
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(model)
+            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, kind))
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"model: '{model}' cannot be loaded ({reason}); name a folder or a hub id"
+            ) from error
+        return cls(loaded.to(where), tokenizer, name=name or model, batch_size=batch_size)
+
+    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
+        """Return ``sampling.samples`` generations for each item, in order.
+
+        Raises:
+            DataError: a prompt and its longest response do not fit into the model's context.
+        """
+        rows = self._rows(items, sampling)
+        found: dict[int, Generation] = {}
+        # longest first: a batch too large for the memory fails at once, not at the end
+        rows.sort(key=lambda row: len(row.tokens), reverse=True)
+        was_training = self.model.training
+        self.model.eval()
+        for start in range(0, len(rows), self.batch_size):
+            batch = rows[start : start + self.batch_size]
+            found.update(zip([row.place for row in batch], self._complete(batch, sampling), strict=True))
+        self.model.train(was_training)
+        n = sampling.samples
+        return [[found[i * n + k] for k in range(n)] for i in range(len(items))]
+
+    def _rows(self, items: Sequence[PromptItem], sampling: Sampling) -> list[_Row]:
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        rows: list[_Row] = []
+        for item in items:
+            text = self.tokenizer.apply_chat_template(
+                [dict(message) for message in item.messages],
+                chat_template=self.chat_template,
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+            # the template writes its own special tokens; adding more would double the first one
+            tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if context is not None and len(tokens) + sampling.max_new_tokens > context:
+                raise DataError(
+                    f"item '{item.id}': {len(tokens)} prompt tokens and sampling.max_new_tokens="
+                    f"{sampling.max_new_tokens} exceed the model's context of {context}; lower max_new_tokens"
+                )
+            prefilled = str(text).rstrip().endswith(THINK_OPEN)
+            for sample in range(sampling.samples):
+                rows.append(_Row(len(rows), tokens, draw_seed(sampling.seed, item.id, sample), prefilled))
+        return rows
+
+    @torch.inference_mode()
+    def _complete(self, batch: Sequence[_Row], sampling: Sampling) -> list[Generation]:
+        width = max(len(row.tokens) for row in batch)
+        ids_BP = torch.full((len(batch), width), self.end_ids[0], dtype=torch.long)
+        mask_BP = torch.zeros_like(ids_BP)
+        for i, row in enumerate(batch):
+            ids_BP[i, width - len(row.tokens) :] = torch.tensor(row.tokens, dtype=torch.long)
+            mask_BP[i, width - len(row.tokens) :] = 1
+        processors = LogitsProcessorList()
+        if sampling.temperature > 0.0:
+            processors.append(_RowSampler([row.seed for row in batch], width, sampling))
+        config = GenerationConfig(
+            max_new_tokens=sampling.max_new_tokens,
+            do_sample=False,
+            eos_token_id=self.end_ids,
+            pad_token_id=self.end_ids[0],
+        )
+        device = self.model.device
+        with _clean_defaults(self.model):
+            out = self.model.generate(  # type: ignore[operator]
+                input_ids=ids_BP.to(device),
+                attention_mask=mask_BP.to(device),
+                generation_config=config,
+                logits_processor=processors,
+            )
+        return [self._cut(ids, row) for ids, row in zip(out[:, width:].tolist(), batch, strict=True)]
+
+    def _cut(self, ids: list[int], row: _Row) -> Generation:
+        end = next((i for i, token in enumerate(ids) if token in self.end_ids), None)
+        text = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
+        return Generation(str(text), len(ids) if end is None else end + 1, end is not None, row.prefilled)
+
+
+class _RowSampler(LogitsProcessor):
+    """Temperature and nucleus sampling by inversion, from one uniform number a row and step."""
+
+    def __init__(self, seeds: Sequence[int], prompt_width: int, sampling: Sampling) -> None:
+        draws = [np.random.default_rng(seed).random(sampling.max_new_tokens) for seed in seeds]
+        self._draws_BT = torch.from_numpy(np.stack(draws))
+        self._prompt_width = prompt_width
+        self._temperature = sampling.temperature
+        self._top_p = sampling.top_p
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        probs_BV = torch.softmax(scores.double() / self._temperature, dim=-1)
+        ranked_BV, order_BV = probs_BV.sort(dim=-1, descending=True)
+        before_BV = ranked_BV.cumsum(dim=-1) - ranked_BV
+        kept_BV = torch.where(before_BV < self._top_p, ranked_BV, 0.0)
+        draws_B1 = self._draws_BT[:, input_ids.shape[1] - self._prompt_width, None].to(scores.device)
+        mass_BV = kept_BV.cumsum(dim=-1)
+        rank_B1 = torch.searchsorted(mass_BV, draws_B1 * mass_BV[:, -1:], right=True)
+        last_B1 = (kept_BV > 0.0).sum(dim=-1, keepdim=True) - 1
+        token_B1 = order_BV.gather(1, torch.minimum(rank_B1, last_B1))
+        return torch.full_like(scores, -torch.inf).scatter(1, token_B1, 0.0)
+
+
+@contextlib.contextmanager
+def _clean_defaults(model: PreTrainedModel) -> Iterator[None]:
+    # `generate` fills what a config leaves open from the model's own file: penalties, top_k, a minimal length
+    kept = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = kept
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    named: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ids = list(named) if isinstance(named, list | tuple) else [named]
+    return [i for i in dict.fromkeys([tokenizer.eos_token_id, *ids]) if i is not None]

@@ -1,0 +1,74 @@
+"""Generation with vLLM, in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+from evaluation.generation import Generation, Sampling, draw_seed
+from prompts.item import PromptItem
+from rewards.errors import ConfigError
+from rewards.segments import THINK_OPEN
+
+
+class VllmGenerator:
+    """vLLM's offline engine; every sample is a request of its own, with a seed that belongs to it."""
+
+    def __init__(self, model: str, *, name: str | None = None, **options: Any) -> None:
+        """Load ``model``; ``options`` go to ``vllm.LLM`` as they are (``tensor_parallel_size``,
+        ``max_model_len``, …).
+
+        Raises:
+            ConfigError: vLLM is not installed, or the tokenizer has no chat template.
+        """
+        if importlib.util.find_spec("vllm") is None:
+            raise ConfigError(
+                "backend: vllm is not installed; run `pip install 'adhere[vllm]'` or use transformers"
+            )
+        import vllm
+
+        self.name = name or model
+        self._sampling_params = vllm.SamplingParams
+        self._llm = vllm.LLM(model=model, **options)
+        self._tokenizer = self._llm.get_tokenizer()
+        if self._tokenizer.chat_template is None:
+            raise ConfigError(f"{self.name}: the tokenizer has no chat template; add one to it")
+
+    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
+        """Return ``sampling.samples`` generations for each item, in order."""
+        texts = [
+            self._tokenizer.apply_chat_template(
+                [dict(message) for message in item.messages], add_generation_prompt=True, tokenize=False
+            )
+            for item in items
+        ]
+        # token ids, since vLLM would put a second start token before a templated text
+        prompts = [
+            {"prompt_token_ids": self._tokenizer(text, add_special_tokens=False)["input_ids"]}
+            for text in texts
+            for _ in range(sampling.samples)
+        ]
+        params = [
+            self._sampling_params(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_new_tokens,
+                seed=draw_seed(sampling.seed, item.id, sample),
+            )
+            for item in items
+            for sample in range(sampling.samples)
+        ]
+        outputs = self._llm.generate(prompts, params)
+        prefilled = [text.rstrip().endswith(THINK_OPEN) for text in texts for _ in range(sampling.samples)]
+        drawn = [
+            Generation(
+                out.outputs[0].text,
+                len(out.outputs[0].token_ids),
+                out.outputs[0].finish_reason == "stop",
+                opened,
+            )
+            for out, opened in zip(outputs, prefilled, strict=True)
+        ]
+        n = sampling.samples
+        return [drawn[i * n : (i + 1) * n] for i in range(len(items))]

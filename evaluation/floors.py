@@ -1,0 +1,45 @@
+"""Trivial floors: what answers that took no thought score on the same items.
+
+HAcc alone can be gamed: on MathIF the constant ``0`` meets all constraints of 15.48 % of the prompts, which
+is more than 6 of the 23 models in its paper do, and a template that only obeys reaches 99 % with hardly any
+answer right. A model's figures mean something only above these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from evaluation.generation import Generation
+from evaluation.scoring import ScoredRow, score_batch
+from prompts.item import PromptItem
+from rewards.constraints import Mode, comply
+from rewards.engine import Engine
+
+TEMPLATE_TEXT = "Here is my response."
+
+FLOORS: dict[str, Callable[[PromptItem], str]] = {
+    "constant 0": lambda item: "0",
+    "constant \\boxed{0}": lambda item: "\\boxed{0}",
+    "constraints only": lambda item: template_response(item),
+}
+
+
+def template_response(item: PromptItem) -> str:
+    """Return a text without maths that meets the item's constraints; a plain sentence where none is known."""
+    wanted = [(requirement.check.constraint, requirement.check.kwargs) for requirement in item.checklist]
+    return comply(TEMPLATE_TEXT, wanted) or TEMPLATE_TEXT
+
+
+def score_floors(
+    items: Sequence[PromptItem], mode: Mode = "hardened", engine: Engine | None = None
+) -> dict[str, list[ScoredRow]]:
+    """Return the scored rows of every floor on ``items``, by the floor's name."""
+    rows: dict[str, list[ScoredRow]] = {}
+    for name, respond in FLOORS.items():
+        given = [(item, Generation(respond(item), None, True)) for item in items]
+        scores = score_batch(given, mode, engine)
+        rows[name] = [
+            ScoredRow(item, 0, generation, score)
+            for (item, generation), score in zip(given, scores, strict=True)
+        ]
+    return rows

@@ -1,0 +1,106 @@
+"""The comparison as a picture: one panel a metric, one line a model, dots with interval whiskers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation.jsonl import PARTIAL
+from evaluation.table import HEADINGS, Comparison, Line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours stay apart in all common forms of colour blindness; their yellow is too pale
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+GREY, INK = "#8A8A8A", "#222222"
+
+
+def write_plot(path: Path, comparison: Comparison, dpi: int = 160) -> None:
+    """Draw the comparison and write it as PNG; nothing needs a display."""
+    figure = draw(comparison)
+    partial = path.with_name(path.name + PARTIAL)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(partial, format="png", dpi=dpi, facecolor="white")
+    partial.replace(path)
+
+
+def draw(comparison: Comparison) -> Figure:
+    """Return the figure: models from top to bottom, trivial floors in grey below a rule."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines = comparison.lines
+    figure = Figure(
+        figsize=(2.3 * len(comparison.metrics) + 1.9, 0.42 * len(lines) + 1.6), layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(comparison.metrics), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, comparison.metrics, strict=True):
+        for place, line in enumerate(lines):
+            _dot(axes, place, line, metric)
+        _frame(axes, metric, lines)
+    panels[0].set_yticks(range(len(lines)), [line.name.replace("\\", "\\\\") for line in lines])
+    for label, line in zip(panels[0].get_yticklabels(), lines, strict=True):
+        label.set_color(GREY if line.floor else INK)
+        label.set_fontsize(10)
+        label.set_parse_math(False)
+    figure.suptitle(
+        f"{comparison.suite}: percent of responses, 95 % bootstrap intervals ({comparison.mode} checkers)",
+        fontsize=11,
+        color=INK,
+    )
+    return figure
+
+
+def _dot(axes: Axes, place: int, line: Line, metric: str) -> None:
+    found: Any = line.estimates[metric]
+    if found is None or found["mean"] is None:
+        axes.annotate("n/a", (2, place), va="center", fontsize=8, color=GREY)
+        return
+    mean, low, high = (100.0 * found[key] for key in ("mean", "low", "high"))
+    colour = GREY if line.floor else COLOURS[place % len(COLOURS)]
+    axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round", zorder=2)
+    axes.plot(
+        mean,
+        place,
+        MARKERS[place % len(MARKERS)] if not line.floor else "o",
+        color=colour,
+        markerfacecolor="white" if line.floor else colour,
+        markersize=7 if not line.floor else 5.5,
+        markeredgewidth=1.4,
+        zorder=3,
+    )
+    right = high < 80.0
+    axes.annotate(
+        f"{mean:.1f}",
+        (high if right else low, place),
+        xytext=(7 if right else -7, 0),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        va="center",
+        fontsize=9,
+        color=GREY if line.floor else INK,
+        fontweight="bold" if metric == "joint" and not line.floor else "normal",
+    )
+
+
+def _frame(axes: Axes, metric: str, lines: tuple[Line, ...]) -> None:
+    axes.set_title(
+        HEADINGS[metric], fontsize=11, color=INK, fontweight="bold" if metric == "joint" else "normal"
+    )
+    axes.set_xlim(-4, 104)
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.grid(axis="x", color="#E4E4E4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=9, colors=INK)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
+    if metric == "joint":
+        axes.set_facecolor("#F5F7FA")
+    models = sum(not line.floor for line in lines)
+    if 0 < models < len(lines):
+        axes.axhline(models - 0.5, color="#BBBBBB", linewidth=0.8, linestyle=(0, (3, 3)))

@@ -1,0 +1,149 @@
+"""One evaluation: generate, score, measure, write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.floors import score_floors
+from evaluation.generation import Generation, Generator, Sampling
+from evaluation.jsonl import atomic_text, dump
+from evaluation.metrics import Bootstrap, measure, summarise, unscored_counts
+from evaluation.responses import ResponseLog, generate_all, read_table, write_table
+from evaluation.scoring import ScoredRow, score_batch
+from evaluation.statistics import Estimate, paired_difference, prompt_means
+from evaluation.suites import Suite
+from prompts.item import PromptItem
+from rewards.constraints import Mode
+from rewards.engine import Engine
+from rewards.errors import DataError, StageError
+
+RESULTS, TABLE, LOG = "results.json", "responses.parquet", "responses.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What one model scored on one suite: JSON-able ``results``, and the scored responses behind them."""
+
+    results: dict[str, Any]
+    rows: tuple[ScoredRow, ...]
+    twins: tuple[ScoredRow, ...] = ()
+
+
+def evaluate(
+    suite: Suite,
+    generator: Generator,
+    sampling: Sampling,
+    *,
+    mode: Mode = "hardened",
+    without_constraints: bool = False,
+    bootstrap: Bootstrap | None = None,
+    engine: Engine | None = None,
+    log: Path | None = None,
+    max_error_share: float = 0.1,
+) -> Evaluation:
+    """Measure a model on a suite.
+
+    Args:
+        suite: the prompt items. generator: the model behind a back end. sampling: how responses are drawn.
+        mode: the constraint checkers that decide (``compat`` agrees with MathIF's own).
+        without_constraints: generate a second time without the constraint text, for the accuracy without.
+        bootstrap: options of the intervals. engine: worker pool of the maths verifier; default: the shared
+            one.
+        log: ``responses.jsonl`` to resume from and append to; ``None`` keeps responses in memory only.
+        max_error_share: largest share of responses that may be missing because of errors of the back end.
+
+    Returns:
+        results ``{model, suite, mode, sampling, metrics, floors, flags}`` and the scored rows.
+
+    Raises:
+        StageError: more than ``max_error_share`` of the responses are missing; what was generated is kept in
+            ``log``.
+        DataError: ``log`` belongs to another model or sampling.
+    """
+    bootstrap = bootstrap or Bootstrap()
+    responses = ResponseLog(log, generator.name, sampling) if log else None
+    twins = suite.twins() if without_constraints else ()
+    drawn = list(generate_all([*suite.items, *twins], generator, sampling, responses))
+    _check_errors(drawn, max_error_share, log)
+    scored = score_all(drawn, mode, engine)
+    rows = tuple(row for row in scored if "twin_of" not in row.item.meta)
+    plain = tuple(row for row in scored if "twin_of" in row.item.meta)
+    results = {
+        "model": generator.name,
+        "suite": suite.name,
+        "mode": mode,
+        "sampling": sampling.to_dict(),
+        "metrics": measure(rows, plain, bootstrap),
+        "floors": measure_floors(suite.items, mode, bootstrap, engine),
+        "flags": {flag: list(ids) for flag, ids in suite.flags.items()},
+    }
+    return Evaluation(results, rows, plain)
+
+
+def score_all(
+    drawn: Sequence[tuple[PromptItem, Sequence[Generation]]], mode: Mode, engine: Engine | None = None
+) -> list[ScoredRow]:
+    """Score all generations of all items, in order."""
+    flat = [(item, i, generation) for item, drawn_here in drawn for i, generation in enumerate(drawn_here)]
+    scores = score_batch([(item, generation) for item, _, generation in flat], mode, engine)
+    return [ScoredRow(item, i, generation, s) for (item, i, generation), s in zip(flat, scores, strict=True)]
+
+
+def measure_floors(
+    items: Sequence[PromptItem], mode: Mode, bootstrap: Bootstrap, engine: Engine | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return accuracy, HAcc, SAcc and joint of the trivial floors on ``items``, by name."""
+    floors = score_floors(items, mode, engine).items()
+    return {name: {**summarise(rows, bootstrap), "unscored": unscored_counts(rows)} for name, rows in floors}
+
+
+def write_results(folder: Path, evaluation: Evaluation, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write ``responses.parquet`` and then ``results.json`` into ``folder``; each appears when it is whole.
+
+    ``provenance`` (model revision, versions, commit, device, …) is the caller's, and is kept as it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder / TABLE, [*evaluation.rows, *evaluation.twins])
+    with atomic_text(folder / RESULTS) as out:
+        out.write(dump({**evaluation.results, "provenance": dict(provenance or {})}, indent=2))
+
+
+def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstrap | None = None) -> Estimate:
+    """Return the paired difference ours − theirs of a metric on the prompts that two result folders share.
+
+    ``metric`` is ``accuracy``, ``hacc``, ``sacc`` or ``joint``.
+
+    Raises:
+        DataError: a folder has no ``responses.parquet``, or they share no scored prompt.
+    """
+    bootstrap = bootstrap or Bootstrap()
+    means = [_prompt_means(read_table(folder / TABLE), metric) for folder in (ours, theirs)]
+    if not means[0].keys() & means[1].keys():
+        raise DataError(
+            f"{ours} and {theirs}: no prompt with a scored {metric} is in both; compare one suite"
+        )
+    return paired_difference(
+        *means, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed
+    )
+
+
+def _prompt_means(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
+    chosen = [row for row in rows if row["twin_of"] is None]
+    values = [row["correct"]["score"] if metric == "accuracy" else row[metric] for row in chosen]
+    return prompt_means(values, [row["id"] for row in chosen])
+
+
+def _check_errors(
+    drawn: Sequence[tuple[PromptItem, Sequence[Generation]]], allowed: float, log: Path | None
+) -> None:
+    generations = [generation for _, generations in drawn for generation in generations]
+    errors = [generation.error for generation in generations if generation.error]
+    if errors and len(errors) > allowed * len(generations):
+        kept = f"; finished responses are kept in {log}" if log else ""
+        raise StageError(
+            f"evaluation: {len(errors)} of {len(generations)} responses could not be generated "
+            f"(the first: {errors[0]}){kept}"
+        )

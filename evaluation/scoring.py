@@ -1,0 +1,123 @@
+"""The score of a response: is the answer right, is every constraint met, are both true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evaluation.generation import Generation
+from prompts.item import PromptItem
+from rewards.checklist import Requirement, score_checklist
+from rewards.constraints import Mode, official_cut
+from rewards.engine import Engine, default_engine
+from rewards.math import verify_batch
+from rewards.segments import split_response
+from rewards.verdict import Status, Verdict, failed, unscored
+
+UNFINISHED = "unfinished reasoning: the response has no answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The verdicts on one response.
+
+    ``verdicts`` follow the order of the checklist. ``hacc`` is 1.0 when every constraint is met, ``sacc`` the
+    share met (MathIF, arXiv 2505.14810), ``joint`` 1.0 when the answer is right *and* every constraint is
+    met. Each is ``None`` when there is nothing to score, or when a verdict it needs has no score.
+    """
+
+    correct: Verdict
+    verdicts: tuple[Verdict, ...]
+    hacc: float | None
+    sacc: float | None
+    joint: float | None
+
+    def to_dict(self, checklist: Sequence[Requirement]) -> dict[str, Any]:
+        """Return the form written to files; ``checklist`` is the scored one, and names the constraints."""
+        return {
+            "verdicts": [
+                {"id": requirement.check.constraint, **verdict.to_dict()}
+                for requirement, verdict in zip(checklist, self.verdicts, strict=True)
+            ],
+            "correct": self.correct.to_dict(),
+            "hacc": self.hacc,
+            "sacc": self.sacc,
+            "joint": self.joint,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRow:
+    """One response to one item with its score; ``sample`` counts the responses to the same item from 0."""
+
+    item: PromptItem
+    sample: int
+    generation: Generation
+    score: Score
+
+
+def scored_text(generation: Generation, mode: Mode) -> str | None:
+    """Return the part of a response that is scored, or ``None`` for a reasoning block that never ended.
+
+    ``compat`` cuts as MathIF's driver does, which scores the reasoning itself when ``</think>`` is missing.
+    """
+    if mode == "compat":
+        return official_cut(generation.text)
+    return split_response(generation.text, prefilled=generation.prefilled).answer
+
+
+def score_batch(
+    pairs: Sequence[tuple[PromptItem, Generation]], mode: Mode = "hardened", engine: Engine | None = None
+) -> list[Score]:
+    """Score responses in order; answers that need a computer algebra system run in ``engine``'s killable
+    workers.
+
+    The answer is judged by this project's verifier in both modes: the official grader takes answers that are
+    wrong by a factor of 100 and calls ``eval`` on model text. ``engine`` defaults to the one shared in this
+    process.
+    """
+    texts = [None if generation.error else scored_text(generation, mode) for _, generation in pairs]
+    answerable = [i for i, text in enumerate(texts) if text is not None]
+    found = verify_batch(
+        [(pairs[i][0].answer, texts[i] or "") for i in answerable], engine or default_engine()
+    )
+    correct = dict(zip(answerable, found, strict=True))
+    return [
+        _error_score(item, generation.error)
+        if generation.error
+        else _combine(_no_answer(item) if text is None else correct[i], _constraints(item, text, mode))
+        for i, ((item, generation), text) in enumerate(zip(pairs, texts, strict=True))
+    ]
+
+
+def score_response(
+    item: PromptItem, generation: Generation, mode: Mode = "hardened", engine: Engine | None = None
+) -> Score:
+    """Score one response; see `score_batch`."""
+    return score_batch([(item, generation)], mode, engine)[0]
+
+
+def _no_answer(item: PromptItem) -> Verdict:
+    return unscored(Status.NOT_APPLICABLE, "no gold answer") if item.answer is None else failed(UNFINISHED)
+
+
+def _constraints(item: PromptItem, text: str | None, mode: Mode) -> tuple[Verdict, ...]:
+    if text is None:
+        return tuple(failed(UNFINISHED) for _ in item.checklist)
+    return score_checklist(text, item.checklist, "mean", mode).parts
+
+
+def _error_score(item: PromptItem, error: str) -> Score:
+    lost = unscored(Status.ERROR, error)
+    return Score(lost, tuple(lost for _ in item.checklist), None, None, None)
+
+
+def _combine(correct: Verdict, verdicts: tuple[Verdict, ...]) -> Score:
+    applicable = [v for v in verdicts if v.status is not Status.NOT_APPLICABLE]
+    scores = [v.score for v in applicable if v.score is not None]
+    if not scores or len(scores) < len(applicable):
+        return Score(correct, verdicts, None, None, None)
+    hacc, sacc = float(min(scores) == 1.0), sum(scores) / len(scores)
+    joint = None if correct.score is None else float(correct.passed and hacc == 1.0)
+    return Score(correct, verdicts, hacc, sacc, joint)

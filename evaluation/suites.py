@@ -1,0 +1,169 @@
+"""Suites: the prompt items that models are measured on, and their twins without constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rewards.math.gold import check_gold
+
+from prompts.files import read_rows
+from prompts.item import Message, PromptItem, read_items
+from rewards.checklist import Requirement, RuleCheck
+from rewards.constraints import validate
+from rewards.errors import DataError, nearest
+
+BOX_SENTENCE = "Let's think step by step and output the final answer within \\boxed{}."
+MATHIF_FIELDS = (
+    "source",
+    "id",
+    "question",
+    "answer",
+    "constraint_desc",
+    "constraint_name",
+    "constraint_args",
+)
+TWIN_SUFFIX = "#without"
+
+UNSATISFIABLE = "the request to repeat has a comma, and commas are forbidden"
+COMMA_IN_GOLD = "the gold answer has a comma, and commas are forbidden"
+BAD_GOLD = "the gold answer does not verify against itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A named list of prompt items.
+
+    ``flags`` maps a known fault of the data to the ids of the items that have it: they stay in the suite, so
+    that figures compare with published ones, and the results name them.
+    """
+
+    name: str
+    items: tuple[PromptItem, ...]
+    flags: Mapping[str, tuple[str, ...]]
+
+    def twins(self) -> tuple[PromptItem, ...]:
+        """Return the constrained items once more, without their constraints."""
+        return tuple(without_constraints(item) for item in self.items if item.checklist)
+
+
+def prompt_suite(name: str, items: Iterable[PromptItem], limit: int | None = None) -> Suite:
+    """Make a suite of any prompt items, such as a recipe's evaluation data.
+
+    Raises:
+        DataError: there is no item, or two items share an id.
+    """
+    chosen = tuple(items)[:limit]
+    if not chosen:
+        raise DataError(f"suite '{name}': holds no prompt item")
+    seen: set[str] = set()
+    for item in chosen:
+        if item.id in seen:
+            raise DataError(
+                f"suite '{name}': two items have the id '{item.id}'; results are kept by id, so rename one"
+            )
+        seen.add(item.id)
+    return Suite(name, chosen, _flags(chosen))
+
+
+def prompt_file(path: Path, limit: int | None = None) -> Suite:
+    """Read a JSONL file of prompt items as a suite named like the file."""
+    return prompt_suite(path.name.split(".")[0], read_items(path), limit)
+
+
+def mathif(path: Path, subsets: Sequence[str] | None = None, limit: int | None = None) -> Suite:
+    """Read MathIF (arXiv 2505.14810) from the folder of its JSONL files, as they are published.
+
+    Prompts are joined as the official runner joins them, which puts no space at the joins. Ids of the data
+    are not unique, so an item's id is ``file:row`` (row from 0, blank lines not counted). ``limit`` keeps the
+    first rows of every file, since rows follow a fixed order of constraint combinations.
+
+    Raises:
+        DataError: the folder or a subset is missing, or a row is not a MathIF row (file and line are named).
+        ConstraintError: a row names an unknown constraint, or arguments that it does not take.
+    """
+    items: list[PromptItem] = []
+    for file in _mathif_files(path, subsets):
+        rows = list(read_rows(file))[:limit]
+        items += [_mathif_item(row.values, f"{file.stem}:{i}", row.where) for i, row in enumerate(rows)]
+    return prompt_suite("mathif", items)
+
+
+def without_constraints(item: PromptItem) -> PromptItem:
+    """Return the twin of an item: the same problem without its constraints, id ``<id>#without``.
+
+    The last user message becomes ``meta["plain_prompt"]`` where the item has one, and else its ``question``.
+    """
+    plain = str(item.meta.get("plain_prompt") or item.question)
+    last = max(i for i, message in enumerate(item.messages) if message["role"] == "user")
+    messages = tuple(
+        Message(role="user", content=plain) if i == last else message
+        for i, message in enumerate(item.messages)
+    )
+    meta = {**item.meta, "twin_of": item.id}
+    return replace(item, id=item.id + TWIN_SUFFIX, messages=messages, checklist=(), target=None, meta=meta)
+
+
+def _mathif_files(path: Path, subsets: Sequence[str] | None) -> list[Path]:
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; suite.path names the folder with MathIF's *.jsonl files")
+    files = {file.stem: file for file in sorted(path.glob("*.jsonl"))}
+    if not files:
+        raise DataError(f"{path}: holds no *.jsonl file; suite.path names the folder with MathIF's files")
+    for name in subsets or ():
+        if name not in files:
+            raise DataError(f"suite.subsets: {path} has no '{name}.jsonl'{nearest(name, files)}")
+    return [files[name] for name in (subsets if subsets is not None else files)]
+
+
+def _mathif_item(row: Mapping[str, Any], key: str, where: str) -> PromptItem:
+    missing = [field for field in MATHIF_FIELDS if field not in row]
+    if missing:
+        raise DataError(
+            f"{where}: lacks {', '.join(missing)}; a MathIF row is {{{', '.join(MATHIF_FIELDS)}}}"
+        )
+    names, descriptions, args = row["constraint_name"], row["constraint_desc"], row["constraint_args"]
+    if not len(names) == len(descriptions) == len(args):
+        raise DataError(
+            f"{where}: has {len(names)} constraint_name, {len(descriptions)} constraint_desc and "
+            f"{len(args)} constraint_args; they belong together one by one"
+        )
+    plain = row["question"] + BOX_SENTENCE
+    checklist = tuple(
+        Requirement(
+            f"{i}:{name}",
+            text,
+            RuleCheck(name, validate(name, kwargs, where=f"{where}: constraint_args[{i}]")),
+        )
+        for i, (name, text, kwargs) in enumerate(zip(names, descriptions, args, strict=True))
+    )
+    return PromptItem(
+        id=key,
+        messages=(Message(role="user", content=plain + " ".join(descriptions)),),
+        answer=str(row["answer"]),
+        checklist=checklist,
+        source=str(row["source"]),
+        question=row["question"],
+        meta={"plain_prompt": plain, "mathif": {field: row[field] for field in MATHIF_FIELDS}},
+    )
+
+
+def _flags(items: Sequence[PromptItem]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {UNSATISFIABLE: [], COMMA_IN_GOLD: [], BAD_GOLD: []}
+    golds: dict[str, bool] = {}
+    for item in items:
+        checks = {requirement.check.constraint: requirement.check.kwargs for requirement in item.checklist}
+        no_comma = "punctuation:no_comma" in checks
+        if no_comma and "," in str(checks.get("combination:repeat_prompt", {}).get("prompt_to_repeat", "")):
+            found[UNSATISFIABLE].append(item.id)
+        if item.answer is None:
+            continue
+        if no_comma and "," in item.answer:
+            found[COMMA_IN_GOLD].append(item.id)
+        if item.answer not in golds:
+            golds[item.answer] = check_gold(item.answer).passed
+        if not golds[item.answer]:
+            found[BAD_GOLD].append(item.id)
+    return {flag: tuple(ids) for flag, ids in found.items() if ids}

@@ -1,0 +1,135 @@
+"""The comparison table: models × accuracy, HAcc, SAcc and joint, with intervals; trivial floors below."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation.jsonl import atomic_text
+from rewards.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HEADINGS = {
+    "accuracy_without": "accuracy without",
+    "accuracy": "accuracy",
+    "hacc": "HAcc",
+    "sacc": "SAcc",
+    "joint": "joint",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A model or a trivial floor, and its estimates (``{mean, low, high, …}``) by metric."""
+
+    name: str
+    estimates: Mapping[str, Mapping[str, Any] | None]
+    floor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Lines over one suite; ``metrics`` are the columns, in order."""
+
+    suite: str
+    mode: str
+    metrics: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
+    """Put results of `evaluation.run.evaluate` on the same suite side by side, in the order given.
+
+    Raises:
+        DataError: there is none, or they differ in suite, mode or floors (which means: in items).
+    """
+    if not results:
+        raise DataError("comparison: no results to compare")
+    first = results[0]
+    for other in results[1:]:
+        for key in ("suite", "mode", "floors"):
+            if other[key] != first[key]:
+                what = key if key == "floors" else f"{key} ('{first[key]}' and '{other[key]}')"
+                raise DataError(
+                    f"comparison: {first['model']} and {other['model']} differ in {what}; compare equal items"
+                )
+    without = any("accuracy_without" in result["metrics"] for result in results)
+    metrics = tuple(name for name in HEADINGS if without or name != "accuracy_without")
+    models = [Line(r["model"], {m: r["metrics"].get(m) for m in metrics}) for r in results]
+    floors = [Line(n, {m: f.get(m) for m in metrics}, floor=True) for n, f in first["floors"].items()]
+    return Comparison(first["suite"], first["mode"], metrics, (*models, *floors))
+
+
+def cell(estimate: Mapping[str, Any] | None) -> str:
+    """Return ``mean [low, high]`` in percent, ``n/a`` without a scored response."""
+    if estimate is None or estimate["mean"] is None:
+        return "n/a"
+    mean, low, high = (100.0 * estimate[key] for key in ("mean", "low", "high"))
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def terminal_table(comparison: Comparison) -> Table:
+    """Return the table for a terminal."""
+    from rich.table import Table
+
+    table = Table(title=_title(comparison), title_justify="left", caption_justify="left")
+    table.add_column("model")
+    for metric in comparison.metrics:
+        table.add_column(
+            HEADINGS[metric], justify="right", style="bold" if metric == "joint" else "", no_wrap=True
+        )
+    for i, line in enumerate(comparison.lines):
+        last_model = not line.floor and (i + 1 == len(comparison.lines) or comparison.lines[i + 1].floor)
+        table.add_row(
+            line.name,
+            *(cell(line.estimates[metric]) for metric in comparison.metrics),
+            style="dim" if line.floor else "",
+            end_section=last_model,
+        )
+    return table
+
+
+def markdown_table(comparison: Comparison) -> str:
+    """Return the table as markdown, floors in italics."""
+    headings = [HEADINGS[metric] for metric in comparison.metrics]
+    rows = [
+        [
+            f"*{line.name}*" if line.floor else line.name,
+            *(cell(line.estimates[m]) for m in comparison.metrics),
+        ]
+        for line in comparison.lines
+    ]
+    lines = [["model", *headings], ["---", *("---:" for _ in headings)], *rows]
+    return "\n".join(f"| {' | '.join(_escape(text) for text in line)} |" for line in lines) + "\n"
+
+
+def write_csv(path: Path, comparison: Comparison) -> None:
+    """Write one row a line of the table, with mean, low, high and n of every metric as fractions."""
+    parts = ("mean", "low", "high", "n")
+    with atomic_text(path) as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["model", "floor", *(f"{m}_{part}" for m in comparison.metrics for part in parts)])
+        for line in comparison.lines:
+            found = [line.estimates[metric] or {} for metric in comparison.metrics]
+            writer.writerow([line.name, int(line.floor), *(e.get(part, "") for e in found for part in parts)])
+
+
+def write_markdown(path: Path, comparison: Comparison) -> None:
+    """Write the markdown table under a line that names suite, checkers and intervals."""
+    with atomic_text(path) as out:
+        out.write(f"{_title(comparison)}\n\n{markdown_table(comparison)}")
+
+
+def _title(comparison: Comparison) -> str:
+    counts = [e["prompts"] for line in comparison.lines for e in line.estimates.values() if e is not None]
+    size = f"{max(counts, default=0)} prompts"
+    return f"{comparison.suite} · {size} · {comparison.mode} checkers · percent with 95 % intervals"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\\boxed", "\\\\boxed")
