@@ -1,0 +1,117 @@
+"""What a constraint is, and the registry it enters by its id."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+
+from rewards.constraints.params import Param
+
+Mode = Literal["compat", "hardened"]
+Kwargs = Mapping[str, Any]
+
+
+class Outcome(NamedTuple):
+    """Whether a text meets a constraint, and one line for a human that says why."""
+
+    ok: bool
+    detail: str
+
+
+class Needed(NamedTuple):
+    """A text that every passing response contains; ``exact`` says that its case is fixed."""
+
+    text: str
+    exact: bool
+
+
+class Step(IntEnum):
+    """When a transform runs: each one leaves intact what those before it did."""
+
+    ADD = 0
+    REMOVE = 1
+    CUT = 2
+    EMPHASISE = 3
+    ARRANGE = 4
+    SECTION = 5
+    CLOSE = 6
+    CASE = 7
+    REPEAT = 8
+    WRAP = 9
+
+
+class Sampler(NamedTuple):
+    """Where training arguments are drawn from: ``ranges`` holds an inclusive (low, high) for every count."""
+
+    rng: random.Random
+    keywords: Sequence[str]
+    ranges: Mapping[str, tuple[int, int]]
+    question: str | None
+
+    def count(self, name: str) -> int:
+        """Draw a whole number from the range called ``name``, both ends included."""
+        return self.rng.randint(*self.ranges[name])
+
+
+class Constraint(ABC):
+    """One checkable instruction. Subclass it, decorate the class with ``register``, and everything else follows.
+
+    ``phrasings`` are ways to ask for it, as format strings over ``fields``; the first one has MathIF's meaning.
+    ``compat_rule`` and ``hardened_rule`` say in one sentence what passes; they become the reference table.
+    Checkers get clean arguments (``validate``) and a text that is not blank.
+    """
+
+    id: ClassVar[str]
+    step: ClassVar[Step]
+    params: ClassVar[tuple[Param, ...]] = ()
+    phrasings: ClassVar[tuple[str, ...]]
+    compat_rule: ClassVar[str]
+    hardened_rule: ClassVar[str]
+    rewritable: ClassVar[bool] = True
+
+    @abstractmethod
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        """Decide as the official evaluator of MathIF does (arXiv 2505.14810)."""
+
+    @abstractmethod
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        """Decide what the instruction says, with the official checker's holes closed."""
+
+    @abstractmethod
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        """Draw arguments for a training prompt."""
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        """Return a text that should comply, or ``None``; called only for a text that does not, and checked after."""
+        return None
+
+    def fields(self, kwargs: Kwargs) -> dict[str, Any]:
+        """Return what the phrasings' placeholders stand for."""
+        return dict(kwargs)
+
+    def needs(self, kwargs: Kwargs) -> Needed | None:
+        """Return a text that every passing response contains, if there is one."""
+        return None
+
+    def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
+        """Whether no passing response can contain ``needed``."""
+        return False
+
+    def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
+        """Whether ``other`` contradicts this for a reason that ``needs`` and ``rules_out`` do not show."""
+        return False
+
+
+C = TypeVar("C", bound=type[Constraint])
+REGISTRY: dict[str, Constraint] = {}
+
+
+def register(cls: C) -> C:
+    """Enter a constraint class into the registry under its ``id``."""
+    if cls.id in REGISTRY:
+        raise ValueError(f"two constraints are called {cls.id!r}")
+    REGISTRY[cls.id] = cls()
+    return cls

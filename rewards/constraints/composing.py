@@ -1,0 +1,52 @@
+"""Several constraints at once: which contradict each other, and how to rewrite a text so that it meets all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rewards.constraints.base import Constraint, Kwargs, Step
+from rewards.constraints.library import find, meets, registry, transform, validate
+
+Wish = tuple[str, Kwargs | None]
+"""A constraint's id and its arguments."""
+
+ORDER: tuple[str, ...] = tuple(sorted(registry(), key=lambda key: registry()[key].step))
+"""The ids in the order in which transforms are applied: a later one leaves intact what an earlier one did."""
+
+_CONTENT = (Step.ADD, Step.REMOVE, Step.CUT)
+_ROUNDS = 3
+
+
+def conflicts(a: Wish, b: Wish) -> bool:
+    """Whether no sensible response meets both constraints, in either mode; the order of the two does not matter.
+
+    Raises:
+        ConstraintError: see ``validate``.
+    """
+    one, two = (find(a[0]), validate(*a)), (find(b[0]), validate(*b))
+    return _excludes(*one, *two) or _excludes(*two, *one)
+
+
+def _excludes(constraint: Constraint, kwargs: Kwargs, other: Constraint, other_kwargs: Kwargs) -> bool:
+    needed = other.needs(other_kwargs)
+    if needed is not None and constraint.rules_out(kwargs, needed):
+        return True
+    return constraint.clashes(kwargs, other.id, other_kwargs)
+
+
+def comply(text: str, wishes: Sequence[Wish]) -> str | None:
+    """Rewrite ``text`` so that it meets every constraint in both modes, or return ``None`` where that fails.
+
+    What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections, the end
+    phrase, case, the repeated request and the quotation marks.
+    """
+    ranked = sorted(wishes, key=lambda wish: find(wish[0]).step)
+    content = [wish for wish in ranked if find(wish[0]).step in _CONTENT]
+    for _ in range(_ROUNDS):
+        for wish in content:
+            text = transform(wish[0], text, wish[1]) or text
+        if all(meets(key, text, kwargs) for key, kwargs in content):
+            break
+    for key, kwargs in ranked[len(content) :]:
+        text = transform(key, text, kwargs) or text
+    return text if all(meets(key, text, kwargs) for key, kwargs in ranked) else None

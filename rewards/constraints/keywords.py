@@ -1,0 +1,197 @@
+"""Words that have to occur, have to occur often or seldom enough, or must not occur."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.params import Count, Text, Words, holds, relation, times
+from rewards.constraints.sentences import lead
+from rewards.constraints.text import edit_outside, exempt_spans, visible
+
+_ALNUM = r"[^\W_]"
+_MENTIONS = (
+    "Think of the word {} first.",
+    "Next to it we keep {} in mind.",
+    "The word {} comes up here too.",
+    "It helps to say {} once more.",
+    "So {} has its place in this text.",
+)
+
+
+def occurrences(word: str, text: str) -> int:
+    """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in ``_word_``."""
+    return len(re.findall(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", text, re.IGNORECASE))
+
+
+def drop_words(text: str, drop: Callable[[str], bool]) -> str:
+    """Remove the words for which ``drop`` is true, outside formulas, boxes and code."""
+
+    def edit(piece: str) -> str:
+        return re.sub(r"[ \t]?(?<![\w\\])[\w'’-]+", lambda m: "" if drop(m.group()) else m.group(), piece)
+
+    return edit_outside(text, exempt_spans(text), edit)
+
+
+def listed(words: list[str], last: str = "and") -> str:
+    """Return ``"a", "b" and "c"``."""
+    quoted = [f'"{word}"' for word in words]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
+
+
+@register
+class Existence(Constraint):
+    """Every keyword occurs."""
+
+    id = "keywords:existence"
+    step = Step.ADD
+    params = (Words("keywords", "the words that have to occur"),)
+    phrasings = (
+        "Include the keywords {keywords} in the response.",
+        "Your response has to use {each} of these words: {keywords}.",
+        "Make sure that {keywords} can be found in what you write.",
+        "Work {keywords} into your answer.",
+    )
+    compat_rule = "each keyword, read as a regular expression, matches somewhere, inside other words too"
+    hardened_rule = "each keyword occurs as a whole word; LaTeX commands and environment names do not count"
+
+    def fields(self, kwargs: Kwargs) -> dict[str, Any]:
+        return {
+            "keywords": listed(kwargs["keywords"]),
+            "each": "each" if len(kwargs["keywords"]) > 1 else "all",
+        }
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome([w for w in kwargs["keywords"] if not re.search(w, text, re.IGNORECASE)])
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        seen = visible(text)
+        return self._outcome([w for w in kwargs["keywords"] if not occurrences(w, seen)])
+
+    @staticmethod
+    def _outcome(absent: list[str]) -> Outcome:
+        return Outcome(not absent, f"lacks {listed(absent)}" if absent else "all keywords occur")
+
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        return {"keywords": source.rng.sample(list(source.keywords), source.count("num_keywords"))}
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        seen = visible(text)
+        absent = [w for w in kwargs["keywords"] if not occurrences(w, seen)]
+        return lead(text, [f"We keep {' and '.join(absent)} in mind."])
+
+    def needs(self, kwargs: Kwargs) -> Needed | None:
+        return Needed(" ".join(kwargs["keywords"]), exact=False)
+
+
+@register
+class Frequency(Constraint):
+    """A keyword occurs at least, or less than, so many times."""
+
+    id = "keywords:frequency"
+    step = Step.ADD
+    params = (
+        Text("keyword", "the word that is counted"),
+        Count("frequency", "the number of occurrences"),
+        relation(),
+    )
+    phrasings = (
+        'In your response the word "{keyword}" should appear {times}.',
+        'Use the word "{keyword}" {times}.',
+        'The word "{keyword}" has to be written {times} in your answer.',
+        'Let "{keyword}" occur {times} in the text.',
+    )
+    compat_rule = "the regular expression's matches, inside other words and LaTeX too, stand in the relation"
+    hardened_rule = "whole-word occurrences stand in the relation; LaTeX commands do not count"
+
+    def fields(self, kwargs: Kwargs) -> dict[str, Any]:
+        return {**kwargs, "times": times(kwargs["frequency"], kwargs["relation"])}
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(len(re.findall(kwargs["keyword"], text, re.IGNORECASE)), kwargs)
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(occurrences(kwargs["keyword"], visible(text)), kwargs)
+
+    @staticmethod
+    def _outcome(count: int, kwargs: Kwargs) -> Outcome:
+        wanted = f"{kwargs['relation']} {kwargs['frequency']} wanted"
+        return Outcome(
+            holds(count, kwargs["frequency"], kwargs["relation"]), f'"{kwargs["keyword"]}" {count}x, {wanted}'
+        )
+
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        bound = source.rng.choice(("at least", "less than"))
+        word = source.rng.choice(list(source.keywords))
+        return {"keyword": word, "frequency": source.count("frequency"), "relation": bound}
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        word, bound = kwargs["keyword"], kwargs["frequency"]
+        if kwargs["relation"] == "at least":
+            absent = bound - occurrences(word, visible(text))
+            return lead(text, [_MENTIONS[i % len(_MENTIONS)].format(word) for i in range(absent)])
+        inside = re.compile(re.escape(word), re.IGNORECASE)
+        left = bound - 1
+
+        def drop(token: str) -> bool:
+            nonlocal left
+            hits = len(inside.findall(token))
+            if hits > left:
+                return True
+            left -= hits
+            return False
+
+        return drop_words(text, drop)
+
+    def needs(self, kwargs: Kwargs) -> Needed | None:
+        if kwargs["relation"] == "less than":
+            return None
+        return Needed(" ".join([kwargs["keyword"]] * kwargs["frequency"]), exact=False)
+
+    def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
+        if kwargs["relation"] == "at least":
+            return False
+        return not (self.hardened(needed.text, kwargs).ok and self.compat(needed.text, kwargs).ok)
+
+
+@register
+class Forbidden(Constraint):
+    """None of the words occurs."""
+
+    id = "keywords:forbidden_words"
+    step = Step.REMOVE
+    params = (Words("forbidden_words", "the words that must not occur"),)
+    phrasings = (
+        "Do not include the keywords {words} in the response.",
+        "Avoid {words} everywhere in your answer.",
+        "Your response must do without {words}.",
+        "Never write {words}.",
+    )
+    compat_rule = "no word matches between regular-expression word boundaries"
+    hardened_rule = "no word occurs as a whole word, hidden characters and full-width forms seen through; LaTeX commands do not count"
+
+    def fields(self, kwargs: Kwargs) -> dict[str, Any]:
+        return {"words": listed(kwargs["forbidden_words"], "or")}
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        words = kwargs["forbidden_words"]
+        return self._outcome([w for w in words if re.search(rf"\b{w}\b", text, re.IGNORECASE)])
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        seen = visible(text)
+        return self._outcome([w for w in kwargs["forbidden_words"] if occurrences(w, seen)])
+
+    @staticmethod
+    def _outcome(present: list[str]) -> Outcome:
+        return Outcome(not present, f"contains {listed(present)}" if present else "no forbidden word")
+
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        return {"forbidden_words": source.rng.sample(list(source.keywords), source.count("num_forbidden"))}
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        return drop_words(text, lambda token: any(occurrences(w, token) for w in kwargs["forbidden_words"]))
+
+    def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
+        return not (self.hardened(needed.text, kwargs).ok and self.compat(needed.text, kwargs).ok)

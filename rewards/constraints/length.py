@@ -1,0 +1,92 @@
+"""How many words a response has."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.params import Count, holds, plural, relation
+from rewards.constraints.sentences import FILLERS, fillers, lead, split_sentences
+from rewards.constraints.text import boxed_spans, without_commands
+
+_WORD = re.compile(r"(?!_+(?!\w))\w++(?:['’]\w++)*")
+
+
+def official_words(text: str) -> int:
+    """Count maximal runs of word characters, as the official checkers do."""
+    return len(re.findall(r"\w+", text))
+
+
+def words(text: str) -> int:
+    """Count words: LaTeX commands are none, and an apostrophe does not cut one in two."""
+    return len(_WORD.findall(without_commands(text)))
+
+
+@register
+class NumberWords(Constraint):
+    """At least, or less than, so many words."""
+
+    id = "length_constraint_checkers:number_words"
+    step = Step.CUT
+    params = (Count("num_words", "the number of words", low=2), relation())
+    phrasings = (
+        "Answer with {relation} {num_words} words.",
+        "Your response should have {relation} {num_words} words.",
+        "Write {relation} {num_words} words in total.",
+        "Keep the length at {relation} {num_words} words.",
+    )
+    compat_rule = "the runs of word characters, LaTeX included, stand in the relation"
+    hardened_rule = "words stand in the relation; LaTeX commands are no words, `don't` is one"
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(official_words(text), kwargs)
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(words(text), kwargs)
+
+    @staticmethod
+    def _outcome(count: int, kwargs: Kwargs) -> Outcome:
+        wanted = f"{kwargs['relation']} {kwargs['num_words']} wanted"
+        return Outcome(
+            holds(count, kwargs["num_words"], kwargs["relation"]), f"{plural(count, 'word')}, {wanted}"
+        )
+
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        bound = source.rng.choice(("at least", "less than"))
+        return {"num_words": source.count("num_words"), "relation": bound}
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        if kwargs["relation"] == "less than":
+            return _cut(text, kwargs["num_words"])
+        missing, count = kwargs["num_words"] - min(words(text), official_words(text)), 0
+        while missing > 0:
+            missing -= words(FILLERS[count % len(FILLERS)])
+            count += 1
+        return lead(text, fillers(count))
+
+    def needs(self, kwargs: Kwargs) -> Needed | None:
+        return None
+
+    def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
+        return kwargs["relation"] == "less than" and official_words(needed.text) + 1 >= kwargs["num_words"]
+
+    def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
+        if other_id != self.id or kwargs["relation"] == other["relation"]:
+            return False
+        low, high = (kwargs, other) if kwargs["relation"] == "at least" else (other, kwargs)
+        return bool(high["num_words"] <= low["num_words"])
+
+
+def _cut(text: str, bound: int) -> str | None:
+    kept: list[str] = []
+    total = 0
+    for sentence in reversed(split_sentences(text)):
+        total += official_words(sentence)
+        if total >= bound:
+            break
+        kept.insert(0, sentence)
+    if kept:
+        return " ".join(kept)
+    boxes = boxed_spans(text)
+    return text[slice(*boxes[-1])] if boxes else None

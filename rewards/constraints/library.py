@@ -1,0 +1,168 @@
+"""What the rest of the code calls: check, validate, describe, sample and rewrite by a constraint's id."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, get_args
+
+from rewards.constraints import case, keywords, language, layout, length, punctuation, startend
+from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
+from rewards.constraints.vocabulary import TRAINING_KEYWORDS
+from rewards.errors import ConstraintError, nearest
+from rewards.verdict import Verdict, failed, passed
+
+FAMILIES = (keywords, language, length, layout, startend, case, punctuation)
+"""The modules whose constraints are registered; a new family is added here."""
+
+DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "num_keywords": (1, 2),
+        "num_forbidden": (1, 2),
+        "frequency": (1, 3),
+        "num_words": (40, 160),
+        "num_bullets": (2, 5),
+        "num_highlights": (1, 4),
+        "num_sections": (2, 4),
+        "capital_frequency": (1, 6),
+    }
+)
+"""Inclusive ranges that ``sample`` draws counts from."""
+
+
+def registry() -> Mapping[str, Constraint]:
+    """Return every constraint by its id, read-only."""
+    return MappingProxyType(REGISTRY)
+
+
+def find(constraint_id: str, where: str = "") -> Constraint:
+    """Return the constraint called ``constraint_id``; ``ConstraintError`` names the nearest id if there is none."""
+    constraint = REGISTRY.get(constraint_id) if isinstance(constraint_id, str) else None
+    if constraint is None:
+        hint = nearest(str(constraint_id), REGISTRY)
+        raise ConstraintError(
+            f"{_at(where)}no constraint is called '{constraint_id}'{hint}; known: {', '.join(REGISTRY)}"
+        )
+    return constraint
+
+
+def validate(constraint_id: str, kwargs: Kwargs | None, where: str = "") -> dict[str, Any]:
+    """Return the clean arguments of a constraint.
+
+    Keys whose value is ``None`` are dropped and whole floats become integers: both are what parquet makes of rows
+    with different keys.
+
+    Raises:
+        ConstraintError: an unknown id, or an argument that is unknown, missing, of the wrong type or out of range;
+            the message opens with ``where`` and names the id and the key.
+    """
+    constraint = find(constraint_id, where)
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise ConstraintError(f"{_at(where)}{constraint_id}: needs a mapping of arguments, got {kwargs!r}")
+    given = {key: value for key, value in (kwargs or {}).items() if value is not None}
+    names = [param.name for param in constraint.params]
+    for key in given:
+        if key not in names:
+            takes = f"takes {', '.join(names)}" if names else "takes no arguments"
+            raise ConstraintError(
+                f"{_at(where)}{constraint_id}: unknown argument '{key}'{nearest(key, names)}; it {takes}"
+            )
+    clean = {}
+    for param in constraint.params:
+        if param.name not in given:
+            raise ConstraintError(f"{_at(where)}{constraint_id}: lacks '{param.name}' ({param.doc})")
+        try:
+            clean[param.name] = param.parse(given[param.name])
+        except ValueError as error:
+            raise ConstraintError(f"{_at(where)}{constraint_id}.{param.name}: {error}") from error
+    return clean
+
+
+def _at(where: str) -> str:
+    return f"{where}: " if where else ""
+
+
+def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mode = "hardened") -> Verdict:
+    """Decide whether ``text`` meets a constraint: 1.0 or 0.0, with one line that says why.
+
+    ``compat`` agrees with MathIF's official code (arXiv 2505.14810), ``hardened`` closes its holes. A blank text fails
+    everything in both. Both take time linear in the text.
+
+    Raises:
+        ConstraintError: see ``validate``.
+    """
+    if mode not in get_args(Mode):
+        raise ConstraintError(f"mode: '{mode}' is neither 'compat' nor 'hardened'")
+    clean = validate(constraint_id, kwargs)
+    if not text.strip():
+        return failed("the text is empty")
+    outcome = getattr(REGISTRY[constraint_id], mode)(text, clean)
+    return passed(outcome.detail) if outcome.ok else failed(outcome.detail)
+
+
+def paraphrases(constraint_id: str) -> int:
+    """Return how many ways there are to ask for a constraint."""
+    return len(find(constraint_id).phrasings)
+
+
+def describe(constraint_id: str, kwargs: Kwargs | None = None, variant: int = 0) -> str:
+    """Ask for a constraint in English; ``variant`` (modulo ``paraphrases``) chooses the wording, 0 is MathIF's meaning."""
+    constraint = find(constraint_id)
+    phrasing = constraint.phrasings[variant % len(constraint.phrasings)]
+    return phrasing.format(**constraint.fields(validate(constraint_id, kwargs)))
+
+
+def sample(
+    constraint_id: str,
+    rng: random.Random,
+    *,
+    keywords: Sequence[str] | None = None,
+    ranges: Mapping[str, tuple[int, int]] | None = None,
+    question: str | None = None,
+) -> dict[str, Any]:
+    """Draw arguments for a training prompt.
+
+    ``keywords`` replaces the pool of words (default: ``TRAINING_KEYWORDS``, none of them MathIF's); ``ranges``
+    overrides entries of ``DEFAULT_RANGES``, both ends included; ``question`` is what ``combination:repeat_prompt``
+    has to repeat.
+
+    Raises:
+        ConstraintError: an unknown id or range, a pool too small, or no ``question`` where one is needed.
+    """
+    constraint = find(constraint_id)
+    for key in ranges or {}:
+        if key not in DEFAULT_RANGES:
+            raise ConstraintError(f"ranges.{key}: no such range{nearest(key, DEFAULT_RANGES)}")
+    pool = TRAINING_KEYWORDS if keywords is None else tuple(keywords)
+    try:
+        drawn = constraint.sample(Sampler(rng, pool, {**DEFAULT_RANGES, **(ranges or {})}, question))
+    except LookupError as error:
+        needed = (
+            "a question to repeat"
+            if constraint.id == "combination:repeat_prompt"
+            else "keywords to draw from"
+        )
+        raise ConstraintError(f"{constraint_id}: sampling needs {needed}") from error
+    except ValueError as error:
+        raise ConstraintError(
+            f"{constraint_id}: cannot sample from {len(pool)} keywords and these ranges: {error}"
+        ) from error
+    return validate(constraint_id, drawn)
+
+
+def meets(constraint_id: str, text: str, kwargs: Kwargs | None) -> bool:
+    """Whether ``text`` meets a constraint in both modes."""
+    return all(check(constraint_id, text, kwargs, mode).passed for mode in get_args(Mode))
+
+
+def transform(constraint_id: str, text: str, kwargs: Kwargs | None = None) -> str | None:
+    """Rewrite ``text`` so that it meets a constraint in both modes; ``None`` where that cannot be done.
+
+    The last ``\\boxed{...}`` survives (its case may change). A text that already complies is returned as it is, so
+    applying a transform twice is applying it once.
+    """
+    if meets(constraint_id, text, kwargs):
+        return text
+    done = find(constraint_id).rewrite(text, validate(constraint_id, kwargs)) if text.strip() else None
+    return done if done is not None and meets(constraint_id, done, kwargs) else None

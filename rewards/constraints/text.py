@@ -1,0 +1,143 @@
+"""Views of a response: its mathematics and code masked, its LaTeX commands removed, its prose alone.
+
+All of them run in linear time: openers are paired with closers in one pass, never searched for again and again.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+MASK = "\ufffc"
+"""Stands for one masked formula, box or piece of code."""
+
+Span = tuple[int, int]
+
+_DELIMITER = re.compile(r"\\\\|\\[\[\]()$]|\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}|\$\$?|`{3,}|`")
+_BRACE = re.compile(r"\\[\\{}]|\\boxed\s{0,4}\{|\\fbox\s{0,4}\{|[{}]", re.IGNORECASE)
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}", re.IGNORECASE)
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LETTER = r"[^\W\d_]"
+_HIDDEN_PROSE = re.compile(rf"(?<!{_LETTER}){_LETTER}{{3,}}+(?:\s++{_LETTER}{{3,}}+){{2,}}")
+
+
+def math_spans(text: str) -> list[Span]:
+    """Return where formulas, environments and code stand, in order and disjoint.
+
+    Inline spans end on their own line, and a ``$`` before a digit never closes one, so prices stay prose. An opener
+    without a closer is ordinary text.
+    """
+    tokens = list(_DELIMITER.finditer(text))
+    last = {token.group(): token.start() for token in tokens}
+    spans: list[Span] = []
+    start, closer, limit, line_end = 0, "", len(text), -1
+    for token in tokens:
+        if closer and token.start() > limit:
+            closer = ""
+        if closer:
+            if token.group() == closer and not (
+                closer == "$" and text[token.end() : token.end() + 1].isdigit()
+            ):
+                spans.append((start, token.end()))
+                closer = ""
+            continue
+        wanted = _closer(token.group())
+        if wanted and last.get(wanted, -1) > token.start():
+            start, closer, limit = token.start(), wanted, len(text)
+            if wanted in ("$", "`", "\\)"):
+                if start > line_end:
+                    found = text.find("\n", start)
+                    line_end = found if found >= 0 else len(text)
+                limit = line_end
+    return spans
+
+
+def _closer(opener: str) -> str:
+    if opener.startswith("\\begin"):
+        return "\\end" + opener[len("\\begin") :]
+    return {"$": "$", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}.get(opener, opener if opener[0] == "`" else "")
+
+
+def boxed_spans(text: str) -> list[Span]:
+    r"""Return where the outermost ``\boxed{...}`` and ``\fbox{...}`` stand, whatever their case, in order."""
+    stack: list[int] = []
+    spans: list[Span] = []
+    for token in _BRACE.finditer(text):
+        word = token.group()
+        if word == "}":
+            start = stack.pop() if stack else -1
+            if start >= 0:
+                while spans and spans[-1][0] > start:
+                    spans.pop()
+                spans.append((start, token.end()))
+        elif word[-1] == "{" and word != "\\{":
+            stack.append(token.start() if len(word) > 1 else -1)
+    return spans
+
+
+def exempt_spans(text: str) -> list[Span]:
+    """Return the union of ``math_spans`` and ``boxed_spans``, merged where they overlap, in order."""
+    merged: list[Span] = []
+    for start, end in sorted(math_spans(text) + boxed_spans(text)):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def edit_outside(text: str, spans: list[Span], edit: Callable[[str], str]) -> str:
+    """Apply ``edit`` to what lies outside ``spans``, piece by piece."""
+    pieces, at = [], 0
+    for start, end in spans:
+        pieces += [edit(text[at:start]), text[start:end]]
+        at = end
+    return "".join([*pieces, edit(text[at:])])
+
+
+def masked(text: str, spans: list[Span]) -> str:
+    """Replace every span by ``MASK``."""
+    pieces, at = [], 0
+    for start, end in spans:
+        pieces += [text[at:start], MASK]
+        at = end
+    return "".join([*pieces, text[at:]])
+
+
+def layout(text: str) -> str:
+    """Return ``text`` with formulas and code masked and LaTeX commands removed; its lines stay lines."""
+    return without_commands(masked(text, math_spans(text)))
+
+
+def without_commands(text: str) -> str:
+    r"""Remove LaTeX commands and ``\begin{...}``/``\end{...}``; their arguments stay."""
+    return _COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text))
+
+
+def prose(text: str) -> str:
+    r"""Return the sentences of ``text``: no formulas, boxes, code or LaTeX commands.
+
+    Three or more words of three letters in a row stay prose wherever they stand, so nobody hides sentences in
+    ``$\text{...}$``.
+    """
+    pieces, at = [], 0
+    for start, end in exempt_spans(text):
+        hidden = _HIDDEN_PROSE.findall(without_commands(text[start:end]))
+        pieces += [text[at:start], " ", *(f"{run} " for run in hidden)]
+        at = end
+    return without_commands("".join([*pieces, text[at:]]))
+
+
+def visible(text: str) -> str:
+    """Return what a reader could recognise words in: compatibility forms folded, invisible characters and LaTeX
+    commands removed."""
+    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if not folded.isascii():
+        folded = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+    return without_commands(folded)
+
+
+def has_content(text: str) -> bool:
+    """Whether ``text`` holds a letter, a digit or a masked formula."""
+    return any(c.isalnum() or c == MASK for c in text)
