@@ -1,0 +1,138 @@
+"""Decide whether two answers are equal: exactly where both can be read, else by algebra at the leaves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+
+from rewards.math.units import PERCENT
+from rewards.math.values import Based, Expression, Group, Number, Value, Words, read, split_name, split_top
+
+Leaf = Callable[[str, str], bool | None]
+"""Compare two LaTeX expressions, gold first; ``None`` where it cannot say."""
+
+_RELATION = re.compile(r"[<>=]|\\(?:le|ge|ne|in|approx)(?![a-z])")
+
+
+def undecided(gold: str, answer: str) -> None:
+    """The leaf of the exact path: nothing is decided by algebra."""
+
+
+def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
+    """Return whether ``answer`` equals ``gold`` (both canonical), or ``None`` where only algebra could tell.
+
+    Rationals compare exactly: 0.333 is not 1/3, nothing is rounded to 0, and no factor of 100 is tolerated.
+    Lists and sets compare without order, tuples and intervals with it. A list never equals one of its
+    members.
+    """
+    if gold == answer:
+        return True
+    gold_name, gold_value = split_name(gold)
+    name, value = split_name(answer)
+    if gold_name and name and gold_name.casefold() != name.casefold():
+        return leaf(gold, answer)
+    if gold_value == value:
+        return True
+    if not _RELATION.search(gold_value) and not _RELATION.search(value):
+        return _equal(read(gold_value), read(value), leaf)
+    if (
+        not _RELATION.search(gold_value)
+        and "=" in answer
+        and not re.search(r"[<>]|\\(?:le|ge|ne)\b|,", answer)
+    ):
+        return _all(equal(gold_value, side, leaf) for side in _chain(answer))
+    return leaf(gold, answer)
+
+
+def _chain(answer: str) -> list[str]:
+    """Return the sides of ``x = 2 + 3 = 5`` that claim to be the answer: all of them, less a leading name."""
+    sides = split_top(answer, "=")
+    return sides[1:] if len(sides) > 1 and split_name(f"{sides[0]}=0")[0] else sides
+
+
+def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
+    if gold == answer:
+        return True
+    if isinstance(gold, Number) and isinstance(answer, Number):
+        return _equal_numbers(gold, answer)
+    if isinstance(gold, Group) and isinstance(answer, Group):
+        return _equal_groups(gold, answer, leaf)
+    if isinstance(gold, Words) or isinstance(answer, Words):
+        other = answer if isinstance(gold, Words) else gold
+        words = gold if isinstance(gold, Words) else answer
+        return (
+            leaf(gold.latex, answer.latex)
+            if isinstance(other, Expression) and len(words.latex) == 1
+            else False
+        )
+    if isinstance(gold, Based) or isinstance(answer, Based):
+        return False
+    if isinstance(gold, Expression) or isinstance(answer, Expression):
+        return leaf(gold.latex, answer.latex)
+    return False
+
+
+def _equal_numbers(gold: Number, answer: Number) -> bool:
+    if PERCENT in (gold.unit, answer.unit):
+        return _equal_percent(gold, answer)
+    return gold.value == answer.value and (not gold.unit or not answer.unit or gold.unit == answer.unit)
+
+
+def _equal_percent(gold: Number, answer: Number) -> bool:
+    """25 % equals 0.25, and a bare 25 (the question named the percent); 0.25 % does not equal 0.25."""
+    if gold.unit == answer.unit:
+        return gold.value == answer.value
+    if gold.unit and answer.unit:
+        return False
+    if gold.value == answer.value:
+        return abs(gold.value) >= 1 or gold.value == 0
+    return _share(gold) == _share(answer)
+
+
+def _share(number: Number) -> Fraction:
+    return number.value / 100 if number.unit == PERCENT else number.value
+
+
+def _equal_groups(gold: Group, answer: Group, leaf: Leaf) -> bool | None:
+    if len(gold.items) != len(answer.items):
+        return False
+    kinds = (gold.kind, answer.kind)
+    if gold.kind == answer.kind and gold.kind in ("row", "matrix"):
+        return _ordered(gold.items, answer.items, leaf)
+    if kinds == ("bracket", "bracket"):
+        return _ordered(gold.items, answer.items, leaf) if gold.brackets == answer.brackets else False
+    if kinds == ("bracket", "list"):
+        return _ordered(gold.items, answer.items, leaf) if gold.brackets == "()" else False
+    if kinds == ("list", "bracket"):
+        return _unordered(gold.items, answer.items, leaf) if answer.brackets == "()" else False
+    if set(kinds) <= {"list", "set"} or kinds == ("union", "union"):
+        return _unordered(gold.items, answer.items, leaf)
+    return leaf(gold.latex, answer.latex) if "matrix" in kinds or "union" in kinds else False
+
+
+def _all(results: Iterable[bool | None]) -> bool | None:
+    unsure = False
+    for result in results:
+        if result is False:
+            return False
+        unsure = unsure or result is None
+    return None if unsure else True
+
+
+def _ordered(gold: Sequence[Value], answer: Sequence[Value], leaf: Leaf) -> bool | None:
+    return _all([_equal(g, a, leaf) for g, a in zip(gold, answer, strict=True)])
+
+
+def _unordered(gold: Sequence[Value], answer: Sequence[Value], leaf: Leaf) -> bool | None:
+    """Match each gold item with one answer item; equality is transitive, so the first match may be taken."""
+    left, unsure = list(answer), False
+    for item in gold:
+        results = [_equal(item, other, leaf) for other in left]
+        if True in results:
+            left.pop(results.index(True))
+        elif None in results:
+            unsure = True
+        else:
+            return False
+    return None if unsure else True

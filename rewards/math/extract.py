@@ -1,0 +1,155 @@
+"""Find the answer that a response commits to: in a box, behind "the answer is", in JSON, or alone."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from rewards.math.canonical import canonical
+from rewards.math.values import Number, read
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)", re.IGNORECASE)
+_BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s{}$]+)", re.IGNORECASE)
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+_JOINED = re.compile(r"(?:[\s,;$*]|\\[()\[\]]|\b(?:and|or|und|oder)\b)*", re.IGNORECASE)
+
+_CUE = re.compile(
+    r"""
+    \#\#\#\#
+  | \banswer\b (?:\s(?:to|of|for|in)\s[^.\n:]{1,60}?)? [*_"'`]{0,3} \s* (?:\bis\b|\bequals\b|[:=：])
+  | \bfinal\ answer\b [*_"'`]{0,3} [ \t]* \n
+  | \b(?:antwort|endergebnis|ergebnis|lösung)\b [^.\n:]{0,40}? (?:\blautet\b|\bist\b|[:=])
+  | \bla\ réponse\b (?:\ finale)? [^.\n:]{0,40}? (?:\best\b|[:=])
+  | \bla\ respuesta\b (?:\ final)? [^.\n:]{0,40}? (?:\bes\b|[:=])
+  | \bla\ risposta\b (?:\ finale)? [^.\n:]{0,40}? (?:\bè\b|[:=])
+  | \ba\ resposta\b (?:\ final)? [^.\n:]{0,40}? (?:\bé\b|[:=])
+  | \bответ\b [*_"'`]{0,3} \s* (?:[:=—-]|равен)
+  | (?:最终)?答案 (?:是|为|[:：=])
+  | 答えは
+  | (?:정답|답)[은는] | (?:정답|답)\s*[:：]
+  | \bđáp\ (?:án|số) \b [^.\n:]{0,30}? (?:\blà\b|[:=])
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+_AFTER_CUE = re.compile(r"\A[\s:：=*_\"'`]*(?:(?:is|are)\b[\s:*_\"'`]*)?")
+_SENTENCE_END = re.compile(r"\n|[.!?。](?=[\s\"'*_)]|$)|;\s")
+_REASON = re.compile(r"\s+(?:because|since|as|which|where|so|weil|da|wobei)\s", re.IGNORECASE)
+_DELIMITED = re.compile(r"(?:\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\])(.*)", re.DOTALL)
+_LEADING_NUMBER = re.compile(
+    r"(\\?[$€£]?\s?-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?%?)(?=[\s*_]|$)(.*)", re.DOTALL
+)
+_UNCOMMITTED = re.compile(
+    r"(?:one|any|some|either|neither|not|none|unknown|unclear|between|among|probably|either)\b", re.IGNORECASE
+)
+_MORE_MATHS = re.compile(r"[\d=+*/^<>\\$]|\b(?:or|oder)\b", re.IGNORECASE)
+
+_KEYS = ("final_answer", "finalanswer", "answer", "solution", "result", "antwort", "ergebnis")
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
+_LOST_ESCAPES = (("\x08", r"\b"), ("\x0c", r"\f"))
+_LOST_TAB = re.compile(r"\t(?=ext|imes|heta|an|frac)")
+_LONGEST_BARE = 40
+
+
+def extract_answer(response: str) -> str | None:
+    """Return the answer that ``response`` commits to, as written, or ``None`` where it commits to none.
+
+    In this order: the last box that closes and is not empty (``\\boxed``, ``\\fbox``, in any case of letters;
+    boxes joined by commas or "and" make one list); what follows the last "the answer is", "####", "Die
+    Antwort lautet" or their like in other languages; a response that is nothing but one number. In a JSON
+    object the value of its answer key is searched instead. Takes time linear in the length.
+    """
+    text = response.strip()
+    from_json = _json_answer(text)
+    if from_json is not None:
+        return _boxed(from_json) or _after_cue(from_json) or _clause(from_json)
+    return _boxed(text) or _after_cue(text) or _bare(text)
+
+
+def _boxed(text: str) -> str | None:
+    if "\\" not in text:
+        return None
+    boxes = _boxes(text)
+    if not boxes:
+        bare = [match[1] for match in _BARE_BOX.finditer(text)]
+        return bare[-1] if bare else None
+    contents = [boxes[-1][2]]
+    for (_, end, before), (start, _, _) in zip(reversed(boxes[:-1]), reversed(boxes[1:]), strict=True):
+        if not _JOINED.fullmatch(text, end, start):
+            break
+        if before not in contents:
+            contents.insert(0, before)
+    return ", ".join(contents)
+
+
+def _boxes(text: str) -> list[tuple[int, int, str]]:
+    """Return start, end and content of each outermost box that closes and is not empty."""
+    starts = {match.end(): match.start() for match in _BOX.finditer(text)}
+    if not starts:
+        return []
+    boxes: list[tuple[int, int, str]] = []
+    opened: list[int] = []
+    for match in _BRACES.finditer(text, min(starts)):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif match[0] == "}" and opened:
+            brace = opened.pop()
+            if brace not in starts or not text[brace + 1 : match.start()].strip(" {}$\n\t"):
+                continue
+            while boxes and boxes[-1][0] > starts[brace]:
+                boxes.pop()
+            boxes.append((starts[brace], match.end(), text[brace + 1 : match.start()].strip()))
+    return boxes
+
+
+def _after_cue(text: str) -> str | None:
+    end = -1
+    for cue in _CUE.finditer(text):
+        end = cue.end()
+    return None if end < 0 else _clause(_AFTER_CUE.sub("", text[end:], count=1))
+
+
+def _clause(text: str) -> str | None:
+    """Return the answer at the start of ``text``: delimited maths, a number, or the first sentence."""
+    text = text.strip()
+    delimited = _DELIMITED.match(text[:10_000])
+    if delimited and not _MORE_MATHS.search(_SENTENCE_END.split(delimited[4], maxsplit=1)[0]):
+        return next(group for group in delimited.groups() if group).strip()
+    sentence = _SENTENCE_END.split(text, maxsplit=1)[0]
+    sentence = _REASON.split(sentence, maxsplit=1)[0].strip(" \t*_\"'`:")
+    if not sentence or _UNCOMMITTED.match(sentence) or _BOX.search(sentence):
+        return None
+    number = _LEADING_NUMBER.fullmatch(sentence)
+    if number and not _MORE_MATHS.search(number[2]):
+        return " ".join([number[1], *number[2].split()[:1]])
+    return sentence
+
+
+def _bare(text: str) -> str | None:
+    if not text or len(text) > _LONGEST_BARE or not isinstance(read(canonical(text)), Number):
+        return None
+    return text
+
+
+def _json_answer(text: str) -> str | None:
+    fenced = _FENCE.fullmatch(text)
+    text = fenced[1] if fenced else text
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    by_key = {str(key).casefold().replace(" ", "_"): entry for key, entry in value.items()}
+    entry = next((by_key[key] for key in _KEYS if key in by_key), None)
+    if entry is None:
+        return _restore("\n".join(entry for entry in by_key.values() if isinstance(entry, str)))
+    if isinstance(entry, list):
+        return ", ".join(_restore(str(part)) for part in entry)
+    return "" if isinstance(entry, bool | dict) else _restore(str(entry))
+
+
+def _restore(text: str) -> str:
+    """Undo what JSON makes of LaTeX with single backslashes: ``"\\boxed"`` begins with a backspace."""
+    for lost, command in _LOST_ESCAPES:
+        text = text.replace(lost, command)
+    return _LOST_TAB.sub(r"\\t", text)

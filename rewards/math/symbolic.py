@@ -1,0 +1,77 @@
+"""Compare by algebra with math-verify. Runs in the engine's workers, which are killed where it hangs."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeAlias
+
+from latex2sympy2_extended import NormalizationConfig
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy import Basic, Expr, Float, MatrixBase, N
+
+from rewards.math.equality import equal
+from rewards.verdict import Status, Verdict, failed, passed, unscored
+
+# LaTeX only: math-verify's plain-text route hands text to sympy's parse_expr, which evaluates it as Python.
+_CONFIG = [
+    LatexExtractionConfig(
+        boxed_match_priority=-1,
+        normalization_config=NormalizationConfig(
+            basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="none", equations=False
+        ),
+    )
+]
+_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
+_NOT_PROSE = {
+    "sin", "cos", "tan", "cot", "sec", "csc", "log", "sqrt", "arcsin", "arccos", "arctan", "mod",
+    "matrix", "pmatrix", "bmatrix",
+}  # fmt: skip
+_APPROXIMATE, _EXACT = 1e-6, 1e-12
+
+Parsed: TypeAlias = Basic | MatrixBase
+
+
+def compare(gold: str, answer: str) -> Verdict:
+    """Return whether ``answer`` equals ``gold``, both canonical: the engine's task for what is left open.
+
+    ``unparsed`` where the gold answer cannot be read; an answer that cannot be read is wrong.
+    """
+    if not _parse(gold) and equal(gold, gold + " ") is None:
+        return unscored(Status.UNPARSED, f"the gold answer cannot be read: {gold[:80]!r}")
+    return passed("equal by algebra") if equal(gold, answer, leaf) else failed("not equal by algebra")
+
+
+def reads(gold: str) -> Verdict:
+    """Return 1.0 where ``gold`` (canonical) can be read and equals itself, else ``unparsed``."""
+    if _parse(gold) and leaf(gold, gold):
+        return passed("by algebra")
+    return unscored(Status.UNPARSED, f"the gold answer cannot be read: {gold[:80]!r}")
+
+
+def leaf(gold: str, answer: str) -> bool:
+    """Whether two LaTeX expressions are equal, the gold one first: math-verify's order matters.
+
+    math-verify rounds to six decimals, so a tiny gold answer would equal 0. Numbers therefore also have to
+    agree relative to the gold answer: to 1e-6 where the answer is a decimal, to 1e-12 where both are exact.
+    """
+    if any(word.lower() not in _NOT_PROSE for word in _PROSE.findall(answer)):
+        return False
+    parsed_gold, parsed = _parse(gold), _parse(answer)
+    if not parsed_gold or not parsed:
+        return False
+    return verify(parsed_gold, parsed, timeout_seconds=None) and _near(parsed_gold[0], parsed[0])
+
+
+def _parse(latex: str) -> list[Parsed]:
+    parsed: list[Parsed] = parse(f"${latex}$", _CONFIG, fallback_mode="no_fallback", parsing_timeout=None)
+    return parsed
+
+
+def _near(gold: Parsed, answer: Parsed) -> bool:
+    if not (isinstance(gold, Expr) and isinstance(answer, Expr)) or gold.free_symbols or answer.free_symbols:
+        return True
+    scale, difference = abs(N(gold, 30)), abs(N(gold - answer, 30))
+    if not (scale.is_number and difference.is_number and scale.is_finite and difference.is_finite):
+        return True
+    tolerance = _APPROXIMATE if answer.has(Float) or gold.has(Float) else _EXACT
+    return bool(difference <= tolerance * scale)

@@ -1,0 +1,72 @@
+"""Units that answers carry: which spellings mean the same, so that 5 dollars is not 5 cents."""
+
+from __future__ import annotations
+
+import re
+
+_SPELLINGS = {
+    "dollar": "$ usd dollar dollars buck bucks",
+    "cent": "¢ cent cents penny pennies",
+    "euro": "€ eur euro euros",
+    "pound": "£ gbp",
+    "yen": "¥ yen",
+    "degree": r"^\circ degree degrees deg grad",
+    "radian": "rad radian radians",
+    "millimetre": "mm millimeter millimeters millimetre millimetres",
+    "centimetre": "cm centimeter centimeters centimetre centimetres",
+    "metre": "m meter meters metre metres",
+    "kilometre": "km kilometer kilometers kilometre kilometres",
+    "inch": "in inch inches",
+    "foot": "ft foot feet",
+    "yard": "yd yard yards",
+    "mile": "mi mile miles",
+    "second": "s sec second seconds sekunde sekunden",
+    "minute": "min minute minutes minuten",
+    "hour": "h hr hrs hour hours stunde stunden",
+    "day": "day days tag tage",
+    "week": "week weeks woche wochen",
+    "month": "month months monat monate",
+    "year": "yr year years jahr jahre",
+    "gram": "g gram grams gramm",
+    "kilogram": "kg kilogram kilograms kilogramm",
+    "ounce": "oz ounce ounces",
+    "weight pound": "lb lbs pound pounds",
+    "litre": "l liter liters litre litres",
+    "millilitre": "ml milliliter milliliters millilitre millilitres",
+    "mile per hour": "mph",
+}
+_CANONICAL = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
+
+PERCENT = "percent"
+_PERCENT = ("%", "percent", "percentage", "pct", "prozent")
+_NEVER = {
+    "or", "and", "not", "to", "oder", "und", "pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln",
+    "exp", "infty", "mod", "div", "times",
+}  # fmt: skip
+_INSIDE_TEXT = re.compile(r"\\text\s*\{([^{}\d\\]*)\}\s*(?:\^\s*\{?\d\}?)?")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z./ -]*(?:\^\s*\{?\d\}?)?")
+
+
+def read_unit(tail: str) -> str | None:
+    """Return the unit that ``tail``, the text after a number, names, or ``None`` where it is no unit.
+
+    The result is empty where there is none or where it is a word that this table does not know (``apples``):
+    such a word says nothing against an answer. A single letter outside ``\\text`` is a variable, not a unit.
+    """
+    tail = tail.strip()
+    if not tail:
+        return ""
+    if tail.lower() in _PERCENT:
+        return PERCENT
+    if tail in _CANONICAL:
+        return _CANONICAL[tail] if len(tail) > 1 or not tail.isalpha() else None
+    inside = _INSIDE_TEXT.fullmatch(tail)
+    words = (inside[1] if inside else tail).lower().strip(" .-").split()
+    if not inside and (not _PLAIN.fullmatch(tail) or len(words) > 4 or len(words[0]) < 3):
+        first = words[0].partition("^")[0] if words else ""
+        return _CANONICAL[first] if len(first) > 1 and first in _CANONICAL and len(words) == 1 else None
+    if _NEVER.intersection(words):
+        return None
+    if words and words[0] in _PERCENT:
+        return PERCENT
+    return _CANONICAL.get(words[0].partition("^")[0], "") if len(words) == 1 else ""

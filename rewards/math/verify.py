@@ -1,0 +1,98 @@
+"""Decide whether a response answers a question correctly: the exact path here, algebra in the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+
+from rewards.engine import Engine, default_engine
+from rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
+from rewards.math.equality import equal
+from rewards.math.extract import extract_answer
+from rewards.math.gold import gold_problem, normalise_gold
+from rewards.segments import split_response
+from rewards.verdict import Status, Verdict, failed, passed, unscored
+
+COMPARE = "rewards.math.symbolic:compare"
+
+NO_ANSWER = "no answer found"
+
+
+def verify_answer(gold: str, response: str, *, timeout: float = 5.0) -> Verdict:
+    """Return 1.0 where ``response`` commits to the gold answer, 0.0 where it commits to another or to none.
+
+    What counts is the part after ``</think>``; an unfinished reasoning block is no answer. Not scored:
+    ``unparsed`` where ``gold`` cannot be read, ``timeout`` where algebra takes longer than ``timeout``
+    seconds. An answer longer than 2,000 characters or nested deeper than 40 brackets is wrong. May be called
+    from any thread.
+    """
+    answer = split_response(response).answer
+    if answer is None:
+        return _unreadable_gold(gold) or failed(f"{NO_ANSWER}: the reasoning is not finished")
+    (verdict,) = verify_batch([(gold, answer)], default_engine(), timeout=timeout)
+    return verdict
+
+
+def verify_batch(
+    pairs: Sequence[tuple[str | None, str]], engine: Engine, *, timeout: float | None = None
+) -> list[Verdict]:
+    """Return a verdict for each pair of a gold answer and the text to find the answer in, in order.
+
+    Most pairs are decided here without algebra; the others go to ``engine`` in one batch. A gold answer of
+    ``None`` is ``not_applicable``. The text is searched whole: cut off the reasoning first
+    (:mod:`rewards.segments`). ``timeout`` is for one pair, in seconds; the engine's own deadline where it is
+    left out.
+    """
+    verdicts: list[Verdict | None] = []
+    open_places: list[int] = []
+    open_pairs: list[tuple[str, str]] = []
+    for place, (gold, response) in enumerate(pairs):
+        start = time.perf_counter()
+        result = _decide(gold, response)
+        if isinstance(result, Verdict):
+            seconds = time.perf_counter() - start
+            verdicts.append(Verdict(result.score, result.status, result.detail, seconds))
+        else:
+            verdicts.append(None)
+            open_places.append(place)
+            open_pairs.append(result)
+    if open_pairs:
+        for place, verdict in zip(
+            open_places, engine.map(COMPARE, open_pairs, deadline=timeout), strict=True
+        ):
+            verdicts[place] = verdict
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def _decide(gold: str | None, response: str) -> Verdict | tuple[str, str]:
+    """Return the verdict of the exact path, or the canonical pair that algebra has to decide."""
+    if gold is None:
+        return unscored(Status.NOT_APPLICABLE, "no gold answer")
+    unreadable = _unreadable_gold(gold)
+    if unreadable is not None:
+        return unreadable
+    found = extract_answer(response)
+    if found is None:
+        return failed(NO_ANSWER)
+    if len(found) > MAX_CHARS:
+        return failed(f"answer longer than {MAX_CHARS} characters")
+    if nesting(found) > MAX_DEPTH:
+        return failed(f"answer nested deeper than {MAX_DEPTH} brackets")
+    canonical_gold, answer = _canonical_gold(gold), canonical(found)
+    same = equal(canonical_gold, answer)
+    if same is None:
+        return canonical_gold, answer
+    return (
+        passed(f"{answer[:80]} is the gold answer") if same else failed(f"{answer[:80]} is not {gold[:80]}")
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _canonical_gold(gold: str) -> str:
+    return canonical(normalise_gold(gold))
+
+
+def _unreadable_gold(gold: str) -> Verdict | None:
+    problem = gold_problem(_canonical_gold(gold))
+    return unscored(Status.UNPARSED, f"{problem}: {gold[:80]!r}") if problem else None
