@@ -10,6 +10,7 @@ from typing import Any
 
 from prompts.config import ConstraintSamplerConfig, HoldOutConfig
 from prompts.item import Message, PromptItem
+from prompts.probes import probe
 from rewards import constraints as library
 from rewards.checklist import Requirement
 from rewards.checklist.requirement import RuleCheck
@@ -18,12 +19,8 @@ from rewards.math import verify_answer
 
 Constraint = tuple[str, dict[str, Any]]
 
-REPEAT_PROMPT = "combination:repeat_prompt"
+LANGUAGE = "language:response_language"
 WORD_ARGUMENTS = ("keyword", "keywords", "forbidden_words")
-
-# What the gold answer is wrapped in to find out whether some response can meet the constraints and still be
-# right.
-PROBE = "First, write down what is given, then combine the amounts.\nTherefore, the final answer is {box}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +59,13 @@ class Sampler:
     def ids(self) -> list[str]:
         """Return the constraint ids that are drawn from, in the registry's order."""
         hold_out = self.config.hold_out
+        known = library.registry()
+        if self.only_held_out:
+            return [name for name in known if name in hold_out.ids or _may_be_held_out(name, hold_out)]
         allowed = self.config.ids
-        names = [
-            name for name in library.registry() if allowed is None or name in allowed or self.only_held_out
-        ]
-        if not self.only_held_out:
-            return [name for name in names if name not in hold_out.ids]
-        return [name for name in names if name in hold_out.ids or _may_be_held_out(name, hold_out)]
+        if allowed is None:
+            allowed = [name for name, constraint in known.items() if constraint.rewritable]
+        return [name for name in known if name in allowed and name not in hold_out.ids]
 
     def attach(self, item: PromptItem) -> PromptItem:
         """Return the item with constraints in its checklist and its prompt, or unchanged when its draw says
@@ -86,8 +83,8 @@ class Sampler:
             if drawn is not None and satisfiable(item.answer, drawn):
                 return self._attached(item, drawn, rng)
         raise DataError(
-            f"item '{item.id}' (gold {item.answer!r}): none of {self.config.tries} draws of {wanted} constraints "
-            f"can be met together with its gold answer; lower constraints.count, or widen constraints.ids and ranges"
+            f"item '{item.id}' (gold {item.answer!r}): none of {self.config.tries} draws of {wanted} "
+            f"constraints can be met together with it; lower constraints.count, or widen ids and ranges"
         )
 
     def _draw(self, item: PromptItem, wanted: int, rng: random.Random) -> list[Constraint] | None:
@@ -101,21 +98,18 @@ class Sampler:
         return drawn
 
     def _arguments(self, name: str, item: PromptItem, rng: random.Random) -> dict[str, Any] | None:
-        if name == REPEAT_PROMPT:
-            return {"prompt_to_repeat": item.question}
+        """Draw arguments; ``None`` where they are on the wrong side of what is held out."""
         hold_out = self.config.hold_out
-        by_argument = self.only_held_out and name not in hold_out.ids
-        keywords = hold_out.keywords if by_argument and hold_out.keywords else self._shown_keywords()
-        ranges = {**self.config.ranges, **(hold_out.ranges if by_argument else {})}
-        kwargs = library.sample(name, rng, keywords=keywords, ranges=ranges)
+        held = {word.lower() for word in hold_out.keywords}
+        pool = self.config.keywords if self.config.keywords is not None else library.TRAINING_KEYWORDS
+        keywords = [word for word in pool if word.lower() not in held]
+        ranges = dict(self.config.ranges)
+        if self.only_held_out and name not in hold_out.ids:
+            keywords = hold_out.keywords or keywords
+            ranges |= hold_out.ranges
+        kwargs = library.sample(name, rng, keywords=keywords, ranges=ranges, question=item.question)
         held_out = name in hold_out.ids or _holds_out(kwargs, hold_out)
         return kwargs if held_out is self.only_held_out else None
-
-    def _shown_keywords(self) -> list[str] | None:
-        if self.config.keywords is None:
-            return None
-        held = {word.lower() for word in self.config.hold_out.keywords}
-        return [word for word in self.config.keywords if word.lower() not in held]
 
     def _attached(self, item: PromptItem, drawn: Sequence[Constraint], rng: random.Random) -> PromptItem:
         checklist = []
@@ -131,7 +125,9 @@ def satisfiable(gold: str | None, drawn: Sequence[Constraint]) -> bool:
 
     Shown by building one: a text around ``\\boxed{gold}`` is made to comply, and its answer verified.
     """
-    text = library.comply(PROBE.format(box=f"\\boxed{{{gold if gold is not None else 0}}}"), list(drawn))
+    language = next((str(kwargs["language"]) for name, kwargs in drawn if name == LANGUAGE), "en")
+    draft = probe(language, "0" if gold is None else gold)
+    text = None if draft is None else library.comply(draft, list(drawn))
     return text is not None and (gold is None or verify_answer(gold, text).passed)
 
 
@@ -173,11 +169,9 @@ def _holds_out(kwargs: Mapping[str, Any], hold_out: HoldOutConfig) -> bool:
 
 
 def _may_be_held_out(name: str, hold_out: HoldOutConfig) -> bool:
-    """Whether a constraint of this id can name a held-out word or number, by the arguments of one draw."""
-    if name == REPEAT_PROMPT:
-        return False
-    kwargs = library.sample(name, random.Random(0))
+    """Whether a constraint of this id can name a held-out word or number, by its parameters."""
+    arguments = {param.name for param in library.registry()[name].params}
     return bool(
-        (hold_out.keywords and any(argument in kwargs for argument in WORD_ARGUMENTS))
-        or any(argument in kwargs for argument in hold_out.ranges)
+        (hold_out.keywords and arguments.intersection(WORD_ARGUMENTS))
+        or arguments.intersection(hold_out.ranges)
     )

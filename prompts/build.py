@@ -110,8 +110,8 @@ def _decontaminated(
     kept = {item.id for item in overlap.kept}
     if not kept:
         raise DataError(
-            f"train: each of {overlap.report['checked']} questions overlaps an evaluation question; use another "
-            f"split, or divide a file by skip and limit"
+            f"train: each of {overlap.report['checked']} questions overlaps an evaluation question; "
+            f"use another split, or divide a file by skip and limit"
         )
     return {name: [item for item in pool if item.id in kept] for name, pool in pools.items()}
 

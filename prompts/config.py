@@ -11,6 +11,11 @@ from rewards.config import Strict
 from rewards.errors import nearest
 
 Range = tuple[int, int]
+_MEANINGLESS = {
+    "path": ("size", "seed", "params", "name", "split", "revision"),
+    "dataset": ("size", "seed", "params"),
+    "generator": ("skip", "limit", "name", "split", "revision"),
+}
 COLUMN_ROLES = ("id", "question", "answer", "solution")
 
 
@@ -45,23 +50,23 @@ class SourceConfig(Strict):
     data sets and the usual column names need none. A generator's columns are ``question``, ``answer`` and its
     metadata."""
 
-    skip: int = Field(0, ge=0)
+    skip: int = Field(default=0, ge=0)
     """Leave out this many first rows of a file or data set."""
 
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows (after ``skip``) of a file or data set."""
 
-    size: int | None = Field(None, ge=1, le=1_000_000)
+    size: int | None = Field(default=None, ge=1, le=1_000_000)
     """How many problems ``generator`` makes, up to a million."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """The seed of ``generator``. Different seeds draw from different streams: they share a problem by chance
     alone."""
 
     params: dict[str, Any] = Field(default_factory=dict)
     """Arguments of ``generator``, such as ``{min_terms: 2, max_terms: 3}``."""
 
-    weight: float = Field(1.0, gt=0.0)
+    weight: float = Field(default=1.0, gt=0.0)
     """Share in the mixture, relative to the other sources."""
 
     held_out: bool = False
@@ -75,14 +80,9 @@ class SourceConfig(Strict):
             raise ValueError(
                 f"a source needs one of path, dataset and generator, not {' and '.join(given) or 'none'}"
             )
-        if given == ["generator"]:
-            if self.size is None:
-                raise ValueError(f"size: how many problems '{self.generator}' shall make is not said")
-            misplaced = [k for k in ("skip", "limit", "name", "revision") if k in self.model_fields_set]
-        else:
-            misplaced = [k for k in ("size", "seed", "params") if k in self.model_fields_set]
-            if given == ["path"]:
-                misplaced += [k for k in ("name", "split", "revision") if k in self.model_fields_set]
+        if given == ["generator"] and self.size is None:
+            raise ValueError(f"size: how many problems '{self.generator}' shall make is not said")
+        misplaced = [key for key in _MEANINGLESS[given[0]] if key in self.model_fields_set]
         if misplaced:
             raise ValueError(f"{misplaced[0]}: has no meaning for a source with '{given[0]}'; remove it")
         for role in self.columns:
@@ -113,7 +113,7 @@ class HoldOutConfig(Strict):
     """Constraint ids."""
 
     keywords: list[str] = Field(default_factory=list)
-    """Words that no constraint asks for or forbids."""
+    """Words that no constraint asks for or forbids. At least two: one constraint may name two."""
 
     ranges: dict[str, Range] = Field(default_factory=dict)
     """Inclusive ranges of a numeric argument, by its name: ``{num_bullets: [4, 5]}``."""
@@ -127,10 +127,10 @@ class HoldOutConfig(Strict):
 class ConstraintSamplerConfig(Strict):
     """How constraints are drawn and attached to problems."""
 
-    share: float = Field(1.0, ge=0.0, le=1.0)
+    share: float = Field(default=1.0, ge=0.0, le=1.0)
     """Share of the items that get constraints."""
 
-    count: list[float] = Field([1.0, 1.0, 1.0], min_length=1, max_length=5)
+    count: list[float] = Field(default=[1.0, 1.0, 1.0], min_length=1, max_length=5)
     """Relative proportions of items with one, two, three … constraints."""
 
     ids: list[str] | None = None
@@ -143,16 +143,16 @@ class ConstraintSamplerConfig(Strict):
     ranges: dict[str, Range] = Field(default_factory=dict)
     """Inclusive ranges to draw a numeric argument from, by its name; others keep their default."""
 
-    hold_out: HoldOutConfig = HoldOutConfig()
+    hold_out: HoldOutConfig = Field(default_factory=HoldOutConfig)
     """What is never attached to training items."""
 
     paraphrase: bool = True
     """Draw one of several wordings of each constraint; false: always the first."""
 
-    tries: int = Field(200, ge=1)
+    tries: int = Field(default=200, ge=1)
     """How many draws an item gets before it counts as impossible."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Seed of the draws; an item's constraints depend on this seed and its id alone."""
 
     @model_validator(mode="after")
@@ -173,7 +173,7 @@ class ConstraintSamplerConfig(Strict):
 class SftTargetConfig(Strict):
     """The responses that SFT learns, made from worked solutions."""
 
-    compliance: float = Field(0.5, ge=0.0, le=1.0)
+    compliance: float = Field(default=0.5, ge=0.0, le=1.0)
     """Share of the constrained items whose target obeys its constraints; the rest answers as if there were
     none."""
 
@@ -184,7 +184,7 @@ class SftTargetConfig(Strict):
     """The closing sentence after the solution. ``{answer}`` stands for the gold answer, and has to be in a
     box."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Seed of who obeys; it depends on this seed and the item's id alone."""
 
     @model_validator(mode="after")
@@ -203,10 +203,10 @@ class DataConfig(Strict):
     evaluation: list[SourceConfig] = Field(default_factory=list)
     """The sources of evaluation items; none of their questions is trained on."""
 
-    constraints: ConstraintSamplerConfig | None = ConstraintSamplerConfig()
+    constraints: ConstraintSamplerConfig | None = Field(default_factory=ConstraintSamplerConfig)
     """Constraints to attach to problems that bring none; null: attach nothing."""
 
-    targets: SftTargetConfig = SftTargetConfig()
+    targets: SftTargetConfig = Field(default_factory=SftTargetConfig)
     """SFT targets."""
 
     system_prompt: str | None = None
@@ -215,26 +215,26 @@ class DataConfig(Strict):
     answer_instruction: str = "Put the final answer in \\boxed{}."
     """The sentence that follows the question; empty: none."""
 
-    max_prompt_tokens: int | None = Field(None, ge=1)
+    max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Longer prompts are left out, and counted; null: no limit."""
 
-    train_size: int | None = Field(None, ge=1)
+    train_size: int | None = Field(default=None, ge=1)
     """Number of training items, mixed by the sources' weights; null: all there are."""
 
-    evaluation_size: int | None = Field(None, ge=1)
+    evaluation_size: int | None = Field(default=None, ge=1)
     """Number of evaluation items, mixed by the sources' weights; null: all there are."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Seed of the mixture and of its order."""
 
-    max_bad_gold: float = Field(0.05, ge=0.0, le=1.0)
+    max_bad_gold: float = Field(default=0.05, ge=0.0, le=1.0)
     """Share of a source's gold answers that may fail to verify against themselves (they are left out) before
     it is an error."""
 
     decontaminate: bool = True
     """Leave out training items whose question overlaps an evaluation question."""
 
-    ngram: int = Field(8, ge=1)
+    ngram: int = Field(default=8, ge=1)
     """Number of consecutive words that count as an overlap."""
 
     decontaminate_against: list[str] = Field(default_factory=list)

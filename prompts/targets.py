@@ -112,7 +112,8 @@ def _obey_or_ignore(item: PromptItem, text: str, config: SftTargetConfig, counts
 def unboxed(solution: str) -> str:
     """Return the solution with each ``\\boxed{x}`` and ``\\fbox{x}`` replaced by ``x``: a target has one box,
     at its end."""
-    parts, rest = [], solution
+    parts: list[str] = []
+    rest = solution
     while True:
         start, command = min(
             ((at, c) for c in ("\\boxed{", "\\fbox{") if (at := rest.find(c)) >= 0), default=(-1, "")
