@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rewards.math.gold import check_gold
-
+from prompts.attach import without_constraints
+from prompts.config import SourceConfig
 from prompts.files import read_rows
-from prompts.item import Message, PromptItem, read_items
+from prompts.item import Message, PromptItem
+from prompts.sources import PromptStyle, load
 from rewards.checklist import Requirement, RuleCheck
 from rewards.constraints import validate
 from rewards.errors import DataError, nearest
+from rewards.math.gold import check_gold
 
 BOX_SENTENCE = "Let's think step by step and output the final answer within \\boxed{}."
 MATHIF_FIELDS = (
@@ -45,8 +47,12 @@ class Suite:
     flags: Mapping[str, tuple[str, ...]]
 
     def twins(self) -> tuple[PromptItem, ...]:
-        """Return the constrained items once more, without their constraints."""
-        return tuple(without_constraints(item) for item in self.items if item.checklist)
+        """Return the constrained items once more, without their constraints; their ids end in ``#without``.
+
+        Raises:
+            DataError: a prompt does not end in the texts of its checklist, so they cannot be taken out.
+        """
+        return tuple(_twin(item) for item in self.items if item.checklist)
 
 
 def prompt_suite(name: str, items: Iterable[PromptItem], limit: int | None = None) -> Suite:
@@ -68,9 +74,16 @@ def prompt_suite(name: str, items: Iterable[PromptItem], limit: int | None = Non
     return Suite(name, chosen, _flags(chosen))
 
 
-def prompt_file(path: Path, limit: int | None = None) -> Suite:
-    """Read a JSONL file of prompt items as a suite named like the file."""
-    return prompt_suite(path.name.split(".")[0], read_items(path), limit)
+def prompt_file(path: Path, limit: int | None = None, style: PromptStyle | None = None) -> Suite:
+    """Read a file as a suite of its name: prompt items, or raw rows such as GSM8K's and MATH-500's own files.
+
+    ``style`` says how raw questions become messages; rows with ``messages`` are taken as they are.
+
+    Raises:
+        DataError: the file is missing, empty or damaged, or a row cannot be used (file and line are named).
+    """
+    items = load(SourceConfig.model_validate({"path": str(path)}), style or PromptStyle())
+    return prompt_suite(path.name.split(".")[0], items, limit)
 
 
 def mathif(path: Path, subsets: Sequence[str] | None = None, limit: int | None = None) -> Suite:
@@ -91,19 +104,14 @@ def mathif(path: Path, subsets: Sequence[str] | None = None, limit: int | None =
     return prompt_suite("mathif", items)
 
 
-def without_constraints(item: PromptItem) -> PromptItem:
-    """Return the twin of an item: the same problem without its constraints, id ``<id>#without``.
-
-    The last user message becomes ``meta["plain_prompt"]`` where the item has one, and else its ``question``.
-    """
-    plain = str(item.meta.get("plain_prompt") or item.question)
-    last = max(i for i, message in enumerate(item.messages) if message["role"] == "user")
-    messages = tuple(
-        Message(role="user", content=plain) if i == last else message
-        for i, message in enumerate(item.messages)
-    )
-    meta = {**item.meta, "twin_of": item.id}
-    return replace(item, id=item.id + TWIN_SUFFIX, messages=messages, checklist=(), target=None, meta=meta)
+def _twin(item: PromptItem) -> PromptItem:
+    # MathIF's texts are joined without a space, so its plain prompt is kept beside the item
+    plain = item.meta.get("plain_prompt")
+    if plain is None:
+        bare = without_constraints(item)
+    else:
+        bare = replace(item, messages=(Message(role="user", content=str(plain)),), checklist=())
+    return replace(bare, id=item.id + TWIN_SUFFIX, target=None, meta={**item.meta, "twin_of": item.id})
 
 
 def _mathif_files(path: Path, subsets: Sequence[str] | None) -> list[Path]:

@@ -65,7 +65,7 @@ class OpenAIGenerator:
         asked = [(item, sample) for item in items for sample in range(n)]
         pool = ThreadPoolExecutor(max_workers=self._concurrency)
         try:
-            drawn = list(pool.map(lambda one: self._ask(*one, sampling), asked))
+            drawn = list(pool.map(lambda one: self._ask(one[0], one[1], sampling), asked))
         finally:
             pool.shutdown(cancel_futures=True)
         return [drawn[i * n : (i + 1) * n] for i in range(len(items))]

@@ -95,7 +95,7 @@ class TransformersGenerator:
         kind = ("bfloat16" if where.startswith("cuda") else "float32") if dtype == "auto" else dtype
         try:
             tokenizer = AutoTokenizer.from_pretrained(model)
-            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, kind))
+            loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, kind))
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(
@@ -127,7 +127,7 @@ class TransformersGenerator:
         rows: list[_Row] = []
         for item in items:
             text = self.tokenizer.apply_chat_template(
-                [dict(message) for message in item.messages],
+                [{"role": m["role"], "content": m["content"]} for m in item.messages],
                 chat_template=self.chat_template,
                 add_generation_prompt=True,
                 tokenize=False,

@@ -1,0 +1,146 @@
+"""`adhere score`: a file of responses in, the same rows with verdicts out."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.score_file import score_file
+from rewards.errors import ConfigError, ConstraintError, DataError
+
+ORACLE = Path(__file__).parents[2] / "../shared/oracle/mathif_verdicts.jsonl.gz"
+NO_COMMA = {"id": "punctuation:no_comma", "kwargs": None}
+LOWER = {"id": "change_case:english_lowercase", "kwargs": {}}
+
+
+def row(response: str, answer: object = "4", constraints: list | None = None) -> dict:
+    return {"question": "2+2?", "answer": answer, "response": response, "constraints": constraints or []}
+
+
+def write(path: Path, rows: list) -> Path:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", encoding="utf-8") as out:
+        out.writelines((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows)
+    return path
+
+
+def read(path: Path) -> list[dict]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize(("src", "dst"), [("in.jsonl", "out.jsonl"), ("in.jsonl.gz", "new/out.jsonl.gz")])
+def test_rows_come_back_with_verdicts_in_the_order_of_their_constraints(tmp_path, src, dst):
+    text = "the sum of two and two is four so the answer is \\boxed{4}"
+    source = write(tmp_path / src, [row(text, constraints=[LOWER, NO_COMMA]) | {"extra": 1}])
+    summary = score_file(source, tmp_path / dst)
+    (scored,) = read(tmp_path / dst)
+    assert scored["extra"] == 1 and scored["response"] == text
+    assert [v["id"] for v in scored["verdicts"]] == [LOWER["id"], NO_COMMA["id"]]
+    assert set(scored["verdicts"][0]) == {"id", "score", "status", "detail"}
+    assert scored["correct"]["score"] == 1.0 and scored["correct"]["status"] == "ok"
+    assert (scored["hacc"], scored["sacc"], scored["joint"]) == (1.0, 1.0, 1.0)
+    assert (summary["rows"], summary["joint"]) == (1, 1.0)
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_half_met_constraints_and_a_wrong_answer(tmp_path):
+    source = write(
+        tmp_path / "in.jsonl", [row("The answer, then, is \\boxed{5}", constraints=[NO_COMMA, NO_COMMA])]
+    )
+    source_mixed = write(
+        tmp_path / "mixed.jsonl",
+        [
+            row("The answer, then, is \\boxed{4}", constraints=[NO_COMMA, {"id": "startend:quotation"}]),
+            row(
+                "The answer, then, is \\boxed{4}",
+                constraints=[NO_COMMA, {"id": "keywords:existence", "kwargs": {"keywords": ["answer"]}}],
+            ),
+        ],
+    )
+    score_file(source, tmp_path / "out.jsonl")
+    score_file(source_mixed, tmp_path / "mixed_out.jsonl")
+    (wrong,), (none, half) = read(tmp_path / "out.jsonl"), read(tmp_path / "mixed_out.jsonl")
+    assert (wrong["correct"]["score"], wrong["hacc"], wrong["joint"]) == (0.0, 0.0, 0.0)
+    assert (none["hacc"], none["sacc"], none["joint"]) == (0.0, 0.0, 0.0)
+    assert (half["correct"]["score"], half["hacc"], half["sacc"], half["joint"]) == (1.0, 0.0, 0.5, 0.0)
+
+
+def test_nothing_to_score_is_null_and_never_zero(tmp_path):
+    rows = [row("\\boxed{4}"), row("fine", answer=None, constraints=[NO_COMMA])]
+    summary = score_file(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    bare, unanswered = read(tmp_path / "out.jsonl")
+    assert bare["correct"]["score"] == 1.0
+    assert (bare["verdicts"], bare["hacc"], bare["sacc"], bare["joint"]) == ([], None, None, None)
+    assert unanswered["correct"] == {
+        "score": None,
+        "status": "not_applicable",
+        "detail": unanswered["correct"]["detail"],
+    }
+    assert (unanswered["hacc"], unanswered["joint"]) == (1.0, None)
+    assert summary["unscored"] == {"accuracy": 1, "hacc": 1, "sacc": 1, "joint": 2}
+    assert summary["accuracy"] == 1.0
+
+
+def test_modes_cut_the_response_differently(tmp_path):
+    unfinished = row("<think>so it is \\boxed{4}", constraints=[NO_COMMA])
+    source = write(tmp_path / "in.jsonl", [unfinished])
+    score_file(source, tmp_path / "hard.jsonl", "hardened")
+    score_file(source, tmp_path / "compat.jsonl", "compat")
+    (hard,), (compat,) = read(tmp_path / "hard.jsonl"), read(tmp_path / "compat.jsonl")
+    assert (hard["correct"]["score"], hard["hacc"]) == (0.0, 0.0)
+    assert "unfinished reasoning" in hard["correct"]["detail"]
+    assert (compat["correct"]["score"], compat["hacc"]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "says"),
+    [
+        ("{not json", DataError, "not JSON"),
+        ("[1]", DataError, "object"),
+        ({"response": "x"}, DataError, "constraints is missing"),
+        ({"constraints": []}, DataError, "response is missing"),
+        (row("x") | {"response": None}, DataError, "response is NoneType"),
+        (row("x", answer=["4"]), DataError, "answer is list"),
+        (row("x", constraints=["punctuation:no_comma"]), DataError, "constraints[0]"),
+        (row("x", constraints=[{"id": "punctuation:no_comma", "kwargs": 3}]), DataError, "kwargs"),
+        (row("x", constraints=[{"id": "punctuation:no_coma"}]), ConstraintError, "punctuation:no_comma"),
+    ],
+)
+def test_a_malformed_row_names_file_and_line_and_writes_nothing(tmp_path, bad, error, says):
+    source = write(tmp_path / "in.jsonl", [row("ok"), bad])
+    with pytest.raises(error) as caught:
+        score_file(source, tmp_path / "out.jsonl")
+    assert f"{source}:2" in str(caught.value) and says in str(caught.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+def test_missing_empty_and_self_overwriting_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        score_file(tmp_path / "none.jsonl", tmp_path / "out.jsonl")
+    empty = write(tmp_path / "in.jsonl", [])
+    with pytest.raises(DataError, match="holds no row"):
+        score_file(empty, tmp_path / "out.jsonl")
+    with pytest.raises(ConfigError, match="input itself"):
+        score_file(empty, empty)
+    with pytest.raises(ConfigError, match="strict"):
+        score_file(empty, tmp_path / "out.jsonl", "strict")
+    damaged = tmp_path / "in.jsonl.gz"
+    damaged.write_bytes(gzip.compress(json.dumps(row("x")).encode() * 50)[:-20])
+    with pytest.raises(DataError, match="gzip"):
+        score_file(damaged, tmp_path / "out.jsonl")
+
+
+def test_compat_agrees_with_every_official_verdict(tmp_path):
+    if not ORACLE.is_file():
+        pytest.skip("needs the official MathIF verdicts in ../shared/oracle")
+    score_file(ORACLE, tmp_path / "out.jsonl.gz", "compat")
+    disagreeing = [
+        (constraint, verdict)
+        for scored in read(tmp_path / "out.jsonl.gz")
+        for constraint, verdict in zip(scored["constraints"], scored["verdicts"], strict=True)
+        if verdict["score"] != float(constraint["pass"])
+    ]
+    assert disagreeing == []
