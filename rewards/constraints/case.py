@@ -78,7 +78,10 @@ class EnglishCapital(_EnglishCase):
         "Answer in English, EVERY WORD IN CAPITALS.",
     )
     compat_rule = "no cased character is lower case, and langdetect (seed 0) says `en` or finds no features"
-    hardened_rule = "every word outside formulas, boxes, code and LaTeX commands is upper case, there are such words, and they are English"
+    hardened_rule = (
+        "every word outside formulas, boxes, code and LaTeX commands is upper case, there are such "
+        "words, and they are English"
+    )
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == "language:response_language":
@@ -95,13 +98,17 @@ class EnglishLowercase(_EnglishCase):
     id = "change_case:english_lowercase"
     upper = False
     phrasings = (
-        "Your entire response should be in English, and in all lowercase letters. No capital letters are allowed.",
+        "Your entire response should be in English, and in all lowercase letters. No capital letters are "
+        "allowed.",
         "Write everything in English and in lower case.",
         "use lower-case letters only, in English.",
         "Answer in English without a single capital letter.",
     )
     compat_rule = "no cased character is upper case, and langdetect (seed 0) says `en` or finds no features"
-    hardened_rule = "every word outside formulas, boxes, code and LaTeX commands is lower case, there are such words, and they are English"
+    hardened_rule = (
+        "every word outside formulas, boxes, code and LaTeX commands is lower case, there are such "
+        "words, and they are English"
+    )
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == "language:response_language":
@@ -128,7 +135,10 @@ class CapitalWords(Constraint):
     compat_rule = (
         "the Treebank tokens in all capitals, single letters and LaTeX included, stand in the relation"
     )
-    hardened_rule = "words of two letters or more in all capitals, outside formulas, boxes, code and LaTeX commands, stand in the relation"
+    hardened_rule = (
+        "words of two letters or more in all capitals, outside formulas, boxes, code and LaTeX commands, "
+        "stand in the relation"
+    )
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
         return {"amount": f"{kwargs['capital_relation']} {kwargs['capital_frequency']}"}

@@ -1,4 +1,5 @@
-"""Several constraints at once: which contradict each other, and how to rewrite a text so that it meets all."""
+"""Several constraints at once: which contradict each other, and how to rewrite a text so that it meets
+all."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _ROUNDS = 3
 
 
 def conflicts(a: Wish, b: Wish) -> bool:
-    """Whether no sensible response meets both constraints, in either mode; the order of the two does not matter.
+    """Whether no sensible response meets both constraints, in either mode; the order of the two does not
+    matter.
 
     Raises:
         ConstraintError: see ``validate``.
@@ -37,8 +39,8 @@ def _excludes(constraint: Constraint, kwargs: Kwargs, other: Constraint, other_k
 def comply(text: str, wishes: Sequence[Wish]) -> str | None:
     """Rewrite ``text`` so that it meets every constraint in both modes, or return ``None`` where that fails.
 
-    What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections, the end
-    phrase, case, the repeated request and the quotation marks.
+    What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections,
+    the end phrase, case, the repeated request and the quotation marks.
     """
     ranked = sorted(wishes, key=lambda wish: find(wish[0]).step)
     content = [wish for wish in ranked if find(wish[0]).step in _CONTENT]

@@ -1,4 +1,5 @@
-"""Telling the language of a text: langdetect as the official checkers use it, and a stricter way that sees scripts."""
+"""Telling the language of a text: langdetect as the official checkers use it, and a stricter way that sees
+scripts."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ LANGUAGES: dict[str, str] = {
     "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech",
     "cy": "Welsh", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
     "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French", "gu": "Gujarati", "he": "Hebrew",
-    "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese",
-    "kn": "Kannada", "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian", "ml": "Malayalam",
-    "mr": "Marathi", "ne": "Nepali", "nl": "Dutch", "no": "Norwegian", "pa": "Punjabi", "pl": "Polish",
+    "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "it": "Italian",
+    "ja": "Japanese", "kn": "Kannada", "ko": "Korean", "lt": "Lithuanian", "lv": "Latvian", "mk": "Macedonian",
+    "ml": "Malayalam", "mr": "Marathi", "ne": "Nepali", "nl": "Dutch", "no": "Norwegian", "pa": "Punjabi", "pl": "Polish",
     "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian", "so": "Somali",
     "sq": "Albanian", "sv": "Swedish", "sw": "Swahili", "ta": "Tamil", "te": "Telugu", "th": "Thai",
     "tl": "Tagalog", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese",
@@ -47,7 +48,8 @@ MIN_PROBABILITY = 0.7
 OFFICIAL_LIMIT = 200_000
 READ_LIMIT = 20_000
 
-# Left out on purpose: short words that other languages share, such as "a", "in", "is", "no", "so", "to", "was".
+# Left out on purpose: short words that other languages share, such as "a", "in", "is", "no", "so", "to",
+# "was".
 _ENGLISH = """
 the and that this these those there then thus with without from which what when where while who whose why
 how of for by into onto than because since if but not are were be been being has have had does did will
@@ -85,8 +87,8 @@ def _detector(text: str) -> Any:
 def detect(text: str) -> str | None:
     """Return langdetect's answer with seed 0, or ``None`` where it raises because it finds no features.
 
-    The generator is seeded for each call, so the answer does not depend on the calls before it. langdetect reads
-    10,000 characters; cutting at 200,000 first only bounds its search for addresses.
+    The generator is seeded for each call, so the answer does not depend on the calls before it. langdetect
+    reads 10,000 characters; cutting at 200,000 first only bounds its search for addresses.
     """
     from langdetect.lang_detect_exception import LangDetectException
 
@@ -97,11 +99,13 @@ def detect(text: str) -> str | None:
 
 
 def matches(prose: str, code: str) -> tuple[bool, str]:
-    """Decide whether ``prose`` (free of formulas) is written in the language ``code``; return it and a reason.
+    """Decide whether ``prose`` (free of formulas) is written in the language ``code``; return it and a
+    reason.
 
-    At least 80 % of the letters have to stand in the language's script. Where several languages share it, langdetect
-    chooses among those only, and has to be 70 % sure. A text with fewer than 20 letters (8 in Chinese, Japanese,
-    Korean and Thai) does not show its language, and so does not meet an obligation to use one.
+    At least 80 % of the letters have to stand in the language's script. Where several languages share it,
+    langdetect chooses among those only, and has to be 70 % sure. A text with fewer than 20 letters (8 in
+    Chinese, Japanese, Korean and Thai) does not show its language, and so does not meet an obligation to use
+    one.
     """
     letters = "".join(filter(str.isalpha, prose[:READ_LIMIT]))
     dense = code in ("ja", "ko", "th", "zh-cn", "zh-tw")
@@ -146,8 +150,8 @@ def _most_probable(prose: str, code: str, peers: frozenset[str]) -> tuple[bool, 
 def is_english(prose: str) -> tuple[bool, str]:
     """Decide whether ``prose`` is English even where it is short; return it and a reason.
 
-    A quarter of the words being common English ones suffices: langdetect calls short lower-case sentences about
-    numbers Somali. Otherwise ``matches`` decides.
+    A quarter of the words being common English ones suffices: langdetect calls short lower-case sentences
+    about numbers Somali. Otherwise ``matches`` decides.
     """
     words = re.findall(r"[^\W\d_]{2,}", prose[:READ_LIMIT].lower())
     if not words:

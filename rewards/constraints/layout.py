@@ -56,7 +56,8 @@ class Bullets(Constraint):
     )
     compat_rule = "lines that start with `-`, or with `*` and no second star, number exactly N"
     hardened_rule = (
-        "lines that start with `*`, `-` or `+`, a space and content number exactly N; formulas, code and horizontal "
+        "lines that start with `*`, `-` or `+`, a space and content number exactly N; formulas, code and "
+        "horizontal "
         "rules are no bullets; a bullet character such as `•` breaks the count"
     )
 
@@ -111,7 +112,8 @@ class Highlights(Constraint):
     )
     compat_rule = "`*...*` on one line plus `**...**` on one line, contents not blank, number at least N"
     hardened_rule = (
-        "`*...*`, `**...**` and `***...***` around content, on one line and at word boundaries, number at least N, each "
+        "`*...*`, `**...**` and `***...***` around content, on one line and at word boundaries, number "
+        "at least N, each "
         "counted once; formulas, code, bullets and horizontal rules do not count"
     )
 
@@ -169,15 +171,18 @@ class Sections(Constraint):
         Count("num_sections", "the number of sections"),
     )
     phrasings = (
-        "Your response must have {sections}. Mark the beginning of each section with {section_spliter} X, such as:\n"
+        "Your response must have {sections}. Mark the beginning of each section with {section_spliter} "
+        "X, such as:\n"
         "{section_spliter} 1\n[content of section 1]",
-        "Divide the answer into {sections}, each opened by a line {section_spliter} 1, {section_spliter} 2 and so on.",
+        "Divide the answer into {sections}, each opened by a line {section_spliter} 1, {section_spliter} "
+        "2 and so on.",
         "Use exactly {sections} with the headings {section_spliter} 1 to {section_spliter} {num_sections}.",
         "Write {sections}; begin each one with {section_spliter} and its number.",
     )
     compat_rule = "the marker followed by a number occurs at least N times anywhere"
     hardened_rule = (
-        "lines that open with the marker (same case; markdown signs before it allowed) number exactly N, count from 1 to "
+        "lines that open with the marker (same case; markdown signs before it allowed) number exactly N, "
+        "count from 1 to "
         "N in order, and each has content"
     )
 

@@ -37,7 +37,8 @@ def registry() -> Mapping[str, Constraint]:
 
 
 def find(constraint_id: str, where: str = "") -> Constraint:
-    """Return the constraint called ``constraint_id``; ``ConstraintError`` names the nearest id if there is none."""
+    """Return the constraint called ``constraint_id``; ``ConstraintError`` names the nearest id if there is
+    none."""
     constraint = REGISTRY.get(constraint_id) if isinstance(constraint_id, str) else None
     if constraint is None:
         hint = nearest(str(constraint_id), REGISTRY)
@@ -50,11 +51,12 @@ def find(constraint_id: str, where: str = "") -> Constraint:
 def validate(constraint_id: str, kwargs: Kwargs | None, where: str = "") -> dict[str, Any]:
     """Return the clean arguments of a constraint.
 
-    Keys whose value is ``None`` are dropped and whole floats become integers: both are what parquet makes of rows
-    with different keys.
+    Keys whose value is ``None`` are dropped and whole floats become integers: both are what parquet makes of
+    rows with different keys.
 
     Raises:
-        ConstraintError: an unknown id, or an argument that is unknown, missing, of the wrong type or out of range;
+        ConstraintError: an unknown id, or an argument that is unknown, missing, of the wrong type or out of
+        range;
             the message opens with ``where`` and names the id and the key.
     """
     constraint = find(constraint_id, where)
@@ -86,8 +88,8 @@ def _at(where: str) -> str:
 def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mode = "hardened") -> Verdict:
     """Decide whether ``text`` meets a constraint: 1.0 or 0.0, with one line that says why.
 
-    ``compat`` agrees with MathIF's official code (arXiv 2505.14810), ``hardened`` closes its holes. A blank text fails
-    everything in both. Both take time linear in the text.
+    ``compat`` agrees with MathIF's official code (arXiv 2505.14810), ``hardened`` closes its holes. A blank
+    text fails everything in both. Both take time linear in the text.
 
     Raises:
         ConstraintError: see ``validate``.
@@ -107,7 +109,8 @@ def paraphrases(constraint_id: str) -> int:
 
 
 def describe(constraint_id: str, kwargs: Kwargs | None = None, variant: int = 0) -> str:
-    """Ask for a constraint in English; ``variant`` (modulo ``paraphrases``) chooses the wording, 0 is MathIF's meaning."""
+    """Ask for a constraint in English; ``variant`` (modulo ``paraphrases``) chooses the wording, 0 is
+    MathIF's meaning."""
     constraint = find(constraint_id)
     phrasing = constraint.phrasings[variant % len(constraint.phrasings)]
     return phrasing.format(**constraint.fields(validate(constraint_id, kwargs)))
@@ -123,9 +126,9 @@ def sample(
 ) -> dict[str, Any]:
     """Draw arguments for a training prompt.
 
-    ``keywords`` replaces the pool of words (default: ``TRAINING_KEYWORDS``, none of them MathIF's); ``ranges``
-    overrides entries of ``DEFAULT_RANGES``, both ends included; ``question`` is what ``combination:repeat_prompt``
-    has to repeat.
+    ``keywords`` replaces the pool of words (default: ``TRAINING_KEYWORDS``, none of them MathIF's);
+    ``ranges`` overrides entries of ``DEFAULT_RANGES``, both ends included; ``question`` is what
+    ``combination:repeat_prompt`` has to repeat.
 
     Raises:
         ConstraintError: an unknown id or range, a pool too small, or no ``question`` where one is needed.
@@ -159,8 +162,8 @@ def meets(constraint_id: str, text: str, kwargs: Kwargs | None) -> bool:
 def transform(constraint_id: str, text: str, kwargs: Kwargs | None = None) -> str | None:
     """Rewrite ``text`` so that it meets a constraint in both modes; ``None`` where that cannot be done.
 
-    The last ``\\boxed{...}`` survives (its case may change). A text that already complies is returned as it is, so
-    applying a transform twice is applying it once.
+    The last ``\\boxed{...}`` survives (its case may change). A text that already complies is returned as it
+    is, so applying a transform twice is applying it once.
     """
     if meets(constraint_id, text, kwargs):
         return text

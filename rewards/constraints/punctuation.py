@@ -26,7 +26,10 @@ class NoComma(Constraint):
         "No commas are allowed anywhere in the response.",
     )
     compat_rule = "the character `,` does not occur"
-    hardened_rule = "no comma occurs, full-width and Arabic ones included, in numbers and formulas too; LaTeX's thin space `\\,` is no comma"
+    hardened_rule = (
+        "no comma occurs, full-width and Arabic ones included, in numbers and formulas too; LaTeX's thin "
+        "space `\\,` is no comma"
+    )
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome(text.count(","))

@@ -35,11 +35,16 @@ class RepeatPrompt(Constraint):
     step = Step.REPEAT
     params = (Text("prompt_to_repeat", "the request that has to be repeated"),)
     phrasings = (
-        "First repeat the request word for word without change, then give your answer (do not say any words or "
-        "characters before repeating the request; the request you need to repeat does not include this sentence).",
-        "Begin with an exact copy of the problem above, then solve it. This sentence is not part of the problem.",
-        "Before you answer, restate the question exactly as given (without this sentence) at the very beginning.",
-        "Start your response by quoting the problem statement verbatim, this instruction left out; then continue.",
+        "First repeat the request word for word without change, then give your answer (do not say any "
+        "words or "
+        "characters before repeating the request; the request you need to repeat does not include this "
+        "sentence).",
+        "Begin with an exact copy of the problem above, then solve it. This sentence is not part of the "
+        "problem.",
+        "Before you answer, restate the question exactly as given (without this sentence) at the very "
+        "beginning.",
+        "Start your response by quoting the problem statement verbatim, this instruction left out; then "
+        "continue.",
     )
     compat_rule = "the text starts with the request, case ignored"
     hardened_rule = (
@@ -88,14 +93,16 @@ class EndChecker(Constraint):
     step = Step.CLOSE
     params = (Text("end_phrase", "the phrase that ends the response"),)
     phrasings = (
-        'Finish your response with this exact phrase "{end_phrase}". No other words should follow this phrase.',
+        'Finish your response with this exact phrase "{end_phrase}". No other words should follow this '
+        "phrase.",
         'The last words of your response must be "{end_phrase}".',
         'End with "{end_phrase}" and write nothing after it.',
         'Close your answer with the phrase "{end_phrase}".',
     )
     compat_rule = "the text, quotation marks at its ends removed, ends with the phrase, case ignored"
     hardened_rule = (
-        "the text, quotation marks and emphasis at its end removed, ends with the phrase, case ignored; the phrase occurs "
+        "the text, quotation marks and emphasis at its end removed, ends with the phrase, case ignored; "
+        "the phrase occurs "
         "once, and something comes before it"
     )
 
@@ -151,7 +158,8 @@ class Quotation(Constraint):
     )
     compat_rule = 'the text has two characters or more, and `"` comes first and last'
     hardened_rule = (
-        '`"` comes first and last with content between, and the first one closes only at the end: quotations inside have '
+        '`"` comes first and last with content between, and the first one closes only at the end: '
+        "quotations inside have "
         "to be nested or escaped"
     )
 

@@ -1,6 +1,7 @@
 """Views of a response: its mathematics and code masked, its LaTeX commands removed, its prose alone.
 
-All of them run in linear time: openers are paired with closers in one pass, never searched for again and again.
+All of them run in linear time: openers are paired with closers in one pass, never searched for again and
+again.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _HIDDEN_PROSE = re.compile(rf"(?<!{_LETTER}){_LETTER}{{3,}}+(?:\s++{_LETTER}{{3,
 def math_spans(text: str) -> list[Span]:
     """Return where formulas, environments and code stand, in order and disjoint.
 
-    Inline spans end on their own line, and a ``$`` before a digit never closes one, so prices stay prose. An opener
-    without a closer is ordinary text.
+    Inline spans end on their own line, and a ``$`` before a digit never closes one, so prices stay prose. An
+    opener without a closer is ordinary text.
     """
     tokens = list(_DELIMITER.finditer(text))
     last = {token.group(): token.start() for token in tokens}
@@ -130,8 +131,8 @@ def prose(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return what a reader could recognise words in: compatibility forms folded, invisible characters and LaTeX
-    commands removed."""
+    """Return what a reader could recognise words in: compatibility forms folded, invisible characters and
+    LaTeX commands removed."""
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if not folded.isascii():
         folded = "".join(c for c in folded if unicodedata.category(c) != "Cf")
