@@ -1,0 +1,106 @@
+"""The composite as TRL reward functions: one per component, so that TRL weighs, logs and normalises the vector.
+
+They need no adhere trainer: ``GRPOTrainer(reward_funcs=functions.as_list(), ...)`` works with plain TRL for every
+aggregation but ``normalize_then_sum``, which has to see whole groups and is finished by adhere's own trainer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rewards.checklist import parse_checklist
+from rewards.composite import BatchScores, Composite, combine
+from rewards.rollout import Rollout
+
+COMBINED = "composite"
+"""Name of the extra column that carries the reward where the aggregation is not a sum."""
+
+
+class RewardFunctions:
+    """One callable per component over one shared pass of scoring.
+
+    The data set's columns ``answer`` (gold or null) and ``checklist`` (JSON list of requirements) reach the functions
+    through TRL. ``decode`` turns completion ids into text; without it the completions' content is scored, which loses the
+    reasoning of a tokenizer whose template parses it away. ``eos_ids`` tell a finished completion from a cut one.
+    """
+
+    def __init__(
+        self,
+        composite: Composite,
+        *,
+        eos_ids: Sequence[int] = (),
+        decode: Callable[[Sequence[int]], str] | None = None,
+        prefilled: bool = False,
+    ) -> None:
+        self.composite = composite
+        self.rollouts: list[Rollout] = []
+        self.scores: BatchScores | None = None
+        self._eos_ids = frozenset(eos_ids)
+        self._decode = decode
+        self._prefilled = prefilled
+        self._scored: Any = None
+
+    @property
+    def summed(self) -> bool:
+        """Whether TRL itself makes the reward out of the components' columns."""
+        return self.composite.config.aggregation == "weighted_sum"
+
+    def as_list(self) -> list[Callable[..., list[float | None]]]:
+        """Return the functions in the order of :meth:`weights`; each has its component's name as ``__name__``."""
+        functions = [_named(name, self._component(name)) for name in self.composite.names]
+        return functions if self.summed else [*functions, _named(COMBINED, self._combined)]
+
+    def weights(self) -> list[float]:
+        """Return TRL's ``reward_weights``, as written in the configuration."""
+        components = self.composite.config.components
+        if self.summed:
+            return [component.weight for component in components.values()]
+        return [*(0.0 for _ in components), 1.0]
+
+    def _component(self, name: str) -> Callable[..., list[float | None]]:
+        return lambda **batch: list(self._score(batch).values[name])
+
+    def _combined(self, **batch: Any) -> list[float | None]:
+        values = self._score(batch).values
+        rows = [{name: values[name][i] for name in values} for i in range(len(batch["completions"]))]
+        if self.composite.config.aggregation == "normalize_then_sum":
+            return [None if all(v is None for v in row.values()) else 0.0 for row in rows]
+        return [combine(self.composite.config, row) for row in rows]
+
+    def _score(self, batch: dict[str, Any]) -> BatchScores:
+        """Score the batch once; the functions that TRL calls after the first one find the result."""
+        if self.scores is None or self._scored is not batch["completions"]:
+            self.rollouts = self._rollouts(batch)
+            self.scores = self.composite.score(self.rollouts)
+            self._scored = batch["completions"]
+        return self.scores
+
+    def _rollouts(self, batch: dict[str, Any]) -> list[Rollout]:
+        prompts, completions, ids = batch["prompts"], batch["completions"], batch["completion_ids"]
+        answers = batch.get("answer") or [None] * len(prompts)
+        checklists = batch.get("checklist") or [None] * len(prompts)
+        return [
+            Rollout(
+                prompt=_text(prompt),
+                response=self._decode(tokens) if self._decode else _text(completion),
+                answer=answer,
+                checklist=parse_checklist(json.loads(checklist) if checklist else (), where="column 'checklist'"),
+                finished=not self._eos_ids or (len(tokens) > 0 and tokens[-1] in self._eos_ids),
+                tokens=len(tokens),
+                prefilled=self._prefilled,
+            )
+            for prompt, completion, tokens, answer, checklist in zip(
+                prompts, completions, ids, answers, checklists, strict=True
+            )
+        ]
+
+
+def _text(turns: str | Sequence[dict[str, Any]]) -> str:
+    return turns if isinstance(turns, str) else str(turns[-1]["content"])
+
+
+def _named(name: str, function: Callable[..., list[float | None]]) -> Callable[..., list[float | None]]:
+    function.__name__ = function.__qualname__ = name
+    return function

@@ -1,0 +1,94 @@
+"""The artifact: a folder that a stage writes, with ``DONE`` last."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rewards.errors import StageError
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """The folder of one stage.
+
+    ``stage.yaml`` is what the worker reads, ``model/`` the weights handed on, ``manifest.json`` what was made of what,
+    ``metrics.jsonl`` one row a logging step, ``rollouts/`` one parquet file a GRPO step, ``logs/`` one file an attempt,
+    ``checkpoints/`` what a killed stage resumes from. ``DONE`` is written last.
+    """
+
+    path: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage has ended."""
+        return (self.path / "DONE").exists()
+
+    @property
+    def spec(self) -> Path:
+        """The resolved configuration that the worker reads."""
+        return self.path / "stage.yaml"
+
+    @property
+    def model(self) -> Path:
+        """The weights that the next stage starts from."""
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where training saves what it can resume from."""
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """One log file per attempt."""
+        return self.path / "logs"
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest, then ``DONE``; checkpoints are no longer needed and go."""
+        write_json(self.path / "manifest.json", manifest)
+        (self.path / "DONE").touch()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete ``checkpoint-N`` below ``folder``; incomplete ones, cut off by a kill, are removed."""
+    complete = []
+    for path in folder.glob("checkpoint-*"):
+        if (path / "COMPLETE").exists():
+            complete.append(path)
+        else:
+            shutil.rmtree(path)
+    return max(complete, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` to ``path`` under a temporary name first, so that a reader never sees half of it.
+
+    Raises:
+        StageError: the disk is full; nothing is left under ``path``'s name but what was there before.
+    """
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def write_yaml(path: Path, content: Any) -> None:
+    """Write ``content`` as YAML, atomically."""
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StageError(f"{path}: cannot be written ({error.strerror}); free some space and run the same command again") from error

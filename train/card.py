@@ -1,0 +1,74 @@
+"""The model card: what a model was trained on, for what reward, what came out, and how to make it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from train.artifacts import write_text
+
+if TYPE_CHECKING:
+    from train.config.schema import Recipe
+
+CARD = """\
+---
+library_name: transformers
+base_model: {base}
+tags: [adhere, {kind}]
+---
+
+# {title}
+
+Made by the stage `{label}` of the adhere recipe `{recipe}`, from `{base}`.
+
+## Reward
+
+{reward}
+
+## Results
+
+{table}
+Accuracy is a correct final answer; HAcc all constraints of the prompt met; SAcc the mean share met; joint is correct
+*and* all met. Grey lines of the plot and italics here are trivial floors.
+
+## Make it again
+
+```
+{command}
+```
+
+Versions: {versions}.
+
+<details><summary>Recipe</summary>
+
+```yaml
+{config}```
+
+</details>
+"""
+
+
+def write_card(folder: Path, recipe: Recipe, manifest: Path, table: Path, command: str) -> None:
+    """Write ``README.md`` beside the weights in ``folder``."""
+    made = json.loads(manifest.read_text(encoding="utf-8"))
+    components = "\n".join(
+        f"- `{name}` ({c.kind}): weight {c.weight:g}" + (f", counted only where `{c.gate}` passed" if c.gate else "")
+        for name, c in recipe.rewards.components.items()
+    )
+    reward = f"`{recipe.rewards.aggregation}` of\n\n{components}" if made["kind"] == "grpo" else "None: supervised targets."
+    text = CARD.format(
+        base=recipe.model.path,
+        kind=made["kind"],
+        title=f"{recipe.name}: {made['label']}",
+        label=made["label"],
+        recipe=recipe.name,
+        reward=reward,
+        table=table.read_text(encoding="utf-8") if table.exists() else "Not evaluated.\n",
+        command=command,
+        versions=", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+        config=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+    write_text(folder / "README.md", text)

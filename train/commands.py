@@ -1,0 +1,110 @@
+"""The commands that compose a recipe or read files; each is a few lines over the part that does the work."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewards.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--shell-completion", "-sc")
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Run the recipe that native Hydra ``arguments`` describe."""
+    from train.run import plan_run
+
+    if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
+        return _through_hydra(arguments)
+    return _execute(plan_run(arguments), arguments)
+
+
+def plan(arguments: Sequence[str]) -> int:
+    """Print the plan of the recipe that ``arguments`` describe; nothing is started or written."""
+    from train.plan.describe import describe
+    from train.run import plan_run
+
+    if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
+        return _through_hydra(arguments)
+    print(describe(plan_run(arguments)))
+    return 0
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Measure one model: ``MODEL suite=mathif suite.path=FOLDER [key=value ...]``."""
+    from train.run import plan_run
+
+    if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
+        raise ConfigError("name the model first: adhere evaluate MODEL suite=mathif suite.path=FOLDER")
+    model, *rest = arguments
+    overrides = ["recipe=evaluate", f"model.path={Path(model).resolve() if Path(model).is_dir() else model}"]
+    overrides += [a.replace("suite", "evaluation", 1) if a.startswith(("suite=", "suite.")) else a for a in rest]
+    return _execute(plan_run(overrides), overrides)
+
+
+def score(arguments: Sequence[str]) -> int:
+    """Score a file of responses: ``IN OUT [mode=compat|hardened]``."""
+    from evaluation.score_file import score_file
+
+    words = [a for a in arguments if not a.startswith("mode=")]
+    modes = [a.removeprefix("mode=") for a in arguments if a.startswith("mode=")] or ["hardened"]
+    if len(words) != 2:
+        raise ConfigError("usage: adhere score IN.jsonl[.gz] OUT.jsonl[.gz] [mode=compat|hardened]")
+    if modes[-1] not in ("compat", "hardened"):
+        raise ConfigError(f"mode: '{modes[-1]}' is neither compat nor hardened")
+    summary = score_file(Path(words[0]), Path(words[1]), "compat" if modes[-1] == "compat" else "hardened")
+    print("  ".join(f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in summary.items()))
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Write a run's models and responses in another tool's form."""
+    from train.export import FORMATS, export_run
+
+    parser = argparse.ArgumentParser(prog="adhere export")
+    parser.add_argument("run", type=Path, help="a run's folder, for example runs/latest")
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--to", type=Path, default=None, help="folder to write; default: RUN/export/FORMAT")
+    parsed = parser.parse_args(arguments)
+    for path in export_run(parsed.run, parsed.format, parsed.to):
+        print(path)
+    return 0
+
+
+def _execute(run: object, arguments: Sequence[str]) -> int:
+    from train.run import Run, execute
+
+    assert isinstance(run, Run)
+    started = time.perf_counter()
+    print(f"{run.recipe.name}: {run.path}")
+    ran = execute(run)
+    if ran == 0:
+        print("nothing to do: every stage of this configuration is done")
+    else:
+        print(f"{ran} {'stage' if ran == 1 else 'stages'} ran in {time.perf_counter() - started:.0f} s")
+    return 0
+
+
+def _through_hydra(arguments: Sequence[str]) -> int:
+    """Hand sweeps and Hydra's own flags to Hydra; each point of a sweep is one run, sharing stages with the others."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    from train.config.compose import recipe_of, recipes_folder
+    from train.run import plan_recipe
+
+    @hydra.main(config_path=str(recipes_folder()), config_name="config", version_base="1.3")
+    def task(config: DictConfig) -> int:
+        overrides = list(HydraConfig.get().overrides.task)
+        return _execute(plan_recipe(recipe_of(config), overrides), overrides)
+
+    sys.argv = ["adhere", *arguments]
+    task()
+    return 0

@@ -1,0 +1,56 @@
+"""The table, the picture and the cards that a run ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from evaluation.plot import write_plot
+from evaluation.run import RESULTS, compare
+from evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One evaluated model of a run: its name in the table, and the artifact of its evaluation."""
+
+    name: str
+    path: Path
+    key: str
+
+
+def write_comparison(folder: Path, entries: Sequence[Entry], title: str) -> Comparison:
+    """Write ``results.json``, ``results.md``, ``results.csv`` and ``results.png`` into ``folder``; print the table."""
+    results = []
+    for entry in entries:
+        result = json.loads((entry.path / RESULTS).read_text(encoding="utf-8"))
+        results.append({**result, "model": entry.name, "suite": title})
+    comparison = compare_results(results)
+    write_csv(folder / "results.csv", comparison)
+    write_markdown(folder / "results.md", comparison)
+    write_plot(folder / "results.png", comparison)
+    Console().print(terminal_table(comparison))
+    for line in joint_differences(entries):
+        print(line)
+    print(f"table and plot: {folder / 'results.md'}, {folder / 'results.png'}")
+    return comparison
+
+
+def joint_differences(entries: Sequence[Entry]) -> list[str]:
+    """Say by how much the last model differs from each other one on joint and accuracy, paired by prompt."""
+    if len(entries) < 2:
+        return []
+    *others, last = entries
+    lines = []
+    for other in others:
+        parts = []
+        for metric in ("joint", "accuracy"):
+            found = compare(last.path, other.path, metric)
+            if found.mean is not None and found.low is not None and found.high is not None:
+                parts.append(f"{metric} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
+        lines.append(f"{last.name} − {other.name}: {', '.join(parts)} points")
+    return lines

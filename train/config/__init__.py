@@ -1,0 +1,1 @@
+"""The typed schema of a recipe and its composition. Nothing here imports torch."""

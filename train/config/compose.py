@@ -1,0 +1,83 @@
+"""Hydra composition, in the driver only: workers read the resolved ``stage.yaml`` and never import Hydra."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rewards.errors import ConfigError, nearest
+from train.config.schema import Recipe
+from train.config.validate import validate_recipe
+
+
+def recipes_folder() -> Path:
+    """Return the folder of recipes: the repository's in a checkout, the packaged copy in an installation."""
+    package = Path(__file__).resolve().parent.parent
+    checkout = package.parent / "recipes"
+    return checkout if (checkout / "config.yaml").exists() else package / "_recipes"
+
+
+OmegaConf.register_new_resolver("adhere_assets", lambda name: str(recipes_folder() / "assets" / name), replace=True)
+
+
+def compose_recipe(overrides: Sequence[str]) -> Recipe:
+    """Compose the recipe that native Hydra ``overrides`` describe, and check it.
+
+    Raises:
+        ConfigError: an override cannot be parsed, names an unknown key or option, or breaks the schema.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
+            config = compose("config", overrides=list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, overrides)) from error
+    return recipe_of(config)
+
+
+def recipe_of(config: DictConfig) -> Recipe:
+    """Resolve a composed ``config`` and check it against the schema."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    return validate_recipe(plain)
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    cause = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
+    text = str(cause)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = sorted(p.stem for p in (recipes_folder() / group).glob("*.yaml"))
+        return f"{group}={option}: there is no such option{nearest(option, options)}; there are {', '.join(options)}"
+    missing = re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text)
+    if missing:
+        full = missing[2]
+        return f"{full}: there is no such key{nearest(missing[1], _siblings(full, overrides))}"
+    group = re.search(r"Could not override '([^']+)'\.?\s*No match in the defaults list", text + str(error))
+    if group:
+        groups = sorted(p.name for p in recipes_folder().iterdir() if p.is_dir() and p.name != "assets")
+        return f"{group[1]}: there is no such key or group{nearest(group[1], groups)}; groups are {', '.join(groups)}"
+    return "\n".join(line for line in (str(error) or text).splitlines() if line.strip())
+
+
+def _siblings(full_key: str, overrides: Sequence[str]) -> list[str]:
+    """Return the keys beside ``full_key``, from the composition without the overrides that name unknown keys."""
+    choices = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
+    with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
+        node: Any = compose("config", overrides=choices)
+    for part in full_key.split(".")[:-1]:
+        node = node[part]
+    return [str(key) for key in node]

@@ -1,0 +1,277 @@
+"""The typed schema of a recipe: the one source for validation, defaults and the configuration reference.
+
+Every key of a composed recipe is a field here; an unknown key is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from prompts.config import DataConfig
+from rewards.config import RewardConfig, Strict
+
+StageName = Literal["sft", "grpo", "evaluate"]
+Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
+Subject = Literal["base", "sft", "grpo"]
+
+
+class AdapterConfig(Strict):
+    """Which weights are trained."""
+
+    kind: Literal["none", "lora", "qlora"] = "none"
+    """``none`` trains every weight; ``lora`` adds adapters; ``qlora`` adds them to a 4-bit base (needs bitsandbytes)."""
+
+    rank: int = Field(16, ge=1)
+    """Rank of the adapters."""
+
+    alpha: int = Field(32, ge=1)
+    """Adapter scale; the effective factor is alpha / rank."""
+
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Dropout on the adapters' input."""
+
+    target_modules: str | list[str] = "all-linear"
+    """Modules that receive adapters; ``all-linear`` leaves the head out, as TRL's GRPO requires."""
+
+    handoff: Literal["continue", "merge"] = "continue"
+    """GRPO after an SFT with adapters: train the same adapters on, or merge them and start new ones."""
+
+
+class ModelConfig(Strict):
+    """The model that a recipe starts from."""
+
+    path: str
+    """A local folder, or a hub id."""
+
+    revision: str | None = None
+    """Hub revision; name one for a recipe that has to stay reproducible."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights' type while training: ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+
+    attention: str | None = None
+    """transformers' ``attn_implementation``; ``None`` leaves the choice to it."""
+
+    chat_template: str | None = None
+    """Path of a Jinja file that replaces the tokenizer's chat template."""
+
+    prefilled_reasoning: bool = False
+    """Whether the chat template itself opens ``<think>`` at the end of the prompt (as DeepSeek-R1's does)."""
+
+    context: int | None = Field(None, ge=1)
+    """Context length in tokens; ``None`` reads it from the model's config."""
+
+    trust_remote_code: bool = False
+    """Run Python code from the model's repository. Off unless a recipe names it."""
+
+    adapter: AdapterConfig = AdapterConfig()
+
+
+class _Training(Strict):
+    learning_rate: float = Field(gt=0.0)
+    """Peak learning rate."""
+
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
+    """Learning-rate schedule."""
+
+    warmup_steps: int = Field(0, ge=0)
+    """Steps over which the learning rate rises from 0."""
+
+    weight_decay: float = Field(0.0, ge=0.0)
+    """AdamW's decoupled weight decay."""
+
+    max_grad_norm: float = Field(1.0, gt=0.0)
+    """Gradients are scaled down to this norm."""
+
+    per_device_batch_size: int = Field(8, ge=1)
+    """Sequences per device in one forward pass."""
+
+    gradient_accumulation: int = Field(1, ge=1)
+    """Forward passes per optimizer step."""
+
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+    save_steps: int = Field(50, ge=1)
+    """Optimizer steps between checkpoints; a killed stage loses at most this many."""
+
+    logging_steps: int = Field(1, ge=1)
+    """Optimizer steps between rows of ``metrics.jsonl``."""
+
+    trl: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of TRL's config class, passed on as they are; names are checked before anything starts."""
+
+
+class SftConfig(_Training):
+    """Supervised fine-tuning on the targets of the training items (TRL's SFTTrainer)."""
+
+    learning_rate: float = Field(2e-5, gt=0.0)
+    max_steps: int = Field(-1, ge=-1)
+    """Optimizer steps; -1 trains ``epochs`` passes."""
+
+    epochs: float = Field(1.0, gt=0.0)
+    """Passes over the data where ``max_steps`` is -1."""
+
+    max_length: int = Field(2048, ge=8)
+    """Prompt plus target in tokens; a longer row stops the stage, it is never cut silently."""
+
+
+class SamplingConfig(Strict):
+    """How responses are drawn."""
+
+    temperature: float = Field(1.0, ge=0.0)
+    """0 is greedy."""
+
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    """Nucleus mass."""
+
+    max_new_tokens: int = Field(1024, ge=1)
+    """Length limit of a completion in tokens."""
+
+    samples: int = Field(1, ge=1)
+    """Responses per prompt."""
+
+
+class GrpoConfig(_Training):
+    """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
+
+    learning_rate: float = Field(1e-6, gt=0.0)
+    max_steps: int = Field(100, ge=1)
+    """Optimizer steps."""
+
+    group_size: int = Field(8, ge=2)
+    """Completions per prompt (G), which the advantage compares."""
+
+    max_completion_length: int = Field(1024, ge=1)
+    """Length limit of a completion in tokens."""
+
+    temperature: float = Field(1.0, gt=0.0)
+    """Sampling temperature of the rollouts."""
+
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    """Nucleus mass of the rollouts."""
+
+    kl_coefficient: float = Field(0.0, ge=0.0)
+    """TRL's beta: weight of the KL to the model that GRPO started from. 0 keeps no reference in memory."""
+
+    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
+    """How token losses are averaged; TRL documents each."""
+
+    generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
+    """Back end of the rollouts."""
+
+    max_clipped_steps: int = Field(5, ge=1)
+    """Consecutive steps without any finished completion after which training stops and says so."""
+
+
+class EvaluationConfig(Strict):
+    """What the models are measured on."""
+
+    suite: Literal["prompts", "mathif"] = "prompts"
+    """``prompts`` is the recipe's evaluation data, or ``path``; ``mathif`` reads MathIF's files."""
+
+    path: str | None = None
+    """Folder of MathIF's JSONL files, or a prompt-item file."""
+
+    subsets: list[str] | None = None
+    """MathIF files to use, by name without ``.jsonl``; ``None`` uses all there are."""
+
+    subjects: list[Subject] = ["base", "sft", "grpo"]
+    """Which models of the recipe are measured."""
+
+    backend: Literal["transformers", "vllm", "openai"] = "transformers"
+    """What generates the responses."""
+
+    base_url: str | None = None
+    """Endpoint of the ``openai`` back end; its key is read from OPENAI_API_KEY."""
+
+    batch_size: int = Field(64, ge=1)
+    """Prompts per generation batch (transformers back end)."""
+
+    sampling: SamplingConfig = SamplingConfig(temperature=0.0)
+    without_constraints: bool = False
+    """Generate a second time without the constraints, for accuracy with against without."""
+
+    mode: Literal["compat", "hardened"] = "hardened"
+    """Which constraint checkers decide the headline numbers."""
+
+    bootstrap: int = Field(2000, ge=100)
+    """Resamples of the bootstrap intervals."""
+
+
+class LauncherConfig(Strict):
+    """Where and how a stage runs."""
+
+    kind: Literal["local"] = "local"
+    """Local processes started by ``accelerate launch``."""
+
+    processes: int = Field(1, ge=1)
+    """Ranks of a training stage, one per device."""
+
+    strategy: Strategy = "single"
+    """How ranks share the model."""
+
+    offload: bool = False
+    """Keep optimizer state and, under zero3, parameters in host memory."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto`` takes GPUs where there are any."""
+
+    threads: int | None = Field(None, ge=1)
+    """CPU threads per rank (OMP_NUM_THREADS); ``None`` divides the cores among the ranks."""
+
+    @model_validator(mode="after")
+    def _ranks(self) -> LauncherConfig:
+        if self.strategy == "single" and self.processes > 1:
+            raise ValueError(f"strategy: 'single' is one process, processes is {self.processes}; use strategy=ddp")
+        return self
+
+
+class TrackingConfig(Strict):
+    """Where metrics go besides ``metrics.jsonl`` and parquet, which are always written."""
+
+    wandb: Literal["auto", "off", "offline", "online"] = "auto"
+    """``auto`` is online where WANDB_API_KEY is set and off elsewhere."""
+
+    trackio: bool = False
+    """Also log to a local trackio data base (TRACKIO_DIR)."""
+
+    project: str = "adhere"
+    """Project name in both."""
+
+
+class RunConfig(Strict):
+    """Where results are kept."""
+
+    root: str = "runs"
+    """Folder of all runs; stages with the same content are shared below it."""
+
+    name: str | None = None
+    """Name of the run's folder; ``None`` is the recipe's name and a hash of its configuration."""
+
+
+class Recipe(Strict):
+    """A recipe: model, data, an ordered list of stages, rewards and an evaluation."""
+
+    name: str
+    """Short name, used in folders and tables."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of data order, sampling and initialisation. Data has seeds of its own."""
+
+    stages: list[StageName] = ["sft", "grpo", "evaluate"]
+    """Stages in order."""
+
+    model: ModelConfig
+    data: DataConfig
+    sft: SftConfig = SftConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    rewards: RewardConfig = RewardConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    launcher: LauncherConfig = LauncherConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    run: RunConfig = RunConfig()
+    arms: dict[str, list[str]] = Field(default_factory=dict)
+    """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""

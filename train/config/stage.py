@@ -1,0 +1,51 @@
+"""What a worker is told: one stage, fully resolved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from rewards.config import Strict
+from rewards.errors import ConfigError
+from train.config.schema import Recipe, StageName
+
+
+class StageSpec(Strict):
+    """The content of ``stage.yaml``. Everything a worker needs is here; it composes nothing."""
+
+    kind: StageName
+    """Which stage."""
+
+    label: str
+    """The stage's name for people, such as ``grpo[composite]``."""
+
+    key: str
+    """Content hash that names the artifact."""
+
+    artifact: Path
+    """Folder to write."""
+
+    inputs: dict[str, Path]
+    """Artifacts to start from; ``model`` is the folder of the stage before."""
+
+    recipe: Recipe
+    """The resolved recipe; a stage reads the sections that its key covers."""
+
+    @property
+    def model_path(self) -> str:
+        """The model the stage starts from: the stage before, or the recipe's own."""
+        return str(self.inputs["model"] / "model") if "model" in self.inputs else self.recipe.model.path
+
+
+def read_spec(path: Path) -> StageSpec:
+    """Read ``stage.yaml``.
+
+    Raises:
+        ConfigError: the file does not fit this version's schema.
+    """
+    try:
+        return StageSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: does not fit this version of adhere; plan the run again\n{error}") from error

@@ -1,0 +1,133 @@
+"""From a plain composed config to a checked ``Recipe``, with messages that name the key and what to do."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from rewards.errors import ConfigError, nearest
+from train.config.schema import Recipe
+
+TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
+BASE_CONFIGS = ("trl/trainer/base_config.py", "transformers/training_args.py")
+
+
+def validate_recipe(config: Mapping[str, Any]) -> Recipe:
+    """Check ``config`` against the schema and across fields.
+
+    Raises:
+        ConfigError: names every offending dotted key, the nearest known one, and what to do.
+    """
+    try:
+        recipe = Recipe.model_validate(config)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(e) for e in error.errors())) from error
+    problems = [*_batches(recipe), *_lengths(recipe), *_stages(recipe), *_passthrough(recipe)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return recipe
+
+
+def _explain(error: Any) -> str:
+    location = error["loc"]
+    key = ".".join(str(part) for part in location)
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(error["loc"][:-1])
+        return f"{key}: there is no such key{nearest(str(error['loc'][-1]), known)}"
+    if error["type"] == "missing":
+        return f"{key}: is required"
+    if error["type"] == "value_error":
+        return f"{key}.{message}" if ":" in message.split(" ")[0] else f"{key}: {message}"
+    return f"{key}: {message}, got {error['input']!r}"
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """Return the field names of the schema at ``location``; indices, names and union tags are passed through."""
+    models: list[type[BaseModel]] = [Recipe]
+    for part in location:
+        step = [field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None]
+        if step:
+            models = [model for annotation in step for model in _models_in(annotation)]
+    tagged = [m for m in models if (kind := m.model_fields.get("kind")) and kind.default in location]
+    return sorted({name for model in tagged or models for name in model.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _batches(recipe: Recipe) -> list[str]:
+    grpo, ranks = recipe.grpo, recipe.launcher.processes
+    total = grpo.per_device_batch_size * ranks * grpo.gradient_accumulation
+    if "grpo" in recipe.stages and total % grpo.group_size:
+        return [
+            f"grpo.group_size: {grpo.group_size} does not divide the {total} completions of a step "
+            f"({grpo.per_device_batch_size} per device × {ranks} ranks × {grpo.gradient_accumulation} accumulated); "
+            f"change grpo.per_device_batch_size or grpo.gradient_accumulation"
+        ]
+    return []
+
+
+def _lengths(recipe: Recipe) -> list[str]:
+    context, prompt = recipe.model.context, recipe.data.max_prompt_tokens
+    if context is None or prompt is None:
+        return []
+    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
+    if "evaluate" in recipe.stages:
+        wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
+    return [
+        f"{key}: {length} + data.max_prompt_tokens {prompt} exceeds model.context {context}; lower one of them"
+        for key, length in wanted.items()
+        if length + prompt > context
+    ]
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    problems = []
+    if len(set(recipe.stages)) != len(recipe.stages) or not recipe.stages:
+        problems.append("stages: name at least one stage, and each once")
+    if sorted(recipe.stages, key=("sft", "grpo", "evaluate").index) != list(recipe.stages):
+        problems.append("stages: the order is sft, grpo, evaluate")
+    if recipe.evaluation.suite == "mathif" and not recipe.evaluation.path:
+        problems.append("evaluation.path: name the folder that holds MathIF's *.jsonl files")
+    if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
+        problems.append("evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1")
+    return problems
+
+
+def _passthrough(recipe: Recipe) -> list[str]:
+    problems = []
+    for stage, extra in (("sft", recipe.sft.trl), ("grpo", recipe.grpo.trl)):
+        if extra:
+            known = trl_fields(stage)
+            problems += [
+                f"{stage}.trl.{key}: TRL's config has no such field{nearest(key, known)}" for key in extra if key not in known
+            ]
+    return problems
+
+
+@cache
+def trl_fields(stage: str) -> frozenset[str]:
+    """Return the field names of TRL's config class for ``stage``, read from its source without importing it."""
+    names: set[str] = set()
+    for relative in (TRL_CONFIGS[stage], *BASE_CONFIGS):
+        package, _, inner = relative.partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ConfigError(f"{package} is not installed; install adhere with its dependencies")
+        source = Path(spec.origin).parent / inner
+        if not source.exists():
+            continue
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names.add(node.target.id)
+    return frozenset(names)

@@ -1,0 +1,38 @@
+"""``adhere export``: a run's models and responses in the form that other tools take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+from evaluation.export import Format, export
+from rewards.errors import ConfigError
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def export_run(run: Path, fmt: Format, to: Path | None) -> list[Path]:
+    """Export every evaluated model of ``run`` into ``to/<model>``; return the files written.
+
+    Raises:
+        ConfigError: ``run`` is not the folder of a finished run.
+    """
+    plan = run / "plan.json"
+    if not plan.exists():
+        raise ConfigError(f"{run}: is not the folder of a run (it has no plan.json); runs are below runs/")
+    content = json.loads(plan.read_text(encoding="utf-8"))
+    stages = {stage["key"]: stage for stage in content["stages"]}
+    artifacts = run.resolve().parent / "artifacts"
+    written: list[Path] = []
+    exported: set[str] = set()
+    for arm, subjects in content["subjects"].items():
+        for subject, key in subjects.items():
+            if key in exported or (fmt == "hf" and subject == "base"):
+                continue
+            exported.add(key)
+            stage = stages[key]
+            name = arm if subject == "grpo" and len(content["subjects"]) > 1 else subject
+            model = artifacts / stages[stage["inputs"]["model"]]["artifact"] / "model" if stage["inputs"] else None
+            written += export(artifacts / stage["artifact"], fmt, (to or run / "export" / fmt) / name, model=model)
+    return written

@@ -1,0 +1,118 @@
+"""Run one stage on this machine: the only place that starts processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from rewards.errors import ConfigError, StageError
+from train.artifacts import Artifact
+from train.config.schema import LauncherConfig
+
+TAIL_LINES = 15
+
+
+def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
+    """Return the command that runs the stage described by ``spec``."""
+    ranks = launcher.processes if kind != "evaluate" else 1
+    line = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", str(ranks)]
+    line += ["--mixed_precision", "no", "--dynamo_backend", "no", *_strategy(launcher, ranks), "-m", "train.worker"]
+    return [*line, str(spec)]
+
+
+def _strategy(launcher: LauncherConfig, ranks: int) -> list[str]:
+    if ranks == 1 and launcher.strategy in ("single", "ddp"):
+        return ["--cpu"] if launcher.device == "cpu" else []
+    if launcher.strategy == "ddp":
+        return ["--multi_gpu", "--main_process_port", "0"]
+    if launcher.strategy == "fsdp2":
+        return ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
+    where = "cpu" if launcher.offload else "none"
+    zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
+    if launcher.strategy == "zero3":
+        zero += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
+    return zero
+
+
+def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: str) -> None:
+    """Run the stage and wait for it; its output goes to the terminal and to a log file of this attempt.
+
+    Raises:
+        StageError: the stage ended without ``DONE``; the message has the last lines and the log's path.
+    """
+    artifact.logs.mkdir(parents=True, exist_ok=True)
+    log = artifact.logs / f"attempt_{len(list(artifact.logs.iterdir()))}.log"
+    line = launch_line(launcher, kind, artifact.spec)
+    process = subprocess.Popen(
+        line, env=environment(launcher), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    tail = _follow(process, log)
+    if process.returncode != 0 or not artifact.done:
+        raise StageError(_explain(label, process.returncode, log, tail))
+
+
+def _follow(process: subprocess.Popen[bytes], log: Path) -> Sequence[str]:
+    """Copy the output to terminal and ``log`` until the process ends; an interrupt ends the whole process group."""
+    tail: deque[str] = deque(maxlen=200)
+    assert process.stdout is not None
+    try:
+        with log.open("wb") as out:
+            while chunk := os.read(process.stdout.fileno(), 65536):
+                out.write(chunk)
+                out.flush()
+                sys.stderr.buffer.write(chunk)
+                sys.stderr.flush()
+                tail.extend(line for line in chunk.decode(errors="replace").replace("\r", "\n").split("\n") if line.strip())
+        process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return list(tail)
+
+
+def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:
+    reasons = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
+    if reasons:
+        return f"{label}: {reasons[-1]}\n  log: {log}"
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    last = "\n".join(f"  | {line}" for line in tail[-TAIL_LINES:])
+    return f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
+
+
+def environment(launcher: LauncherConfig) -> dict[str, str]:
+    """Return the environment of the workers: this one, threads per rank, and no second copy of the progress bars."""
+    ranks = launcher.processes
+    threads = launcher.threads or max(1, (os.cpu_count() or 1) // ranks)
+    env = dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    if ranks > 1:
+        env["OMP_WAIT_POLICY"] = "passive"
+    if launcher.device == "cpu":
+        env |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    return env
+
+
+def check_launcher(launcher: LauncherConfig) -> None:
+    """Fail before anything starts where the strategy needs a package that is not installed.
+
+    Raises:
+        ConfigError: names the extra to install.
+    """
+    if launcher.strategy.startswith("zero") and shutil.which("ds_report") is None:
+        try:
+            import importlib.metadata
+
+            importlib.metadata.version("deepspeed")
+        except importlib.metadata.PackageNotFoundError as error:
+            raise ConfigError(
+                f"launcher.strategy: {launcher.strategy} needs DeepSpeed; install it with pip install 'adhere[deepspeed]'"
+            ) from error

@@ -1,0 +1,123 @@
+"""Load models and tokenizers the one way that every stage shares."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from rewards.errors import ConfigError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+
+    from train.config.schema import AdapterConfig, ModelConfig
+
+
+def training_dtype(config: ModelConfig) -> torch.dtype:
+    """Return the weights' type: as written, or bfloat16 on a GPU that has it and float32 elsewhere."""
+    if config.dtype != "auto":
+        return getattr(torch, config.dtype)  # type: ignore[no-any-return]
+    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer at ``path``, with the recipe's chat template if it names one.
+
+    Raises:
+        ConfigError: there is no model at ``path``, or it has neither a chat template nor an end-of-sequence token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, revision=_revision(config, path), trust_remote_code=config.trust_remote_code
+        )
+    except OSError as error:
+        raise ConfigError(_missing(path)) from error
+    if config.chat_template is not None:
+        tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
+    if tokenizer.chat_template is None:
+        raise ConfigError(f"model.chat_template: the tokenizer of '{path}' has none; name a Jinja file with one")
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"model.path: the tokenizer of '{path}' has no end-of-sequence token, so no response would end")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(config: ModelConfig, path: str, *, trainable: bool) -> PreTrainedModel | PeftModel:
+    """Load the model at ``path``: full weights, or a base with the adapter that ``path`` holds.
+
+    With ``trainable`` an adapter is loaded to be trained on (``handoff: continue``), else it is merged.
+
+    Raises:
+        ConfigError: there is no model at ``path``; ``qlora`` without bitsandbytes.
+    """
+    adapter = (Path(path) / "adapter_config.json").exists()
+    base = config.path if adapter else path
+    try:
+        model = AutoModelForCausalLM.from_pretrained(base, **_load_arguments(config, base))
+    except OSError as error:
+        raise ConfigError(_missing(base)) from error
+    if not adapter:
+        return model
+    from peft import PeftModel
+
+    adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable)
+    return adapted if trainable else adapted.merge_and_unload()
+
+
+def _load_arguments(config: ModelConfig, path: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "dtype": training_dtype(config),
+        "revision": _revision(config, path),
+        "trust_remote_code": config.trust_remote_code,
+        "use_safetensors": True,
+    }
+    if config.attention is not None:
+        arguments["attn_implementation"] = config.attention
+    if config.adapter.kind == "qlora":
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise ConfigError("model.adapter.kind: qlora needs bitsandbytes; install it, or use lora")
+        from transformers import BitsAndBytesConfig
+
+        arguments["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=training_dtype(config)
+        )
+    return arguments
+
+
+def lora_config(adapter: AdapterConfig) -> LoraConfig | None:
+    """Return PEFT's configuration of new adapters, or ``None`` where every weight is trained."""
+    if adapter.kind == "none":
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=adapter.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def context_length(config: ModelConfig, path: str) -> int | None:
+    """Return the model's context in tokens: the recipe's, else what its configuration says, else ``None``."""
+    if config.context is not None:
+        return config.context
+    loaded = AutoConfig.from_pretrained(path, revision=_revision(config, path), trust_remote_code=config.trust_remote_code)
+    return getattr(loaded, "max_position_embeddings", None)
+
+
+def _revision(config: ModelConfig, path: str) -> str | None:
+    return config.revision if path == config.path else None
+
+
+def _missing(path: str) -> str:
+    return (
+        f"model.path: no model could be loaded from '{path}'; name a folder that save_pretrained wrote, or a hub id that "
+        f"is reachable (log in with `hf auth login` if it is gated)"
+    )

@@ -1,0 +1,167 @@
+"""The stage graph of a recipe: which stages there are, what each needs, and the key of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prompts.fingerprint import fingerprint
+from rewards.errors import ConfigError
+from train.config.schema import Recipe, StageName, Subject
+
+SCHEMA_VERSION = 1
+"""Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
+
+SPEED_ONLY = {"save_steps", "logging_steps"}
+"""Training settings that change no weight, and so no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """One stage: what it is, its resolved settings, and the keys of the stages it starts from.
+
+    ``label`` is for people (``grpo[composite]``); ``arms`` are the arms that share the stage.
+    """
+
+    kind: StageName
+    label: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    key: str
+    arms: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Name of the artifact's folder: the kind and the first 12 hex digits of the key."""
+        return f"{self.kind}-{self.key[:12]}"
+
+
+@dataclass(slots=True)
+class Graph:
+    """The stages of all arms, in an order in which they can run; equal stages appear once.
+
+    ``subjects[arm][subject]`` is the key of the evaluation of that model.
+    """
+
+    stages: dict[str, PlannedStage] = field(default_factory=dict)
+    subjects: dict[str, dict[Subject, str]] = field(default_factory=dict)
+
+    def add(self, stage: PlannedStage, arm: str) -> str:
+        """Add ``stage`` for ``arm``, or let the arm share the one that is there; return its key."""
+        known = self.stages.get(stage.key)
+        arms = (*known.arms, arm) if known else (arm,)
+        self.stages[stage.key] = PlannedStage(stage.kind, stage.label, stage.settings, stage.inputs, stage.key, arms)
+        return stage.key
+
+
+def build_graph(recipes: Mapping[str, Recipe]) -> Graph:
+    """Plan the stages of every arm; ``recipes`` maps an arm's name to its recipe."""
+    graph = Graph()
+    for arm, recipe in recipes.items():
+        _add_arm(graph, arm, recipe, several=len(recipes) > 1)
+    return graph
+
+
+def _add_arm(graph: Graph, arm: str, recipe: Recipe, *, several: bool) -> None:
+    model = model_fingerprint(recipe.model.path, recipe.model.revision)
+    produced: dict[Subject, str] = {}
+    for kind in recipe.stages:
+        if kind == "evaluate":
+            continue
+        upstream = {"model": produced["sft"]} if kind == "grpo" and "sft" in produced else {}
+        stage = _stage(kind, f"grpo[{arm}]" if several and kind == "grpo" else kind, recipe, model, upstream)
+        produced[kind] = graph.add(stage, arm)  # type: ignore[index]
+    if "evaluate" not in recipe.stages:
+        return
+    graph.subjects[arm] = {}
+    for subject in recipe.evaluation.subjects:
+        if subject != "base" and subject not in produced:
+            continue
+        upstream = {} if subject == "base" else {"model": produced[subject]}
+        name = arm if several and subject == "grpo" else subject
+        stage = _stage("evaluate", f"evaluate[{name}]", recipe, model, upstream)
+        graph.subjects[arm][subject] = graph.add(stage, arm)
+
+
+def _stage(
+    kind: StageName, label: str, recipe: Recipe, model: str, inputs: Mapping[str, str]
+) -> PlannedStage:
+    settings = stage_settings(kind, recipe)
+    content = {
+        "schema": SCHEMA_VERSION,
+        "kind": kind,
+        "settings": _without_speed(settings),
+        "model": model,
+        "data": fingerprint(recipe.data, "evaluation" if kind == "evaluate" else "train"),
+        "inputs": dict(inputs),
+    }
+    return PlannedStage(kind, label, settings, inputs, digest(content))
+
+
+def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
+    """Return the part of ``recipe`` that the stage reads, as plain values; nothing else enters its key."""
+    settings: dict[str, Any] = {"seed": recipe.seed, "model": recipe.model.model_dump(), "data": recipe.data.model_dump()}
+    if kind == "evaluate":
+        settings["evaluation"] = recipe.evaluation.model_dump(exclude={"subjects"})
+        settings["model"].pop("adapter")
+        for training_only in ("train", "targets", "train_size"):
+            settings["data"].pop(training_only, None)
+        return settings
+    settings["processes"] = recipe.launcher.processes
+    settings[kind] = recipe.sft.model_dump() if kind == "sft" else recipe.grpo.model_dump()
+    if kind == "grpo":
+        settings["rewards"] = recipe.rewards.model_dump()
+        settings["data"].pop("targets", None)
+    return settings
+
+
+def _without_speed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: {k: v for k, v in value.items() if k not in SPEED_ONLY} if isinstance(value, dict) else value
+        for key, value in settings.items()
+    }
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of ``content`` in canonical JSON, as hex."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def model_fingerprint(path: str, revision: str | None) -> str:
+    """Identify a model without loading it: the content of a local folder, or hub id and revision.
+
+    Of a weight file the size and the first and last MiB are read, which hold its header and its tail.
+
+    Raises:
+        ConfigError: ``path`` looks like a local folder and is not there, or holds no ``config.json``.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        if path.startswith((".", "/", "~")) or path.count("/") != 1:
+            raise ConfigError(f"model.path: there is no folder '{path}'; name a model folder or a hub id (owner/name)")
+        return f"hub:{path}@{revision or 'main'}"
+    if not (folder / "config.json").exists() and not (folder / "adapter_config.json").exists():
+        raise ConfigError(f"model.path: '{path}' holds no config.json; it is not a saved model")
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    return digest([[p.name, p.stat().st_size, _ends(p)] for p in files])
+
+
+def _ends(path: Path, size: int = 1 << 20) -> str:
+    checksum = hashlib.sha256()
+    with path.open("rb") as file:
+        checksum.update(file.read(size))
+        if path.stat().st_size > 2 * size:
+            file.seek(-size, 2)
+        checksum.update(file.read(size))
+    return checksum.hexdigest()
+
+
+def order(graph: Graph) -> Sequence[PlannedStage]:
+    """Return the stages in running order: training first, in the order of the arms, then evaluations."""
+    stages = list(graph.stages.values())
+    return [s for s in stages if s.kind != "evaluate"] + [s for s in stages if s.kind == "evaluate"]

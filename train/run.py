@@ -1,0 +1,144 @@
+"""A run: the folder of one recipe and its arms, and the driver that brings its stages to their end. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rewards.errors import ConfigError
+from train.artifacts import Artifact, write_json, write_yaml
+from train.comparison import Entry, write_comparison
+from train.config.compose import compose_recipe
+from train.config.schema import Recipe
+from train.config.stage import StageSpec
+from train.launch.local import check_launcher, run_stage
+from train.plan.graph import Graph, PlannedStage, build_graph, digest, order
+
+ONLY = "run"
+"""Name of the only arm of a recipe without arms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A composed recipe, its arms, and the graph of their stages."""
+
+    recipe: Recipe
+    arms: Mapping[str, Recipe]
+    graph: Graph
+
+    @property
+    def root(self) -> Path:
+        """Folder of all runs."""
+        return Path(self.recipe.run.root).expanduser().resolve()
+
+    @property
+    def path(self) -> Path:
+        """Folder of this run."""
+        name = self.recipe.run.name or f"{self.recipe.name}-{self.content[:8]}"
+        return self.root / name
+
+    @property
+    def content(self) -> str:
+        """Hash of everything that decides the results."""
+        return digest(sorted(self.graph.stages) + sorted(self.arms))
+
+    def artifact(self, key: str) -> Artifact:
+        """Return the artifact of a stage; runs with the same stage share it."""
+        return Artifact(self.root / "artifacts" / self.graph.stages[key].folder)
+
+
+def plan_run(overrides: Sequence[str]) -> Run:
+    """Compose the recipe and each of its arms, and plan their stages."""
+    return plan_recipe(compose_recipe(overrides), overrides)
+
+
+def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
+    """Plan ``recipe``; its arms are composed again, each with its own overrides after the given ones."""
+    arms = {arm: compose_recipe([*overrides, *extra, "arms={}"]) for arm, extra in recipe.arms.items()}
+    arms = arms or {ONLY: recipe}
+    return Run(recipe, arms, build_graph(arms))
+
+
+def execute(run: Run) -> int:
+    """Bring every stage to its end, reusing what is done; return how many stages ran.
+
+    Raises:
+        ConfigError: the run's folder belongs to another configuration.
+        StageError: a stage failed; finished stages are kept, and the same command goes on from there.
+    """
+    check_launcher(run.recipe.launcher)
+    _claim(run)
+    ran = 0
+    for stage in order(run.graph):
+        artifact = run.artifact(stage.key)
+        _link(run, stage, artifact)
+        if artifact.done:
+            print(f"  reused  {stage.label:<24} {artifact.path.name}")
+            continue
+        print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
+        _write_spec(run, stage, artifact)
+        run_stage(artifact, run.arms[stage.arms[0]].launcher, stage.kind, stage.label)
+        ran += 1
+    if run.graph.subjects:
+        write_comparison(run.path, comparison(run), title=run.recipe.name)
+    return ran
+
+
+def comparison(run: Run) -> list[Entry]:
+    """Return the evaluated models in the order of a table: base and SFT once, then each arm."""
+    entries: dict[str, Entry] = {}
+    for arm, subjects in run.graph.subjects.items():
+        for subject, key in subjects.items():
+            name = arm if subject == "grpo" and arm != ONLY else subject
+            if subject != "grpo" and key in (e.key for e in entries.values()):
+                continue
+            name = name if name not in entries else f"{name}[{arm}]"
+            entries[name] = Entry(name, run.artifact(key).path, key)
+    ranked = ("base", "sft")
+    return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
+
+
+def _claim(run: Run) -> None:
+    """Take the run's folder, or find that it is ours already."""
+    path = run.path / "run.key"
+    if path.exists() and path.read_text(encoding="utf-8").strip() != run.content:
+        raise ConfigError(
+            f"run.name: {run.path} holds a run of another configuration; choose another run.name, or leave it out and "
+            f"the folder is named after the configuration"
+        )
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_yaml(run.path / "recipe.yaml", run.recipe.model_dump(mode="json"))
+    stages = [
+        {"label": s.label, "key": s.key, "artifact": s.folder, "inputs": dict(s.inputs), "arms": list(s.arms)}
+        for s in order(run.graph)
+    ]
+    write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects})
+    path.write_text(run.content + "\n", encoding="utf-8")
+    latest = run.root / "latest"
+    if latest.is_symlink() or not latest.exists():
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(run.path.name)
+
+
+def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
+    """Show the artifact in the run's folder under its label."""
+    folder = run.path / "stages"
+    folder.mkdir(exist_ok=True)
+    link = folder / stage.label.replace("[", "-").replace("]", "")
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(artifact.path, folder))
+
+
+def _write_spec(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
+    artifact.path.mkdir(parents=True, exist_ok=True)
+    spec = StageSpec(
+        kind=stage.kind,
+        label=stage.label,
+        key=stage.key,
+        artifact=artifact.path,
+        inputs={name: run.artifact(key).path for name, key in stage.inputs.items()},
+        recipe=run.arms[stage.arms[0]],
+    )
+    write_yaml(artifact.spec, spec.model_dump(mode="json"))

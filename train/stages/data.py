@@ -1,0 +1,83 @@
+"""Training items as the trainers take them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from accelerate import PartialState
+from datasets import Dataset
+
+from prompts.build import build
+from prompts.fingerprint import Role
+from prompts.item import PromptItem, read_items, write_items
+from rewards.errors import DataError
+from train.artifacts import Artifact, write_json
+from train.chat import prompt_ids, prompt_text, target_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from train.config.stage import StageSpec
+
+
+def load_items(
+    spec: StageSpec,
+    artifact: Artifact,
+    tokenizer: PreTrainedTokenizerBase,
+    role: Role,
+    *,
+    with_targets: bool = False,
+) -> list[PromptItem]:
+    """Build the items once per stage, on the first rank; the others, and a resumed attempt, read its file."""
+    path = artifact.path / f"{role}_items.jsonl"
+    with PartialState().main_process_first():
+        if not path.exists():
+            built = build(
+                spec.recipe.data,
+                role,
+                count_tokens=lambda item: len(prompt_ids(tokenizer, item.messages)),
+                with_targets=with_targets,
+            )
+            write_json(artifact.path / f"{role}_data.json", built.report)
+            temporary = path.with_suffix(".partial")
+            write_items(temporary, built.items)
+            temporary.replace(path)
+    return read_items(path)
+
+
+def sft_dataset(items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """Return rows of ``input_ids`` and ``completion_mask``: the prompt exactly as generation sees it, then target and end.
+
+    Raises:
+        DataError: an item has no target, or is longer than ``max_length`` tokens; nothing is ever cut silently.
+    """
+    rows = []
+    for item in items:
+        if item.target is None:
+            raise DataError(f"{item.id}: has no SFT target; its source has no worked solution")
+        prompt = prompt_text(tokenizer, item.messages)
+        before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        after = tokenizer(target_text(prompt, item.target), add_special_tokens=False)["input_ids"]
+        ids = [*before, *after, tokenizer.eos_token_id]
+        if len(ids) > max_length:
+            raise DataError(f"{item.id}: prompt and target are {len(ids)} tokens, sft.max_length is {max_length}; raise it")
+        rows.append({"input_ids": ids, "completion_mask": [0] * len(before) + [1] * (len(after) + 1)})
+    return Dataset.from_list(rows)
+
+
+def grpo_dataset(items: Sequence[PromptItem]) -> Dataset:
+    """Return rows of ``prompt`` (messages), and the columns that the reward functions and the rollout files read."""
+    return Dataset.from_list(
+        [
+            {
+                "prompt": list(item.messages),
+                "answer": item.answer,
+                "checklist": json.dumps([requirement.to_dict() for requirement in item.checklist]),
+                "item_id": item.id,
+                "source": item.source,
+            }
+            for item in items
+        ]
+    )

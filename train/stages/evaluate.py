@@ -1,0 +1,79 @@
+"""Evaluation: one model on one suite → ``results.json`` and ``responses.parquet``.
+
+    adhere train recipe=quickstart evaluation.without_constraints=true
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from evaluation.backends import load_generator
+from evaluation.generation import Generator, Sampling
+from evaluation.metrics import Bootstrap
+from evaluation.run import LOG, evaluate, write_results
+from evaluation.suites import Suite, mathif, prompt_file, prompt_suite
+from rewards.engine import Engine
+from train.artifacts import Artifact
+from train.chat import check_template
+from train.models import load_model, load_tokenizer
+from train.stages.data import load_items
+from train.stages.setup import manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from train.config.stage import StageSpec
+
+
+def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
+    """Generate, score and measure, resuming from the responses that an earlier attempt has written."""
+    started = time.time()
+    config = spec.recipe.evaluation
+    tokenizer = load_tokenizer(spec.recipe.model, spec.model_path)
+    check_template(tokenizer, prefilled=spec.recipe.model.prefilled_reasoning)
+    suite = load_suite(spec, artifact, tokenizer)
+    drawn = config.sampling
+    with Engine() as engine:
+        evaluation = evaluate(
+            suite,
+            _generator(spec, tokenizer),
+            Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
+            mode=config.mode,
+            without_constraints=config.without_constraints,
+            bootstrap=Bootstrap(resamples=config.bootstrap),
+            engine=engine,
+            log=artifact.path / LOG,
+        )
+    provenance = manifest(spec, started, {"items": len(suite.items)})
+    write_results(artifact.path, evaluation, provenance)
+    artifact.finish(provenance)
+
+
+def load_suite(spec: StageSpec, artifact: Artifact, tokenizer: PreTrainedTokenizerBase) -> Suite:
+    """Return the items to measure on: MathIF's files, a prompt-item file, or the recipe's evaluation data."""
+    config = spec.recipe.evaluation
+    if config.suite == "mathif":
+        return mathif(Path(config.path or ""), config.subsets)
+    if config.path is not None:
+        return prompt_file(Path(config.path))
+    return prompt_suite("prompts", load_items(spec, artifact, tokenizer, "evaluation"))
+
+
+def _generator(spec: StageSpec, tokenizer: PreTrainedTokenizerBase) -> Generator:
+    config, model = spec.recipe.evaluation, spec.recipe.model
+    if config.backend != "transformers":
+        return load_generator(
+            config.backend, spec.model_path, base_url=config.base_url, batch_size=config.batch_size, name=spec.label
+        )
+    from evaluation.backends.transformers import TransformersGenerator
+
+    loaded = load_model(model, spec.model_path, trainable=False)
+    on_cpu = spec.recipe.launcher.device == "cpu" or not torch.cuda.is_available()
+    device = "cpu" if on_cpu else "cuda"
+    return TransformersGenerator(
+        loaded.to(device), tokenizer, name=spec.label, batch_size=config.batch_size
+    )

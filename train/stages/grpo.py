@@ -1,0 +1,138 @@
+"""Group relative policy optimisation on the composite reward: rollouts → verdicts → TRL's GRPOTrainer → weights.
+
+    adhere train recipe=quickstart stages=[sft,grpo]
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate import PartialState
+from trl import GRPOConfig as TrlGrpoConfig
+
+from rewards.composite import Composite
+from rewards.engine import Engine
+from rewards.errors import ConfigError
+from rewards.functions import RewardFunctions
+from train.artifacts import Artifact, newest_checkpoint
+from train.chat import check_template
+from train.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
+from train.models import context_length, load_model, load_tokenizer, lora_config
+from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
+from train.stages.data import grpo_dataset, load_items
+from train.stages.grpo_trainer import AdhereGRPOTrainer
+from train.stages.setup import check_world, equal_weights, last_metrics, manifest, save_for_handoff, trainer_arguments
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from prompts.item import PromptItem
+    from train.config.stage import StageSpec
+
+SHOWN = {"rates/joint": "joint", "rates/accuracy": "accuracy", "rates/hacc": "hacc", "completions/mean_length": "tokens"}
+
+
+def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
+    """Train on the composite reward, resuming where an earlier attempt was cut off."""
+    started = time.time()
+    check_world(spec)
+    recipe, config = spec.recipe, spec.recipe.grpo
+
+    tokenizer = load_tokenizer(recipe.model, spec.model_path)
+    check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
+    items = load_items(spec, artifact, tokenizer, "train")
+    _check_lengths(spec)
+
+    mode = adapter_mode(Path(spec.model_path), recipe.model.adapter.kind, recipe.model.adapter.handoff)
+    model = load_model(recipe.model, spec.model_path, trainable=mode == "continue")
+    handoff = _hand_off(spec, model, tokenizer, items, mode)
+
+    with Engine() as engine:
+        rewards = RewardFunctions(
+            Composite(recipe.rewards, engine),
+            eos_ids=handoff.eos_ids,
+            decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
+            prefilled=recipe.model.prefilled_reasoning,
+        )
+        trainer = AdhereGRPOTrainer(
+            rewards=rewards,
+            rollouts=artifact.path / "rollouts",
+            max_clipped=config.max_clipped_steps,
+            model=model,
+            args=grpo_arguments(spec, artifact, rewards),
+            train_dataset=grpo_dataset(items),
+            processing_class=tokenizer,
+            peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
+            callbacks=[
+                MetricsFile(artifact.path / "metrics.jsonl"),
+                Progress(spec.label, SHOWN),
+                CompleteCheckpoints(),
+            ],
+        )
+        checkpoint = newest_checkpoint(artifact.checkpoints)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    same = equal_weights(trainer.accelerator, trainer.model)
+    save_for_handoff(trainer, tokenizer, artifact)
+    if trainer.args.should_save:
+        figures = {
+            "items": len(items), "steps": trainer.state.global_step, "handoff": handoff.to_dict(),
+            "ranks_equal": same, "last": last_metrics(artifact),
+        }  # fmt: skip
+        artifact.finish(manifest(spec, started, figures))
+
+
+def grpo_arguments(spec: StageSpec, artifact: Artifact, rewards: RewardFunctions) -> TrlGrpoConfig:
+    """Return TRL's configuration of the stage.
+
+    ``normalize_then_sum`` arrives as one column whose groups already have mean 0, so that scaling by the batch gives
+    GDPO's final whitening.
+    """
+    config, composite = spec.recipe.grpo, spec.recipe.rewards
+    generation: dict[str, Any] = {
+        "transformers": {},
+        "continuous_batching": {"use_transformers_continuous_batching": True},
+        "vllm_colocate": {"use_vllm": True, "vllm_mode": "colocate"},
+        "vllm_server": {"use_vllm": True, "vllm_mode": "server"},
+    }[config.generation]
+    return TrlGrpoConfig(
+        **{
+            "num_generations": config.group_size,
+            "max_completion_length": config.max_completion_length,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "beta": config.kl_coefficient,
+            "loss_type": config.loss,
+            "reward_weights": rewards.weights(),
+            "scale_rewards": "batch" if composite.aggregation == "normalize_then_sum" else composite.scale,
+            **generation,
+            **trainer_arguments(spec, artifact, config),
+        }
+    )
+
+
+def _check_lengths(spec: StageSpec) -> None:
+    recipe = spec.recipe
+    context = context_length(recipe.model, recipe.model.path)
+    prompt, completion = recipe.data.max_prompt_tokens, recipe.grpo.max_completion_length
+    if context is not None and completion + (prompt or 0) > context:
+        raise ConfigError(
+            f"grpo.max_completion_length: {completion} + data.max_prompt_tokens {prompt or 0} exceeds the model's context "
+            f"of {context} tokens; lower one of them"
+        )
+
+
+def _hand_off(
+    spec: StageSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: list[PromptItem], mode: str
+) -> Handoff:
+    if "model" in spec.inputs:
+        check_tokenizers(load_tokenizer(spec.recipe.model, spec.recipe.model.path), tokenizer)
+    ids = eos_ids(model, tokenizer)
+    if spec.recipe.launcher.strategy not in ("single", "ddp"):
+        return Handoff(mode, ids, None)
+    model.to(PartialState().device)
+    return Handoff(mode, ids, greedy_stops(model, tokenizer, items, spec.recipe.grpo.max_completion_length))

@@ -1,0 +1,232 @@
+"""TRL's GRPOTrainer with whole-group aggregation, rollout files, per-component figures and an exact resume.
+
+With one ``math`` component of weight 1 every number is TRL's own: nothing here touches advantage, loss or sampling.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from accelerate.utils import gather_object
+from transformers import PrinterCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOTrainer
+
+from rewards.composite import normalize_then_sum
+from rewards.config import ChecklistComponent, MathComponent
+from rewards.errors import StageError
+from rewards.verdict import Status, Verdict
+
+if TYPE_CHECKING:
+    from rewards.functions import RewardFunctions
+
+Row = dict[str, Any]
+
+
+class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """Adds to TRL's trainer what a composite reward needs.
+
+    ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive generations
+    without any finished completion after which training stops.
+    """
+
+    def __init__(self, *, rewards: RewardFunctions, rollouts: Path, max_clipped: int, **arguments: Any) -> None:
+        super().__init__(reward_funcs=rewards.as_list(), **arguments)
+        self.remove_callback(PrinterCallback)
+        self._rewards = rewards
+        self._rollouts_folder = rollouts
+        self._max_clipped = max_clipped
+        self._clipped = 0
+        self._rows: list[Row] = []
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._rows = gather_object(self._local_rows(inputs))
+        self._stop_if_hopeless()
+        if self._rewards.composite.config.aggregation == "normalize_then_sum":
+            size = self.num_generations
+            groups = [self._rows[i : i + size] for i in range(0, len(self._rows), size)]
+            combined = normalize_then_sum(
+                self._rewards.composite.config, [[row["values"] for row in group] for group in groups]
+            )
+            matrix[:, -1] = torch.tensor([math.nan if v is None else v for v in combined], device=matrix.device)
+        return matrix
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        output = super()._generate_and_score_completions(inputs)
+        if self.model.training:
+            self._log_components()
+            if self.accelerator.is_main_process:
+                advantages = list(self._logs["advantages"])[-len(self._rows) :]
+                self._write_rollouts(advantages)
+        return output
+
+    def _local_rows(self, inputs: list[dict[str, Any]]) -> list[Row]:
+        """Return one row per rollout of this rank, of plain values that can be gathered."""
+        scores = self._rewards.scores
+        assert scores is not None
+        rows = []
+        for i, (rollout, example) in enumerate(zip(self._rewards.rollouts, inputs, strict=True)):
+            verdicts = {name: column[i] for name, column in scores.verdicts.items()}
+            rows.append(
+                {
+                    "item_id": example["item_id"],
+                    "source": example["source"],
+                    "prompt": rollout.prompt,
+                    "response": rollout.response,
+                    "answer": rollout.answer,
+                    "tokens": rollout.tokens,
+                    "finished": rollout.finished,
+                    "values": {name: column[i] for name, column in scores.values.items()},
+                    "verdicts": {name: verdict.to_dict() for name, verdict in verdicts.items()},
+                    "requirements": self._requirements(rollout.checklist, verdicts),
+                    "correct": self._correct(verdicts),
+                    "followed": self._followed(verdicts),
+                    "decided": scores.decided[i],
+                    "seconds": {name: s / len(inputs) for name, s in scores.seconds.items()},
+                }
+            )
+        return rows
+
+    def _kind(self, kind: type) -> str | None:
+        components = self._rewards.composite.config.components
+        return next((name for name, component in components.items() if isinstance(component, kind)), None)
+
+    def _requirements(self, checklist: Any, verdicts: dict[str, Verdict]) -> list[dict[str, Any]]:
+        name = self._kind(ChecklistComponent)
+        parts = verdicts[name].parts if name else ()
+        return [
+            {"id": requirement.id, "text": requirement.text, **part.to_dict()}
+            for requirement, part in zip(checklist, parts, strict=False)
+        ]
+
+    def _correct(self, verdicts: dict[str, Verdict]) -> bool | None:
+        name = self._kind(MathComponent)
+        return None if name is None or verdicts[name].score is None else verdicts[name].passed
+
+    def _followed(self, verdicts: dict[str, Verdict]) -> bool | None:
+        name = self._kind(ChecklistComponent)
+        if name is None or verdicts[name].score is None:
+            return None
+        return all(part.passed for part in verdicts[name].parts if part.status is not Status.NOT_APPLICABLE)
+
+    def _stop_if_hopeless(self) -> None:
+        """Stop, on all ranks alike, where rewards cannot be trusted or the model never ends a response.
+
+        Raises:
+            StageError: says which, with the first reason that was given.
+        """
+        undecided = [row for row in self._rows if not row["decided"]]
+        share, allowed = len(undecided) / len(self._rows), self._rewards.composite.config.max_error_share
+        if share > allowed:
+            reasons = [f"{n}: {v['status']} {v['detail']}" for n, v in undecided[0]["verdicts"].items() if v["score"] is None]
+            raise StageError(
+                f"{share:.0%} of this step's rollouts could not be scored (rewards.max_error_share is {allowed:.0%}); "
+                f"first reason: {'; '.join(reasons)}"
+            )
+        if not self.model.training:
+            return
+        self._clipped = 0 if any(row["finished"] for row in self._rows) else self._clipped + 1
+        if self._clipped >= self._max_clipped:
+            raise StageError(
+                f"no completion ended by itself in {self._clipped} consecutive steps (clipped ratio 1.0), so nothing can be "
+                f"learned: raise grpo.max_completion_length, or start from a model whose SFT taught it the end token"
+            )
+
+    def _log_components(self) -> None:
+        """Log mean, std, share scored, zero-spread groups, errors, timeouts and seconds of every component."""
+        log, size = self._metrics["train"], self.num_generations
+        for name in self._rewards.composite.names:
+            verdicts = [row["verdicts"][name] for row in self._rows]
+            scores = [v["score"] for v in verdicts if v["score"] is not None]
+            values = [row["values"][name] for row in self._rows]
+            groups = [values[i : i + size] for i in range(0, len(values), size)]
+            flat = [len({v for v in group if v is not None}) < 2 for group in groups]
+            mean = sum(scores) / len(scores) if scores else math.nan
+            spread = math.sqrt(sum((s - mean) ** 2 for s in scores) / len(scores)) if scores else math.nan
+            figures = {
+                "mean": mean,
+                "std": spread,
+                "scored": len(scores) / len(verdicts),
+                "zero_spread_groups": sum(flat) / len(flat),
+                "errors": float(sum(v["status"] in (Status.ERROR, Status.UNPARSED) for v in verdicts)),
+                "timeouts": float(sum(v["status"] == Status.TIMEOUT for v in verdicts)),
+                "seconds": sum(row["seconds"][name] for row in self._rows),
+            }
+            for figure, value in figures.items():
+                log[f"components/{name}/{figure}"].append(value)
+        for rate, holds in _rates(self._rows).items():
+            log[f"rates/{rate}"].append(sum(holds) / len(holds) if holds else math.nan)
+
+    def _write_rollouts(self, advantages: list[float]) -> None:
+        """Write this generation's rollouts to ``step_N.parquet``, N the optimizer step that they feed first."""
+        size, step = self.num_generations, self.state.global_step
+        columns = [
+            {
+                "step": step,
+                "group": i // size,
+                **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
+                **{k: row[k] for k in ("correct", "followed", "requirements")},
+                **{f"{n}_{k}": v[k] for n, v in row["verdicts"].items() for k in ("score", "status", "detail")},
+                **{f"{name}_value": value for name, value in row["values"].items()},
+                "advantage": advantage,
+            }
+            for i, (row, advantage) in enumerate(zip(self._rows, advantages, strict=True))
+        ]
+        self._rollouts_folder.mkdir(parents=True, exist_ok=True)
+        path = self._rollouts_folder / f"step_{step:06d}.parquet"
+        temporary = path.with_suffix(".partial")
+        pq.write_table(pa.Table.from_pylist(columns, schema=self._schema(columns)), temporary)
+        temporary.replace(path)
+
+    def _schema(self, columns: list[Row]) -> pa.Schema:
+        requirement = pa.struct(
+            [("id", pa.string()), ("text", pa.string()), ("score", pa.float64()), ("status", pa.string()), ("detail", pa.string())]
+        )
+        fixed = {
+            "step": pa.int64(), "group": pa.int64(), "tokens": pa.int64(), "finished": pa.bool_(), "correct": pa.bool_(),
+            "followed": pa.bool_(), "requirements": pa.list_(requirement), "advantage": pa.float64(),
+        }  # fmt: skip
+        number = ("_score", "_value")
+        return pa.schema(
+            [(n, fixed.get(n) or (pa.float64() if n.endswith(number) else pa.string())) for n in columns[0]]
+        )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save, with what TRL leaves out: its step within a generation, and the completions still to be trained on."""
+        super()._save_checkpoint(model, trial)
+        torch.save(
+            {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped},
+            self._state_file(Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"),
+        )
+        self.accelerator.wait_for_everyone()
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take up the step and the generation buffer that :meth:`_save_checkpoint` wrote."""
+        path = self._state_file(checkpoint)
+        if not path.exists():
+            raise StageError(f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}")
+        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
+
+    def _state_file(self, checkpoint: Path) -> Path:
+        return checkpoint / f"generation_state_{self.accelerator.process_index}.pt"
+
+
+def _rates(rows: list[Row]) -> dict[str, list[bool]]:
+    """Return, for each headline rate, whether it holds in each rollout that it applies to."""
+    correct = [row["correct"] for row in rows if row["correct"] is not None]
+    followed = [row["followed"] for row in rows if row["followed"] is not None]
+    both = [
+        all(v for v in (row["correct"], row["followed"]) if v is not None)
+        for row in rows
+        if row["correct"] is not None or row["followed"] is not None
+    ]
+    return {"accuracy": correct, "hacc": followed, "joint": both}
+
+

@@ -1,0 +1,158 @@
+"""What both training stages share: arguments, trackers, promises to keep, and the weights to hand on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator, DistributedType, PartialState
+from transformers.trainer_utils import SchedulerType
+
+from rewards.errors import ConfigError, StageError
+from train.artifacts import Artifact
+from train.models import training_dtype
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer
+
+    from train.config.schema import GrpoConfig, SftConfig
+    from train.config.stage import StageSpec
+
+TRACKED_PACKAGES = ("adhere", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "math-verify")
+
+PROMISED = {
+    "single": {DistributedType.NO},
+    "ddp": {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU},
+    "fsdp2": {DistributedType.FSDP},
+    "zero2": {DistributedType.DEEPSPEED},
+    "zero3": {DistributedType.DEEPSPEED},
+}
+
+
+def check_world(spec: StageSpec) -> None:
+    """Check that the ranks which the plan promised are really one job.
+
+    Several launch combinations silently train lone copies, each with a world of one.
+
+    Raises:
+        StageError: the world size or the distributed type is not the promised one.
+    """
+    launcher, state = spec.recipe.launcher, PartialState()
+    expected = launcher.processes
+    if state.num_processes != expected:
+        raise StageError(f"the plan promised {expected} ranks, but this is rank {state.process_index} of {state.num_processes}")
+    kind = state.distributed_type
+    allowed = PROMISED[launcher.strategy]
+    if kind not in allowed or (expected > 1 and kind is DistributedType.NO):
+        raise StageError(f"the plan promised strategy '{launcher.strategy}', but accelerate runs {kind.value}; use ddp on a CPU")
+
+
+def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig) -> dict[str, Any]:
+    """Return the fields that TRL's two config classes share."""
+    dtype = training_dtype(spec.recipe.model)
+    on_cpu = spec.recipe.launcher.device == "cpu" or not torch.cuda.is_available()
+    return {
+        "output_dir": str(artifact.checkpoints),
+        "seed": spec.recipe.seed,
+        "use_cpu": on_cpu,
+        "bf16": dtype is torch.bfloat16,
+        "fp16": dtype is torch.float16,
+        "max_steps": config.max_steps,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": SchedulerType(config.lr_scheduler),
+        "warmup_steps": config.warmup_steps,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "per_device_train_batch_size": config.per_device_batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "logging_steps": config.logging_steps,
+        "save_strategy": "steps",
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "disable_tqdm": True,
+        "report_to": start_trackers(spec, artifact),
+        "run_name": spec.label,
+        "dataloader_pin_memory": not on_cpu,
+        **config.trl,
+    }
+
+
+def start_trackers(spec: StageSpec, artifact: Artifact) -> list[str]:
+    """Start the configured trackers on the first rank and return their names for ``report_to``.
+
+    A stage keeps one W&B id over all its attempts; its key is that id.
+
+    Raises:
+        ConfigError: W&B is to be online and has no key.
+    """
+    tracking = spec.recipe.tracking
+    mode = tracking.wandb
+    if mode == "auto":
+        mode = "online" if os.environ.get("WANDB_API_KEY") else "off"
+    if mode == "online" and not os.environ.get("WANDB_API_KEY"):
+        raise ConfigError("tracking.wandb: online needs WANDB_API_KEY in the environment; use offline or off")
+    reporters = []
+    if mode != "off":
+        reporters.append("wandb")
+        if PartialState().is_main_process:
+            import wandb
+
+            wandb.init(
+                project=tracking.project, name=spec.label, group=spec.recipe.name, id=spec.key[:16], resume="allow",
+                dir=str(artifact.path), mode=mode, config=spec.recipe.model_dump(mode="json"),
+            )
+    if tracking.trackio:
+        reporters.append("trackio")
+        os.environ.setdefault("TRACKIO_PROJECT", tracking.project)
+    return reporters
+
+
+def save_for_handoff(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, artifact: Artifact) -> None:
+    """Write weights, tokenizer and generation config into ``model/``: first under another name, then renamed."""
+    temporary = artifact.path / "model.partial"
+    if trainer.args.should_save:
+        shutil.rmtree(temporary, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(temporary))
+    if trainer.args.should_save:
+        tokenizer.save_pretrained(temporary)
+        (temporary / "training_args.bin").unlink(missing_ok=True)
+        shutil.rmtree(artifact.model, ignore_errors=True)
+        temporary.rename(artifact.model)
+    trainer.accelerator.wait_for_everyone()
+
+
+def manifest(spec: StageSpec, started: float, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was made of what: key, inputs, versions, seconds, and the stage's own figures."""
+    return {
+        "kind": spec.kind,
+        "label": spec.label,
+        "key": spec.key,
+        "inputs": {name: path.name for name, path in spec.inputs.items()},
+        "seed": spec.recipe.seed,
+        "seconds": round(time.time() - started, 1),
+        "versions": {name: importlib.metadata.version(name) for name in TRACKED_PACKAGES},
+        **extra,
+    }
+
+
+def equal_weights(accelerator: Accelerator, model: torch.nn.Module) -> bool:
+    """Whether all ranks hold the same weights, by a checksum of every parameter; trivially so on one rank."""
+    checksum = torch.stack([p.detach().double().sum() for p in model.parameters()])
+    gathered = accelerator.gather(checksum.unsqueeze(0))
+    assert isinstance(gathered, torch.Tensor)
+    return bool((gathered == gathered[0]).all())
+
+
+def last_metrics(artifact: Artifact) -> dict[str, Any]:
+    """Return the last row of ``metrics.jsonl``, or nothing."""
+    path = artifact.path / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return json.loads(lines[-1]) if lines else {}

@@ -1,0 +1,66 @@
+"""Supervised fine-tuning: items with targets → TRL's SFTTrainer → weights to hand on.
+
+    adhere train recipe=quickstart stages=[sft]
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from transformers import PrinterCallback
+from trl import SFTConfig as TrlSftConfig
+from trl import SFTTrainer
+
+from rewards.errors import ConfigError
+from train.artifacts import Artifact, newest_checkpoint
+from train.chat import check_template
+from train.models import context_length, load_model, load_tokenizer, lora_config
+from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
+from train.stages.data import load_items, sft_dataset
+from train.stages.setup import check_world, last_metrics, manifest, save_for_handoff, trainer_arguments
+
+if TYPE_CHECKING:
+    from train.config.stage import StageSpec
+
+
+def run_sft(spec: StageSpec, artifact: Artifact) -> None:
+    """Train on the targets of the training items, resuming where an earlier attempt was cut off."""
+    started = time.time()
+    check_world(spec)
+    recipe, config = spec.recipe, spec.recipe.sft
+
+    tokenizer = load_tokenizer(recipe.model, spec.model_path)
+    check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
+    context = context_length(recipe.model, recipe.model.path)
+    if context is not None and config.max_length > context:
+        raise ConfigError(f"sft.max_length: {config.max_length} exceeds the model's context of {context} tokens; lower it")
+    items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
+    dataset = sft_dataset(items, tokenizer, config.max_length)
+
+    trainer = SFTTrainer(
+        model=load_model(recipe.model, spec.model_path, trainable=True),
+        args=TrlSftConfig(
+            **trainer_arguments(spec, artifact, config),
+            num_train_epochs=config.epochs,
+            max_length=config.max_length,
+            completion_only_loss=True,
+            shuffle_dataset=True,
+        ),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=lora_config(recipe.model.adapter),
+        callbacks=[
+            MetricsFile(artifact.path / "metrics.jsonl"),
+            Progress(spec.label, {"loss": "loss", "mean_token_accuracy": "token accuracy"}),
+            CompleteCheckpoints(),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = newest_checkpoint(artifact.checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    save_for_handoff(trainer, tokenizer, artifact)
+    if trainer.args.should_save:
+        figures = {"items": len(items), "steps": trainer.state.global_step, "last": last_metrics(artifact)}
+        artifact.finish(manifest(spec, started, figures))

@@ -1,0 +1,88 @@
+"""The worker: runs one stage from its ``stage.yaml`` in every rank. Started by ``accelerate launch``, never by hand."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rewards.errors import AdhereError, StageError
+from train.artifacts import Artifact
+from train.config.stage import StageSpec, read_spec
+
+PR_SET_PDEATHSIG = 1
+FULL_DISK = 64 * 1024 * 1024
+
+
+def main() -> None:
+    """Run the stage that the only argument describes; exit 0 when its artifact is done."""
+    end_with_parent()
+    spec = read_spec(Path(sys.argv[1]))
+    artifact = Artifact(spec.artifact)
+    try:
+        with locked(artifact):
+            run(spec, artifact)
+    except AdhereError as error:
+        say(str(error))
+        sys.exit(error.exit_code)
+    except (OSError, RuntimeError) as error:
+        if shutil.disk_usage(artifact.path).free < FULL_DISK:
+            say(f"the disk that holds {artifact.path} is full; free some space and run the same command again ({error})")
+            sys.exit(1)
+        raise
+
+
+def run(spec: StageSpec, artifact: Artifact) -> None:
+    """Dispatch to the stage's module; imported here, so that an evaluation does not pay for TRL."""
+    match spec.kind:
+        case "sft":
+            from train.stages.sft import run_sft
+
+            run_sft(spec, artifact)
+        case "grpo":
+            from train.stages.grpo import run_grpo
+
+            run_grpo(spec, artifact)
+        case "evaluate":
+            from train.stages.evaluate import run_evaluate
+
+            run_evaluate(spec, artifact)
+
+
+@contextmanager
+def locked(artifact: Artifact) -> Iterator[None]:
+    """Hold the artifact for this process group, so that two runs never write one folder.
+
+    Raises:
+        StageError: another live process holds it.
+    """
+    if int(os.environ.get("RANK", "0")) != 0:
+        yield
+        return
+    with (artifact.path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StageError(f"{artifact.path}: another process is running this stage; wait for it or end it") from error
+        yield
+
+
+def end_with_parent() -> None:
+    """Ask Linux to end this process with its launcher, so that a killed driver leaves no orphan on the GPUs."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def say(message: str) -> None:
+    """Print a message for the user; the driver repeats lines that begin with ``adhere:``."""
+    print("adhere: " + message.replace("\n", " "), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
