@@ -82,7 +82,8 @@ class SourceConfig(Strict):
             )
         if given == ["generator"] and self.size is None:
             raise ValueError(f"size: how many problems '{self.generator}' shall make is not said")
-        misplaced = [key for key in _MEANINGLESS[given[0]] if key in self.model_fields_set]
+        fields = type(self).model_fields
+        misplaced = [key for key in _MEANINGLESS[given[0]] if getattr(self, key) != fields[key].default]
         if misplaced:
             raise ValueError(f"{misplaced[0]}: has no meaning for a source with '{given[0]}'; remove it")
         for role in self.columns:
