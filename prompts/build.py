@@ -70,7 +70,7 @@ def build(
     items = shuffled([item for pool in chosen.values() for item in pool], config.seed)
     unique_ids(items)
     if not items:
-        raise DataError(f"{role}: no item is left; {report | preparation.report()}")
+        raise DataError(f"{role}: no item is left; {preparation.why_none()}")
     if role == "train":
         report["mathif_keywords"] = {"checked": check_keywords(items), "found": 0}
     return Built(items, report | preparation.report() | _summary(items))
@@ -148,6 +148,14 @@ class _Preparation:
             self.too_long_examples = [*self.too_long_examples, *fitting.examples][:5]
             items = fitting.kept
         return build_targets(items, self.config.targets, self.targets) if self.with_targets else items
+
+    def why_none(self) -> str:
+        """Say what took all items, and what to do."""
+        return (
+            f"{sum(self.too_long.values())} prompts are longer than max_prompt_tokens, "
+            f"{self.targets.without_solution} have no worked solution to make an SFT target from "
+            f"(columns.solution names the column), {self.targets.wrong_answer} targets have a wrong answer"
+        )
 
     def report(self) -> dict[str, Any]:
         """Return the counts of what was left out."""

@@ -39,8 +39,8 @@ class SourceConfig(Strict):
     name: str | None = None
     """The configuration of ``dataset`` (``main`` for ``openai/gsm8k``, where it is the default)."""
 
-    split: str = "train"
-    """The split of ``dataset``."""
+    split: str | None = None
+    """The split of ``dataset``; null: ``train``, or ``test`` for ``HuggingFaceH4/MATH-500``."""
 
     revision: str | None = None
     """The commit, tag or branch of ``dataset``; pin it to be able to repeat a run."""
@@ -82,8 +82,13 @@ class SourceConfig(Strict):
             )
         if given == ["generator"] and self.size is None:
             raise ValueError(f"size: how many problems '{self.generator}' shall make is not said")
+        # compared with the defaults, so that a configuration written out in full can be read again
         fields = type(self).model_fields
-        misplaced = [key for key in _MEANINGLESS[given[0]] if getattr(self, key) != fields[key].default]
+        misplaced = [
+            key
+            for key in _MEANINGLESS[given[0]]
+            if getattr(self, key) != fields[key].get_default(call_default_factory=True, validated_data={})
+        ]
         if misplaced:
             raise ValueError(f"{misplaced[0]}: has no meaning for a source with '{given[0]}'; remove it")
         for role in self.columns:

@@ -85,12 +85,13 @@ def remove_overlap(
     """
     written, made = list(against), list(against_generated)
     wholes = {whole(question) for question in (*written, *made)}
-    grams, made_grams = _grams(written, n), _grams(made, n)
+    written_grams = _grams(written, n)
+    all_grams = written_grams | _grams(made, n)
     kept: list[PromptItem] = []
     examples: list[dict[str, str]] = []
     removed: Counter[str] = Counter()
     for item in items:
-        shared = _shared(item, wholes, grams if item.source in generated else grams | made_grams, n)
+        shared = _shared(item, wholes, written_grams if item.source in generated else all_grams, n)
         if shared is None:
             kept.append(item)
             continue

@@ -14,17 +14,18 @@ from rewards.errors import DataError, nearest
 
 @dataclass(frozen=True, slots=True)
 class KnownDataset:
-    """What a data set's page says: its configuration, and which column is what."""
+    """What a data set's page says: the configuration and split to take, and which column is what."""
 
     name: str | None = None
+    split: str = "train"
     columns: dict[str, str] = field(default_factory=dict)
 
 
 _MATH_COLUMNS = {"question": "problem", "answer": "answer", "solution": "solution"}
 
 KNOWN: dict[str, KnownDataset] = {
-    "openai/gsm8k": KnownDataset("main", {"question": "question", "answer": "answer"}),
-    "HuggingFaceH4/MATH-500": KnownDataset(columns=_MATH_COLUMNS),
+    "openai/gsm8k": KnownDataset("main", columns={"question": "question", "answer": "answer"}),
+    "HuggingFaceH4/MATH-500": KnownDataset(split="test", columns=_MATH_COLUMNS),
     "agentica-org/DeepScaleR-Preview-Dataset": KnownDataset(columns=_MATH_COLUMNS),
 }
 
@@ -40,16 +41,15 @@ def read_dataset(config: SourceConfig) -> Iterator[Row]:
     Raises:
         DataError: the data set cannot be reached, or has no such configuration or split.
     """
-    data = _load_split(config)
+    split = config.split or KNOWN.get(config.dataset or "", KnownDataset()).split
+    data = _load_split(config, split)
     total = len(data)
     stop = total if config.limit is None else min(total, config.skip + config.limit)
     for index in range(config.skip, stop):
-        yield Row(
-            data[index], f"{config.split}/{index + 1}", f"{config.dataset}[{config.split}] row {index + 1}"
-        )
+        yield Row(data[index], f"{split}/{index + 1}", f"{config.dataset}[{split}] row {index + 1}")
 
 
-def _load_split(config: SourceConfig) -> Any:
+def _load_split(config: SourceConfig, split: str) -> Any:
     import datasets
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -58,9 +58,9 @@ def _load_split(config: SourceConfig) -> Any:
     try:
         if is_saved(folder):
             data = datasets.load_from_disk(str(folder))
-            return _pick_split(data, config)
+            return _pick_split(data, config, split)
         name = config.name if config.name is not None else known.name
-        return datasets.load_dataset(config.dataset, name, split=config.split, revision=config.revision)
+        return datasets.load_dataset(config.dataset, name, split=split, revision=config.revision)
     except FileNotFoundError as error:
         hint = nearest(config.dataset or "", KNOWN)
         raise DataError(
@@ -73,16 +73,16 @@ def _load_split(config: SourceConfig) -> Any:
         ) from error
     except ValueError as error:
         raise DataError(
-            f"data set '{config.dataset}' (name {config.name}, split {config.split}): {error}"
+            f"data set '{config.dataset}' (name {config.name}, split {split}): {error}"
         ) from error
 
 
-def _pick_split(data: Any, config: SourceConfig) -> Any:
+def _pick_split(data: Any, config: SourceConfig, split: str) -> Any:
     if not isinstance(data, dict):
         return data
-    if config.split not in data:
+    if split not in data:
         raise DataError(
-            f"data set '{config.dataset}': no split '{config.split}' (it has {', '.join(data)})"
-            f"{nearest(config.split, data)}; set split"
+            f"data set '{config.dataset}': no split '{split}' (it has {', '.join(data)})"
+            f"{nearest(split, data)}; set split"
         )
-    return data[config.split]
+    return data[split]

@@ -45,5 +45,5 @@ def check_supply(wanted: Mapping[str, int], available: Mapping[str, int], total:
         reach = min(int(available[name] * total / wanted[name]) for name in wanted if wanted[name])
         raise DataError(
             f"{key}: {total} items cannot be mixed, {' and '.join(short)} wanted; "
-            f"set {key} to {reach} or less, or give the source more rows or less weight"
+            f"{f'set {key} to {reach} or less, or ' if reach else ''}give the source more rows or less weight"
         )

@@ -11,7 +11,7 @@ from prompts.config import SftTargetConfig
 from prompts.item import PromptItem
 from rewards.constraints import check, comply
 from rewards.math import verify_answer
-from rewards.segments import THINK_CLOSE, THINK_OPEN
+from rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 
 
 @dataclass(slots=True)
@@ -71,42 +71,46 @@ def build_targets(
 
 def _with_target(item: PromptItem, config: SftTargetConfig, counts: TargetCounts) -> PromptItem | None:
     if item.target is not None:
-        counts.given += 1
-        text = item.target
+        text, kind = item.target, "given"
     elif item.solution is None or item.answer is None:
         counts.note(item, "without_solution")
         return None
     else:
-        text = _target(item, item.solution, item.answer, config, counts)
+        text, kind = _target(item, item.solution, item.answer, config)
     if item.answer is not None and not verify_answer(item.answer, text).passed:
         counts.note(item, "wrong_answer")
         return None
+    if kind == "not_obeyable":
+        counts.note(item, kind)
+    else:
+        setattr(counts, kind, getattr(counts, kind) + 1)
+    if kind in ("ignoring", "not_obeyable"):
+        counts.comply_by_chance += _complies(item, split_response(text).answer or "")
     return replace(item, target=text)
 
 
-def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig, counts: TargetCounts) -> str:
+def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig) -> tuple[str, str]:
+    """Return the target and its kind, the name of its count."""
     reasoning = unboxed(solution)
     closing = config.template.replace("{answer}", gold)
     scored = closing if config.think else f"{reasoning}\n{closing}"
-    scored = _obey_or_ignore(item, scored, config, counts)
-    return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if config.think else scored
+    kind = _intent(item, config)
+    if kind == "obeying":
+        obeying = comply(scored, [(r.check.constraint, r.check.kwargs) for r in item.checklist])
+        kind = "obeying" if obeying is not None else "not_obeyable"
+        scored = obeying if obeying is not None else scored
+    return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if config.think else scored, kind
 
 
-def _obey_or_ignore(item: PromptItem, text: str, config: SftTargetConfig, counts: TargetCounts) -> str:
-    constraints = [(r.check.constraint, dict(r.check.kwargs)) for r in item.checklist]
-    if not constraints:
-        counts.unconstrained += 1
-        return text
-    if random.Random(f"obey:{config.seed}:{item.id}").random() < config.compliance:
-        obeying = comply(text, constraints)
-        if obeying is not None:
-            counts.obeying += 1
-            return obeying
-        counts.note(item, "not_obeyable")
-    else:
-        counts.ignoring += 1
-    counts.comply_by_chance += all(check(name, text, kwargs).passed for name, kwargs in constraints)
-    return text
+def _intent(item: PromptItem, config: SftTargetConfig) -> str:
+    if not item.checklist:
+        return "unconstrained"
+    drawn = random.Random(f"obey:{config.seed}:{item.id}").random()
+    return "obeying" if drawn < config.compliance else "ignoring"
+
+
+def _complies(item: PromptItem, text: str) -> bool:
+    return all(check(r.check.constraint, text, r.check.kwargs).passed for r in item.checklist)
 
 
 def unboxed(solution: str) -> str:

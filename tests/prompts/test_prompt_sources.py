@@ -109,6 +109,32 @@ def test_a_data_set_saved_to_disk_and_a_folder_of_files_work(
         source(dataset=str(folder), split="validation")
 
 
+def test_known_data_sets_need_neither_name_nor_split_nor_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("openai/gsm8k/main", "HuggingFaceH4/MATH-500"):
+        Path(folder).mkdir(parents=True)
+    card = "---\nconfigs:\n- config_name: main\n  data_files: main/*.jsonl\n---\n"
+    Path("openai/gsm8k/README.md").write_text(card, encoding="utf-8")
+    write(
+        Path("openai/gsm8k/main/train.jsonl"), {"question": "1 + 1?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"}
+    )
+    row = {
+        "problem": "Half?",
+        "answer": "\\frac{1}{2}",
+        "solution": "It is \\boxed{\\frac{1}{2}}.",
+        "unique_id": "a",
+    }
+    write(Path("HuggingFaceH4/MATH-500/test.jsonl"), row)
+    (item,) = source(dataset="openai/gsm8k")
+    assert (item.id, item.answer, item.solution) == ("gsm8k/train/1", "2", "1 + 1 = 2")
+    (item,) = source(dataset="HuggingFaceH4/MATH-500")
+    assert (item.id, item.question, item.solution) == ("MATH-500/test/1", "Half?", row["solution"])
+
+
 def test_a_data_set_that_cannot_be_reached_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
