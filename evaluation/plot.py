@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours stay apart in all common forms of colour blindness; their yellow is too pale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-GREY, INK = "#8A8A8A", "#222222"
+GREY, INK = "#707070", "#222222"
 
 
 def write_plot(path: Path, comparison: Comparison, dpi: int = 160) -> None:
@@ -34,7 +34,7 @@ def draw(comparison: Comparison) -> Figure:
 
     lines = comparison.lines
     figure = Figure(
-        figsize=(2.3 * len(comparison.metrics) + 1.9, 0.42 * len(lines) + 1.6), layout="constrained"
+        figsize=(2.3 * len(comparison.metrics) + 1.9, 0.38 * len(lines) + 1.3), layout="constrained"
     )
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(comparison.metrics), sharey=True, squeeze=False)[0]
@@ -42,11 +42,12 @@ def draw(comparison: Comparison) -> Figure:
         for place, line in enumerate(lines):
             _dot(axes, place, line, metric)
         _frame(axes, metric, lines)
-    panels[0].set_yticks(range(len(lines)), [line.name.replace("\\", "\\\\") for line in lines])
+    panels[0].set_yticks(range(len(lines)), [line.name for line in lines])
     for label, line in zip(panels[0].get_yticklabels(), lines, strict=True):
         label.set_color(GREY if line.floor else INK)
         label.set_fontsize(10)
         label.set_parse_math(False)
+    figure.get_layout_engine().set(wspace=0.05)
     figure.suptitle(
         f"{comparison.suite}: percent of responses, 95 % bootstrap intervals ({comparison.mode} checkers)",
         fontsize=11,
@@ -62,17 +63,14 @@ def _dot(axes: Axes, place: int, line: Line, metric: str) -> None:
         return
     mean, low, high = (100.0 * found[key] for key in ("mean", "low", "high"))
     colour = GREY if line.floor else COLOURS[place % len(COLOURS)]
-    axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round", zorder=2)
-    axes.plot(
-        mean,
-        place,
-        MARKERS[place % len(MARKERS)] if not line.floor else "o",
-        color=colour,
-        markerfacecolor="white" if line.floor else colour,
-        markersize=7 if not line.floor else 5.5,
-        markeredgewidth=1.4,
-        zorder=3,
-    )
+    axes.barh(place, mean, height=0.5, color=colour, alpha=0.16, zorder=1)
+    whisker: dict[str, Any] = {"color": colour if line.floor else INK, "zorder": 3}
+    axes.plot([low, high], [place, place], linewidth=1.3, **whisker)
+    for end in (low, high):
+        axes.plot([end, end], [place - 0.13, place + 0.13], linewidth=1.3, **whisker)
+    marker = "o" if line.floor else MARKERS[place % len(MARKERS)]
+    fill = "white" if line.floor else colour
+    axes.plot(mean, place, marker, color=colour, markerfacecolor=fill, markersize=5.5, zorder=4)
     right = high < 80.0
     axes.annotate(
         f"{mean:.1f}",
@@ -91,7 +89,7 @@ def _frame(axes: Axes, metric: str, lines: tuple[Line, ...]) -> None:
     axes.set_title(
         HEADINGS[metric], fontsize=11, color=INK, fontweight="bold" if metric == "joint" else "normal"
     )
-    axes.set_xlim(-4, 104)
+    axes.set_xlim(-3, 103)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.grid(axis="x", color="#E4E4E4", linewidth=0.8)

@@ -75,6 +75,7 @@ def cell(estimate: Mapping[str, Any] | None) -> str:
 
 def terminal_table(comparison: Comparison) -> Table:
     """Return the table for a terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=_title(comparison), title_justify="left", caption_justify="left")
@@ -86,8 +87,8 @@ def terminal_table(comparison: Comparison) -> Table:
     for i, line in enumerate(comparison.lines):
         last_model = not line.floor and (i + 1 == len(comparison.lines) or comparison.lines[i + 1].floor)
         table.add_row(
-            line.name,
-            *(cell(line.estimates[metric]) for metric in comparison.metrics),
+            escape(line.name),
+            *(escape(cell(line.estimates[metric])) for metric in comparison.metrics),
             style="dim" if line.floor else "",
             end_section=last_model,
         )

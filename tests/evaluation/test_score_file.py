@@ -11,6 +11,7 @@ from rewards.errors import ConfigError, ConstraintError, DataError
 
 ORACLE = Path(__file__).parents[2] / "../shared/oracle/mathif_verdicts.jsonl.gz"
 NO_COMMA = {"id": "punctuation:no_comma", "kwargs": None}
+EXISTS = {"id": "keywords:existence", "kwargs": {"keywords": ["answer"]}}
 LOWER = {"id": "change_case:english_lowercase", "kwargs": {}}
 
 
@@ -47,23 +48,15 @@ def test_rows_come_back_with_verdicts_in_the_order_of_their_constraints(tmp_path
 
 
 def test_half_met_constraints_and_a_wrong_answer(tmp_path):
-    source = write(
-        tmp_path / "in.jsonl", [row("The answer, then, is \\boxed{5}", constraints=[NO_COMMA, NO_COMMA])]
-    )
-    source_mixed = write(
-        tmp_path / "mixed.jsonl",
-        [
-            row("The answer, then, is \\boxed{4}", constraints=[NO_COMMA, {"id": "startend:quotation"}]),
-            row(
-                "The answer, then, is \\boxed{4}",
-                constraints=[NO_COMMA, {"id": "keywords:existence", "kwargs": {"keywords": ["answer"]}}],
-            ),
-        ],
-    )
-    score_file(source, tmp_path / "out.jsonl")
-    score_file(source_mixed, tmp_path / "mixed_out.jsonl")
-    (wrong,), (none, half) = read(tmp_path / "out.jsonl"), read(tmp_path / "mixed_out.jsonl")
-    assert (wrong["correct"]["score"], wrong["hacc"], wrong["joint"]) == (0.0, 0.0, 0.0)
+    text = "The answer, then, is \\boxed{4}"
+    rows = [
+        row(text, answer="5", constraints=[EXISTS]),
+        row(text, constraints=[NO_COMMA, {"id": "startend:quotation"}]),
+        row(text, constraints=[NO_COMMA, EXISTS]),
+    ]
+    score_file(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    wrong, none, half = read(tmp_path / "out.jsonl")
+    assert (wrong["correct"]["score"], wrong["hacc"], wrong["joint"]) == (0.0, 1.0, 0.0)
     assert (none["hacc"], none["sacc"], none["joint"]) == (0.0, 0.0, 0.0)
     assert (half["correct"]["score"], half["hacc"], half["sacc"], half["joint"]) == (1.0, 0.0, 0.5, 0.0)
 
