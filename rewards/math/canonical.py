@@ -42,7 +42,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\{,\}", ","),
         (r",\s*\\!\s*", ","),
         (r"\\!", ""),
-        (r"\\(?:[,;: ]|quad|qquad)(?![a-zA-Z])|~", " "),
+        (r"(?<!\\)\\(?:[,;: ]|quad|qquad)(?![a-zA-Z])|~", " "),
         (r"\\%", "%"),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),

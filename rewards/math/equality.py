@@ -12,6 +12,7 @@ from rewards.math.values import Based, Expression, Group, Number, Value, Words, 
 Leaf = Callable[[str, str], bool | None]
 """Compare two LaTeX expressions, gold first; ``None`` where it cannot say."""
 
+_INEQUALITY = re.compile(r"[<>,]|\\(?:le|ge|ne|in|approx)(?![a-z])")
 _RELATION = re.compile(r"[<>=]|\\(?:le|ge|ne|in|approx)(?![a-z])")
 
 
@@ -28,27 +29,33 @@ def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
     """
     if gold == answer:
         return True
-    gold_name, gold_value = split_name(gold)
-    name, value = split_name(answer)
-    if gold_name and name and gold_name.casefold() != name.casefold():
+    (gold_name, gold_value), (name, value) = split_name(gold), split_name(answer)
+    differ = name and gold_name.casefold() != name.casefold()
+    if gold_name and (differ or _RELATION.search(value)):
         return leaf(gold, answer)
-    if gold_value == value:
-        return True
+    gold_value, value = _drop_names(gold_value, only_one=True), _drop_names(value)
     if not _RELATION.search(gold_value) and not _RELATION.search(value):
         return _equal(read(gold_value), read(value), leaf)
-    if (
-        not _RELATION.search(gold_value)
-        and "=" in answer
-        and not re.search(r"[<>]|\\(?:le|ge|ne)\b|,", answer)
-    ):
-        return _all(equal(gold_value, side, leaf) for side in _chain(answer))
+    sides = _chain(answer)
+    if len(sides) > 1 and not _RELATION.search(gold_value):
+        return _all([equal(gold_value, side, leaf) for side in sides])
     return leaf(gold, answer)
+
+
+def _drop_names(text: str, only_one: bool = False) -> str:
+    """Return ``x = 1, x = 2`` as ``1, 2``; with ``only_one`` not where names differ."""
+    named = [split_name(part) for part in split_top(text, ",")]
+    if not all(name for name, _ in named) or (only_one and len({name for name, _ in named}) > 1):
+        return text
+    return ", ".join(value for _, value in named)
 
 
 def _chain(answer: str) -> list[str]:
     """Return the sides of ``x = 2 + 3 = 5`` that claim to be the answer: all of them, less a leading name."""
+    if _INEQUALITY.search(answer):
+        return [answer]
     sides = split_top(answer, "=")
-    return sides[1:] if len(sides) > 1 and split_name(f"{sides[0]}=0")[0] else sides
+    return sides[1:] if len(sides) > 2 and split_name(f"{sides[0]}=0")[0] else sides
 
 
 def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
@@ -58,14 +65,8 @@ def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
         return _equal_numbers(gold, answer)
     if isinstance(gold, Group) and isinstance(answer, Group):
         return _equal_groups(gold, answer, leaf)
-    if isinstance(gold, Words) or isinstance(answer, Words):
-        other = answer if isinstance(gold, Words) else gold
-        words = gold if isinstance(gold, Words) else answer
-        return (
-            leaf(gold.latex, answer.latex)
-            if isinstance(other, Expression) and len(words.latex) == 1
-            else False
-        )
+    if isinstance(gold, Words) and not (isinstance(answer, Expression) and len(gold.text) == 1):
+        return False
     if isinstance(gold, Based) or isinstance(answer, Based):
         return False
     if isinstance(gold, Expression) or isinstance(answer, Expression):

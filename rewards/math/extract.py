@@ -36,7 +36,7 @@ _SENTENCE_END = re.compile(r"\n|[.!?。](?=[\s\"'*_)]|$)|;\s")
 _REASON = re.compile(r"\s+(?:because|since|as|which|where|so|weil|da|wobei)\s", re.IGNORECASE)
 _DELIMITED = re.compile(r"(?:\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\])(.*)", re.DOTALL)
 _LEADING_NUMBER = re.compile(
-    r"(\\?[$€£]?\s?-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?%?)(?=[\s*_]|$)(.*)", re.DOTALL
+    r"(\\?[$€£]?\s?-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?%?)(?=[\s*_]|[^\x00-\x7f]|$)(.*)", re.DOTALL
 )
 _UNCOMMITTED = re.compile(
     r"(?:one|any|some|either|neither|not|none|unknown|unclear|between|among|probably|either)\b", re.IGNORECASE
@@ -120,7 +120,7 @@ def _clause(text: str) -> str | None:
         return None
     number = _LEADING_NUMBER.fullmatch(sentence)
     if number and not _MORE_MATHS.search(number[2]):
-        return " ".join([number[1], *number[2].split()[:1]])
+        return " ".join([number[1], *(word for word in number[2].split()[:1] if word.isascii())])
     return sentence
 
 

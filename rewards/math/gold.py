@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rewards.engine import Engine, default_engine
 from rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
-from rewards.math.values import Expression, Group, Value, read
+from rewards.math.values import Words, algebraic_parts, read
 from rewards.verdict import Status, Verdict, passed, unscored
 
 READS = "rewards.math.symbolic:reads"
 
 
 def normalise_gold(gold: str) -> str:
-    """Return the gold answer of a data set's column: what follows GSM8K's ``####``, without ``$…$`` around it.
+    """Return the gold answer of a data set's column: what follows GSM8K's ``####``, without ``$…$``.
 
     ``"… 9 * 8 = 72\\n#### 72"`` → ``"72"``; ``"1,080"`` → ``"1080"``; LaTeX stays as it is.
     """
@@ -27,23 +27,16 @@ def normalise_gold(gold: str) -> str:
 
 def gold_problem(gold: str) -> str:
     """Return why ``gold`` (canonical) cannot be read, or an empty string. Algebra is not tried."""
-    if not any(char.isalnum() for char in gold) and "\\" not in gold:
-        return "the gold answer is empty"
     if len(gold) > MAX_CHARS:
         return f"the gold answer is longer than {MAX_CHARS} characters"
     if nesting(gold) > MAX_DEPTH:
         return f"the gold answer is nested deeper than {MAX_DEPTH} brackets"
+    if read(gold) == Words("") or not (any(char.isalnum() for char in gold) or "\\" in gold):
+        return "the gold answer is empty"
     unescaped = gold.replace(r"\{", "").replace(r"\}", "")
     if unescaped.count("{") != unescaped.count("}"):
         return "the gold answer has unbalanced braces"
     return ""
-
-
-def needs_algebra(value: Value) -> bool:
-    """Whether some part of ``value`` can be compared only by algebra."""
-    return isinstance(value, Expression) or (
-        isinstance(value, Group) and any(needs_algebra(item) for item in value.items)
-    )
 
 
 def check_gold(gold: str, engine: Engine | None = None) -> Verdict:
@@ -55,7 +48,7 @@ def check_gold(gold: str, engine: Engine | None = None) -> Verdict:
     problem = gold_problem(text)
     if problem:
         return unscored(Status.UNPARSED, f"{problem}: {gold[:80]!r}")
-    if not needs_algebra(read(text)):
+    if not algebraic_parts(read(text)):
         return passed("exact")
     (verdict,) = (engine or default_engine()).map(READS, [(text,)])
     return verdict

@@ -10,6 +10,7 @@ from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Expr, Float, MatrixBase, N
 
 from rewards.math.equality import equal
+from rewards.math.values import algebraic_parts, read, split_name
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
 # LaTeX only: math-verify's plain-text route hands text to sympy's parse_expr, which evaluates it as Python.
@@ -36,14 +37,15 @@ def compare(gold: str, answer: str) -> Verdict:
 
     ``unparsed`` where the gold answer cannot be read; an answer that cannot be read is wrong.
     """
-    if not _parse(gold) and equal(gold, gold + " ") is None:
+    if not _readable(gold):
         return unscored(Status.UNPARSED, f"the gold answer cannot be read: {gold[:80]!r}")
     return passed("equal by algebra") if equal(gold, answer, leaf) else failed("not equal by algebra")
 
 
 def reads(gold: str) -> Verdict:
     """Return 1.0 where ``gold`` (canonical) can be read and equals itself, else ``unparsed``."""
-    if _parse(gold) and leaf(gold, gold):
+    parts = algebraic_parts(read(split_name(gold)[1]))
+    if leaf(gold, gold) or all(leaf(part, part) for part in parts):
         return passed("by algebra")
     return unscored(Status.UNPARSED, f"the gold answer cannot be read: {gold[:80]!r}")
 
@@ -54,12 +56,18 @@ def leaf(gold: str, answer: str) -> bool:
     math-verify rounds to six decimals, so a tiny gold answer would equal 0. Numbers therefore also have to
     agree relative to the gold answer: to 1e-6 where the answer is a decimal, to 1e-12 where both are exact.
     """
+    if "=" in answer and "=" not in gold:
+        return False  # math-verify takes the last side of 26 = 27 for the answer
     if any(word.lower() not in _NOT_PROSE for word in _PROSE.findall(answer)):
         return False
     parsed_gold, parsed = _parse(gold), _parse(answer)
     if not parsed_gold or not parsed:
         return False
     return verify(parsed_gold, parsed, timeout_seconds=None) and _near(parsed_gold[0], parsed[0])
+
+
+def _readable(gold: str) -> bool:
+    return bool(_parse(gold)) or all(_parse(part) for part in algebraic_parts(read(split_name(gold)[1])))
 
 
 def _parse(latex: str) -> list[Parsed]:

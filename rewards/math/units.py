@@ -40,8 +40,8 @@ _CANONICAL = {spelling: unit for unit, spellings in _SPELLINGS.items() for spell
 PERCENT = "percent"
 _PERCENT = ("%", "percent", "percentage", "pct", "prozent")
 _NEVER = {
-    "or", "and", "not", "to", "oder", "und", "pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln",
-    "exp", "infty", "mod", "div", "times",
+    "or", "and", "not", "to", "oder", "und", "pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log",
+    "ln", "exp", "infty", "mod", "div", "times",
 }  # fmt: skip
 _INSIDE_TEXT = re.compile(r"\\text\s*\{([^{}\d\\]*)\}\s*(?:\^\s*\{?\d\}?)?")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z./ -]*(?:\^\s*\{?\d\}?)?")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
@@ -15,14 +16,20 @@ Kind = Literal["list", "set", "bracket", "union", "matrix", "row"]
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An exact rational number and the canonical name of its unit (empty where it has none that is known)."""
+    """An exact rational number and the canonical name of its unit (empty where none is known).
+
+    ``decimal`` says that it was written with a decimal point: it may stand for an irrational gold one.
+    """
 
     value: Fraction
     unit: str = ""
+    decimal: bool = field(default=False, compare=False)
 
     @property
     def latex(self) -> str:
         """The number as LaTeX, without its unit."""
+        if self.decimal:
+            return format(Decimal(self.value.numerator) / Decimal(self.value.denominator), "f")
         sign, value = "-" if self.value < 0 else "", abs(self.value)
         if value.denominator == 1:
             return f"{sign}{value.numerator}"
@@ -73,7 +80,7 @@ class Expression:
 
 Value = Number | Based | Words | Group | Expression
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _NUMBER = re.compile(
     rf"""
     (?P<sign>[+-]?)\s*(?P<currency>[$€£¥]?)\s*(?P<sign2>[+-]?)\s*
@@ -94,8 +101,12 @@ _MAX_POWER_BITS = 8_192
 _BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,2})\s*\}|(\d{1,2}))")
 _CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
 _WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
-_PROSE = re.compile(r"[^\W\d_][^\W\d_'-]{3,}(?:[ '-]+[^\W\d_]+)*")
-_FUNCTIONS = re.compile(r"\b(?:sin|cos|tan|cot|sec|csc|log|ln|sqrt|exp|pi|theta|infty|frac)\b")
+_WORD = re.compile(r"[^\W\d_]{2,}[ '-]+[^\W\d_]{2,}|[^\W\d_]{3,}")
+_NOT_WORDS = re.compile(
+    r"[=^_\\+*/<>,;|(\[{]|\b(?:sin|cos|tan|cot|sec|csc|log|ln|sqrt|exp|pi|theta|infty|frac)\b|^[^\W\d_]{1,3}$"
+)
+_EMPTY_SETS = (r"\varnothing", r"\emptyset", r"\{\}")
+_REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}")
 _ARTICLE = re.compile(r"^(?:a|an|the|ein|eine|der|die|das)\s+")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _TRAILING_UNIT = re.compile(r"\s*\\text\s*\{[^{}\d]*\}\s*(?:\^\s*\{?\d\}?)?$")
@@ -139,8 +150,20 @@ def read(text: str) -> Value:
     return Expression(bare.lstrip("+$€£ ") or text)
 
 
+def algebraic_parts(value: Value) -> list[str]:
+    """Return the LaTeX of each part of ``value`` that can be compared only by algebra."""
+    if isinstance(value, Expression):
+        return [value.latex]
+    return (
+        [part for item in value.items for part in algebraic_parts(item)] if isinstance(value, Group) else []
+    )
+
+
 def read_number(text: str) -> Number | None:
     """Read ``text`` as one exact rational number with an optional unit, or return ``None``."""
+    repeating = _REPEATING.fullmatch(text)
+    if repeating:
+        return _repeating_decimal(repeating)
     match = _NUMBER.fullmatch(text)
     unit = read_unit(match["tail"]) if match else None
     if match is None or unit is None:
@@ -150,7 +173,8 @@ def read_number(text: str) -> Number | None:
         return None
     if match["currency"] and not unit:
         unit = str(read_unit(match["currency"]))
-    return Number(-value if (match["sign"] == "-") != (match["sign2"] == "-") else value, unit)
+    negative = (match["sign"] == "-") != (match["sign2"] == "-")
+    return Number(-value if negative else value, unit, "." in text[: match.start("tail")])
 
 
 def split_top(text: str, separator: str) -> list[str]:
@@ -179,12 +203,13 @@ def _read_scalar(text: str) -> Value | None:
         return Words(choice[1].casefold())
     if text.lstrip("+-") == r"\infty":
         return Words(text.lstrip("+"))
-    wrapped = _WRAPPED.fullmatch(text)
-    if wrapped:
-        inner = read_number(wrapped[1].strip())
-        return inner if inner is not None else _words(wrapped[1])
-    if _PROSE.fullmatch(text) and not _FUNCTIONS.search(text):
-        return _words(text)
+    if text in _EMPTY_SETS:
+        return Group("set", (), _EMPTY_SETS[0])
+    plain = _WRAPPED.sub(r" \1 ", text).strip()
+    if plain != text and read_number(plain) is not None:
+        return read_number(plain)
+    if _WRAPPED.fullmatch(text) or (_WORD.search(plain) and not _NOT_WORDS.search(plain)):
+        return _words(plain)
     return None
 
 
@@ -210,6 +235,13 @@ def _number_value(match: re.Match[str]) -> Fraction | None:
         return Fraction(int(group["power"]) ** exponent) if small else None
     ten = group["ten"] or group["ten2"] or group["ten3"]
     return _decimal(group["plain"]) * Fraction(10) ** int(ten or 0)
+
+
+def _repeating_decimal(match: re.Match[str]) -> Number:
+    once, again = match["once"], match["again"]
+    start = Fraction(int((match["whole"] + once) or 0), 10 ** len(once))
+    value = start + Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
+    return Number(-value if match["sign"] else value)
 
 
 def _decimal(text: str) -> Fraction:
