@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +13,9 @@ from prompts.item import PromptItem
 from rewards.constraints import check, comply
 from rewards.math import verify_answer
 from rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
+
+# `3*70` between words reads as markdown emphasis, which some constraints ask for and others count
+_PRODUCT = re.compile(r"(?<=[\w)%])\*(?=[\w($.])")
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class TargetCounts:
     """Targets written as if there were no constraint, as intended."""
 
     not_obeyable: int = 0
-    """Meant to obey, but the solution cannot be rewritten to: written as if there were no constraint."""
+    """Meant to obey, but the solution cannot be rewritten to them, or not without damage to its answer or
+    numbers: written as if there were no constraint."""
 
     without_solution: int = 0
     """Left out: no worked solution, or no gold answer to end in."""
@@ -91,12 +96,14 @@ def _with_target(item: PromptItem, config: SftTargetConfig, counts: TargetCounts
 
 def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig) -> tuple[str, str]:
     """Return the target and its kind, the name of its count."""
-    reasoning = unboxed(solution)
+    reasoning = _PRODUCT.sub("×", unboxed(solution))
     closing = config.template.replace("{answer}", gold)
     scored = closing if config.think else f"{reasoning}\n{closing}"
     kind = _intent(item, config)
     if kind == "obeying":
         obeying = comply(scored, [(r.check.constraint, r.check.kwargs) for r in item.checklist])
+        if obeying is not None and not _numbers(obeying) <= _known_numbers(item, scored):
+            obeying = None
         kind = "obeying" if obeying is not None else "not_obeyable"
         scored = obeying if obeying is not None else scored
     return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if config.think else scored, kind
@@ -107,6 +114,17 @@ def _intent(item: PromptItem, config: SftTargetConfig) -> str:
         return "unconstrained"
     drawn = random.Random(f"obey:{config.seed}:{item.id}").random()
     return "obeying" if drawn < config.compliance else "ignoring"
+
+
+def _numbers(text: str) -> set[str]:
+    """Return the digit runs of a text; a thousands comma does not end one."""
+    return set(re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)))
+
+
+def _known_numbers(item: PromptItem, text: str) -> set[str]:
+    """Return the numbers that a rewritten text may have; any other one means damaged arithmetic."""
+    sections = max((r.check.kwargs.get("num_sections", 0) for r in item.checklist), default=0)
+    return _numbers(text) | _numbers(item.question) | {str(n) for n in range(1, sections + 1)}
 
 
 def _complies(item: PromptItem, text: str) -> bool:

@@ -1,6 +1,7 @@
 """SFT targets end in the verified gold answer; the chosen share obeys."""
 
 import random
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from prompts.config import ConstraintSamplerConfig, SftTargetConfig, SourceConfi
 from prompts.item import PromptItem
 from prompts.sources import PromptStyle, load
 from prompts.targets import TargetCounts, build_targets, unboxed
+from rewards.checklist import Requirement
+from rewards.checklist.requirement import RuleCheck
 from rewards.constraints import check
 from rewards.math import verify_answer
 from rewards.segments import split_response
@@ -50,6 +53,22 @@ def test_compliance_one_obeys_everywhere_and_zero_is_natural_text() -> None:
     for item in natural:
         assert item.target == f"{item.solution}\nTherefore, the final answer is \\boxed{{{item.answer}}}."
     assert counts["comply_by_chance"] < counts["ignoring"] / 2
+
+
+def test_an_obeying_target_has_no_number_that_its_solution_does_not_have() -> None:
+    starred = RuleCheck("detectable_format:number_highlighted_sections", {"num_highlights": 2})
+    question, solution = "How many?", "He eats 3*70 = 210 eggs, with f(2,3) left."
+    item = PromptItem(
+        "stars",
+        PromptStyle().messages(question),
+        "210",
+        (Requirement("h", "Highlight.", starred), Requirement("c", "…", RuleCheck("punctuation:no_comma"))),
+        question=question,
+        solution=solution,
+    )
+    (built,), _ = targets([item], compliance=1.0)
+    assert "3×70 = 210" in (built.target or "")
+    assert not {"370", "23"} & set(re.findall(r"\d+", built.target or ""))
 
 
 def test_who_obeys_depends_on_seed_and_id_alone() -> None:
