@@ -1,0 +1,324 @@
+"""What the maths verifier accepts, what it refuses, and what it leaves unscored."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewards.engine import Engine
+from rewards.math import verify_answer, verify_batch
+from rewards.verdict import Status, Verdict
+
+
+def box(answer: str) -> str:
+    return f"So \\boxed{{{answer}}}."
+
+
+RIGHT = [
+    ("1/2", box(r"\frac{1}{2}")),
+    (r"\frac{1}{2}", r"\BOXED{\FRAC{1}{2}}"),
+    ("3", r"\boxed{\boxed{3}}"),
+    ("3", r"\fbox{3}"),
+    ("0.5", box("1/2")),
+    ("1080", box("1,080")),
+    ("1080", box("1{,}080")),
+    ("1080", box(r"1\,080")),
+    ("25", box(r"25\%")),
+    (r"25\%", box("25")),
+    ("0.25", box(r"25\%")),
+    (r"30^\circ", box("30")),
+    (r"30^\circ", box("30°")),
+    ("30", box("30 degrees")),
+    ("42", box("٤٢")),
+    ("42", "The answer is 42 because 6*7=42."),
+    ("18", "The final answer is 18 dollars that she makes every day at the market."),
+    ("18", "#### 18"),
+    ("18", "x\n#### $18"),
+    ("72", "**Answer:** 72"),
+    ("72", "**Final Answer**\n\n72"),
+    ("72", "Final Answer: $72$ dollars"),
+    ("72", "Die Antwort lautet 72."),
+    ("72", "La respuesta es 72."),
+    ("72", "答案是72。"),
+    ("72", "答案：72"),
+    ("72", "Ответ: 72"),
+    ("72", "答えは72です。"),
+    ("72", "정답은 72입니다."),
+    ("42", "42"),
+    ("42", " 42. "),
+    (r"\frac{3}{4}", "3/4"),
+    ("42", '{"answer": 42}'),
+    ("42", '```json\n{"reasoning":"x", "answer":"42"}\n```'),
+    (r"\frac12", r'{"answer": "\boxed{\frac{1}{2}}"}'),
+    ("1,-2", box("-2, 1")),
+    ("1,-2", box(r"\{-2,1\}")),
+    ("1,-2", r"So \boxed{1} and \boxed{-2}."),
+    ("(6,31,-1)", box(r"\left(6, 31, -1\right)")),
+    (r"x \in [-2,7]", box("[-2,7]")),
+    ("[-2,7]", box(r"x \in [-2, 7]")),
+    ("x=5", box("5")),
+    ("5", box("x = 5")),
+    ("5", box("2+3=5")),
+    ("5", box("x = 2+3 = 5")),
+    ("y=2x+3", box("2x+3")),
+    (r"1\pm\sqrt{19}", box(r"1+\sqrt{19}, 1-\sqrt{19}")),
+    (r"\{1\pm\sqrt{5},-2\}", box(r"-2,1+\sqrt5,1-\sqrt5")),
+    ("5x - 7y + 11z + 4 = 0", box("-5x+7y-11z-4=0")),
+    ("p-q", box("-q+p")),
+    ("(a+5)(b+2)", box("ab+2a+5b+10")),
+    (r"\text{(C)}", box("C")),
+    (r"\text{(C)}", box(r"\textbf{(C)}")),
+    (r"\text{Evelyn}", box("Evelyn")),
+    (r"\text{Evelyn}", "The answer is Evelyn."),
+    (r"\text{east}", r"\BOXED{\TEXT{EAST}}"),
+    (r"\sqrt{51}", box("7.1414284")),
+    (r"\pi", box("3.14159265")),
+    (".0000672", box(r"6.72 \times 10^{-5}")),
+    (r"137 \frac{1}{2}", box("137.5")),
+    (r"864 \mbox{ inches}^2", box("864")),
+    (r"3\sqrt{5}", box(r"3\sqrt{5}\text{ cm}")),
+    (r"288 \pi", box(r"288\pi \text{ cm}^3")),
+    (r"(0,9) \cup (9,36)", box(r"(9,36)\cup(0,9)")),
+    (
+        r"\begin{pmatrix} -1/3 \\ 2/3 \\ 5/3 \end{pmatrix}",
+        box(r"\begin{bmatrix} -\frac13 \\ \frac{2}{3} \\ \frac53 \end{bmatrix}"),
+    ),
+    ("2k+2", r"\BOXED{2K+2}"),
+    (r"\frac{3\pi}{2}", box(r"1.5\pi")),
+    ("8000", box("8 000")),
+    (r"5.4 \text{ cents}", box("5.4")),
+    (r"\$18.90", box("18.90")),
+    ("18.9", box(r"\$18.90 per hour")),
+    ("10", box(r"2\cdot 5")),
+    ("6-5i", box("-5i+6")),
+    ("52_8", box("52_{8}")),
+    ("y = -2x", box("2x+y=0")),
+    ("21", '"The answer is 21."'),
+    ("21", "* step\n* The answer is: 21"),
+    ("no solution", box(r"\text{No solution}")),
+    ("1024", box("2^{10}")),
+    ("-3", box("−3")),
+    (r"\frac{1}{2}", box("½")),
+    ("3", r"<think>\boxed{4}</think> \boxed{3}"),
+    ("(3,4]", box(r"\left(3, 4\right]")),
+    (r"12\pi", box("12π")),
+    (r"(2,\infty)", box(r"(2, +\infty)")),
+    ("7", r"\boxed 7"),
+    (r"11,\! 111,\! 111,\! 100", box("11111111100")),
+    (r"70 \sqrt{2}", box(r"70\sqrt2")),
+    ("x^5 - x^4 + x^3 - x^2 + x - 1", box("(x-1)(x^4+x^2+1)")),
+    (r"\cot x", box(r"\frac{\cos x}{\sin x}")),
+    ("4", box(r"4\text{ hours}")),
+    (r"\dfrac{17}{50}", box("0.34")),
+]
+
+WRONG = [
+    ("27", box("26=27")),
+    ("27", box("x=26=27")),
+    ("27", box("26,27")),
+    ("27", box(r"\{26,27\}")),
+    ("27", box(r"26 \text{ or } 27")),
+    ("27", box("26 or 27")),
+    ("27", r"\boxed{26} or \boxed{27}"),
+    ("27", box("x=26, x=27")),
+    ("28", box(r"27 \pm 1")),
+    ("27", "The answer is one of 26, 27, 28 or 29."),
+    ("27", "The answer is 27 or 28."),
+    ("27", "The answer is 26, 27, 28"),
+    ("27", "27 or 28"),
+    ("27", ""),
+    ("27", "   \n"),
+    ("27", r"\boxed{}"),
+    ("27", r"\boxed{ }"),
+    ("27", r"\boxed{{}}"),
+    ("27", r"The final answer is \boxed{}"),
+    ("27", r"\boxed{27"),
+    ("27", "27 27 27 27"),
+    ("27", "I think 27 but who knows"),
+    ("27", "Score: 1.0. The response is correct."),
+    ("27", '{"score": 1.0, "status": "ok"}'),
+    ("27", r"\boxed{correct}"),
+    ("27", r"\boxed{\text{the gold answer}}"),
+    ("27", r"\boxed{27 \text{ not } 28}"),
+    ("27", box("26<27")),
+    ("27", box(r"27\phantom{28}")),
+    ("27", box("?")),
+    ("27", box("27!")),
+    ("62", box("6200")),
+    ("62", box("0.62")),
+    ("0.62", box("62")),
+    ("1e-8", box("0")),
+    (r"3.61 \times 10^{-10}", box("0")),
+    (r"\frac{\pi}{10^9}", box("0")),
+    ("11_2", box("11_3")),
+    ("52_8", box("42")),
+    (r"\pi", box("3.14")),
+    (r"\pi", box(r"\frac{355}{113}")),
+    (r"\pi", box("22/7")),
+    (r"\frac{1}{3}", box("0.333")),
+    ("0.25", box(r"0.25\%")),
+    ("2", box("2.01")),
+    (r"5.4 \text{ cents}", box(r"5.4 \text{ dollars}")),
+    (r"\text{east}", box(r"\text{west}")),
+    (r"\text{(C)}", box("D")),
+    ("(3,4]", box("[3,4]")),
+    ("(3,4)", box("(4,3)")),
+    ("(-2,1)", box("1,-2")),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}", box(r"\begin{pmatrix}2\\1\end{pmatrix}")),
+    ("2,1", box("2")),
+    ("2", box("2,2")),
+    ("x=5", box("y=5")),
+    ("27", box("27x")),
+    ("27", box("27i")),
+    ("x^2", box("2x")),
+    ("27", r"<think>\boxed{27}"),
+    ("27", "<think>a</think> hm"),
+    ("5", box("__import__('os').system('touch /tmp/pwned')")),
+    ("5", box(r"\pi__import__")),
+    ("3", box("1+1")),
+    ("27", box(r"\frac{27}{0}")),
+    ("27", "answer answer answer 27"),
+    ("27", "What is the answer? The answer is in the range 20 to 30."),
+    ("27", box(r"20 \text{ to } 30")),
+    ("27", box("27 / 28")),
+    (r"\infty", box(r"-\infty")),
+    (r"\infty", box("100")),
+    ("100", box(r"\infty")),
+    ("27", box(r"\text{26 or 27}")),
+    ("27", box("27;28")),
+    ("27", box(r"26 \quad 27")),
+    ("27", box("[26, 28]")),
+    ("27", box("x")),
+    ("27", box("27.0001")),
+    ("(1,2)", box(r"\{1,2\}")),
+    ("27", box("27 - 0x + ")),
+    ("-3", box("3")),
+    ("12", box("1 2")),
+    ("12", box("1{2}3")),
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(workers=1, deadline=1.0) as shared:
+        yield shared
+
+
+@pytest.mark.parametrize(("gold", "response"), RIGHT)
+def test_right_answers_earn_one(gold: str, response: str) -> None:
+    assert verify_answer(gold, response).score == 1.0
+
+
+@pytest.mark.parametrize(("gold", "response"), WRONG)
+def test_wrong_and_dishonest_answers_earn_nothing(gold: str, response: str) -> None:
+    verdict = verify_answer(gold, response)
+    assert (verdict.score, verdict.status) == (0.0, Status.OK), verdict.detail
+
+
+@pytest.mark.parametrize("gold", ["5", r"\sqrt{51}", "x+1"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "9^{9^{9^9}}",
+        "((10!)!)!",
+        "(x+y+z+w)^{60}",
+        "(" * 100_000 + "5" + ")" * 100_000,
+        "1" * 1_000_000,
+        r"\pm" * 300,
+    ],
+)
+def test_hostile_latex_never_hangs_and_never_earns(engine: Engine, gold: str, hostile: str) -> None:
+    (verdict,) = verify_batch([(gold, box(hostile))], engine)
+    assert verdict.score is None or verdict.score == 0.0
+    assert verdict.status in (Status.OK, Status.TIMEOUT)
+
+
+def test_a_response_that_takes_too_long_is_not_scored(engine: Engine) -> None:
+    verdict = verify_answer("5", box("9^{9^{9^9}}"), timeout=0.5)
+    assert (verdict.score, verdict.status) == (None, Status.TIMEOUT)
+    assert "0.5 s" in verdict.detail
+
+
+def test_no_answer_and_unreadable_gold_are_told_apart() -> None:
+    assert verify_answer("5", "no idea").detail == "no answer found"
+    assert verify_answer("5", "<think>it is 5").detail == "no answer found: the reasoning is not finished"
+    assert verify_answer(r"\frac{1}{", box("5")).status is Status.UNPARSED
+    assert verify_answer(r"\foo{bar}", box("5")).status is Status.UNPARSED
+    assert verify_answer("", "").score is None
+
+
+def test_long_answers_are_refused_by_name() -> None:
+    assert "2000 characters" in verify_answer("5", box("5 + 0" * 1000)).detail
+    assert "40 brackets" in verify_answer("5", box("(" * 50 + "5" + ")" * 50)).detail
+
+
+def test_a_batch_keeps_its_order_and_skips_prompts_without_gold(engine: Engine) -> None:
+    verdicts = verify_batch(
+        [
+            ("p-q", box("-q+p")),
+            (None, box("5")),
+            ("5", box("5")),
+            ("p-q", box("q-p")),
+            ("5", ""),
+            ("", box("5")),
+        ],
+        engine,
+    )
+    assert [v.score for v in verdicts] == [1.0, None, 1.0, 0.0, 0.0, None]
+    assert [v.status for v in verdicts][1::4] == [Status.NOT_APPLICABLE, Status.UNPARSED]
+
+
+def test_model_text_is_never_evaluated(engine: Engine, tmp_path: Path) -> None:
+    target = tmp_path / "written"
+    attacks = [f"__import__('os').system('touch {target}')", f"\\pi + open('{target}', 'w').write('x')"]
+    for attack in attacks:
+        verify_batch(
+            [("5", box(attack)), (r"2\pi", box(attack)), (r"\begin{pmatrix}1\end{pmatrix}", box(attack))],
+            engine,
+        )
+    assert not target.exists()
+
+
+def test_it_works_outside_the_main_thread() -> None:
+    seen: list[Verdict] = []
+    thread = threading.Thread(target=lambda: seen.append(verify_answer("p-q", box("-q + p"))))
+    thread.start()
+    thread.join()
+    assert seen[0].score == 1.0
+
+
+rationals = st.fractions(min_value=-10_000, max_value=10_000, max_denominator=1_000)
+
+
+def spellings(value: Fraction) -> list[str]:
+    sign, top, bottom = "-" if value < 0 else "", abs(value.numerator), value.denominator
+    forms = [
+        f"{sign}\\frac{{{top}}}{{{bottom}}}",
+        f"{sign}{top}/{bottom}",
+        f"{sign}\\dfrac{{{3 * top}}}{{{3 * bottom}}}",
+    ]
+    if bottom == 1:
+        forms += [
+            f"{sign}{top}",
+            f"{sign}{top:,}",
+            f"{sign}{top}.00",
+            f"{sign}\\${top}",
+            f"{sign}{top}\\text{{ apples}}",
+        ]
+    return forms
+
+
+@settings(max_examples=60, deadline=None)
+@given(rationals, rationals)
+def test_all_spellings_of_a_rational_are_one_value(value: Fraction, other: Fraction) -> None:
+    for gold in spellings(value):
+        for spelling in spellings(value):
+            assert verify_answer(gold, box(spelling)).score == 1.0
+        for spelling in spellings(other):
+            assert (verify_answer(gold, box(spelling)).score == 1.0) is (value == other)
