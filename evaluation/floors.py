@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from evaluation.generation import Generation
 from evaluation.scoring import ScoredRow, score_batch
 from prompts.item import PromptItem
+from prompts.probes import BOX, PROBES
 from rewards.constraints import Mode, comply
 from rewards.engine import Engine
 
@@ -25,9 +26,11 @@ FLOORS: dict[str, Callable[[PromptItem], str]] = {
 
 
 def template_response(item: PromptItem) -> str:
-    """Return a text without maths that meets the item's constraints; a plain sentence where none is known."""
+    """Return a text without maths that meets the item's constraints; plain prose where none is known."""
     wanted = [(requirement.check.constraint, requirement.check.kwargs) for requirement in item.checklist]
-    return comply(TEMPLATE_TEXT, wanted) or TEMPLATE_TEXT
+    language = next((str(kwargs["language"]) for _, kwargs in wanted if "language" in kwargs), None)
+    draft = PROBES[language].replace(BOX, "").strip() if language in PROBES else TEMPLATE_TEXT
+    return comply(draft, wanted) or draft
 
 
 def score_floors(

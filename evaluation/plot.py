@@ -31,10 +31,12 @@ def draw(comparison: Comparison) -> Figure:
     """Return the figure: models from top to bottom, trivial floors in grey below a rule."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     lines = comparison.lines
     figure = Figure(
-        figsize=(2.3 * len(comparison.metrics) + 1.9, 0.38 * len(lines) + 1.3), layout="constrained"
+        figsize=(2.3 * len(comparison.metrics) + 1.9, 0.38 * len(lines) + 1.3),
+        layout=ConstrainedLayoutEngine(wspace=0.05),
     )
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(comparison.metrics), sharey=True, squeeze=False)[0]
@@ -47,7 +49,6 @@ def draw(comparison: Comparison) -> Figure:
         label.set_color(GREY if line.floor else INK)
         label.set_fontsize(10)
         label.set_parse_math(False)
-    figure.get_layout_engine().set(wspace=0.05)
     figure.suptitle(
         f"{comparison.suite}: percent of responses, 95 % bootstrap intervals ({comparison.mode} checkers)",
         fontsize=11,

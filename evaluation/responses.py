@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from evaluation.scoring import ScoredRow
 from prompts.item import PromptItem
 from rewards.errors import DataError
 
-PROMPTS_AT_ONCE = 256
+Progress = Callable[[int, int], None]
+"""Called with the number of prompts that have their responses, and the number of all."""
 
 
 class ResponseLog:
@@ -90,19 +91,29 @@ class ResponseLog:
 
 
 def generate_all(
-    items: Sequence[PromptItem], generator: Generator, sampling: Sampling, log: ResponseLog | None = None
-) -> Iterator[tuple[PromptItem, list[Generation]]]:
-    """Yield every item with its generations, in order; only what ``log`` does not have yet is generated."""
-    for start in range(0, len(items), PROMPTS_AT_ONCE):
-        chunk = items[start : start + PROMPTS_AT_ONCE]
-        found = {item.id: log.known(item) for item in chunk} if log else {}
-        todo = [item for item in chunk if found.get(item.id) is None]
-        drawn = generator.generate(todo, sampling) if todo else []
-        if log and todo:
-            log.append(todo, drawn)
-        found.update({item.id: generations for item, generations in zip(todo, drawn, strict=True)})
-        for item in chunk:
-            yield item, found[item.id] or []
+    items: Sequence[PromptItem],
+    generator: Generator,
+    sampling: Sampling,
+    log: ResponseLog | None = None,
+    *,
+    chunk: int = 256,
+    progress: Progress | None = None,
+) -> list[tuple[PromptItem, list[Generation]]]:
+    """Return every item with its generations, in order; only what ``log`` does not have yet is generated.
+
+    ``chunk`` prompts go to the back end at once and into the log together; ``progress`` is told after each.
+    """
+    found = {item.id: log.known(item) for item in items} if log else {}
+    todo = [item for item in items if found.get(item.id) is None]
+    for start in range(0, len(todo), chunk):
+        part = todo[start : start + chunk]
+        drawn = generator.generate(part, sampling)
+        if log:
+            log.append(part, drawn)
+        found.update({item.id: generations for item, generations in zip(part, drawn, strict=True)})
+        if progress:
+            progress(len(items) - len(todo) + start + len(part), len(items))
+    return [(item, found[item.id] or []) for item in items]
 
 
 def to_record(row: ScoredRow) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ from evaluation.floors import score_floors
 from evaluation.generation import Generation, Generator, Sampling
 from evaluation.jsonl import atomic_text, dump
 from evaluation.metrics import Bootstrap, measure, summarise, unscored_counts
-from evaluation.responses import ResponseLog, generate_all, read_table, write_table
-from evaluation.scoring import ScoredRow, score_batch
+from evaluation.responses import Progress, ResponseLog, generate_all, read_table, write_table
+from evaluation.scoring import MODES, ScoredRow, score_batch
 from evaluation.statistics import Estimate, paired_difference, prompt_means
 from evaluation.suites import Suite
 from prompts.item import PromptItem
@@ -42,6 +42,8 @@ def evaluate(
     bootstrap: Bootstrap | None = None,
     engine: Engine | None = None,
     log: Path | None = None,
+    chunk: int = 256,
+    progress: Progress | None = None,
     max_error_share: float = 0.1,
 ) -> Evaluation:
     """Measure a model on a suite.
@@ -53,10 +55,12 @@ def evaluate(
         bootstrap: options of the intervals. engine: worker pool of the maths verifier; default: the shared
             one.
         log: ``responses.jsonl`` to resume from and append to; ``None`` keeps responses in memory only.
+        chunk: prompts that are generated, and logged, at once. progress: told after each chunk.
         max_error_share: largest share of responses that may be missing because of errors of the back end.
 
     Returns:
-        results ``{model, suite, mode, sampling, metrics, floors, flags}`` and the scored rows.
+        results ``{model, suite, mode, sampling, metrics, modes, floors, flags}`` and the scored rows;
+        ``modes`` has the four headline figures under both kinds of checkers.
 
     Raises:
         StageError: more than ``max_error_share`` of the responses are missing; what was generated is kept in
@@ -66,7 +70,8 @@ def evaluate(
     bootstrap = bootstrap or Bootstrap()
     responses = ResponseLog(log, generator.name, sampling) if log else None
     twins = suite.twins() if without_constraints else ()
-    drawn = list(generate_all([*suite.items, *twins], generator, sampling, responses))
+    asked = (*suite.items, *twins)
+    drawn = generate_all(asked, generator, sampling, responses, chunk=chunk, progress=progress)
     _check_errors(drawn, max_error_share, log)
     scored = score_all(drawn, mode, engine)
     rows = tuple(row for row in scored if "twin_of" not in row.item.meta)
@@ -77,6 +82,7 @@ def evaluate(
         "mode": mode,
         "sampling": sampling.to_dict(),
         "metrics": measure(rows, plain, bootstrap),
+        "modes": {m: summarise(rows if m == mode else _rescore(rows, m, engine), bootstrap) for m in MODES},
         "floors": measure_floors(suite.items, mode, bootstrap, engine),
         "flags": {flag: list(ids) for flag, ids in suite.flags.items()},
     }
@@ -90,6 +96,11 @@ def score_all(
     flat = [(item, i, generation) for item, drawn_here in drawn for i, generation in enumerate(drawn_here)]
     scores = score_batch([(item, generation) for item, _, generation in flat], mode, engine)
     return [ScoredRow(item, i, generation, s) for (item, i, generation), s in zip(flat, scores, strict=True)]
+
+
+def _rescore(rows: Sequence[ScoredRow], mode: Mode, engine: Engine | None) -> list[ScoredRow]:
+    scores = score_batch([(row.item, row.generation) for row in rows], mode, engine)
+    return [replace(row, score=score) for row, score in zip(rows, scores, strict=True)]
 
 
 def measure_floors(

@@ -9,7 +9,7 @@ from typing import Any
 
 from evaluation.generation import Generation
 from evaluation.jsonl import atomic_text, dump
-from evaluation.scoring import Score, score_batch
+from evaluation.scoring import MODES, Score, score_batch
 from prompts.files import read_rows
 from prompts.item import PromptItem
 from rewards.checklist import Requirement, RuleCheck
@@ -18,7 +18,6 @@ from rewards.engine import Engine
 from rewards.errors import ConfigError, DataError
 
 ROWS_AT_ONCE = 256
-MODES: tuple[Mode, ...] = ("compat", "hardened")
 FORM = "a row is {question, answer?, response, constraints: [{id, kwargs}]}"
 
 

@@ -15,6 +15,7 @@ from rewards.math import verify_batch
 from rewards.segments import split_response
 from rewards.verdict import Status, Verdict, failed, unscored
 
+MODES: tuple[Mode, ...] = ("compat", "hardened")
 UNFINISHED = "unfinished reasoning: the response has no answer"
 
 

@@ -69,6 +69,8 @@ def test_results_hold_metrics_floors_and_provenance(tmp_path):
     assert results["floors"]["constant 0"]["joint"]["mean"] == 0.0
     assert results["floors"]["constraints only"]["hacc"]["mean"] == 1.0
     assert (results["model"], results["suite"], results["provenance"]) == ("model", "toy", {"commit": "abc"})
+    assert results["modes"]["hardened"] == {k: metrics[k] for k in ("accuracy", "hacc", "sacc", "joint")}
+    assert results["modes"]["compat"]["hacc"]["mean"] == pytest.approx(4 / 6)
     rows = read_table(tmp_path / "responses.parquet")
     assert len(rows) == 12
     assert rows[0]["constraints"] == [{"id": "punctuation:no_comma", "kwargs": {}, "text": "No commas."}]
@@ -83,8 +85,16 @@ def test_a_restart_generates_only_what_is_missing(tmp_path):
     evaluate(suite(), first, Sampling(), log=log, bootstrap=FAST, max_error_share=0.5)
     with log.open("a") as out:
         out.write('{"id": "p9", "gener')
-    second = Scripted("model")
-    done = evaluate(suite(), second, Sampling(), log=log, bootstrap=FAST)
+    second, told = Scripted("model"), []
+    done = evaluate(
+        suite(),
+        second,
+        Sampling(),
+        log=log,
+        bootstrap=FAST,
+        progress=lambda done, all_: told.append((done, all_)),
+    )
+    assert told == [(6, 6)]
     assert second.asked == ["p2"]
     assert done.results["metrics"]["responses"] == 6
     third = Scripted("model")
