@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewards.checklist import score_checklist
-from rewards.config import ChecklistComponent, ComponentConfig, FormatComponent, LengthComponent, MathComponent
+from rewards.config import (
+    ChecklistComponent,
+    ComponentConfig,
+    FormatComponent,
+    LengthComponent,
+    MathComponent,
+)
 from rewards.engine import Engine
 from rewards.math import verify_batch
 from rewards.math.extract import extract_answer

@@ -74,7 +74,9 @@ class Composite:
         for i, verdict in enumerate(verdicts[name]):
             if not decided[i] or verdict.score is None:
                 values.append(None)
-            elif gate is None or verdicts[gate][i].status is Status.NOT_APPLICABLE or verdicts[gate][i].passed:
+            elif (
+                gate is None or verdicts[gate][i].status is Status.NOT_APPLICABLE or verdicts[gate][i].passed
+            ):
                 values.append(verdict.score)
             else:
                 values.append(0.0)
@@ -108,7 +110,9 @@ def combine(config: RewardConfig, values: Mapping[str, float | None]) -> float |
             raise ValueError("normalize_then_sum is defined on groups of rollouts, not on one")
 
 
-def normalize_then_sum(config: RewardConfig, groups: Sequence[Sequence[Mapping[str, float | None]]]) -> list[float | None]:
+def normalize_then_sum(
+    config: RewardConfig, groups: Sequence[Sequence[Mapping[str, float | None]]]
+) -> list[float | None]:
     """Return Σ w·(r − mean)/max(std, floor) for every rollout, groups flattened in order (GDPO, arXiv 2601.05242).
 
     Mean and sample standard deviation are those of the component's values within the group. A component counts 0 where

@@ -113,9 +113,13 @@ class RewardConfig(Strict):
                 hint = nearest(component.gate, self.components)
                 raise ValueError(f"components.{name}.gate: no component is named '{component.gate}'{hint}")
             if component.gate is not None and self.components[component.gate].gate is not None:
-                raise ValueError(f"components.{name}.gate: '{component.gate}' is gated itself; gates do not chain")
+                raise ValueError(
+                    f"components.{name}.gate: '{component.gate}' is gated itself; gates do not chain"
+                )
         if not any(component.weight > 0.0 for component in self.components.values()):
             raise ValueError("components: every weight is 0, so there is nothing to train on")
         if self.aggregation == "normalize_then_sum" and self.scale != "group":
-            raise ValueError("scale: normalize_then_sum scales by group and batch itself; leave scale at 'group'")
+            raise ValueError(
+                "scale: normalize_then_sum scales by group and batch itself; leave scale at 'group'"
+            )
         return self

@@ -86,7 +86,9 @@ class RewardFunctions:
                 prompt=_text(prompt),
                 response=self._decode(tokens) if self._decode else _text(completion),
                 answer=answer,
-                checklist=parse_checklist(json.loads(checklist) if checklist else (), where="column 'checklist'"),
+                checklist=parse_checklist(
+                    json.loads(checklist) if checklist else (), where="column 'checklist'"
+                ),
                 finished=not self._eos_ids or (len(tokens) > 0 and tokens[-1] in self._eos_ids),
                 tokens=len(tokens),
                 prefilled=self._prefilled,

@@ -91,4 +91,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise StageError(f"{path}: cannot be written ({error.strerror}); free some space and run the same command again") from error
+        raise StageError(
+            f"{path}: cannot be written ({error.strerror}); free some space and run the same command again"
+        ) from error

@@ -50,7 +50,9 @@ def check_template(tokenizer: PreTrainedTokenizerBase, *, prefilled: bool) -> No
     if PROBE not in opened:
         raise ConfigError("model.chat_template: the template drops the user's message")
     if opened == bare:
-        raise ConfigError("model.chat_template: the template ignores add_generation_prompt, so the model's turn never opens")
+        raise ConfigError(
+            "model.chat_template: the template ignores add_generation_prompt, so the model's turn never opens"
+        )
     ending = whole[whole.rindex(PROBE) + len(PROBE) :]
     eos = str(tokenizer.eos_token)
     if not ending.lstrip().startswith(eos):

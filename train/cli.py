@@ -35,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"adhere {arguments[0]}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\nadhere: interrupted; finished stages are kept, the same command goes on from here", file=sys.stderr)
+        print(
+            "\nadhere: interrupted; finished stages are kept, the same command goes on from here",
+            file=sys.stderr,
+        )
         return 130
 
 

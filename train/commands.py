@@ -14,7 +14,19 @@ from rewards.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-HYDRA_FLAGS = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--shell-completion", "-sc")
+HYDRA_FLAGS = (
+    "-m",
+    "--multirun",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--shell-completion",
+    "-sc",
+)
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -45,7 +57,9 @@ def evaluate(arguments: Sequence[str]) -> int:
         raise ConfigError("name the model first: adhere evaluate MODEL suite=mathif suite.path=FOLDER")
     model, *rest = arguments
     overrides = ["recipe=evaluate", f"model.path={Path(model).resolve() if Path(model).is_dir() else model}"]
-    overrides += [a.replace("suite", "evaluation", 1) if a.startswith(("suite=", "suite.")) else a for a in rest]
+    overrides += [
+        a.replace("suite", "evaluation", 1) if a.startswith(("suite=", "suite.")) else a for a in rest
+    ]
     return _execute(plan_run(overrides), overrides)
 
 
@@ -60,7 +74,12 @@ def score(arguments: Sequence[str]) -> int:
     if modes[-1] not in ("compat", "hardened"):
         raise ConfigError(f"mode: '{modes[-1]}' is neither compat nor hardened")
     summary = score_file(Path(words[0]), Path(words[1]), "compat" if modes[-1] == "compat" else "hardened")
-    print("  ".join(f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in summary.items()))
+    print(
+        "  ".join(
+            f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in summary.items()
+        )
+    )
     return 0
 
 

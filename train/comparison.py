@@ -13,6 +13,9 @@ from evaluation.plot import write_plot
 from evaluation.run import RESULTS, compare
 from evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
 
+LOG_WIDTH = 120
+"""Columns of the table where the output is not a terminal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -33,7 +36,10 @@ def write_comparison(folder: Path, entries: Sequence[Entry], title: str) -> Comp
     write_csv(folder / "results.csv", comparison)
     write_markdown(folder / "results.md", comparison)
     write_plot(folder / "results.png", comparison)
-    Console().print(terminal_table(comparison))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
+    console.print(terminal_table(comparison))
     for line in joint_differences(entries):
         print(line)
     print(f"table and plot: {folder / 'results.md'}, {folder / 'results.png'}")
@@ -51,6 +57,8 @@ def joint_differences(entries: Sequence[Entry]) -> list[str]:
         for metric in ("joint", "accuracy"):
             found = compare(last.path, other.path, metric)
             if found.mean is not None and found.low is not None and found.high is not None:
-                parts.append(f"{metric} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
+                parts.append(
+                    f"{metric} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+                )
         lines.append(f"{last.name} − {other.name}: {', '.join(parts)} points")
     return lines

@@ -18,7 +18,17 @@ from rich.table import Table
 Grade = Literal["ok", "note", "bad"]
 MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
 
-NEEDED = ("torch", "trl", "transformers", "peft", "accelerate", "datasets", "hydra-core", "omegaconf", "math-verify")
+NEEDED = (
+    "torch",
+    "trl",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "hydra-core",
+    "omegaconf",
+    "math-verify",
+)
 OPTIONAL = ("deepspeed", "vllm", "bitsandbytes", "wandb", "trackio", "openai")
 CONFLICTS = {
     "lighteval": "pins latex2sympy2_extended 1.0.6, which math-verify 0.9 cannot use; keep it in another environment",
@@ -67,10 +77,20 @@ def _pins() -> list[Finding]:
     found = [Finding("bad", name, why) for name, why in CONFLICTS.items() if _version(name)]
     runtime = _version("antlr4-python3-runtime")
     if runtime is None or not runtime.startswith("4.9."):
-        found.append(Finding("bad", "antlr4", f"runtime is {runtime}; hydra-core 1.3 and math-verify 0.9 need 4.9.3"))
-    check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+        found.append(
+            Finding("bad", "antlr4", f"runtime is {runtime}; hydra-core 1.3 and math-verify 0.9 need 4.9.3")
+        )
+    check = subprocess.run(
+        [sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False
+    )
     if check.returncode != 0:
-        found.append(Finding("bad", "pip check", check.stdout.strip().splitlines()[0] if check.stdout else check.stderr.strip()))
+        found.append(
+            Finding(
+                "bad",
+                "pip check",
+                check.stdout.strip().splitlines()[0] if check.stdout else check.stderr.strip(),
+            )
+        )
     return found or [Finding("ok", "pip check", "no conflicting packages")]
 
 
@@ -82,7 +102,10 @@ def _devices() -> list[Finding]:
         return [cores, Finding("note", "gpu", "none: recipes run on the CPU in float32")]
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     half = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
-    return [cores, *(Finding("ok", "gpu", f"{g.name}, {g.total_memory / 2**30:.0f} GiB, {half}") for g in gpus)]
+    return [
+        cores,
+        *(Finding("ok", "gpu", f"{g.name}, {g.total_memory / 2**30:.0f} GiB, {half}") for g in gpus),
+    ]
 
 
 def _disk() -> list[Finding]:
@@ -92,9 +115,15 @@ def _disk() -> list[Finding]:
 
 def _tracking() -> list[Finding]:
     online = bool(os.environ.get("WANDB_API_KEY"))
-    wandb = "WANDB_API_KEY is set: runs are tracked online" if online else "no WANDB_API_KEY: plain files only"
+    wandb = (
+        "WANDB_API_KEY is set: runs are tracked online" if online else "no WANDB_API_KEY: plain files only"
+    )
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
-    hub = Finding("note", "hub", "HF_HUB_OFFLINE is set: hub models and data sets come from the cache") if offline else None
+    hub = (
+        Finding("note", "hub", "HF_HUB_OFFLINE is set: hub models and data sets come from the cache")
+        if offline
+        else None
+    )
     return [Finding("ok", "tracking", wandb), *([hub] if hub else [])]
 
 

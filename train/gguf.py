@@ -29,7 +29,10 @@ def import_gguf(arguments: Sequence[str]) -> int:
     place, name = str(source.resolve().parent), source.name
     tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=name)
     model = AutoModelForCausalLM.from_pretrained(
-        place, gguf_file=name, quantization_config=GgufConfig(gguf_file=name, dequantize=True), dtype=torch.float32
+        place,
+        gguf_file=name,
+        quantization_config=GgufConfig(gguf_file=name, dequantize=True),
+        dtype=torch.float32,
     )
     # The loaded weights are plain floats; what is left of the quantiser would refuse to save them.
     model.hf_quantizer = None

@@ -44,9 +44,13 @@ def check_tokenizers(before: PreTrainedTokenizerBase, after: PreTrainedTokenizer
         StageError: vocabulary, chat template or end token changed in between.
     """
     if before.get_vocab() != after.get_vocab():
-        raise StageError("hand-off: SFT changed the tokenizer's vocabulary; start both stages from one tokenizer")
+        raise StageError(
+            "hand-off: SFT changed the tokenizer's vocabulary; start both stages from one tokenizer"
+        )
     if before.chat_template != after.chat_template:
-        raise StageError("hand-off: SFT was trained with another chat template; set model.chat_template for both stages")
+        raise StageError(
+            "hand-off: SFT was trained with another chat template; set model.chat_template for both stages"
+        )
     if before.eos_token_id != after.eos_token_id:
         raise StageError(
             f"hand-off: the end token changed from {before.eos_token!r} to {after.eos_token!r}; generation would not stop"

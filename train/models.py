@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from rewards.errors import ConfigError
 
@@ -39,9 +45,13 @@ def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
-        raise ConfigError(f"model.chat_template: the tokenizer of '{path}' has none; name a Jinja file with one")
+        raise ConfigError(
+            f"model.chat_template: the tokenizer of '{path}' has none; name a Jinja file with one"
+        )
     if tokenizer.eos_token_id is None:
-        raise ConfigError(f"model.path: the tokenizer of '{path}' has no end-of-sequence token, so no response would end")
+        raise ConfigError(
+            f"model.path: the tokenizer of '{path}' has no end-of-sequence token, so no response would end"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -108,7 +118,9 @@ def context_length(config: ModelConfig, path: str) -> int | None:
     """Return the model's context in tokens: the recipe's, else what its configuration says, else ``None``."""
     if config.context is not None:
         return config.context
-    loaded = AutoConfig.from_pretrained(path, revision=_revision(config, path), trust_remote_code=config.trust_remote_code)
+    loaded = AutoConfig.from_pretrained(
+        path, revision=_revision(config, path), trust_remote_code=config.trust_remote_code
+    )
     return getattr(loaded, "max_position_embeddings", None)
 
 

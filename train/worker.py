@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,23 +24,30 @@ FULL_DISK = 64 * 1024 * 1024
 def main() -> None:
     """Run the stage that the only argument describes; exit 0 when its artifact is done."""
     end_with_parent()
-    spec = read_spec(Path(sys.argv[1]))
-    artifact = Artifact(spec.artifact)
+    artifact = Artifact(Path(sys.argv[1]).parent)
     try:
         with locked(artifact):
-            run(spec, artifact)
+            run(read_spec(artifact.spec), artifact)
     except AdhereError as error:
         say(str(error))
         sys.exit(error.exit_code)
     except (OSError, RuntimeError) as error:
         if shutil.disk_usage(artifact.path).free < FULL_DISK:
-            say(f"the disk that holds {artifact.path} is full; free some space and run the same command again ({error})")
+            say(
+                f"the disk that holds {artifact.path} is full; free some space and run the same command again ({error})"
+            )
             sys.exit(1)
         raise
 
 
 def run(spec: StageSpec, artifact: Artifact) -> None:
     """Dispatch to the stage's module; imported here, so that an evaluation does not pay for TRL."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     match spec.kind:
         case "sft":
             from train.stages.sft import run_sft
@@ -69,7 +77,9 @@ def locked(artifact: Artifact) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StageError(f"{artifact.path}: another process is running this stage; wait for it or end it") from error
+            raise StageError(
+                f"{artifact.path}: another process is running this stage; wait for it or end it"
+            ) from error
         yield
 
 

@@ -159,7 +159,9 @@ class GrpoConfig(_Training):
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
     """How token losses are averaged; TRL documents each."""
 
-    generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
+    generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = (
+        "transformers"
+    )
     """Back end of the rollouts."""
 
     max_clipped_steps: int = Field(5, ge=1)
@@ -225,7 +227,9 @@ class LauncherConfig(Strict):
     @model_validator(mode="after")
     def _ranks(self) -> LauncherConfig:
         if self.strategy == "single" and self.processes > 1:
-            raise ValueError(f"strategy: 'single' is one process, processes is {self.processes}; use strategy=ddp")
+            raise ValueError(
+                f"strategy: 'single' is one process, processes is {self.processes}; use strategy=ddp"
+            )
         return self
 
 

@@ -35,8 +35,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
 
 
 def _explain(error: Any) -> str:
-    location = error["loc"]
-    key = ".".join(str(part) for part in location)
+    key = ".".join(str(part) for part in _without_tag(error["loc"]))
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         known = _fields_at(error["loc"][:-1])
@@ -48,11 +47,18 @@ def _explain(error: Any) -> str:
     return f"{key}: {message}, got {error['input']!r}"
 
 
+def _without_tag(location: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Drop the union tag that pydantic puts after a component's name."""
+    return location[:3] + location[4:] if location[:2] == ("rewards", "components") else location
+
+
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
     """Return the field names of the schema at ``location``; indices, names and union tags are passed through."""
     models: list[type[BaseModel]] = [Recipe]
     for part in location:
-        step = [field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None]
+        step = [
+            field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None
+        ]
         if step:
             models = [model for annotation in step for model in _models_in(annotation)]
     tagged = [m for m in models if (kind := m.model_fields.get("kind")) and kind.default in location]
@@ -81,7 +87,9 @@ def _lengths(recipe: Recipe) -> list[str]:
     context, prompt = recipe.model.context, recipe.data.max_prompt_tokens
     if context is None or prompt is None:
         return []
-    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
+    wanted = (
+        {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
+    )
     if "evaluate" in recipe.stages:
         wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
     return [
@@ -100,7 +108,9 @@ def _stages(recipe: Recipe) -> list[str]:
     if recipe.evaluation.suite == "mathif" and not recipe.evaluation.path:
         problems.append("evaluation.path: name the folder that holds MathIF's *.jsonl files")
     if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
-        problems.append("evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1")
+        problems.append(
+            "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
+        )
     return problems
 
 
@@ -110,7 +120,9 @@ def _passthrough(recipe: Recipe) -> list[str]:
         if extra:
             known = trl_fields(stage)
             problems += [
-                f"{stage}.trl.{key}: TRL's config has no such field{nearest(key, known)}" for key in extra if key not in known
+                f"{stage}.trl.{key}: TRL's config has no such field{nearest(key, known)}"
+                for key in extra
+                if key not in known
             ]
     return problems
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +20,24 @@ TAIL_LINES = 15
 def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
     """Return the command that runs the stage described by ``spec``."""
     ranks = launcher.processes if kind != "evaluate" else 1
-    line = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", str(ranks)]
-    line += ["--mixed_precision", "no", "--dynamo_backend", "no", *_strategy(launcher, ranks), "-m", "train.worker"]
+    line = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--num_machines",
+        "1",
+        "--num_processes",
+        str(ranks),
+    ]
+    line += [
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        *_strategy(launcher, ranks),
+        "-m",
+        "train.worker",
+    ]
     return [*line, str(spec)]
 
 
@@ -36,7 +51,14 @@ def _strategy(launcher: LauncherConfig, ranks: int) -> list[str]:
     where = "cpu" if launcher.offload else "none"
     zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
     if launcher.strategy == "zero3":
-        zero += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
+        zero += [
+            "--offload_param_device",
+            where,
+            "--zero3_init_flag",
+            "true",
+            "--zero3_save_16bit_model",
+            "true",
+        ]
     return zero
 
 
@@ -50,7 +72,11 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
     log = artifact.logs / f"attempt_{len(list(artifact.logs.iterdir()))}.log"
     line = launch_line(launcher, kind, artifact.spec)
     process = subprocess.Popen(
-        line, env=environment(launcher), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        line,
+        env=environment(launcher),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     tail = _follow(process, log)
     if process.returncode != 0 or not artifact.done:
@@ -59,7 +85,6 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
 
 def _follow(process: subprocess.Popen[bytes], log: Path) -> Sequence[str]:
     """Copy the output to terminal and ``log`` until the process ends; an interrupt ends the whole process group."""
-    tail: deque[str] = deque(maxlen=200)
     assert process.stdout is not None
     try:
         with log.open("wb") as out:
@@ -68,7 +93,6 @@ def _follow(process: subprocess.Popen[bytes], log: Path) -> Sequence[str]:
                 out.flush()
                 sys.stderr.buffer.write(chunk)
                 sys.stderr.flush()
-                tail.extend(line for line in chunk.decode(errors="replace").replace("\r", "\n").split("\n") if line.strip())
         process.wait()
     except BaseException:
         os.killpg(process.pid, signal.SIGTERM)
@@ -77,7 +101,8 @@ def _follow(process: subprocess.Popen[bytes], log: Path) -> Sequence[str]:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         raise
-    return list(tail)
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    return [line for line in lines if line.strip()]
 
 
 def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:
@@ -85,17 +110,22 @@ def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:
     if reasons:
         return f"{label}: {reasons[-1]}\n  log: {log}"
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    last = "\n".join(f"  | {line}" for line in tail[-TAIL_LINES:])
-    return f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
+    own = (
+        next((i for i, line in enumerate(tail) if "accelerate/commands/launch.py" in line), len(tail) + 2) - 2
+    )
+    last = "\n".join(f"  | {line}" for line in tail[max(0, own - TAIL_LINES) : own])
+    return (
+        f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
+    )
 
 
 def environment(launcher: LauncherConfig) -> dict[str, str]:
-    """Return the environment of the workers: this one, threads per rank, and no second copy of the progress bars."""
+    """Return the environment of the workers: this one, threads per rank, and patient OpenMP threads."""
     ranks = launcher.processes
     threads = launcher.threads or max(1, (os.cpu_count() or 1) // ranks)
-    env = dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
-    if ranks > 1:
-        env["OMP_WAIT_POLICY"] = "passive"
+    # Spinning OpenMP threads take the cores from whatever else runs: a step was measured 3 times slower beside one process.
+    env = {"OMP_WAIT_POLICY": "passive", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
+    env |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     if launcher.device == "cpu":
         env |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     return env

@@ -40,7 +40,10 @@ def equal_arms(recipes: Mapping[str, Recipe]) -> list[tuple[str, str]]:
     pairs = []
     for arm, recipe in recipes.items():
         ratios = weight_ratios(recipe)
-        scaled = recipe.rewards.scale == "none" or recipe.rewards.aggregation not in ("weighted_sum", "normalize_then_sum")
+        scaled = recipe.rewards.scale == "none" or recipe.rewards.aggregation not in (
+            "weighted_sum",
+            "normalize_then_sum",
+        )
         content = recipe.model_dump(mode="json", exclude={"arms", "run", "name"})
         if not scaled:
             for name, ratio in ratios.items():

@@ -26,7 +26,10 @@ def describe(run: Run) -> str:
     if "grpo" in recipe.stages:
         lines.append(f"grpo     {grpo_arithmetic(recipe)}")
         lines += [f"rewards  {_rewards(arm, name)}" for name, arm in run.arms.items()]
-        lines += [f"warning: arms '{a}' and '{b}' are equivalent: only ratios of weights matter" for a, b in equal_arms(run.arms)]
+        lines += [
+            f"warning: arms '{a}' and '{b}' are equivalent: only ratios of weights matter"
+            for a, b in equal_arms(run.arms)
+        ]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
     if waiting:
@@ -49,5 +52,9 @@ def _rewards(recipe: Recipe, arm: str) -> str:
     parts = []
     for name, component in recipe.rewards.components.items():
         gate = f" gated on {component.gate}" if component.gate else ""
-        parts.append(f"{name} {component.weight:g} (ratio {ratios[name]:.3g}){gate}" if component.weight else f"{name} (metric)")
+        parts.append(
+            f"{name} {component.weight:g} (ratio {ratios[name]:.3g}){gate}"
+            if component.weight
+            else f"{name} (metric)"
+        )
     return f"{arm}: {recipe.rewards.aggregation} of {', '.join(parts)}"

@@ -54,7 +54,9 @@ class Graph:
         """Add ``stage`` for ``arm``, or let the arm share the one that is there; return its key."""
         known = self.stages.get(stage.key)
         arms = (*known.arms, arm) if known else (arm,)
-        self.stages[stage.key] = PlannedStage(stage.kind, stage.label, stage.settings, stage.inputs, stage.key, arms)
+        self.stages[stage.key] = PlannedStage(
+            stage.kind, stage.label, stage.settings, stage.inputs, stage.key, arms
+        )
         return stage.key
 
 
@@ -104,7 +106,11 @@ def _stage(
 
 def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
     """Return the part of ``recipe`` that the stage reads, as plain values; nothing else enters its key."""
-    settings: dict[str, Any] = {"seed": recipe.seed, "model": recipe.model.model_dump(), "data": recipe.data.model_dump()}
+    settings: dict[str, Any] = {
+        "seed": recipe.seed,
+        "model": recipe.model.model_dump(),
+        "data": recipe.data.model_dump(),
+    }
     if kind == "evaluate":
         settings["evaluation"] = recipe.evaluation.model_dump(exclude={"subjects"})
         settings["model"].pop("adapter")
@@ -143,7 +149,9 @@ def model_fingerprint(path: str, revision: str | None) -> str:
     folder = Path(path)
     if not folder.is_dir():
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
-            raise ConfigError(f"model.path: there is no folder '{path}'; name a model folder or a hub id (owner/name)")
+            raise ConfigError(
+                f"model.path: there is no folder '{path}'; name a model folder or a hub id (owner/name)"
+            )
         return f"hub:{path}@{revision or 'main'}"
     if not (folder / "config.json").exists() and not (folder / "adapter_config.json").exists():
         raise ConfigError(f"model.path: '{path}' holds no config.json; it is not a saved model")

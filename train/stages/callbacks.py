@@ -23,7 +23,11 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or not self._path.exists():
             return
-        rows = [line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        rows = [
+            line
+            for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
         kept = [line for line in rows if json.loads(line)["step"] <= state.global_step]
         self._path.write_text("".join(kept), encoding="utf-8")
 
@@ -54,7 +58,11 @@ class Progress(TrainerCallback):
         if state.is_world_process_zero:
             interval = 0.1 if sys.stderr.isatty() else 15.0
             self._bar = tqdm(
-                total=state.max_steps, initial=state.global_step, desc=self._label, unit="step", mininterval=interval,
+                total=state.max_steps,
+                initial=state.global_step,
+                desc=self._label,
+                unit="step",
+                mininterval=interval,
                 dynamic_ncols=True,
             )
 
@@ -67,7 +75,9 @@ class Progress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if self._bar is not None and logs:
-            figures = {name: f"{logs[key]:.3g}" for key, name in self._shown.items() if logs.get(key) is not None}
+            figures = {
+                name: f"{logs[key]:.3g}" for key, name in self._shown.items() if logs.get(key) is not None
+            }
             self._bar.set_postfix(figures, refresh=False)
 
     def on_step_end(

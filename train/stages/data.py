@@ -62,7 +62,9 @@ def sft_dataset(items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase,
         after = tokenizer(target_text(prompt, item.target), add_special_tokens=False)["input_ids"]
         ids = [*before, *after, tokenizer.eos_token_id]
         if len(ids) > max_length:
-            raise DataError(f"{item.id}: prompt and target are {len(ids)} tokens, sft.max_length is {max_length}; raise it")
+            raise DataError(
+                f"{item.id}: prompt and target are {len(ids)} tokens, sft.max_length is {max_length}; raise it"
+            )
         rows.append({"input_ids": ids, "completion_mask": [0] * len(before) + [1] * (len(after) + 1)})
     return Dataset.from_list(rows)
 

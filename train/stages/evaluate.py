@@ -1,6 +1,6 @@
 """Evaluation: one model on one suite → ``results.json`` and ``responses.parquet``.
 
-    adhere train recipe=quickstart evaluation.without_constraints=true
+adhere train recipe=quickstart evaluation.without_constraints=true
 """
 
 from __future__ import annotations
@@ -67,13 +67,15 @@ def _generator(spec: StageSpec, tokenizer: PreTrainedTokenizerBase) -> Generator
     config, model = spec.recipe.evaluation, spec.recipe.model
     if config.backend != "transformers":
         return load_generator(
-            config.backend, spec.model_path, base_url=config.base_url, batch_size=config.batch_size, name=spec.label
+            config.backend,
+            spec.model_path,
+            base_url=config.base_url,
+            batch_size=config.batch_size,
+            name=spec.label,
         )
     from evaluation.backends.transformers import TransformersGenerator
 
     loaded = load_model(model, spec.model_path, trainable=False)
     on_cpu = spec.recipe.launcher.device == "cpu" or not torch.cuda.is_available()
     device = "cpu" if on_cpu else "cuda"
-    return TransformersGenerator(
-        loaded.to(device), tokenizer, name=spec.label, batch_size=config.batch_size
-    )
+    return TransformersGenerator(loaded.to(device), tokenizer, name=spec.label, batch_size=config.batch_size)

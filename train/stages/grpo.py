@@ -1,6 +1,6 @@
 """Group relative policy optimisation on the composite reward: rollouts → verdicts → TRL's GRPOTrainer → weights.
 
-    adhere train recipe=quickstart stages=[sft,grpo]
+adhere train recipe=quickstart stages=[sft,grpo]
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from train.models import context_length, load_model, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import grpo_dataset, load_items
 from train.stages.grpo_trainer import AdhereGRPOTrainer
-from train.stages.setup import check_world, equal_weights, last_metrics, manifest, save_for_handoff, trainer_arguments
+from train.stages.setup import (
+    check_world,
+    equal_weights,
+    last_metrics,
+    manifest,
+    save_for_handoff,
+    trainer_arguments,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,7 +38,12 @@ if TYPE_CHECKING:
     from prompts.item import PromptItem
     from train.config.stage import StageSpec
 
-SHOWN = {"rates/joint": "joint", "rates/accuracy": "accuracy", "rates/hacc": "hacc", "completions/mean_length": "tokens"}
+SHOWN = {
+    "rates/joint": "joint",
+    "rates/accuracy": "accuracy",
+    "rates/hacc": "hacc",
+    "completions/mean_length": "tokens",
+}
 
 
 def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
@@ -127,7 +139,11 @@ def _check_lengths(spec: StageSpec) -> None:
 
 
 def _hand_off(
-    spec: StageSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: list[PromptItem], mode: str
+    spec: StageSpec,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    items: list[PromptItem],
+    mode: str,
 ) -> Handoff:
     if "model" in spec.inputs:
         check_tokenizers(load_tokenizer(spec.recipe.model, spec.recipe.model.path), tokenizer)

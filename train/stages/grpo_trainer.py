@@ -35,7 +35,9 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     without any finished completion after which training stops.
     """
 
-    def __init__(self, *, rewards: RewardFunctions, rollouts: Path, max_clipped: int, **arguments: Any) -> None:
+    def __init__(
+        self, *, rewards: RewardFunctions, rollouts: Path, max_clipped: int, **arguments: Any
+    ) -> None:
         super().__init__(reward_funcs=rewards.as_list(), **arguments)
         self.remove_callback(PrinterCallback)
         self._rewards = rewards
@@ -44,7 +46,9 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._clipped = 0
         self._rows: list[Row] = []
 
-    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> torch.Tensor:
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         self._stop_if_hopeless()
@@ -54,7 +58,9 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             combined = normalize_then_sum(
                 self._rewards.composite.config, [[row["values"] for row in group] for group in groups]
             )
-            matrix[:, -1] = torch.tensor([math.nan if v is None else v for v in combined], device=matrix.device)
+            matrix[:, -1] = torch.tensor(
+                [math.nan if v is None else v for v in combined], device=matrix.device
+            )
         return matrix
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
@@ -124,7 +130,11 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         undecided = [row for row in self._rows if not row["decided"]]
         share, allowed = len(undecided) / len(self._rows), self._rewards.composite.config.max_error_share
         if share > allowed:
-            reasons = [f"{n}: {v['status']} {v['detail']}" for n, v in undecided[0]["verdicts"].items() if v["score"] is None]
+            reasons = [
+                f"{n}: {v['status']} {v['detail']}"
+                for n, v in undecided[0]["verdicts"].items()
+                if v["score"] is None
+            ]
             raise StageError(
                 f"{share:.0%} of this step's rollouts could not be scored (rewards.max_error_share is {allowed:.0%}); "
                 f"first reason: {'; '.join(reasons)}"
@@ -170,9 +180,16 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             {
                 "step": step,
                 "group": i // size,
-                **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
+                **{
+                    k: row[k]
+                    for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")
+                },
                 **{k: row[k] for k in ("correct", "followed", "requirements")},
-                **{f"{n}_{k}": v[k] for n, v in row["verdicts"].items() for k in ("score", "status", "detail")},
+                **{
+                    f"{n}_{k}": v[k]
+                    for n, v in row["verdicts"].items()
+                    for k in ("score", "status", "detail")
+                },
                 **{f"{name}_value": value for name, value in row["values"].items()},
                 "advantage": advantage,
             }
@@ -186,7 +203,13 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _schema(self, columns: list[Row]) -> pa.Schema:
         requirement = pa.struct(
-            [("id", pa.string()), ("text", pa.string()), ("score", pa.float64()), ("status", pa.string()), ("detail", pa.string())]
+            [
+                ("id", pa.string()),
+                ("text", pa.string()),
+                ("score", pa.float64()),
+                ("status", pa.string()),
+                ("detail", pa.string()),
+            ]
         )
         fixed = {
             "step": pa.int64(), "group": pa.int64(), "tokens": pa.int64(), "finished": pa.bool_(), "correct": pa.bool_(),
@@ -202,7 +225,9 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         torch.save(
             {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped},
-            self._state_file(Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"),
+            self._state_file(
+                Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            ),
         )
         self.accelerator.wait_for_everyone()
 
@@ -210,7 +235,9 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """Take up the step and the generation buffer that :meth:`_save_checkpoint` wrote."""
         path = self._state_file(checkpoint)
         if not path.exists():
-            raise StageError(f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}")
+            raise StageError(
+                f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}"
+            )
         state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
 
@@ -228,5 +255,3 @@ def _rates(rows: list[Row]) -> dict[str, list[bool]]:
         if row["correct"] is not None or row["followed"] is not None
     ]
     return {"accuracy": correct, "hacc": followed, "joint": both}
-
-

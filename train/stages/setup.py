@@ -46,11 +46,15 @@ def check_world(spec: StageSpec) -> None:
     launcher, state = spec.recipe.launcher, PartialState()
     expected = launcher.processes
     if state.num_processes != expected:
-        raise StageError(f"the plan promised {expected} ranks, but this is rank {state.process_index} of {state.num_processes}")
+        raise StageError(
+            f"the plan promised {expected} ranks, but this is rank {state.process_index} of {state.num_processes}"
+        )
     kind = state.distributed_type
     allowed = PROMISED[launcher.strategy]
     if kind not in allowed or (expected > 1 and kind is DistributedType.NO):
-        raise StageError(f"the plan promised strategy '{launcher.strategy}', but accelerate runs {kind.value}; use ddp on a CPU")
+        raise StageError(
+            f"the plan promised strategy '{launcher.strategy}', but accelerate runs {kind.value}; use ddp on a CPU"
+        )
 
 
 def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig) -> dict[str, Any]:
@@ -105,8 +109,14 @@ def start_trackers(spec: StageSpec, artifact: Artifact) -> list[str]:
             import wandb
 
             wandb.init(
-                project=tracking.project, name=spec.label, group=spec.recipe.name, id=spec.key[:16], resume="allow",
-                dir=str(artifact.path), mode=mode, config=spec.recipe.model_dump(mode="json"),
+                project=tracking.project,
+                name=spec.label,
+                group=spec.recipe.name,
+                id=spec.key[:16],
+                resume="allow",
+                dir=str(artifact.path),
+                mode=mode,
+                config=spec.recipe.model_dump(mode="json"),
             )
     if tracking.trackio:
         reporters.append("trackio")

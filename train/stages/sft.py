@@ -1,6 +1,6 @@
 """Supervised fine-tuning: items with targets → TRL's SFTTrainer → weights to hand on.
 
-    adhere train recipe=quickstart stages=[sft]
+adhere train recipe=quickstart stages=[sft]
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     context = context_length(recipe.model, recipe.model.path)
     if context is not None and config.max_length > context:
-        raise ConfigError(f"sft.max_length: {config.max_length} exceeds the model's context of {context} tokens; lower it")
+        raise ConfigError(
+            f"sft.max_length: {config.max_length} exceeds the model's context of {context} tokens; lower it"
+        )
     items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
     dataset = sft_dataset(items, tokenizer, config.max_length)
 
