@@ -59,7 +59,7 @@ def evaluate(
         max_error_share: largest share of responses that may be missing because of errors of the back end.
 
     Returns:
-        results ``{model, suite, mode, sampling, metrics, modes, floors, flags}`` and the scored rows;
+        results ``{model, suite, items, mode, sampling, metrics, modes, floors, flags}`` and the scored rows;
         ``modes`` has the four headline figures under both kinds of checkers.
 
     Raises:
@@ -79,6 +79,7 @@ def evaluate(
     results = {
         "model": generator.name,
         "suite": suite.name,
+        "items": suite.fingerprint(),
         "mode": mode,
         "sampling": sampling.to_dict(),
         "metrics": measure(rows, plain, bootstrap),

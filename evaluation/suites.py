@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +47,13 @@ class Suite:
     name: str
     items: tuple[PromptItem, ...]
     flags: Mapping[str, tuple[str, ...]]
+
+    def fingerprint(self) -> str:
+        """Return a hash of all items: results compare only where it is the same."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            digest.update(json.dumps(item.to_dict(), sort_keys=True, ensure_ascii=False).encode() + b"\n")
+        return digest.hexdigest()[:16]
 
     def twins(self) -> tuple[PromptItem, ...]:
         """Return the constrained items once more, without their constraints; their ids end in ``#without``.

@@ -46,15 +46,15 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     """Put results of `evaluation.run.evaluate` on the same suite side by side, in the order given.
 
     Raises:
-        DataError: there is none, or they differ in suite, mode or floors (which means: in items).
+        DataError: there is none, or they differ in suite, mode or items.
     """
     if not results:
         raise DataError("comparison: no results to compare")
     first = results[0]
     for other in results[1:]:
-        for key in ("suite", "mode", "floors"):
+        for key in ("suite", "mode", "items"):
             if other[key] != first[key]:
-                what = key if key == "floors" else f"{key} ('{first[key]}' and '{other[key]}')"
+                what = key if key == "items" else f"{key} ('{first[key]}' and '{other[key]}')"
                 raise DataError(
                     f"comparison: {first['model']} and {other['model']} differ in {what}; compare equal items"
                 )

@@ -146,7 +146,7 @@ def test_comparison_table_in_all_forms(tmp_path):
 def test_runs_on_other_items_are_not_compared():
     one = run().results
     other = evaluate(suite(3), Scripted("model"), Sampling(), bootstrap=FAST).results
-    with pytest.raises(DataError, match="differ in floors"):
+    with pytest.raises(DataError, match="differ in items"):
         compare_results([one, other])
     with pytest.raises(DataError, match="no results"):
         compare_results([])
