@@ -49,17 +49,13 @@ def _read(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def _export_mathif(rows: Sequence[Mapping[str, Any]], run: Path, dst: Path) -> list[Path]:
     if not rows or any(row["mathif"] is None for row in rows):
-        raise DataError(
-            f"{run}: holds responses to other prompts than MathIF's; evaluate with suite=mathif first"
-        )
+        raise DataError(f"{run}: holds responses to other prompts than MathIF's; evaluate with suite=mathif first")
     files: dict[str, list[tuple[int, int, dict[str, Any]]]] = {}
     for row in rows:
         subset, _, number = (row["twin_of"] or row["id"]).rpartition(":")
         sample = f"_sample{row['sample']}" if row["sample"] else ""
         name = subset + ("_noconstraint" if row["twin_of"] else "") + sample
-        files.setdefault(name, []).append(
-            (int(number), row["sample"], {**row["mathif"], "output": row["response"]})
-        )
+        files.setdefault(name, []).append((int(number), row["sample"], {**row["mathif"], "output": row["response"]}))
     written: list[Path] = []
     for name, found in files.items():
         written.append(dst / f"{name}.jsonl")
@@ -136,9 +132,7 @@ def _export_model(run: Path, model: Path | None, dst: Path) -> list[Path]:
         raise ConfigError(f"export hf: {model} is not a model folder (it has no {' or '.join(MODEL_FILES)})")
     if dst.exists() and any(dst.iterdir()):
         raise ConfigError(f"{dst}: is not empty; export to a new folder")
-    shutil.copytree(
-        model, dst, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*", "*.partial", "DONE")
-    )
+    shutil.copytree(model, dst, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*", "*.partial", "DONE"))
     for name in (RESULTS, TABLE):
         if (run / name).is_file():
             shutil.copy2(run / name, dst / name)

@@ -42,7 +42,6 @@ def score_floors(
         given = [(item, Generation(respond(item), None, True)) for item in items]
         scores = score_batch(given, mode, engine)
         rows[name] = [
-            ScoredRow(item, 0, generation, score)
-            for (item, generation), score in zip(given, scores, strict=True)
+            ScoredRow(item, 0, generation, score) for (item, generation), score in zip(given, scores, strict=True)
         ]
     return rows

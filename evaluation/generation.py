@@ -28,9 +28,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.temperature < 0.0:
-            raise ConfigError(
-                f"sampling.temperature: {self.temperature} is below 0; use 0 for greedy decoding"
-            )
+            raise ConfigError(f"sampling.temperature: {self.temperature} is below 0; use 0 for greedy decoding")
         if not 0.0 < self.top_p <= 1.0:
             raise ConfigError(f"sampling.top_p: {self.top_p} lies outside (0, 1]; use 1 to switch it off")
         if self.max_new_tokens < 1 or self.samples < 1:

@@ -105,8 +105,7 @@ def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]
     """Return accuracy, HAcc, SAcc and joint with their intervals."""
     prompts = [row.item.id for row in rows]
     return {
-        metric: bootstrap.estimate([metric_value(row, metric) for row in rows], prompts).to_dict()
-        for metric in METRICS
+        metric: bootstrap.estimate([metric_value(row, metric) for row in rows], prompts).to_dict() for metric in METRICS
     }
 
 
@@ -186,9 +185,7 @@ def _pass_at(rows: Sequence[ScoredRow], metric: Metric) -> dict[str, float | Non
     most = min(len(values) for values in by_prompt.values())
     powers = [2**exponent for exponent in range(most.bit_length()) if 2**exponent <= most]
     return {
-        str(k): _mean(
-            [pass_at_k(sum(v == 1.0 for v in values), len(values), k) for values in by_prompt.values()]
-        )
+        str(k): _mean([pass_at_k(sum(v == 1.0 for v in values), len(values), k) for values in by_prompt.values()])
         for k in powers
     }
 

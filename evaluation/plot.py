@@ -87,9 +87,7 @@ def _dot(axes: Axes, place: int, line: Line, metric: str) -> None:
 
 
 def _frame(axes: Axes, metric: str, lines: tuple[Line, ...]) -> None:
-    axes.set_title(
-        HEADINGS[metric], fontsize=11, color=INK, fontweight="bold" if metric == "joint" else "normal"
-    )
+    axes.set_title(HEADINGS[metric], fontsize=11, color=INK, fontweight="bold" if metric == "joint" else "normal")
     axes.set_xlim(-3, 103)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_ylim(len(lines) - 0.5, -0.5)

@@ -128,10 +128,7 @@ def to_record(row: ScoredRow) -> dict[str, Any]:
         "question": item.question,
         "answer": item.answer,
         "constraints": json.dumps(
-            [
-                {"id": r.check.constraint, "kwargs": dict(r.check.kwargs), "text": r.text}
-                for r in item.checklist
-            ],
+            [{"id": r.check.constraint, "kwargs": dict(r.check.kwargs), "text": r.text} for r in item.checklist],
             ensure_ascii=False,
         ),
         "mathif": json.dumps(item.meta["mathif"], ensure_ascii=False) if "mathif" in item.meta else None,
@@ -170,9 +167,7 @@ def write_table(path: Path, rows: Sequence[ScoredRow]) -> None:
         + [("correct", pyarrow.struct(verdict)), ("hacc", number), ("sacc", number), ("joint", number)]
     )
     partial = path.with_name(path.name + PARTIAL)
-    pyarrow.parquet.write_table(
-        pyarrow.Table.from_pylist([to_record(r) for r in rows], schema=schema), partial
-    )
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([to_record(r) for r in rows], schema=schema), partial)
     partial.replace(path)
 
 

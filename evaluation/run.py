@@ -134,12 +134,8 @@ def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstra
     bootstrap = bootstrap or Bootstrap()
     means = [_prompt_means(read_table(folder / TABLE), metric) for folder in (ours, theirs)]
     if not means[0].keys() & means[1].keys():
-        raise DataError(
-            f"{ours} and {theirs}: no prompt with a scored {metric} is in both; compare one suite"
-        )
-    return paired_difference(
-        *means, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed
-    )
+        raise DataError(f"{ours} and {theirs}: no prompt with a scored {metric} is in both; compare one suite")
+    return paired_difference(*means, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
 
 
 def _prompt_means(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
@@ -148,9 +144,7 @@ def _prompt_means(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, f
     return prompt_means(values, [row["id"] for row in chosen])
 
 
-def _check_errors(
-    drawn: Sequence[tuple[PromptItem, Sequence[Generation]]], allowed: float, log: Path | None
-) -> None:
+def _check_errors(drawn: Sequence[tuple[PromptItem, Sequence[Generation]]], allowed: float, log: Path | None) -> None:
     generations = [generation for _, generations in drawn for generation in generations]
     errors = [generation.error for generation in generations if generation.error]
     if errors and len(errors) > allowed * len(generations):

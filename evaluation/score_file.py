@@ -94,17 +94,13 @@ def _item(row: Mapping[str, Any], where: str) -> PromptItem:
             raise DataError(f"{where}: {key} {found}; {FORM}")
     answer = row.get("answer")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
-        raise DataError(
-            f"{where}: answer is {type(answer).__name__}; write the gold answer as text, or leave it out"
-        )
+        raise DataError(f"{where}: answer is {type(answer).__name__}; write the gold answer as text, or leave it out")
     question = str(row.get("question") or "")
     return PromptItem(
         id=where,
         messages=({"role": "user", "content": question},),
         answer=None if answer is None else str(answer),
-        checklist=tuple(
-            _requirement(c, f"{where}: constraints[{i}]") for i, c in enumerate(row["constraints"])
-        ),
+        checklist=tuple(_requirement(c, f"{where}: constraints[{i}]") for i, c in enumerate(row["constraints"])),
         question=question,
     )
 

@@ -80,9 +80,7 @@ def score_batch(
     """
     texts = [None if generation.error else scored_text(generation, mode) for _, generation in pairs]
     answerable = [i for i, text in enumerate(texts) if text is not None]
-    found = verify_batch(
-        [(pairs[i][0].answer, texts[i] or "") for i in answerable], engine or default_engine()
-    )
+    found = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in answerable], engine or default_engine())
     correct = dict(zip(answerable, found, strict=True))
     return [
         _error_score(item, generation.error)

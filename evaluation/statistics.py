@@ -111,9 +111,7 @@ def _by_prompt(scored: Sequence[tuple[float, str]]) -> tuple[np.ndarray, np.ndar
     return np.bincount(index, weights=weights), np.bincount(index).astype(float)
 
 
-def _interval(
-    sums: np.ndarray, counts: np.ndarray, resamples: int, level: float, seed: int
-) -> tuple[float, float]:
+def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, level: float, seed: int) -> tuple[float, float]:
     """Percentile interval of Σ sums / Σ counts over resampled prompts; both have shape (P,)."""
     rng = np.random.default_rng(seed)
     rows_at_once = max(1, CELLS_AT_ONCE // len(sums))

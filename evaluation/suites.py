@@ -76,9 +76,7 @@ def prompt_suite(name: str, items: Iterable[PromptItem], limit: int | None = Non
     seen: set[str] = set()
     for item in chosen:
         if item.id in seen:
-            raise DataError(
-                f"suite '{name}': two items have the id '{item.id}'; results are kept by id, so rename one"
-            )
+            raise DataError(f"suite '{name}': two items have the id '{item.id}'; results are kept by id, so rename one")
         seen.add(item.id)
     return Suite(name, chosen, _flags(chosen))
 
@@ -138,9 +136,7 @@ def _mathif_files(path: Path, subsets: Sequence[str] | None) -> list[Path]:
 def _mathif_item(row: Mapping[str, Any], key: str, where: str) -> PromptItem:
     missing = [field for field in MATHIF_FIELDS if field not in row]
     if missing:
-        raise DataError(
-            f"{where}: lacks {', '.join(missing)}; a MathIF row is {{{', '.join(MATHIF_FIELDS)}}}"
-        )
+        raise DataError(f"{where}: lacks {', '.join(missing)}; a MathIF row is {{{', '.join(MATHIF_FIELDS)}}}")
     names, descriptions, args = row["constraint_name"], row["constraint_desc"], row["constraint_args"]
     if not len(names) == len(descriptions) == len(args):
         raise DataError(

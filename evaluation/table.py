@@ -53,8 +53,8 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     first = results[0]
     for other in results[1:]:
         for key in ("suite", "mode", "items"):
-            if other[key] != first[key]:
-                what = key if key == "items" else f"{key} ('{first[key]}' and '{other[key]}')"
+            if other.get(key) != first.get(key):
+                what = key if key == "items" else f"{key} ('{first.get(key)}' and '{other.get(key)}')"
                 raise DataError(
                     f"comparison: {first['model']} and {other['model']} differ in {what}; compare equal items"
                 )
@@ -81,9 +81,7 @@ def terminal_table(comparison: Comparison) -> Table:
     table = Table(title=_title(comparison), title_justify="left", caption_justify="left")
     table.add_column("model")
     for metric in comparison.metrics:
-        table.add_column(
-            HEADINGS[metric], justify="right", style="bold" if metric == "joint" else "", no_wrap=True
-        )
+        table.add_column(HEADINGS[metric], justify="right", style="bold" if metric == "joint" else "", no_wrap=True)
     for i, line in enumerate(comparison.lines):
         last_model = not line.floor and (i + 1 == len(comparison.lines) or comparison.lines[i + 1].floor)
         table.add_row(

@@ -39,9 +39,7 @@ def load_generator(
 
         return VllmGenerator(model, name=name)
     if base_url is None:
-        raise ConfigError(
-            "base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
-        )
+        raise ConfigError("base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1")
     from evaluation.backends.openai import OpenAIGenerator
 
     return OpenAIGenerator(model, base_url=base_url, concurrency=batch_size, name=name)

@@ -86,9 +86,7 @@ class OpenAIGenerator:
             self._openai.PermissionDeniedError,
             self._openai.NotFoundError,
         ) as error:
-            raise StageError(
-                f"{self._base_url}: refuses model '{self._model}' ({_one_line(error)})"
-            ) from error
+            raise StageError(f"{self._base_url}: refuses model '{self._model}' ({_one_line(error)})") from error
         except (self._openai.OpenAIError, ValueError) as error:
             return Generation("", None, False, error=_one_line(error))
         return _read(reply)
@@ -102,9 +100,7 @@ def _read(reply: Any) -> Generation:
     if choice.finish_reason == "content_filter":
         return Generation("", None, False, error="the endpoint filtered the response")
     text = choice.message.content
-    reasoning = getattr(choice.message, "reasoning_content", None) or getattr(
-        choice.message, "reasoning", None
-    )
+    reasoning = getattr(choice.message, "reasoning_content", None) or getattr(choice.message, "reasoning", None)
     if reasoning:
         text = f"{THINK_OPEN}\n{reasoning}" + ("" if text is None else f"\n{THINK_CLOSE}\n\n{text}")
     if text is None:

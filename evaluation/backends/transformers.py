@@ -62,9 +62,7 @@ class TransformersGenerator:
             ConfigError: there is no chat template, or no end token.
         """
         if chat_template is None and tokenizer.chat_template is None:
-            raise ConfigError(
-                f"{name}: the tokenizer has no chat template; add one to it, or pass chat_template"
-            )
+            raise ConfigError(f"{name}: the tokenizer has no chat template; add one to it, or pass chat_template")
         self.name = name
         self.model = model
         self.tokenizer = tokenizer
@@ -72,9 +70,7 @@ class TransformersGenerator:
         self.chat_template = chat_template
         self.end_ids = _end_ids(model, tokenizer)
         if not self.end_ids:
-            raise ConfigError(
-                f"{name}: neither model nor tokenizer names an end token, so no response could finish"
-            )
+            raise ConfigError(f"{name}: neither model nor tokenizer names an end token, so no response could finish")
 
     @classmethod
     def load(
@@ -98,9 +94,7 @@ class TransformersGenerator:
             loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, kind))
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ConfigError(
-                f"model: '{model}' cannot be loaded ({reason}); name a folder or a hub id"
-            ) from error
+            raise ConfigError(f"model: '{model}' cannot be loaded ({reason}); name a folder or a hub id") from error
         return cls(loaded.to(where), tokenizer, name=name or model, batch_size=batch_size)
 
     def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:

@@ -23,9 +23,7 @@ class VllmGenerator:
             ConfigError: vLLM is not installed, or the tokenizer has no chat template.
         """
         if importlib.util.find_spec("vllm") is None:
-            raise ConfigError(
-                "backend: vllm is not installed; run `pip install 'adhere[vllm]'` or use transformers"
-            )
+            raise ConfigError("backend: vllm is not installed; run `pip install 'adhere[vllm]'` or use transformers")
         import vllm
 
         self.name = name or model
