@@ -18,12 +18,8 @@ def item(key: str, constraints: tuple[str, ...] = (NO_COMMA,), source: str = "to
     return PromptItem(key, ({"role": "user", "content": key},), "4", checklist, source, **more)
 
 
-def scored(
-    key: str, correct: float | None, met: list[float | None], tokens=10, finished=True, sample=0, **more
-):
-    verdicts = tuple(
-        unscored(Status.TIMEOUT, "late") if m is None else passed() if m else failed() for m in met
-    )
+def scored(key: str, correct: float | None, met: list[float | None], tokens=10, finished=True, sample=0, **more):
+    verdicts = tuple(unscored(Status.TIMEOUT, "late") if m is None else passed() if m else failed() for m in met)
     answer = unscored(Status.TIMEOUT, "late") if correct is None else passed() if correct else failed()
     known = met and None not in met
     hacc = float(all(met)) if known else None
@@ -95,9 +91,7 @@ def test_length_bins_hold_every_counted_response_once():
 
 
 def test_accuracy_without_constraints_is_paired_by_prompt():
-    twins = [
-        scored(f"{k}#without", c, [], meta={"twin_of": k}) for k, c in (("a", 1.0), ("b", 1.0), ("c", 1.0))
-    ]
+    twins = [scored(f"{k}#without", c, [], meta={"twin_of": k}) for k, c in (("a", 1.0), ("b", 1.0), ("c", 1.0))]
     found = measure(ROWS, twins, FAST)
     assert found["accuracy_without"]["mean"] == 1.0
     assert found["accuracy_drop"]["mean"] == pytest.approx(-1 / 3) and found["accuracy_drop"]["n"] == 3

@@ -38,10 +38,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
     def reply(self, asked: dict) -> tuple[int, object]:
         prompt = asked["messages"][-1]["content"]
-        if (
-            prompt == "flaky"
-            and sum(r["messages"][-1]["content"] == "flaky" for r in self.server.requests) < 2
-        ):
+        if prompt == "flaky" and sum(r["messages"][-1]["content"] == "flaky" for r in self.server.requests) < 2:
             return 503, {"error": {"message": "busy"}}
         if prompt in ("down", "denied", "unknown"):
             return {"down": 500, "denied": 401, "unknown": 404}[prompt], {"error": {"message": prompt}}

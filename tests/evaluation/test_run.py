@@ -45,9 +45,7 @@ class Scripted:
 
 def suite(count: int = 6) -> Suite:
     asked = Requirement("c", "No commas.", RuleCheck("punctuation:no_comma"))
-    plain = [
-        PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", source="toy") for i in range(count)
-    ]
+    plain = [PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", source="toy") for i in range(count)]
     return prompt_suite("toy", [with_constraints(item, [asked]) for item in plain])
 
 
@@ -153,9 +151,7 @@ def test_runs_on_other_items_are_not_compared():
 
 
 def test_picture_is_a_png(tmp_path):
-    write_plot(
-        tmp_path / "new" / "table.png", compare_results([run("$a_b$").results, run("other", obeys=2).results])
-    )
+    write_plot(tmp_path / "new" / "table.png", compare_results([run("$a_b$").results, run("other", obeys=2).results]))
     assert (tmp_path / "new" / "table.png").read_bytes().startswith(b"\x89PNG")
 
 

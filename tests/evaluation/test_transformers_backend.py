@@ -104,9 +104,7 @@ def test_decoding_options_in_the_models_own_file_are_ignored_and_kept():
     )
     kept = marked.model.generation_config
     asked = items(4)
-    assert marked.generate(asked, Sampling(max_new_tokens=8)) == plain.generate(
-        asked, Sampling(max_new_tokens=8)
-    )
+    assert marked.generate(asked, Sampling(max_new_tokens=8)) == plain.generate(asked, Sampling(max_new_tokens=8))
     assert marked.model.generation_config is kept
 
 
