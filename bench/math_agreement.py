@@ -93,22 +93,16 @@ def self_check(paths: Iterable[Path]) -> None:
     from rewards.math import check_gold
 
     for path in paths:
-        golds = [str(row["answer"]) for row in read_rows(path)]
-        failing = [
-            (line, gold, v) for line, gold in enumerate(golds, 1) if not (v := check_gold(gold)).passed
-        ]
-        print(
-            f"{path.parent.name}/{path.name}: {len(golds)} gold answers, {len(failing)} fail against themselves"
-        )
+        checked = [(str(row["answer"]), check_gold(str(row["answer"]))) for row in read_rows(path)]
+        failing = [(line, gold, v) for line, (gold, v) in enumerate(checked, 1) if not v.passed]
+        print(f"{path.parent.name}/{path.name}: {len(checked)} gold answers, {len(failing)} fail on themselves")
         for line, gold, verdict in failing:
             print(f"  line {line}: {gold[-60:]!r}: {verdict.detail}")
 
 
 def main() -> None:
     """Run the comparison from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", type=Path)
     parser.add_argument("--golds", type=Path, nargs="*", default=[])
     arguments = parser.parse_args()

@@ -65,6 +65,8 @@ def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
         return _equal_numbers(gold, answer)
     if isinstance(gold, Group) and isinstance(answer, Group):
         return _equal_groups(gold, answer, leaf)
+    if isinstance(answer, Group) and answer.kind == "list" and not isinstance(gold, Group | Expression):
+        return _all([_equal(gold, item, leaf) for item in answer.items])
     if isinstance(gold, Words) and not (isinstance(answer, Expression) and len(gold.text) == 1):
         return False
     if isinstance(gold, Based) or isinstance(answer, Based):

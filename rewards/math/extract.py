@@ -32,7 +32,7 @@ _CUE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _AFTER_CUE = re.compile(r"\A[\s:：=*_\"'`]*(?:(?:is|are)\b[\s:*_\"'`]*)?")
-_SENTENCE_END = re.compile(r"\n|[.!?。](?=[\s\"'*_)]|$)|;\s")
+_SENTENCE_END = re.compile(r"\n|(?<!\\)[.!?。](?=[\s\"'*_)]|$)|;\s")
 _REASON = re.compile(r"\s+(?:because|since|as|which|where|so|weil|da|wobei)\s", re.IGNORECASE)
 _DELIMITED = re.compile(r"(?:\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\])(.*)", re.DOTALL)
 _LEADING_NUMBER = re.compile(

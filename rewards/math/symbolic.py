@@ -23,6 +23,7 @@ _CONFIG = [
     )
 ]
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
+_LOWER_CASE = re.compile(r"(?<![\\a-zA-Z])[a-z]")
 _NOT_PROSE = {
     "sin", "cos", "tan", "cot", "sec", "csc", "log", "sqrt", "arcsin", "arccos", "arctan", "mod",
     "matrix", "pmatrix", "bmatrix",
@@ -60,6 +61,8 @@ def leaf(gold: str, answer: str) -> bool:
         return False  # math-verify takes the last side of 26 = 27 for the answer
     if any(word.lower() not in _NOT_PROSE for word in _PROSE.findall(answer)):
         return False
+    if not _LOWER_CASE.search(answer):
+        answer = answer.lower()  # an all-capitals response writes the imaginary unit as I
     parsed_gold, parsed = _parse(gold), _parse(answer)
     if not parsed_gold or not parsed:
         return False

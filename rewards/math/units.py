@@ -41,32 +41,39 @@ PERCENT = "percent"
 _PERCENT = ("%", "percent", "percentage", "pct", "prozent")
 _NEVER = {
     "or", "and", "not", "to", "oder", "und", "pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log",
-    "ln", "exp", "infty", "mod", "div", "times",
+    "ln", "exp", "infty", "mod", "div", "times", "a.m", "p.m", "am", "pm", "bc", "ad",
+    "half", "dozen", "hundred", "thousand", "million", "billion", "trillion",
 }  # fmt: skip
-_INSIDE_TEXT = re.compile(r"\\text\s*\{([^{}\d\\]*)\}\s*(?:\^\s*\{?\d\}?)?")
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z./ -]*(?:\^\s*\{?\d\}?)?")
+_INSIDE_TEXT = re.compile(r"\\text\s*\{([^{}\d\\]*)\}\s*(?:\^\s*\{?(\d)\}?)?")
+_PLAIN = re.compile(r"([A-Za-z][A-Za-z./ -]*?)\s*(?:\^\s*\{?(\d)\}?)?")
 
 
 def read_unit(tail: str) -> str | None:
     """Return the unit that ``tail``, the text after a number, names, or ``None`` where it is no unit.
 
     The result is empty where there is none or where it is a word that this table does not know (``apples``):
-    such a word says nothing against an answer. A single letter outside ``\\text`` is a variable, not a unit.
+    such a word says nothing against an answer. A single letter outside ``\\text`` is a variable, not a unit, and
+    a word that changes the value (``million``) is none either.
     """
     tail = tail.strip()
     if not tail:
         return ""
     if tail.lower() in _PERCENT:
         return PERCENT
-    if tail in _CANONICAL:
-        return _CANONICAL[tail] if len(tail) > 1 or not tail.isalpha() else None
+    if tail in _CANONICAL and not tail.isalpha():
+        return _CANONICAL[tail]
     inside = _INSIDE_TEXT.fullmatch(tail)
-    words = (inside[1] if inside else tail).lower().strip(" .-").split()
-    if not inside and (not _PLAIN.fullmatch(tail) or len(words) > 4 or len(words[0]) < 3):
-        first = words[0].partition("^")[0] if words else ""
-        return _CANONICAL[first] if len(first) > 1 and first in _CANONICAL and len(words) == 1 else None
-    if _NEVER.intersection(words):
+    named = inside or _PLAIN.fullmatch(tail)
+    words = named[1].lower().strip(" .-").split() if named else []
+    if named is None or _NEVER.intersection(words) or len(words) > 4:
+        return None
+    if not inside and not _is_plain_unit(words[0]):
         return None
     if words and words[0] in _PERCENT:
         return PERCENT
-    return _CANONICAL.get(words[0].partition("^")[0], "") if len(words) == 1 else ""
+    unit = _CANONICAL.get(words[0], "") if len(words) == 1 else ""
+    return f"{unit}^{named[2]}" if unit and named[2] else unit
+
+
+def _is_plain_unit(word: str) -> bool:
+    return len(word) > 2 or (len(word) == 2 and word in _CANONICAL)

@@ -118,11 +118,7 @@ _MEMBERSHIP = re.compile(rf"({_NAME})\s*\\in(?![a-z])\s*(.+)")
 def split_name(text: str) -> tuple[str, str]:
     """Cut ``x = 5`` or ``x \\in [0, 1]`` into name and value; the name is empty where there is none."""
     match = _ASSIGNMENT.fullmatch(text) or _MEMBERSHIP.fullmatch(text)
-    return (
-        (match[1], match[2].strip())
-        if match and not re.search(r"\\(?:le|ge|ne)(?![a-z])", match[2])
-        else ("", text)
-    )
+    return (match[1], match[2].strip()) if match and not re.search(r"\\(?:le|ge|ne)(?![a-z])", match[2]) else ("", text)
 
 
 @lru_cache(maxsize=16_384)
@@ -146,17 +142,14 @@ def read(text: str) -> Value:
     signs = _both_signs(text)
     if signs is not None:
         return Group("list", _items(signs), text)
-    bare = _TRAILING_UNIT.sub("", text)
-    return Expression(bare.lstrip("+$€£ ") or text)
+    return Expression(text.lstrip("+$€£ ") or text)
 
 
 def algebraic_parts(value: Value) -> list[str]:
     """Return the LaTeX of each part of ``value`` that can be compared only by algebra."""
     if isinstance(value, Expression):
         return [value.latex]
-    return (
-        [part for item in value.items for part in algebraic_parts(item)] if isinstance(value, Group) else []
-    )
+    return [part for item in value.items for part in algebraic_parts(item)] if isinstance(value, Group) else []
 
 
 def read_number(text: str) -> Number | None:
@@ -203,6 +196,9 @@ def _read_scalar(text: str) -> Value | None:
         return Words(choice[1].casefold())
     if text.lstrip("+-") == r"\infty":
         return Words(text.lstrip("+"))
+    bare = _without_unit(text)
+    if bare != text:
+        return read(bare)
     if text in _EMPTY_SETS:
         return Group("set", (), _EMPTY_SETS[0])
     plain = _WRAPPED.sub(r" \1 ", text).strip()
@@ -211,6 +207,14 @@ def _read_scalar(text: str) -> Value | None:
     if _WRAPPED.fullmatch(text) or (_WORD.search(plain) and not _NOT_WORDS.search(plain)):
         return _words(plain)
     return None
+
+
+def _without_unit(text: str) -> str:
+    match = _TRAILING_UNIT.search(text)
+    bare = text[: match.start()].strip() if match else ""
+    if match is None or read_unit(match[0]) is None or not re.search(r"[\d\\^+-]|^\w$", bare):
+        return text
+    return bare
 
 
 def _words(text: str) -> Words:

@@ -58,9 +58,7 @@ def verify_batch(
             open_places.append(place)
             open_pairs.append(result)
     if open_pairs:
-        for place, verdict in zip(
-            open_places, engine.map(COMPARE, open_pairs, deadline=timeout), strict=True
-        ):
+        for place, verdict in zip(open_places, engine.map(COMPARE, open_pairs, deadline=timeout), strict=True):
             verdicts[place] = verdict
     return [verdict for verdict in verdicts if verdict is not None]
 
@@ -83,9 +81,7 @@ def _decide(gold: str | None, response: str) -> Verdict | tuple[str, str]:
     same = equal(canonical_gold, answer)
     if same is None:
         return canonical_gold, answer
-    return (
-        passed(f"{answer[:80]} is the gold answer") if same else failed(f"{answer[:80]} is not {gold[:80]}")
-    )
+    return passed(f"{answer[:80]} is the gold answer") if same else failed(f"{answer[:80]} is not {gold[:80]}")
 
 
 @lru_cache(maxsize=16_384)

@@ -19,9 +19,7 @@ def golds(pattern: str) -> list[str]:
     files = sorted((SHARED / "data").glob(pattern))
     if not files:
         pytest.skip(f"no data/{pattern} beside the checkout")
-    return [
-        str(json.loads(line)["answer"]) for file in files for line in file.read_text("utf-8").splitlines()
-    ]
+    return [str(json.loads(line)["answer"]) for file in files for line in file.read_text("utf-8").splitlines()]
 
 
 def test_labelled_cases() -> None:

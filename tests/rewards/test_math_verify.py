@@ -21,6 +21,11 @@ def box(answer: str) -> str:
 
 
 RIGHT = [
+    (r"\frac{639}{40}", r"\boxed{15\frac{39}{40}}, or \boxed{\frac{639}{40}}"),
+    ("1 - 12i", r"THE ANSWER IS \BOXED{1 - 12I}."),
+    ("1 - 12i", box(r"1 - 12i \text{ units}")),
+    ("204_5", box(r"204_5 \text{ units}")),
+    (r"11,\! 111,\! 111,\! 100", r"The answer is 11,\! 111,\! 111,\! 100."),
     ("1/2", box(r"\frac{1}{2}")),
     (r"\frac{1}{2}", r"\BOXED{\FRAC{1}{2}}"),
     ("3", r"\boxed{\boxed{3}}"),
@@ -172,7 +177,11 @@ WRONG = [
     ("(-2,1)", box("1,-2")),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", box(r"\begin{pmatrix}2\\1\end{pmatrix}")),
     ("2,1", box("2")),
-    ("2", box("2,2")),
+    ("5", box("5 million")),
+    ("5", box(r"5 \text{ dozen}")),
+    (r"15\mbox{ cm}^2", box(r"15\mbox{ cm}^3")),
+    ("3R^2", box("3R^3")),
+    ("10:30 \\text{ a.m.}", box("10:30 \\text{ p.m.}")),
     ("x=5", box("y=5")),
     ("27", box("27x")),
     ("27", box("27i")),
