@@ -98,8 +98,7 @@ class EnglishLowercase(_EnglishCase):
     id = "change_case:english_lowercase"
     upper = False
     phrasings = (
-        "Your entire response should be in English, and in all lowercase letters. No capital letters are "
-        "allowed.",
+        "Your entire response should be in English, and in all lowercase letters. No capital letters are allowed.",
         "Write everything in English and in lower case.",
         "use lower-case letters only, in English.",
         "Answer in English without a single capital letter.",
@@ -121,7 +120,7 @@ class CapitalWords(Constraint):
     """At least, or less than, so many words in all capitals."""
 
     id = "change_case:capital_word_frequency"
-    step = Step.CASE
+    step = Step.EMPHASISE
     params = (
         Count("capital_frequency", "the number of words in all capitals"),
         Choice("capital_relation", "whether the number is a lower bound or a strict upper bound", RELATIONS),
@@ -132,9 +131,7 @@ class CapitalWords(Constraint):
         "The response should contain {amount} fully capitalised words.",
         "Use {amount} words that are in capital letters throughout.",
     )
-    compat_rule = (
-        "the Treebank tokens in all capitals, single letters and LaTeX included, stand in the relation"
-    )
+    compat_rule = "the Treebank tokens in all capitals, single letters and LaTeX included, stand in the relation"
     hardened_rule = (
         "words of two letters or more in all capitals, outside formulas, boxes, code and LaTeX commands, "
         "stand in the relation"
@@ -152,9 +149,7 @@ class CapitalWords(Constraint):
     @staticmethod
     def _outcome(count: int, kwargs: Kwargs) -> Outcome:
         bound, relation = kwargs["capital_frequency"], kwargs["capital_relation"]
-        return Outcome(
-            holds(count, bound, relation), f"{plural(count, 'capital word')}, {relation} {bound} wanted"
-        )
+        return Outcome(holds(count, bound, relation), f"{plural(count, 'capital word')}, {relation} {bound} wanted")
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         relation = source.rng.choice(RELATIONS)

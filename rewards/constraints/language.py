@@ -36,9 +36,7 @@ class ResponseLanguage(Constraint):
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
         found = detect(text)
-        return Outcome(
-            found in (None, kwargs["language"]), f"langdetect says {found or 'nothing, which passes'}"
-        )
+        return Outcome(found in (None, kwargs["language"]), f"langdetect says {found or 'nothing, which passes'}")
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         return Outcome(*matches(prose(text), kwargs["language"]))

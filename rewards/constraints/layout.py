@@ -14,7 +14,7 @@ from rewards.constraints.text import edit_outside, exempt_spans, has_content, la
 _RULE = re.compile(r"[ \t]*(?:(?:-[ \t]*+){3,}|(?:\*[ \t]*+){3,}|(?:_[ \t]*+){3,})")
 _BULLET = re.compile(r"[ \t]*[*+-][ \t]+(.*)")
 _OTHER_BULLET = re.compile(r"[ \t]*[•◦‣▪●·][ \t]*\S")
-_MARKER = re.compile(r"^[ \t]*(?:[*+•-](?!\*)[ \t]*)", re.MULTILINE)
+_MARKER = re.compile(r"^[ \t]*[*+•-][ \t]+", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"(?<![\w*\\])(\*{1,3})(?![\s*])([^*\n]++)(?<!\s)\1(?![\w*])")
 _PLAIN_WORD = re.compile(r"(?<=[^\S\n])[A-Za-z]{3,}+(?=[\s.;:!?])")
 
@@ -76,9 +76,7 @@ class Bullets(Constraint):
 
     @staticmethod
     def _outcome(count: int, kwargs: Kwargs) -> Outcome:
-        return Outcome(
-            count == kwargs["num_bullets"], f"{plural(count, 'bullet')}, {kwargs['num_bullets']} wanted"
-        )
+        return Outcome(count == kwargs["num_bullets"], f"{plural(count, 'bullet')}, {kwargs['num_bullets']} wanted")
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         return {"num_bullets": source.count("num_bullets")}
@@ -88,7 +86,9 @@ class Bullets(Constraint):
         points = [flat(point) for point in split_sentences(_MARKER.sub("", "\n".join(lines)))]
         count = kwargs["num_bullets"]
         points = fillers(count - len(points)) + points
-        return "\n".join(f"* {' '.join(group)}" for group in in_groups(points, count))
+        # Beside a star as the bullet, the official pattern for highlights pairs the stars wrongly.
+        sign = "-" if any("*" in point for point in points) else "*"
+        return "\n".join(f"{sign} {' '.join(group)}" for group in in_groups(points, count))
 
     def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
         return needed.exact and official_bullets(needed.text) > kwargs["num_bullets"]
@@ -138,22 +138,27 @@ class Highlights(Constraint):
         return {"num_highlights": source.count("num_highlights")}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
-        missing = kwargs["num_highlights"]
-        plain = edit_outside(
-            text, exempt_spans(text), lambda piece: re.sub(r"\*+(?=\S)|(?<=\S)\*+", "", piece)
-        )
-        free = sum(
-            len(_PLAIN_WORD.findall(piece)) for piece in masked(plain, exempt_spans(plain)).split("\n")
-        )
-        if free < missing:
-            plain = lead(plain, fillers(missing - free))
+        # Stray stars, as in 2*3, can make the official pattern pair the new ones wrongly; one more may
+        # repair it.
+        for extra in range(3):
+            done = _emphasised(text, kwargs["num_highlights"] + extra)
+            if self.compat(done, kwargs).ok and self.hardened(done, kwargs).ok:
+                return done
+        return None
 
-        def emphasise(match: re.Match[str]) -> str:
-            nonlocal missing
-            missing -= 1
-            return f"*{match.group()}*" if missing >= 0 else match.group()
 
-        return edit_outside(plain, exempt_spans(plain), lambda piece: _PLAIN_WORD.sub(emphasise, piece))
+def _emphasised(text: str, count: int) -> str:
+    free = len(_PLAIN_WORD.findall(masked(text, exempt_spans(text))))
+    if free < count:
+        text = lead(text, fillers(count - free))
+    left = count
+
+    def emphasise(match: re.Match[str]) -> str:
+        nonlocal left
+        left -= 1
+        return f"*{match.group()}*" if left >= 0 else match.group()
+
+    return edit_outside(text, exempt_spans(text), lambda piece: _PLAIN_WORD.sub(emphasise, piece))
 
 
 @register
@@ -174,8 +179,7 @@ class Sections(Constraint):
         "Your response must have {sections}. Mark the beginning of each section with {section_spliter} "
         "X, such as:\n"
         "{section_spliter} 1\n[content of section 1]",
-        "Divide the answer into {sections}, each opened by a line {section_spliter} 1, {section_spliter} "
-        "2 and so on.",
+        "Divide the answer into {sections}, each opened by a line {section_spliter} 1, {section_spliter} 2 and so on.",
         "Use exactly {sections} with the headings {section_spliter} 1 to {section_spliter} {num_sections}.",
         "Write {sections}; begin each one with {section_spliter} and its number.",
     )
@@ -197,9 +201,7 @@ class Sections(Constraint):
         body = masked_lines(text)
         found = list(heading.finditer(body))
         numbers = [int(match.group(1)[:9]) for match in found]
-        contents = [body[a.end() : b.start()] for a, b in pairwise(found)] + [
-            body[m.end() :] for m in found[-1:]
-        ]
+        contents = [body[a.end() : b.start()] for a, b in pairwise(found)] + [body[m.end() :] for m in found[-1:]]
         empty = [n for n, content in zip(numbers, contents, strict=True) if not has_content(content)]
         if empty:
             return Outcome(False, f"section {empty[0]} is empty")
@@ -227,11 +229,12 @@ class Sections(Constraint):
         return "\n".join(f"{word} {i}\n" + "\n".join(group) for i, group in enumerate(groups, 1))
 
     def needs(self, kwargs: Kwargs) -> Needed | None:
-        return Needed(f"{kwargs['section_spliter']} 1", exact=True)
+        numbers = range(1, kwargs["num_sections"] + 1)
+        return Needed("\n".join(f"{kwargs['section_spliter']} {i}" for i in numbers), exact=True)
 
     def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
-        present = len(_heading(kwargs["section_spliter"]).findall(needed.text))
-        return present > 1 or (present == 1 and needed.text != f"{kwargs['section_spliter']} 1")
+        headings = _heading(kwargs["section_spliter"]).search(needed.text)
+        return headings is not None and needed != self.needs(kwargs)
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id != self.id:

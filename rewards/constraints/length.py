@@ -10,7 +10,7 @@ from rewards.constraints.params import Count, holds, plural, relation
 from rewards.constraints.sentences import FILLERS, fillers, lead, split_sentences
 from rewards.constraints.text import boxed_spans, without_commands
 
-_WORD = re.compile(r"(?!_+(?!\w))\w++(?:['’]\w++)*")
+_WORD = re.compile(r"\w++(?:['’]\w++)*")
 
 
 def official_words(text: str) -> int:
@@ -20,7 +20,7 @@ def official_words(text: str) -> int:
 
 def words(text: str) -> int:
     """Count words: LaTeX commands are none, and an apostrophe does not cut one in two."""
-    return len(_WORD.findall(without_commands(text)))
+    return sum(bool(word.strip("_")) for word in _WORD.findall(without_commands(text)))
 
 
 @register
@@ -48,9 +48,7 @@ class NumberWords(Constraint):
     @staticmethod
     def _outcome(count: int, kwargs: Kwargs) -> Outcome:
         wanted = f"{kwargs['relation']} {kwargs['num_words']} wanted"
-        return Outcome(
-            holds(count, kwargs["num_words"], kwargs["relation"]), f"{plural(count, 'word')}, {wanted}"
-        )
+        return Outcome(holds(count, kwargs["num_words"], kwargs["relation"]), f"{plural(count, 'word')}, {wanted}")
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         bound = source.rng.choice(("at least", "less than"))
@@ -79,9 +77,13 @@ class NumberWords(Constraint):
 
 
 def _cut(text: str, bound: int) -> str | None:
+    """Keep the sentence with the last box (the last one if there is no box) and what fits of those before
+    it."""
+    sentences = split_sentences(text)
+    boxed = [i for i, sentence in enumerate(sentences) if boxed_spans(sentence)]
     kept: list[str] = []
     total = 0
-    for sentence in reversed(split_sentences(text)):
+    for sentence in reversed(sentences[: boxed[-1] + 1] if boxed else sentences):
         total += official_words(sentence)
         if total >= bound:
             break

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, get_args
 
 from rewards.constraints import case, keywords, language, layout, length, punctuation, startend
 from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
+from rewards.constraints.text import boxed_spans
 from rewards.constraints.vocabulary import TRAINING_KEYWORDS
 from rewards.errors import ConstraintError, nearest
 from rewards.verdict import Verdict, failed, passed
@@ -141,11 +143,7 @@ def sample(
     try:
         drawn = constraint.sample(Sampler(rng, pool, {**DEFAULT_RANGES, **(ranges or {})}, question))
     except LookupError as error:
-        needed = (
-            "a question to repeat"
-            if constraint.id == "combination:repeat_prompt"
-            else "keywords to draw from"
-        )
+        needed = "a question to repeat" if constraint.id == "combination:repeat_prompt" else "keywords to draw from"
         raise ConstraintError(f"{constraint_id}: sampling needs {needed}") from error
     except ValueError as error:
         raise ConstraintError(
@@ -162,10 +160,18 @@ def meets(constraint_id: str, text: str, kwargs: Kwargs | None) -> bool:
 def transform(constraint_id: str, text: str, kwargs: Kwargs | None = None) -> str | None:
     """Rewrite ``text`` so that it meets a constraint in both modes; ``None`` where that cannot be done.
 
-    The last ``\\boxed{...}`` survives (its case may change). A text that already complies is returned as it
-    is, so applying a transform twice is applying it once.
+    The last ``\\boxed{...}`` survives; only its case, its thousands separators and its spacing may change. A
+    text that already complies is returned as it is, so applying a transform twice is applying it once.
     """
     if meets(constraint_id, text, kwargs):
         return text
     done = find(constraint_id).rewrite(text, validate(constraint_id, kwargs)) if text.strip() else None
-    return done if done is not None and meets(constraint_id, done, kwargs) else None
+    if done is None or not meets(constraint_id, done, kwargs) or _last_box(done) != _last_box(text):
+        return None
+    return done
+
+
+def _last_box(text: str) -> str:
+    """Return the last box without what transforms may change: case, thousands separators and spacing."""
+    spans = boxed_spans(text)
+    return re.sub(r"[\s,\\]", "", text[slice(*spans[-1])]).casefold() if spans else ""

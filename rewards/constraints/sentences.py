@@ -24,14 +24,19 @@ FILLERS: tuple[str, ...] = (
 )
 """Free of commas, quotation marks, emphasis, all-capital words and every keyword of the pools."""
 
-_BREAK = re.compile(r"(?<=[.!?])[ \t]+(?=[^\s\d])|\s*\n\s*")
+_BREAK = re.compile(r"(?<=[.!?])[ \t]+(?=[^\s\d])|(?<!\s)\s*\n\s*")
 _BLOCK = re.compile(r"\s*(?:[*+#>|-]|SECTION\b|Section\b)")
+
+
+def opens_block(text: str) -> bool:
+    """Whether ``text`` opens with a list, a heading or another block whose first line has to stay a line."""
+    return _BLOCK.match(text) is not None
 
 
 def lead(text: str, sentences: Sequence[str]) -> str:
     """Put ``sentences`` before ``text``: on its first line, or above it where it opens with a list or a
     heading."""
-    gap = "\n" if _BLOCK.match(text) else " "
+    gap = "\n" if opens_block(text) else " "
     return " ".join(sentences) + gap + text.lstrip()
 
 

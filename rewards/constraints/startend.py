@@ -7,6 +7,7 @@ from typing import Any
 
 from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
 from rewards.constraints.params import Text
+from rewards.constraints.sentences import opens_block
 from rewards.constraints.text import has_content
 
 END_PHRASES: tuple[str, ...] = (
@@ -39,12 +40,9 @@ class RepeatPrompt(Constraint):
         "words or "
         "characters before repeating the request; the request you need to repeat does not include this "
         "sentence).",
-        "Begin with an exact copy of the problem above, then solve it. This sentence is not part of the "
-        "problem.",
-        "Before you answer, restate the question exactly as given (without this sentence) at the very "
-        "beginning.",
-        "Start your response by quoting the problem statement verbatim, this instruction left out; then "
-        "continue.",
+        "Begin with an exact copy of the problem above, then solve it. This sentence is not part of the problem.",
+        "Before you answer, restate the question exactly as given (without this sentence) at the very beginning.",
+        "Start your response by quoting the problem statement verbatim, this instruction left out; then continue.",
     )
     compat_rule = "the text starts with the request, case ignored"
     hardened_rule = (
@@ -80,9 +78,7 @@ class RepeatPrompt(Constraint):
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == Quotation.id:
             return True
-        return other_id == self.id and flattened(kwargs["prompt_to_repeat"]) != flattened(
-            other["prompt_to_repeat"]
-        )
+        return other_id == self.id and flattened(kwargs["prompt_to_repeat"]) != flattened(other["prompt_to_repeat"])
 
 
 @register
@@ -93,8 +89,7 @@ class EndChecker(Constraint):
     step = Step.CLOSE
     params = (Text("end_phrase", "the phrase that ends the response"),)
     phrasings = (
-        'Finish your response with this exact phrase "{end_phrase}". No other words should follow this '
-        "phrase.",
+        'Finish your response with this exact phrase "{end_phrase}". No other words should follow this phrase.',
         'The last words of your response must be "{end_phrase}".',
         'End with "{end_phrase}" and write nothing after it.',
         'Close your answer with the phrase "{end_phrase}".',
@@ -138,10 +133,7 @@ class EndChecker(Constraint):
         return needed.exact and flattened(kwargs["end_phrase"]).lower() in flattened(needed.text).lower()
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        return (
-            other_id == self.id
-            and flattened(kwargs["end_phrase"]).lower() != flattened(other["end_phrase"]).lower()
-        )
+        return other_id == self.id and flattened(kwargs["end_phrase"]).lower() != flattened(other["end_phrase"]).lower()
 
 
 @register
@@ -178,16 +170,19 @@ class Quotation(Constraint):
         depth = 0
         for mark in _QUOTE.finditer(inner):
             if mark.group() == '"':
-                opens = not inner[: mark.start()][-1:].strip("([{*") and bool(inner[mark.end() :][:1].strip())
+                before, after = (
+                    inner[max(mark.start() - 1, 0) : mark.start()],
+                    inner[mark.end() : mark.end() + 1],
+                )
+                opens = not before.strip("([{* \t\n") and bool(after.strip())
                 depth += 1 if opens else -1
             if depth < 0:
                 return Outcome(False, "the quotation closes before the end")
-        return Outcome(
-            depth == 0, "a quotation inside is left open" if depth else "wrapped in quotation marks"
-        )
+        return Outcome(depth == 0, "a quotation inside is left open" if depth else "wrapped in quotation marks")
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         return {}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
-        return '"' + text.strip().replace('"', "'") + '"'
+        body = text.strip().replace('"', "'")
+        return f'"\n{body}"' if opens_block(body) else f'"{body}"'

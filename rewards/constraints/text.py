@@ -15,7 +15,9 @@ MASK = "\ufffc"
 
 Span = tuple[int, int]
 
-_DELIMITER = re.compile(r"\\\\|\\[\[\]()$]|\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}|\$\$?|`{3,}|`")
+_DELIMITER = re.compile(r"(?:\\\\)+|\\[\[\]()$]|\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}|\$+|`+")
+_END = re.compile(r"\\end[ ]?\{[^{}\n]{1,40}\}")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{", re.IGNORECASE)
 _BRACE = re.compile(r"\\[\\{}]|\\boxed\s{0,4}\{|\\fbox\s{0,4}\{|[{}]", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -29,39 +31,49 @@ def math_spans(text: str) -> list[Span]:
     Inline spans end on their own line, and a ``$`` before a digit never closes one, so prices stay prose. An
     opener without a closer is ordinary text.
     """
-    tokens = list(_DELIMITER.finditer(text))
-    last = {token.group(): token.start() for token in tokens}
+    ends = {match.group(): match.start() for match in _END.finditer(text)}
+    last = ends | {closer: text.rfind(closer) for closer in ("$", "$$", "\\]", "\\)", "`", "```")}
     spans: list[Span] = []
     start, closer, limit, line_end = 0, "", len(text), -1
-    for token in tokens:
-        if closer and token.start() > limit:
+    for token in _DELIMITER.finditer(text):
+        at = token.start()
+        if closer and at > limit:
             closer = ""
+        kind = _kind(token.group())
         if closer:
-            if token.group() == closer and not (
-                closer == "$" and text[token.end() : token.end() + 1].isdigit()
-            ):
+            if kind == closer and not (kind == "$" and text[at + 1 : at + 2].isdigit()):
                 spans.append((start, token.end()))
                 closer = ""
             continue
-        wanted = _closer(token.group())
-        if wanted and last.get(wanted, -1) > token.start():
-            start, closer, limit = token.start(), wanted, len(text)
+        wanted = _closer(kind)
+        if wanted and last.get(wanted, -1) > at:
+            start, closer, limit = at, wanted, len(text)
             if wanted in ("$", "`", "\\)"):
-                if start > line_end:
-                    found = text.find("\n", start)
+                if at > line_end:
+                    found = text.find("\n", at)
                     line_end = found if found >= 0 else len(text)
                 limit = line_end
     return spans
 
 
+def _kind(token: str) -> str:
+    if token[0] == "$":
+        return token[:2]
+    if token[0] == "`":
+        return "```" if len(token) > 2 else "`"
+    return token
+
+
 def _closer(opener: str) -> str:
     if opener.startswith("\\begin"):
         return "\\end" + opener[len("\\begin") :]
-    return {"$": "$", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}.get(opener, opener if opener[0] == "`" else "")
+    return {"\\[": "\\]", "\\(": "\\)"}.get(opener, opener if opener[0] in "$`" else "")
 
 
 def boxed_spans(text: str) -> list[Span]:
     r"""Return where the outermost ``\boxed{...}`` and ``\fbox{...}`` stand, whatever their case, in order."""
+    if not _BOX.search(text):
+        return []
     stack: list[int] = []
     spans: list[Span] = []
     for token in _BRACE.finditer(text):

@@ -17,7 +17,6 @@ _CLITIC = re.compile(
     r"|(?<=[^'\s])(?=(?:n't|N'T)(?:\s|$))"
 )
 _FUSED = re.compile(
-    r""
     r"\b(can|d|gim|lem|gon|got|more|wan)((?<=can)not\b|(?<=d)'ye\b|(?<=[gl][ie]m)me\b|(?<=gon)na\b|(?<=got)ta\b"
     r"|(?<=more)'n\b|(?<=wan)na(?=\s|$))",
     re.IGNORECASE,

@@ -18,7 +18,7 @@ confirm connect context convert correct curious decide deduce define delicate de
 discover divide effort elegant employ ensure estimate evidence exact examine example explain explore
 extra factor familiar final focus gather general gradual guide handle helpful hence idea insight inspect
 involve journey justify label logic manage measure method notice observe obtain outline pattern perhaps
-picture plain precise prepare process prove pursue quick rather reason recall reduce refine relate remain
+picture precise prepare process prove pursue quick rather reason recall reduce refine relate remain
 repeat require reveal review rule sample scale select separate shape simple sketch split stable structure
 suggest summary support surely target technique thorough together transform unique useful verify whole
 wonder

@@ -1,0 +1,64 @@
+"""Write the reference page: ``python -m rewards.constraints.document > docs/constraints.md``."""
+
+from __future__ import annotations
+
+from rewards.constraints.base import Constraint
+from rewards.constraints.composing import ORDER
+from rewards.constraints.library import DEFAULT_RANGES, registry
+
+_INTRODUCTION = """# Constraints
+
+A constraint is one instruction whose fulfilment a deterministic checker decides. This page is generated from
+the registry by `python -m rewards.constraints.document > docs/constraints.md`.
+
+```python
+from rewards.constraints import check, describe, transform
+
+check("detectable_format:number_bullet_lists", "* one\\n* two", {"num_bullets": 2})  # Verdict(score=1.0, ...)
+describe("punctuation:no_comma", {}, variant=1)  # 'Do not use a single comma.'
+transform("startend:quotation", "It is 5.", {})  # '"It is 5."'
+```
+
+`compat` decides as the official evaluator of MathIF does (arXiv 2505.14810); comparisons with published
+numbers use it. `hardened` decides what the instruction says, and training uses it. A blank text fails every
+constraint in both. Formulas are what `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` and LaTeX environments
+enclose; an unclosed one is prose, and so are three or more words of three letters in a row inside one.
+"""
+
+_ADDING = """## Adding a constraint
+
+Write one class in the file of its family under `rewards/constraints/` and decorate it with `register`:
+`rewards.constraints.base.Constraint` says what it holds. A new family is one module, named in `FAMILIES` of
+`library.py`. Validation, this page and the recipe key follow from the class.
+"""
+
+
+def reference() -> str:
+    """Return the reference as Markdown."""
+    sections = [_section(constraint) for constraint in registry().values()]
+    return "\n".join([_INTRODUCTION, *sections, _tables(), _ADDING])
+
+
+def _section(constraint: Constraint) -> str:
+    arguments = "".join(f"- `{param.name}`: {param.doc}\n" for param in constraint.params) or "No arguments.\n"
+    asks = "".join(f"- {' '.join(phrasing.split())}\n" for phrasing in constraint.phrasings)
+    summary = (constraint.__doc__ or "").strip().splitlines()[0]
+    return (
+        f"## `{constraint.id}`\n\n{summary}\n\n{arguments}\n"
+        f"| mode | passes if |\n|---|---|\n| compat | {constraint.compat_rule} |\n"
+        f"| hardened | {constraint.hardened_rule} |\n\n"
+        f"Asked for as:\n\n{asks}"
+    )
+
+
+def _tables() -> str:
+    rows = "".join(f"| `{name}` | {low} to {high} |\n" for name, (low, high) in DEFAULT_RANGES.items())
+    order = "".join(f"1. `{key}`{'' if registry()[key].rewritable else ' (no transform)'}\n" for key in ORDER)
+    return (
+        "## Ranges that training samples from\n\n| range | default |\n|---|---|\n"
+        f"{rows}\n## Order of transforms\n\n{order}"
+    )
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
