@@ -57,8 +57,27 @@ def plan_run(overrides: Sequence[str]) -> Run:
 def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
     """Plan ``recipe``; its arms are composed again, each with its own overrides after the given ones."""
     arms = {arm: compose_recipe([*overrides, *extra, "arms={}"]) for arm, extra in recipe.arms.items()}
-    arms = arms or {ONLY: recipe}
+    arms = {arm: keep_suite_out(composed) for arm, composed in (arms or {ONLY: recipe}).items()}
     return Run(recipe, arms, build_graph(arms))
+
+
+def keep_suite_out(recipe: Recipe) -> Recipe:
+    """Add the files that the recipe is measured on to those that training items must not overlap."""
+    path = recipe.evaluation.path
+    if "evaluate" not in recipe.stages or path is None or recipe.stages == ["evaluate"]:
+        return recipe
+    files = sorted(Path(path).glob("*.jsonl")) if recipe.evaluation.suite == "mathif" else [Path(path)]
+    known = recipe.data.decontaminate_against
+    against = [*known, *(str(file) for file in files if file.exists() and str(file) not in known)]
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"decontaminate_against": against})})
+
+
+def missing_inputs(run: Run) -> list[str]:
+    """Return what the run needs on disk and does not find, one message each."""
+    path = run.recipe.evaluation.path
+    if "evaluate" not in run.recipe.stages or path is None or Path(path).exists():
+        return []
+    return [f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"]
 
 
 def execute(run: Run) -> int:
@@ -69,6 +88,8 @@ def execute(run: Run) -> int:
         StageError: a stage failed; finished stages are kept, and the same command goes on from there.
     """
     check_launcher(run.recipe.launcher)
+    if missing := missing_inputs(run):
+        raise ConfigError("\n".join(missing))
     _claim(run)
     ran = 0
     for stage in order(run.graph):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -137,12 +137,5 @@ def check_launcher(launcher: LauncherConfig) -> None:
     Raises:
         ConfigError: names the extra to install.
     """
-    if launcher.strategy.startswith("zero") and shutil.which("ds_report") is None:
-        try:
-            import importlib.metadata
-
-            importlib.metadata.version("deepspeed")
-        except importlib.metadata.PackageNotFoundError as error:
-            raise ConfigError(
-                f"launcher.strategy: {launcher.strategy} needs DeepSpeed; install it with pip install 'adhere[deepspeed]'"
-            ) from error
+    if launcher.strategy.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
+        raise ConfigError(f"launcher.strategy: {launcher.strategy} needs DeepSpeed: pip install 'adhere[deepspeed]'")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from train.launch.local import launch_line
 from train.plan.arithmetic import equal_arms, grpo_arithmetic, sft_arithmetic, weight_ratios
 from train.plan.graph import PlannedStage, order
+from train.run import missing_inputs
 
 if TYPE_CHECKING:
     from train.config.schema import Recipe
@@ -30,6 +31,7 @@ def describe(run: Run) -> str:
             f"warning: arms '{a}' and '{b}' are equivalent: only ratios of weights matter"
             for a, b in equal_arms(run.arms)
         ]
+    lines += [f"warning: {missing}" for missing in missing_inputs(run)]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
     if waiting:

@@ -22,14 +22,13 @@ SPEED_ONLY = {"save_steps", "logging_steps"}
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """One stage: what it is, its resolved settings, and the keys of the stages it starts from.
+    """One stage: what it is, and the keys of the stages it starts from.
 
     ``label`` is for people (``grpo[composite]``); ``arms`` are the arms that share the stage.
     """
 
     kind: StageName
     label: str
-    settings: Mapping[str, Any]
     inputs: Mapping[str, str]
     key: str
     arms: tuple[str, ...] = ()
@@ -89,47 +88,38 @@ def _add_arm(graph: Graph, arm: str, recipe: Recipe, *, several: bool) -> None:
         graph.subjects[arm][subject] = graph.add(stage, arm)
 
 
-def _stage(
-    kind: StageName, label: str, recipe: Recipe, model: str, inputs: Mapping[str, str]
-) -> PlannedStage:
-    settings = stage_settings(kind, recipe)
+def _stage(kind: StageName, label: str, recipe: Recipe, model: str, inputs: Mapping[str, str]) -> PlannedStage:
     content = {
         "schema": SCHEMA_VERSION,
         "kind": kind,
-        "settings": _without_speed(settings),
+        "settings": stage_settings(kind, recipe),
         "model": model,
-        "data": fingerprint(recipe.data, "evaluation" if kind == "evaluate" else "train"),
+        "data": data_fingerprint(kind, recipe),
         "inputs": dict(inputs),
     }
-    return PlannedStage(kind, label, settings, inputs, digest(content))
+    return PlannedStage(kind, label, inputs, digest(content))
 
 
 def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
-    """Return the part of ``recipe`` that the stage reads, as plain values; nothing else enters its key."""
-    settings: dict[str, Any] = {
-        "seed": recipe.seed,
-        "model": recipe.model.model_dump(),
-        "data": recipe.data.model_dump(),
-    }
+    """Return the settings that decide what the stage makes, as plain values; models and data count by content."""
+    settings: dict[str, Any] = {"seed": recipe.seed, "model": recipe.model.model_dump(exclude={"path", "revision"})}
     if kind == "evaluate":
-        settings["evaluation"] = recipe.evaluation.model_dump(exclude={"subjects"})
         settings["model"].pop("adapter")
-        for training_only in ("train", "targets", "train_size"):
-            settings["data"].pop(training_only, None)
-        return settings
+        return settings | {"evaluation": recipe.evaluation.model_dump(exclude={"subjects", "path", "batch_size"})}
     settings["processes"] = recipe.launcher.processes
-    settings[kind] = recipe.sft.model_dump() if kind == "sft" else recipe.grpo.model_dump()
+    settings[kind] = (recipe.sft if kind == "sft" else recipe.grpo).model_dump(exclude=SPEED_ONLY)
     if kind == "grpo":
         settings["rewards"] = recipe.rewards.model_dump()
-        settings["data"].pop("targets", None)
     return settings
 
 
-def _without_speed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: {k: v for k, v in value.items() if k not in SPEED_ONLY} if isinstance(value, dict) else value
-        for key, value in settings.items()
-    }
+def data_fingerprint(kind: StageName, recipe: Recipe) -> str:
+    """Identify the items that the stage reads: the suite's files where it has some, else the recipe's data."""
+    path = Path(recipe.evaluation.path) if kind == "evaluate" and recipe.evaluation.path else None
+    if path is None:
+        return fingerprint(recipe.data, "evaluation" if kind == "evaluate" else "train")
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    return digest([[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files if file.exists()])
 
 
 def digest(content: Any) -> str:

@@ -1,0 +1,34 @@
+# Each target sets up what it needs: Python 3.11 with venv, make and a C compiler are enough.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: setup quickstart test lint docs clean
+
+setup: $(VENV)/.installed
+
+# torch first: what follows then keeps it, whatever build of it was chosen.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,judge]'
+	touch $@
+
+quickstart: setup            ## SFT, two GRPO arms and the table, about 5 minutes on 2 cores
+	$(BIN)/adhere train recipe=quickstart
+
+test: setup                  ## everything, real training included
+	$(BIN)/python -m pytest
+
+lint: setup                  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: setup                  ## the generated references
+	$(BIN)/python -m rewards.constraints.document > docs/constraints.md
+	$(BIN)/python -m train.config.document > docs/configuration.md
+
+clean:
+	rm -rf $(VENV) runs
