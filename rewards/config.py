@@ -99,7 +99,7 @@ class RewardConfig(Strict):
     """What the advantage is divided by: the group's standard deviation, the batch's, or nothing (Dr. GRPO)."""
 
     std_floor: float = Field(0.05, ge=0.0)
-    """Smallest standard deviation that ``normalize_then_sum`` divides by, so that near-constant components stay small."""
+    """Smallest deviation that ``normalize_then_sum`` divides by, so that near-constant components stay small."""
 
     max_error_share: float = Field(0.2, ge=0.0, le=1.0)
     """Share of rollouts whose reward timed out or failed, over one step, above which training stops."""
@@ -113,13 +113,9 @@ class RewardConfig(Strict):
                 hint = nearest(component.gate, self.components)
                 raise ValueError(f"components.{name}.gate: no component is named '{component.gate}'{hint}")
             if component.gate is not None and self.components[component.gate].gate is not None:
-                raise ValueError(
-                    f"components.{name}.gate: '{component.gate}' is gated itself; gates do not chain"
-                )
+                raise ValueError(f"components.{name}.gate: '{component.gate}' is gated itself; gates do not chain")
         if not any(component.weight > 0.0 for component in self.components.values()):
             raise ValueError("components: every weight is 0, so there is nothing to train on")
         if self.aggregation == "normalize_then_sum" and self.scale != "group":
-            raise ValueError(
-                "scale: normalize_then_sum scales by group and batch itself; leave scale at 'group'"
-            )
+            raise ValueError("scale: normalize_then_sum scales by group and batch itself; leave scale at 'group'")
         return self

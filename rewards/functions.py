@@ -22,8 +22,8 @@ class RewardFunctions:
     """One callable per component over one shared pass of scoring.
 
     The data set's columns ``answer`` (gold or null) and ``checklist`` (JSON list of requirements) reach the functions
-    through TRL. ``decode`` turns completion ids into text; without it the completions' content is scored, which loses the
-    reasoning of a tokenizer whose template parses it away. ``eos_ids`` tell a finished completion from a cut one.
+    through TRL. ``decode`` turns completion ids into text; without it the completions' content is scored, which loses
+    the reasoning of a tokenizer whose template parses it away. ``eos_ids`` tell a finished completion from a cut one.
     """
 
     def __init__(
@@ -86,9 +86,7 @@ class RewardFunctions:
                 prompt=_text(prompt),
                 response=self._decode(tokens) if self._decode else _text(completion),
                 answer=answer,
-                checklist=parse_checklist(
-                    json.loads(checklist) if checklist else (), where="column 'checklist'"
-                ),
+                checklist=parse_checklist(json.loads(checklist) if checklist else (), where="column 'checklist'"),
                 finished=not self._eos_ids or (len(tokens) > 0 and tokens[-1] in self._eos_ids),
                 tokens=len(tokens),
                 prefilled=self._prefilled,

@@ -55,14 +55,11 @@ def write_card(folder: Path, recipe: Recipe, manifest: Path, table: Path, comman
     """Write ``README.md`` beside the weights in ``folder``."""
     made = json.loads(manifest.read_text(encoding="utf-8"))
     components = "\n".join(
-        f"- `{name}` ({c.kind}): weight {c.weight:g}"
-        + (f", counted only where `{c.gate}` passed" if c.gate else "")
+        f"- `{name}` ({c.kind}): weight {c.weight:g}" + (f", counted only where `{c.gate}` passed" if c.gate else "")
         for name, c in recipe.rewards.components.items()
     )
     reward = (
-        f"`{recipe.rewards.aggregation}` of\n\n{components}"
-        if made["kind"] == "grpo"
-        else "None: supervised targets."
+        f"`{recipe.rewards.aggregation}` of\n\n{components}" if made["kind"] == "grpo" else "None: supervised targets."
     )
     text = CARD.format(
         base=recipe.model.path,

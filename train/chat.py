@@ -29,7 +29,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
 
 
 def target_text(prompt: str, target: str) -> str:
-    """Return what has to follow ``prompt`` for the response ``target``: without ``<think>`` where the template opened it."""
+    """Return what follows ``prompt`` in the response ``target``: without ``<think>`` where the template opened it."""
     if prompt.rstrip().endswith(THINK_OPEN) and target.startswith(THINK_OPEN):
         return target.removeprefix(THINK_OPEN).lstrip()
     return target

@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AdhereError as error:
         print(f"adhere {arguments[0]}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
     except KeyboardInterrupt:
         print(
             "\nadhere: interrupted; finished stages are kept, the same command goes on from here",

@@ -57,9 +57,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         raise ConfigError("name the model first: adhere evaluate MODEL suite=mathif suite.path=FOLDER")
     model, *rest = arguments
     overrides = ["recipe=evaluate", f"model.path={Path(model).resolve() if Path(model).is_dir() else model}"]
-    overrides += [
-        a.replace("suite", "evaluation", 1) if a.startswith(("suite=", "suite.")) else a for a in rest
-    ]
+    overrides += [a.replace("suite", "evaluation", 1) if a.startswith(("suite=", "suite.")) else a for a in rest]
     return _execute(plan_run(overrides), overrides)
 
 
@@ -76,8 +74,7 @@ def score(arguments: Sequence[str]) -> int:
     summary = score_file(Path(words[0]), Path(words[1]), "compat" if modes[-1] == "compat" else "hardened")
     print(
         "  ".join(
-            f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in summary.items()
+            f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in summary.items()
         )
     )
     return 0

@@ -57,8 +57,6 @@ def joint_differences(entries: Sequence[Entry]) -> list[str]:
         for metric in ("joint", "accuracy"):
             found = compare(last.path, other.path, metric)
             if found.mean is not None and found.low is not None and found.high is not None:
-                parts.append(
-                    f"{metric} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-                )
+                parts.append(f"{metric} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
         lines.append(f"{last.name} − {other.name}: {', '.join(parts)} points")
     return lines

@@ -77,12 +77,8 @@ def _pins() -> list[Finding]:
     found = [Finding("bad", name, why) for name, why in CONFLICTS.items() if _version(name)]
     runtime = _version("antlr4-python3-runtime")
     if runtime is None or not runtime.startswith("4.9."):
-        found.append(
-            Finding("bad", "antlr4", f"runtime is {runtime}; hydra-core 1.3 and math-verify 0.9 need 4.9.3")
-        )
-    check = subprocess.run(
-        [sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False
-    )
+        found.append(Finding("bad", "antlr4", f"runtime is {runtime}; hydra-core 1.3 and math-verify 0.9 need 4.9.3"))
+    check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     if check.returncode != 0:
         found.append(
             Finding(
@@ -115,9 +111,7 @@ def _disk() -> list[Finding]:
 
 def _tracking() -> list[Finding]:
     online = bool(os.environ.get("WANDB_API_KEY"))
-    wandb = (
-        "WANDB_API_KEY is set: runs are tracked online" if online else "no WANDB_API_KEY: plain files only"
-    )
+    wandb = "WANDB_API_KEY is set: runs are tracked online" if online else "no WANDB_API_KEY: plain files only"
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
     hub = (
         Finding("note", "hub", "HF_HUB_OFFLINE is set: hub models and data sets come from the cache")

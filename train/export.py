@@ -33,12 +33,6 @@ def export_run(run: Path, fmt: Format, to: Path | None) -> list[Path]:
             exported.add(key)
             stage = stages[key]
             name = arm if subject == "grpo" and len(content["subjects"]) > 1 else subject
-            model = (
-                artifacts / stages[stage["inputs"]["model"]]["artifact"] / "model"
-                if stage["inputs"]
-                else None
-            )
-            written += export(
-                artifacts / stage["artifact"], fmt, (to or run / "export" / fmt) / name, model=model
-            )
+            model = artifacts / stages[stage["inputs"]["model"]]["artifact"] / "model" if stage["inputs"] else None
+            written += export(artifacts / stage["artifact"], fmt, (to or run / "export" / fmt) / name, model=model)
     return written

@@ -44,16 +44,14 @@ def check_tokenizers(before: PreTrainedTokenizerBase, after: PreTrainedTokenizer
         StageError: vocabulary, chat template or end token changed in between.
     """
     if before.get_vocab() != after.get_vocab():
-        raise StageError(
-            "hand-off: SFT changed the tokenizer's vocabulary; start both stages from one tokenizer"
-        )
+        raise StageError("hand-off: SFT changed the tokenizer's vocabulary; start both stages from one tokenizer")
     if before.chat_template != after.chat_template:
         raise StageError(
             "hand-off: SFT was trained with another chat template; set model.chat_template for both stages"
         )
     if before.eos_token_id != after.eos_token_id:
         raise StageError(
-            f"hand-off: the end token changed from {before.eos_token!r} to {after.eos_token!r}; generation would not stop"
+            f"hand-off: the end token changed from {before.eos_token!r} to {after.eos_token!r}; none would stop"
         )
 
 
@@ -98,8 +96,8 @@ def greedy_stops(
     share = stopped / len(items[:SAMPLES])
     if share == 0.0:
         raise StageError(
-            f"hand-off: none of {len(items[:SAMPLES])} greedy samples ended within {limit} tokens; train SFT longer, raise "
-            f"grpo.max_completion_length, or check that targets end with the end token"
+            f"hand-off: none of {len(items[:SAMPLES])} greedy samples ended within {limit} tokens; train SFT "
+            f"longer, raise grpo.max_completion_length, or check that targets end with the end token"
         )
     return share
 

@@ -45,9 +45,7 @@ def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
-        raise ConfigError(
-            f"model.chat_template: the tokenizer of '{path}' has none; name a Jinja file with one"
-        )
+        raise ConfigError(f"model.chat_template: the tokenizer of '{path}' has none; name a Jinja file with one")
     if tokenizer.eos_token_id is None:
         raise ConfigError(
             f"model.path: the tokenizer of '{path}' has no end-of-sequence token, so no response would end"
@@ -130,6 +128,6 @@ def _revision(config: ModelConfig, path: str) -> str | None:
 
 def _missing(path: str) -> str:
     return (
-        f"model.path: no model could be loaded from '{path}'; name a folder that save_pretrained wrote, or a hub id that "
-        f"is reachable (log in with `hf auth login` if it is gated)"
+        f"model.path: no model could be loaded from '{path}'; name a folder that save_pretrained wrote, or a hub id "
+        f"that is reachable (log in with `hf auth login` if it is gated)"
     )

@@ -64,7 +64,7 @@ def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
 def keep_suite_out(recipe: Recipe) -> Recipe:
     """Add the files that the recipe is measured on to those that training items must not overlap."""
     path = recipe.evaluation.path
-    if "evaluate" not in recipe.stages or path is None or recipe.stages == ["evaluate"]:
+    if "evaluate" not in recipe.stages or path is None or recipe.stages == ("evaluate",):
         return recipe
     files = sorted(Path(path).glob("*.jsonl")) if recipe.evaluation.suite == "mathif" else [Path(path)]
     known = recipe.data.decontaminate_against

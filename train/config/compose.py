@@ -26,9 +26,7 @@ def recipes_folder() -> Path:
     return checkout if (checkout / "config.yaml").exists() else package / "_recipes"
 
 
-OmegaConf.register_new_resolver(
-    "adhere_assets", lambda name: str(recipes_folder() / "assets" / name), replace=True
-)
+OmegaConf.register_new_resolver("adhere_assets", lambda name: str(recipes_folder() / "assets" / name), replace=True)
 
 
 def compose_recipe(overrides: Sequence[str]) -> Recipe:

@@ -21,7 +21,7 @@ class AdapterConfig(Strict):
     """Which weights are trained."""
 
     kind: Literal["none", "lora", "qlora"] = "none"
-    """``none`` trains every weight; ``lora`` adds adapters; ``qlora`` adds them to a 4-bit base (needs bitsandbytes)."""
+    """``none`` trains every weight, ``lora`` adapters, ``qlora`` adapters of a 4-bit base (needs bitsandbytes)."""
 
     rank: int = Field(16, ge=1)
     """Rank of the adapters."""
@@ -159,9 +159,7 @@ class GrpoConfig(_Training):
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
     """How token losses are averaged; TRL documents each."""
 
-    generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = (
-        "transformers"
-    )
+    generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
 
     max_clipped_steps: int = Field(5, ge=1)
@@ -180,7 +178,7 @@ class EvaluationConfig(Strict):
     subsets: list[str] | None = None
     """MathIF files to use, by name without ``.jsonl``; ``None`` uses all there are."""
 
-    subjects: list[Subject] = ["base", "sft", "grpo"]
+    subjects: tuple[Subject, ...] = ("base", "sft", "grpo")
     """Which models of the recipe are measured."""
 
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
@@ -227,9 +225,7 @@ class LauncherConfig(Strict):
     @model_validator(mode="after")
     def _ranks(self) -> LauncherConfig:
         if self.strategy == "single" and self.processes > 1:
-            raise ValueError(
-                f"strategy: 'single' is one process, processes is {self.processes}; use strategy=ddp"
-            )
+            raise ValueError(f"strategy: 'single' is one process, processes is {self.processes}; use strategy=ddp")
         return self
 
 
@@ -265,7 +261,7 @@ class Recipe(Strict):
     seed: int = Field(0, ge=0)
     """Seed of data order, sampling and initialisation. Data has seeds of its own."""
 
-    stages: list[StageName] = ["sft", "grpo", "evaluate"]
+    stages: tuple[StageName, ...] = ("sft", "grpo", "evaluate")
     """Stages in order."""
 
     model: ModelConfig

@@ -48,6 +48,4 @@ def read_spec(path: Path) -> StageSpec:
     try:
         return StageSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        raise ConfigError(
-            f"{path}: does not fit this version of adhere; plan the run again\n{error}"
-        ) from error
+        raise ConfigError(f"{path}: does not fit this version of adhere; plan the run again\n{error}") from error

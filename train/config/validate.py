@@ -56,9 +56,7 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     """Return the field names of the schema at ``location``; indices, names and union tags are passed through."""
     models: list[type[BaseModel]] = [Recipe]
     for part in location:
-        step = [
-            field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None
-        ]
+        step = [field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None]
         if step:
             models = [model for annotation in step for model in _models_in(annotation)]
     tagged = [m for m in models if (kind := m.model_fields.get("kind")) and kind.default in location]
@@ -87,9 +85,7 @@ def _lengths(recipe: Recipe) -> list[str]:
     context, prompt = recipe.model.context, recipe.data.max_prompt_tokens
     if context is None or prompt is None:
         return []
-    wanted = (
-        {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
-    )
+    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
     if "evaluate" in recipe.stages:
         wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
     return [

@@ -110,20 +110,16 @@ def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:
     if reasons:
         return f"{label}: {reasons[-1]}\n  log: {log}"
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    own = (
-        next((i for i, line in enumerate(tail) if "accelerate/commands/launch.py" in line), len(tail) + 2) - 2
-    )
+    own = next((i for i, line in enumerate(tail) if "accelerate/commands/launch.py" in line), len(tail) + 2) - 2
     last = "\n".join(f"  | {line}" for line in tail[max(0, own - TAIL_LINES) : own])
-    return (
-        f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
-    )
+    return f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
 
 
 def environment(launcher: LauncherConfig) -> dict[str, str]:
     """Return the environment of the workers: this one, threads per rank, and patient OpenMP threads."""
     ranks = launcher.processes
     threads = launcher.threads or max(1, (os.cpu_count() or 1) // ranks)
-    # Spinning OpenMP threads take the cores from whatever else runs: a step was measured 3 times slower beside one process.
+    # Spinning OpenMP threads keep the cores from whatever else runs: 3 times slower beside one other process.
     env = {"OMP_WAIT_POLICY": "passive", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
     env |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     if launcher.device == "cpu":

@@ -24,7 +24,8 @@ def sft_arithmetic(recipe: Recipe) -> str:
     sft, ranks = recipe.sft, recipe.launcher.processes
     batch = sft.per_device_batch_size * ranks * sft.gradient_accumulation
     length = f"{sft.max_steps} steps" if sft.max_steps > 0 else f"{sft.epochs:g} passes over the data"
-    return f"{length} of {batch} sequences ({sft.per_device_batch_size} per device × {ranks} × {sft.gradient_accumulation})"
+    factors = f"{sft.per_device_batch_size} per device × {ranks} × {sft.gradient_accumulation}"
+    return f"{length} of {batch} sequences ({factors})"
 
 
 def weight_ratios(recipe: Recipe) -> dict[str, float]:

@@ -55,8 +55,6 @@ def _rewards(recipe: Recipe, arm: str) -> str:
     for name, component in recipe.rewards.components.items():
         gate = f" gated on {component.gate}" if component.gate else ""
         parts.append(
-            f"{name} {component.weight:g} (ratio {ratios[name]:.3g}){gate}"
-            if component.weight
-            else f"{name} (metric)"
+            f"{name} {component.weight:g} (ratio {ratios[name]:.3g}){gate}" if component.weight else f"{name} (metric)"
         )
     return f"{arm}: {recipe.rewards.aggregation} of {', '.join(parts)}"

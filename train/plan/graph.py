@@ -53,9 +53,7 @@ class Graph:
         """Add ``stage`` for ``arm``, or let the arm share the one that is there; return its key."""
         known = self.stages.get(stage.key)
         arms = (*known.arms, arm) if known else (arm,)
-        self.stages[stage.key] = PlannedStage(
-            stage.kind, stage.label, stage.settings, stage.inputs, stage.key, arms
-        )
+        self.stages[stage.key] = PlannedStage(stage.kind, stage.label, stage.inputs, stage.key, arms)
         return stage.key
 
 
@@ -139,9 +137,7 @@ def model_fingerprint(path: str, revision: str | None) -> str:
     folder = Path(path)
     if not folder.is_dir():
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
-            raise ConfigError(
-                f"model.path: there is no folder '{path}'; name a model folder or a hub id (owner/name)"
-            )
+            raise ConfigError(f"model.path: there is no folder '{path}'; name a model folder or a hub id (owner/name)")
         return f"hub:{path}@{revision or 'main'}"
     if not (folder / "config.json").exists() and not (folder / "adapter_config.json").exists():
         raise ConfigError(f"model.path: '{path}' holds no config.json; it is not a saved model")

@@ -13,7 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 
 class MetricsFile(TrainerCallback):
-    """Append every logged row to ``metrics.jsonl``; rows after the checkpoint that training resumes from are dropped."""
+    """Append every logged row to ``metrics.jsonl``; a resumed attempt drops the rows after its checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -24,9 +24,7 @@ class MetricsFile(TrainerCallback):
         if not state.is_world_process_zero or not self._path.exists():
             return
         rows = [
-            line
-            for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            if line.endswith("\n")
+            line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
         ]
         kept = [line for line in rows if json.loads(line)["step"] <= state.global_step]
         self._path.write_text("".join(kept), encoding="utf-8")
@@ -75,14 +73,10 @@ class Progress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if self._bar is not None and logs:
-            figures = {
-                name: f"{logs[key]:.3g}" for key, name in self._shown.items() if logs.get(key) is not None
-            }
+            figures = {name: f"{logs[key]:.3g}" for key, name in self._shown.items() if logs.get(key) is not None}
             self._bar.set_postfix(figures, refresh=False)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._bar is not None:
             self._bar.update(state.global_step - self._bar.n)
 
@@ -96,8 +90,6 @@ class Progress(TrainerCallback):
 class CompleteCheckpoints(TrainerCallback):
     """Mark a checkpoint complete once everything in it is written; only such a one is resumed from."""
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero and args.output_dir is not None:
             (Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / "COMPLETE").touch()

@@ -48,7 +48,7 @@ def load_items(
 
 
 def sft_dataset(items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    """Return rows of ``input_ids`` and ``completion_mask``: the prompt exactly as generation sees it, then target and end.
+    """Return rows of ``input_ids`` and ``completion_mask``: the prompt as generated from, target, end token.
 
     Raises:
         DataError: an item has no target, or is longer than ``max_length`` tokens; nothing is ever cut silently.

@@ -133,8 +133,8 @@ def _check_lengths(spec: StageSpec) -> None:
     prompt, completion = recipe.data.max_prompt_tokens, recipe.grpo.max_completion_length
     if context is not None and completion + (prompt or 0) > context:
         raise ConfigError(
-            f"grpo.max_completion_length: {completion} + data.max_prompt_tokens {prompt or 0} exceeds the model's context "
-            f"of {context} tokens; lower one of them"
+            f"grpo.max_completion_length: {completion} + data.max_prompt_tokens {prompt or 0} exceeds the model's "
+            f"context of {context} tokens; lower one of them"
         )
 
 

@@ -31,13 +31,11 @@ Row = dict[str, Any]
 class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """Adds to TRL's trainer what a composite reward needs.
 
-    ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive generations
-    without any finished completion after which training stops.
+    ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive
+    generations without any finished completion after which training stops.
     """
 
-    def __init__(
-        self, *, rewards: RewardFunctions, rollouts: Path, max_clipped: int, **arguments: Any
-    ) -> None:
+    def __init__(self, *, rewards: RewardFunctions, rollouts: Path, max_clipped: int, **arguments: Any) -> None:
         super().__init__(reward_funcs=rewards.as_list(), **arguments)
         self.remove_callback(PrinterCallback)
         self._rewards = rewards
@@ -46,9 +44,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._clipped = 0
         self._rows: list[Row] = []
 
-    def _calculate_rewards(
-        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
-    ) -> torch.Tensor:
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         self._stop_if_hopeless()
@@ -58,9 +54,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             combined = normalize_then_sum(
                 self._rewards.composite.config, [[row["values"] for row in group] for group in groups]
             )
-            matrix[:, -1] = torch.tensor(
-                [math.nan if v is None else v for v in combined], device=matrix.device
-            )
+            matrix[:, -1] = torch.tensor([math.nan if v is None else v for v in combined], device=matrix.device)
         return matrix
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
@@ -131,9 +125,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         share, allowed = len(undecided) / len(self._rows), self._rewards.composite.config.max_error_share
         if share > allowed:
             reasons = [
-                f"{n}: {v['status']} {v['detail']}"
-                for n, v in undecided[0]["verdicts"].items()
-                if v["score"] is None
+                f"{n}: {v['status']} {v['detail']}" for n, v in undecided[0]["verdicts"].items() if v["score"] is None
             ]
             raise StageError(
                 f"{share:.0%} of this step's rollouts could not be scored (rewards.max_error_share is {allowed:.0%}); "
@@ -144,8 +136,8 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._clipped = 0 if any(row["finished"] for row in self._rows) else self._clipped + 1
         if self._clipped >= self._max_clipped:
             raise StageError(
-                f"no completion ended by itself in {self._clipped} consecutive steps (clipped ratio 1.0), so nothing can be "
-                f"learned: raise grpo.max_completion_length, or start from a model whose SFT taught it the end token"
+                f"no completion ended by itself in {self._clipped} consecutive steps (clipped ratio 1.0), so "
+                f"nothing can be learned: raise grpo.max_completion_length, or train SFT until it ends its responses"
             )
 
     def _log_components(self) -> None:
@@ -180,16 +172,9 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             {
                 "step": step,
                 "group": i // size,
-                **{
-                    k: row[k]
-                    for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")
-                },
+                **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
                 **{k: row[k] for k in ("correct", "followed", "requirements")},
-                **{
-                    f"{n}_{k}": v[k]
-                    for n, v in row["verdicts"].items()
-                    for k in ("score", "status", "detail")
-                },
+                **{f"{n}_{k}": v[k] for n, v in row["verdicts"].items() for k in ("score", "status", "detail")},
                 **{f"{name}_value": value for name, value in row["values"].items()},
                 "advantage": advantage,
             }
@@ -212,8 +197,9 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             ]
         )
         fixed = {
-            "step": pa.int64(), "group": pa.int64(), "tokens": pa.int64(), "finished": pa.bool_(), "correct": pa.bool_(),
-            "followed": pa.bool_(), "requirements": pa.list_(requirement), "advantage": pa.float64(),
+            "step": pa.int64(), "group": pa.int64(), "tokens": pa.int64(), "finished": pa.bool_(),
+            "correct": pa.bool_(), "followed": pa.bool_(), "requirements": pa.list_(requirement),
+            "advantage": pa.float64(),
         }  # fmt: skip
         number = ("_score", "_value")
         return pa.schema(
@@ -225,9 +211,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         torch.save(
             {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped},
-            self._state_file(
-                Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-            ),
+            self._state_file(Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"),
         )
         self.accelerator.wait_for_everyone()
 
