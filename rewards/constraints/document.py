@@ -22,7 +22,7 @@ transform("startend:quotation", "It is 5.", {})  # '"It is 5."'
 `compat` decides as the official evaluator of MathIF does (arXiv 2505.14810); comparisons with published
 numbers use it. `hardened` decides what the instruction says, and training uses it. A blank text fails every
 constraint in both. Formulas are what `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` and LaTeX environments
-enclose; an unclosed one is prose, and so are three or more words of three letters in a row inside one.
+enclose; an unclosed one is prose, and so are three or more words of two letters or more in a row inside one.
 """
 
 _ADDING = """## Adding a constraint

@@ -13,7 +13,7 @@ from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
 from rewards.constraints.text import boxed_spans
 from rewards.constraints.vocabulary import TRAINING_KEYWORDS
 from rewards.errors import ConstraintError, nearest
-from rewards.verdict import Verdict, failed, passed
+from rewards.verdict import Status, Verdict, failed, passed, unscored
 
 FAMILIES = (keywords, language, length, layout, startend, case, punctuation)
 """The modules whose constraints are registered; a new family is added here."""
@@ -101,7 +101,10 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     clean = validate(constraint_id, kwargs)
     if not text.strip():
         return failed("the text is empty")
-    outcome = getattr(REGISTRY[constraint_id], mode)(text, clean)
+    try:
+        outcome = getattr(REGISTRY[constraint_id], mode)(text, clean)
+    except re.error as error:
+        return unscored(Status.ERROR, f"a keyword is no regular expression, the official code raises: {error}")
     return passed(outcome.detail) if outcome.ok else failed(outcome.detail)
 
 

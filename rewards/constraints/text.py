@@ -22,7 +22,7 @@ _BRACE = re.compile(r"\\[\\{}]|\\boxed\s{0,4}\{|\\fbox\s{0,4}\{|[{}]", re.IGNORE
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTER = r"[^\W\d_]"
-_HIDDEN_PROSE = re.compile(rf"(?<!{_LETTER}){_LETTER}{{3,}}+(?:\s++{_LETTER}{{3,}}+){{2,}}")
+_HIDDEN_PROSE = re.compile(rf"(?<!{_LETTER}){_LETTER}{{2,}}+(?:\s++{_LETTER}{{2,}}+){{2,}}")
 
 
 def math_spans(text: str) -> list[Span]:
@@ -131,7 +131,7 @@ def without_commands(text: str) -> str:
 def prose(text: str) -> str:
     r"""Return the sentences of ``text``: no formulas, boxes, code or LaTeX commands.
 
-    Three or more words of three letters in a row stay prose wherever they stand, so nobody hides sentences in
+    Three or more words of two letters or more in a row stay prose wherever they stand, so nobody hides sentences in
     ``$\text{...}$``.
     """
     pieces, at = [], 0
