@@ -106,11 +106,15 @@ class Engine:
     def close(self) -> None:
         """End all workers. The engine may be used again: it starts new ones."""
         with self._lock:
-            if self._pid == os.getpid():
-                for worker in self._pool:
-                    worker.kill()
+            self._kill()
             self._pool.clear()
-        atexit.unregister(self.close)
+        atexit.unregister(self._kill)
+
+    def _kill(self) -> None:
+        # Takes no lock: at the exit of the process a daemon thread may hold it in the middle of a batch.
+        if self._pid == os.getpid():
+            for worker in self._pool:
+                worker.kill()
 
     def map(
         self,
@@ -146,9 +150,7 @@ class Engine:
             self.stats.seconds += time.perf_counter() - start
         return [verdict for verdict in verdicts if verdict is not None]
 
-    def _collect(
-        self, name: str, items: Sequence[tuple[Any, ...]], verdicts: list[Verdict | None]
-    ) -> deque[_Job]:
+    def _collect(self, name: str, items: Sequence[tuple[Any, ...]], verdicts: list[Verdict | None]) -> deque[_Job]:
         """Fill in what the cache knows; return one job for each distinct item that is left."""
         jobs: dict[bytes, _Job] = {}
         for place, item in enumerate(items):
@@ -216,9 +218,7 @@ class Engine:
 
     def _expire(self, worker: _Worker, name: str, verdicts: list[Verdict | None], deadline: float) -> None:
         if name not in worker.loaded:
-            raise EngineError(
-                f"task '{name}' took over {_LOAD_SECONDS:g} s to load; is the machine overloaded?"
-            )
+            raise EngineError(f"task '{name}' took over {_LOAD_SECONDS:g} s to load; is the machine overloaded?")
         self._finish(worker, verdicts, unscored(Status.TIMEOUT, f"took longer than {deadline:g} s", deadline))
         self._replace(worker)
 
@@ -236,7 +236,7 @@ class Engine:
 
     def _start(self) -> _Worker:
         if not self._pool:
-            atexit.register(self.close)
+            atexit.register(self._kill)
         ours, theirs = Pipe()
         paths = [str(Path(entry).resolve()) for entry in sys.path]
         # -P: the folder in which the trainer was started must not shadow modules of the worker.

@@ -23,6 +23,7 @@ _CONFIG = [
     )
 ]
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
+_TEXT = re.compile(r"\\text\s*\{\s*([^{}]*?)[\s.]*\}")
 _LOWER_CASE = re.compile(r"(?<![\\a-zA-Z])[a-z]")
 _NOT_PROSE = {
     "sin", "cos", "tan", "cot", "sec", "csc", "log", "sqrt", "arcsin", "arccos", "arctan", "mod",
@@ -59,6 +60,9 @@ def leaf(gold: str, answer: str) -> bool:
     """
     if "=" in answer and "=" not in gold:
         return False  # math-verify takes the last side of 26 = 27 for the answer
+    labels, gold_labels = _TEXT.findall(answer), _TEXT.findall(gold)
+    if labels and gold_labels and labels != gold_labels:
+        return False  # math-verify drops them as units: a.m. would equal p.m.
     if any(word.lower() not in _NOT_PROSE for word in _PROSE.findall(answer)):
         return False
     if not _LOWER_CASE.search(answer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 
 _SPELLINGS = {
     "dollar": "$ usd dollar dollars buck bucks",
@@ -41,21 +42,22 @@ PERCENT = "percent"
 _PERCENT = ("%", "percent", "percentage", "pct", "prozent")
 _NEVER = {
     "or", "and", "not", "to", "oder", "und", "pi", "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log",
-    "ln", "exp", "infty", "mod", "div", "times", "a.m", "p.m", "am", "pm", "bc", "ad",
-    "half", "dozen", "hundred", "thousand", "million", "billion", "trillion",
+    "ln", "exp", "infty", "mod", "div", "times", "a.m", "p.m", "am", "pm", "bc", "ad", "minus", "plus", "over",
+    "squared", "cubed", "less", "than", "is", "no", "one", "two", "half", "dozen", "hundred", "thousand",
+    "million", "billion", "trillion",
 }  # fmt: skip
 _INSIDE_TEXT = re.compile(r"\\text\s*\{([^{}\d\\]*)\}\s*(?:\^\s*\{?(\d)\}?)?")
-_PLAIN = re.compile(r"([A-Za-z][A-Za-z./ -]*?)\s*(?:\^\s*\{?(\d)\}?)?")
+_PLAIN = re.compile(r"([A-Za-z]+(?:[ ./-]+[A-Za-z]+)*)\s*(?:\^\s*\{?(\d)\}?)?")
 
 
 def read_unit(tail: str) -> str | None:
     """Return the unit that ``tail``, the text after a number, names, or ``None`` where it is no unit.
 
     The result is empty where there is none or where it is a word that this table does not know (``apples``):
-    such a word says nothing against an answer. A single letter outside ``\\text`` is a variable, not a unit, and
-    a word that changes the value (``million``) is none either.
+    such a word says nothing against an answer. Outside ``\\text``, a single letter and letters that touch the
+    number (``2abc``) are variables. A word that changes the value (``million``, ``minus``) is no unit.
     """
-    tail = tail.strip()
+    apart, tail = tail[:1].isspace(), tail.strip()
     if not tail:
         return ""
     if tail.lower() in _PERCENT:
@@ -67,7 +69,7 @@ def read_unit(tail: str) -> str | None:
     words = named[1].lower().strip(" .-").split() if named else []
     if named is None or _NEVER.intersection(words) or len(words) > 4:
         return None
-    if not inside and not _is_plain_unit(words[0]):
+    if not inside and not (words[0] in _CANONICAL and len(words[0]) > 1) and not (apart and _is_word(words[0])):
         return None
     if words and words[0] in _PERCENT:
         return PERCENT
@@ -75,5 +77,6 @@ def read_unit(tail: str) -> str | None:
     return f"{unit}^{named[2]}" if unit and named[2] else unit
 
 
-def _is_plain_unit(word: str) -> bool:
-    return len(word) > 2 or (len(word) == 2 and word in _CANONICAL)
+def _is_word(text: str) -> bool:
+    """Whether letters form a word; ``abc`` and ``p-q`` are products of variables."""
+    return len(re.split(r"[^a-z]", text)[0]) > 2 and text not in string.ascii_lowercase

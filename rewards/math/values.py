@@ -108,6 +108,7 @@ _NOT_WORDS = re.compile(
 _EMPTY_SETS = (r"\varnothing", r"\emptyset", r"\{\}")
 _REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}")
 _ARTICLE = re.compile(r"^(?:a|an|the|ein|eine|der|die|das)\s+")
+_MATHS = re.compile(r"[\d\\^+-]|^\w$")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
 _TRAILING_UNIT = re.compile(r"\s*\\text\s*\{[^{}\d]*\}\s*(?:\^\s*\{?\d\}?)?$")
 _NAME = r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
@@ -210,11 +211,12 @@ def _read_scalar(text: str) -> Value | None:
 
 
 def _without_unit(text: str) -> str:
-    match = _TRAILING_UNIT.search(text)
-    bare = text[: match.start()].strip() if match else ""
-    if match is None or read_unit(match[0]) is None or not re.search(r"[\d\\^+-]|^\w$", bare):
-        return text
-    return bare
+    while match := _TRAILING_UNIT.search(text):
+        bare = text[: match.start()].strip()
+        if read_unit(match[0]) is None or not _MATHS.search(bare):
+            break
+        text = bare
+    return text
 
 
 def _words(text: str) -> Words:

@@ -21,6 +21,9 @@ def box(answer: str) -> str:
 
 
 RIGHT = [
+    ("2p-q", box("-q+2p")),
+    ("5", box("5 eggs")),
+    ("5", box("5cm")),
     (r"\frac{639}{40}", r"\boxed{15\frac{39}{40}}, or \boxed{\frac{639}{40}}"),
     ("1 - 12i", r"THE ANSWER IS \BOXED{1 - 12I}."),
     ("1 - 12i", box(r"1 - 12i \text{ units}")),
@@ -124,6 +127,11 @@ RIGHT = [
 ]
 
 WRONG = [
+    ("5", box("5 minus one")),
+    ("5", box("5 squared")),
+    ("2p-q", box("2")),
+    ("2abc", box("2")),
+    ("2", box("2 abc")),
     ("27", box("26=27")),
     ("27", box("x=26=27")),
     ("27", box("26,27")),
