@@ -1,0 +1,93 @@
+"""Every shipped recipe and option composes, validates and plans; nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from train.config.compose import compose_recipe, recipes_folder
+from train.config.schema import Recipe
+from train.plan.describe import describe
+from train.run import plan_run
+
+FOLDER = recipes_folder()
+RECIPES = sorted(path.stem for path in (FOLDER / "recipe").glob("*.yaml"))
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml") if path.parent.name not in ("recipe", "local")
+)
+NEEDS = {
+    "evaluation=mathif": ["evaluation.path=mathif"],
+    "data=gsm8k": ["model.context=1024"],
+}
+"""What an option asks the user for, or a limit of the quickstart's model that it does not fit."""
+
+NAMED_BY_THE_USER = ("arms", "rewards.components", "data.train", "data.evaluation", "sft.trl", "grpo.trl")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """Return the override that puts a local model in place of the recipe's, which may be on the hub or not made yet."""
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    return f"model.path={tmp_path}"
+
+
+def test_there_are_recipes_and_options() -> None:
+    assert "quickstart" in RECIPES
+    assert {"model=tiny", "debug=smoke", "launcher=zero3"} <= set(OPTIONS)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_plans(recipe: str, model: str) -> None:
+    run = plan_run([f"recipe={recipe}", model])
+    assert run.recipe.name == recipe
+    assert {stage.kind for stage in run.graph.stages.values()} == set(run.recipe.stages)
+    assert set(run.arms) == set(run.recipe.arms or ["run"])
+    assert "evaluate" in describe(run)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_plans_as_a_smoke_test(recipe: str, model: str) -> None:
+    run = plan_run([f"recipe={recipe}", "debug=smoke", model])
+    for arm in run.arms.values():
+        assert arm.sft.max_steps == arm.grpo.max_steps == 2
+        assert arm.data.train_size == 32
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipes_header_says_what_it_shows_and_how_to_start_it(recipe: str) -> None:
+    lines = (FOLDER / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# @package _global_"
+    header = " ".join(line for line in lines if line.startswith("#"))
+    assert f"recipe={recipe}" in header or f"adhere {recipe}" in header
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_composes_with_the_quickstart(option: str, model: str) -> None:
+    recipe = compose_recipe([option, *NEEDS.get(option, []), model])
+    assert recipe.name == "quickstart"
+
+
+def test_every_key_of_the_schema_is_written_out_so_that_it_can_be_overridden() -> None:
+    with initialize_config_dir(str(FOLDER), version_base="1.3"):
+        composed = OmegaConf.to_container(compose("config"), resolve=False)
+    assert isinstance(composed, dict)
+    full = Recipe.model_validate({**composed, "name": "x", "model": {**composed["model"], "path": "x"}})
+    assert sorted(_absent(full.model_dump(), composed)) == []
+
+
+def _absent(known: Mapping[str, Any], written: Mapping[str, Any], at: str = "") -> list[str]:
+    found = []
+    for key, value in known.items():
+        path = f"{at}{key}"
+        if path in NAMED_BY_THE_USER:
+            continue
+        if key not in written:
+            found.append(path)
+        elif isinstance(value, dict) and isinstance(written[key], dict):
+            found += _absent(value, written[key], f"{path}.")
+    return found

@@ -1,0 +1,118 @@
+"""What the design promises of imports: rooms know only what is below them, and the driver starts without torch."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("rewards", "prompts", "evaluation", "train")
+"""From the bottom up; a room imports itself and what stands before it."""
+
+HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
+TORCH_AT_THE_TOP = {"train/models.py", "train/handoff.py"}
+TORCH_WHEN_CALLED = {"train/worker.py", "train/doctor.py", "train/gguf.py"}
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path, *, nested: bool) -> Iterator[str]:
+    """Yield the first word of every import; without ``nested`` only of those that run when the module loads."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+        elif nested or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def test_every_room_is_there() -> None:
+    assert all(modules(room) for room in ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_knows_only_what_is_below_it(room: str) -> None:
+    above = set(ROOMS[ROOMS.index(room) + 1 :])
+    upward = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(room)
+        for name in imports(path, nested=True)
+        if name in above
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("room", ["rewards", "prompts"])
+def test_rewards_and_prompts_need_no_torch(room: str) -> None:
+    heavy = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(room)
+        for name in imports(path, nested=True)
+        if name in HEAVY
+    ]
+    assert heavy == []
+
+
+def test_in_train_only_the_named_modules_import_torch() -> None:
+    allowed = {str(path.relative_to(ROOT)) for path in modules("train/stages")} | TORCH_AT_THE_TOP
+    for path in modules("train"):
+        name = str(path.relative_to(ROOT))
+        if name not in allowed:
+            loaded = sorted(set(imports(path, nested=False)) & set(HEAVY))
+            assert loaded == [], f"{name} imports {loaded} when it loads"
+        if name not in allowed | TORCH_WHEN_CALLED:
+            called = sorted(set(imports(path, nested=True)) & {"torch", "transformers", "trl"})
+            assert called == [], f"{name} imports {called} in a function"
+
+
+def test_only_the_stages_import_trainers_and_only_launch_and_doctor_start_processes() -> None:
+    for path in modules("train"):
+        name = str(path.relative_to(ROOT))
+        found = set(imports(path, nested=True))
+        assert "trl" not in found or name.startswith("train/stages/"), name
+        assert "subprocess" not in found or name.startswith("train/launch/") or name == "train/doctor.py", name
+
+
+def run_without(forbidden: tuple[str, ...], arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process where importing a ``forbidden`` package raises ImportError."""
+    code = (
+        "import sys\n"
+        f"for name in {forbidden!r}: sys.modules[name] = None\n"
+        "from train.cli import main\n"
+        f"sys.exit(main({arguments!r}))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(cwd)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_help_imports_neither_torch_nor_hydra_nor_the_schema(tmp_path: Path) -> None:
+    done = run_without((*HEAVY, "datasets", "hydra", "pydantic"), ["--help"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "adhere train recipe=NAME" in done.stdout
+
+
+def test_plan_imports_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({}), encoding="utf-8")
+    done = run_without(HEAVY, ["plan", "recipe=quickstart", f"model.path={tmp_path}"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "grpo[composite]" in done.stdout
