@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from train.artifacts import write_text
+from train.artifacts import Artifact, write_text
 
 if TYPE_CHECKING:
     from train.config.schema import Recipe
@@ -51,9 +51,9 @@ Versions: {versions}.
 """
 
 
-def write_card(folder: Path, recipe: Recipe, manifest: Path, table: Path, command: str) -> None:
-    """Write ``README.md`` beside the weights in ``folder``."""
-    made = json.loads(manifest.read_text(encoding="utf-8"))
+def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str) -> None:
+    """Write ``README.md`` beside the weights of a finished ``artifact``; ``table`` is the run's comparison, if any."""
+    made = json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))
     components = "\n".join(
         f"- `{name}` ({c.kind}): weight {c.weight:g}" + (f", counted only where `{c.gate}` passed" if c.gate else "")
         for name, c in recipe.rewards.components.items()
@@ -73,4 +73,4 @@ def write_card(folder: Path, recipe: Recipe, manifest: Path, table: Path, comman
         versions=", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         config=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
-    write_text(folder / "README.md", text)
+    write_text(artifact.model / "README.md", text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
+from train.card import write_card
 from train.comparison import Entry, write_comparison
 from train.config.compose import compose_recipe
 from train.config.schema import Recipe
@@ -27,6 +29,12 @@ class Run:
     recipe: Recipe
     arms: Mapping[str, Recipe]
     graph: Graph
+    overrides: tuple[str, ...] = ()
+
+    def command(self, arm: str) -> str:
+        """Return the command that makes ``arm`` again."""
+        extra = self.recipe.arms.get(arm, [])
+        return shlex.join(["adhere", "train", *self.overrides, *extra, *(["arms={}"] if extra or arm != ONLY else [])])
 
     @property
     def root(self) -> Path:
@@ -58,7 +66,7 @@ def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
     """Plan ``recipe``; its arms are composed again, each with its own overrides after the given ones."""
     arms = {arm: compose_recipe([*overrides, *extra, "arms={}"]) for arm, extra in recipe.arms.items()}
     arms = {arm: keep_suite_out(composed) for arm, composed in (arms or {ONLY: recipe}).items()}
-    return Run(recipe, arms, build_graph(arms))
+    return Run(recipe, arms, build_graph(arms), tuple(overrides))
 
 
 def keep_suite_out(recipe: Recipe) -> Recipe:
@@ -104,6 +112,7 @@ def execute(run: Run) -> int:
         ran += 1
     if run.graph.subjects:
         write_comparison(run.path, comparison(run), title=run.recipe.name)
+    _write_cards(run)
     return ran
 
 
@@ -119,6 +128,15 @@ def comparison(run: Run) -> list[Entry]:
             entries[name] = Entry(name, run.artifact(key).path, key)
     ranked = ("base", "sft")
     return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
+
+
+def _write_cards(run: Run) -> None:
+    """Put a model card beside the weights of every trained stage that has none."""
+    for stage in order(run.graph):
+        artifact = run.artifact(stage.key)
+        if stage.kind != "evaluate" and not (artifact.model / "README.md").exists():
+            arm = stage.arms[0]
+            write_card(artifact, run.arms[arm], run.path / "results.md", run.command(arm))
 
 
 def _claim(run: Run) -> None:

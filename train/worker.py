@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,8 +14,8 @@ from pathlib import Path
 from rewards.errors import AdhereError, StageError
 from train.artifacts import Artifact
 from train.config.stage import StageSpec, read_spec
+from train.launch.orphans import end_with_parent
 
-PR_SET_PDEATHSIG = 1
 FULL_DISK = 64 * 1024 * 1024
 
 
@@ -81,12 +79,6 @@ def locked(artifact: Artifact) -> Iterator[None]:
                 f"{artifact.path}: another process is running this stage; wait for it or end it"
             ) from error
         yield
-
-
-def end_with_parent() -> None:
-    """Ask Linux to end this process with its launcher, so that a killed driver leaves no orphan on the GPUs."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def say(message: str) -> None:

@@ -77,6 +77,7 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=end_with_parent,
     )
     tail = _follow(process, log)
     if process.returncode != 0 or not artifact.done:

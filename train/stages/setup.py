@@ -147,6 +147,7 @@ def manifest(spec: StageSpec, started: float, extra: Mapping[str, Any]) -> dict[
         "key": spec.key,
         "inputs": {name: path.name for name, path in spec.inputs.items()},
         "seed": spec.recipe.seed,
+        "ranks": PartialState().num_processes,
         "seconds": round(time.time() - started, 1),
         "versions": {name: importlib.metadata.version(name) for name in TRACKED_PACKAGES},
         **extra,

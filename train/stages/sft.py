@@ -18,7 +18,7 @@ from train.chat import check_template
 from train.models import context_length, load_model, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import load_items, sft_dataset
-from train.stages.setup import check_world, last_metrics, manifest, save_for_handoff, trainer_arguments
+from train.stages.setup import check_world, equal_weights, last_metrics, manifest, save_for_handoff, trainer_arguments
 
 if TYPE_CHECKING:
     from train.config.stage import StageSpec
@@ -62,7 +62,13 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     checkpoint = newest_checkpoint(artifact.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
+    same = equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact)
     if trainer.args.should_save:
-        figures = {"items": len(items), "steps": trainer.state.global_step, "last": last_metrics(artifact)}
+        figures = {
+            "items": len(items),
+            "steps": trainer.state.global_step,
+            "ranks_equal": same,
+            "last": last_metrics(artifact),
+        }
         artifact.finish(manifest(spec, started, figures))
