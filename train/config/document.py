@@ -1,9 +1,10 @@
-"""The configuration reference, generated from the schema: ``python -m train.config.document > docs/configuration.md``."""
+"""The configuration reference, made from the schema: ``python -m train.config.document > docs/configuration.md``."""
 
 from __future__ import annotations
 
 import re
 import types
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -36,56 +37,71 @@ WORDS: dict[Any, str] = {
     type(None): "null",
     Any: "any value",
 }
-BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "entries ≥", "max_length": "entries ≤"}
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table: the fields of ``model``, which stand under each of ``keys`` (none for the recipe itself)."""
+    """One table: the fields of ``model``, which stand under each of ``keys`` (the empty key is the recipe itself).
+
+    ``defaults`` is the instance that the schema puts there, ``None`` where it has none. ``kind`` tells models apart
+    that may stand at one key.
+    """
 
     model: type[BaseModel]
     keys: tuple[str, ...]
+    defaults: BaseModel | None
+    kind: str | None = None
 
     @property
     def title(self) -> str:
         """The heading, such as ``data.train[i], data.evaluation[i]``."""
-        if self.keys == ("",):
-            return "The recipe"
-        names = ", ".join(self.keys)
-        kind = self.model.model_fields.get("kind")
-        return f"{names} of kind {kind.default}" if kind is not None and _only_value(kind) else names
+        names = ", ".join(self.keys) or "The recipe"
+        return f"{names} of kind {self.kind}" if self.kind else names
 
     @property
-    def anchor(self) -> str:
-        """The heading as the target of a link, the way GitHub makes it."""
-        return re.sub(r"[^\w\- ]", "", self.title.lower()).replace(" ", "-")
+    def link(self) -> str:
+        """A markdown link to the heading, with the target as GitHub makes it."""
+        anchor = re.sub(r"[^\w\- ]", "", self.title.lower()).replace(" ", "-")
+        return f"[{self.kind or self.keys[0]}](#{anchor})"
 
 
-def sections() -> list[Section]:
-    """Return the sections of the reference in the order of the schema; a model used at two keys has one section."""
-    keys: dict[type[BaseModel], list[str]] = {}
-    for key, model in _models_below(Recipe, ""):
-        keys.setdefault(model, []).append(key)
-    return [Section(model, tuple(found)) for model, found in keys.items()]
+def sections(root: type[BaseModel]) -> list[Section]:
+    """Return the sections below ``root`` in the order of the schema; a model used at two keys has one section."""
+    places: dict[type[BaseModel], list[tuple[str, BaseModel | None]]] = {}
+    for key, model, defaults in _models_below(root, "", None):
+        places.setdefault(model, []).append((key, defaults))
+    owners = Counter(found[0][0] for found in places.values())
+    return [
+        Section(
+            model,
+            tuple(key for key, _ in found),
+            defaults=found[0][1],
+            kind=str(model.model_fields["kind"].default) if owners[found[0][0]] > 1 else None,
+        )
+        for model, found in places.items()
+    ]
 
 
-def configuration_page() -> str:
-    """Return the whole page as markdown.
+def configuration_page(root: type[BaseModel] = Recipe) -> str:
+    """Return the whole page on the keys below ``root`` as markdown.
 
     Raises:
-        ValueError: a field of the schema has no description.
+        ValueError: a field has no docstring, or a type that the page has no word for.
     """
-    found = sections()
-    links = {section.model: f"[{section.title}](#{section.anchor})" for section in found}
+    found = sections(root)
+    links = {section.model: section.link for section in found}
     return "\n".join([INTRODUCTION, *(_table(section, links) for section in found)])
 
 
-def _models_below(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    yield key, model
+def _models_below(
+    model: type[BaseModel], key: str, defaults: BaseModel | None
+) -> Iterator[tuple[str, type[BaseModel], BaseModel | None]]:
+    yield key, model, defaults
     for name, field in model.model_fields.items():
-        here = f"{key}.{name}" if key else name
-        for below, inner in _models_in(field.annotation, here):
-            yield from _models_below(inner, below)
+        value = _value(field, name, defaults)
+        for below, inner in _models_in(field.annotation, f"{key}.{name}" if key else name):
+            yield from _models_below(inner, below, value if isinstance(value, inner) else None)
 
 
 def _models_in(annotation: Any, key: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -94,23 +110,33 @@ def _models_in(annotation: Any, key: str) -> Iterator[tuple[str, type[BaseModel]
         yield key, annotation
         return
     origin, arguments = get_origin(annotation), get_args(annotation)
-    inner = {list: f"{key}[i]", tuple: f"{key}[i]", dict: f"{key}.NAME"}.get(origin, key)  # type: ignore[call-overload]
-    for argument in arguments[-1:] if origin is dict else arguments:
-        yield from _models_in(argument, inner)
+    if origin in (list, tuple):
+        key = f"{key}[i]"
+    elif origin is dict:
+        key, arguments = f"{key}.NAME", arguments[1:]
+    for argument in arguments:
+        yield from _models_in(argument, key)
+
+
+def _value(field: FieldInfo, name: str, defaults: BaseModel | None) -> Any:
+    """Return the value that holds where nothing is written: the section's, else the field's own."""
+    return (
+        getattr(defaults, name)
+        if defaults is not None
+        else field.get_default(call_default_factory=True, validated_data={})
+    )
 
 
 def _table(section: Section, links: dict[type[BaseModel], str]) -> str:
     rows = [_row(section, name, field, links) for name, field in section.model.model_fields.items()]
-    text = _prose(section.model.__doc__ or "")
-    return "\n".join([f"## {section.title}", "", *([text, ""] if text else []), HEADER, *rows, ""])
+    return "\n".join([f"## {section.title}", "", _prose(section.model.__doc__ or ""), "", HEADER, *rows, ""])
 
 
 def _row(section: Section, name: str, field: FieldInfo, links: dict[type[BaseModel], str]) -> str:
-    prefix = section.keys[0]
-    key = f"{prefix}.{name}" if prefix else name
-    bounds = ", ".join(_bounds(field))
-    kind = f"{_type(field.annotation, links)}{f', {bounds}' if bounds else ''}"
-    cells = (f"`{key}`", kind, _default(field), _meaning(section.model, name, field))
+    key = f"{section.keys[0]}.{name}" if section.keys[0] else name
+    kind = ", ".join([_type(field.annotation, links), *_bounds(field)])
+    default = "required" if field.is_required() else _default(_value(field, name, section.defaults))
+    cells = (f"`{key}`", kind, default, _meaning(section.model, name, field))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -141,43 +167,34 @@ def _either(words: list[str]) -> str:
 
 def _bounds(field: FieldInfo) -> Iterator[str]:
     for bound in field.metadata:
-        yield from (f"{sign} {getattr(bound, name):g}" for name, sign in BOUNDS.items() if hasattr(bound, name))
-        if hasattr(bound, "min_length"):
-            yield f"at least {bound.min_length}"
-        if hasattr(bound, "max_length"):
-            yield f"at most {bound.max_length}"
+        for name, sign in BOUNDS.items():
+            if (value := getattr(bound, name, None)) is not None:
+                yield f"{sign} {value:,}"
 
 
-def _default(field: FieldInfo) -> str:
-    """Return the default in YAML; nothing for a section, whose own fields have their defaults."""
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True, validated_data={})
-    if isinstance(value, BaseModel) or (
-        isinstance(value, dict) and any(isinstance(v, BaseModel) for v in value.values())
-    ):
+def _default(value: Any) -> str:
+    """Return a default in YAML; nothing for a section, whose own table has the defaults."""
+    if isinstance(value, BaseModel):
         return ""
+    if isinstance(value, dict):
+        value = {k: v.model_dump(exclude_defaults=True) if isinstance(v, BaseModel) else v for k, v in value.items()}
     plain = list(value) if isinstance(value, tuple) else value
-    written = yaml.safe_dump(plain, default_flow_style=True, width=1000, allow_unicode=True)
-    return f"`{written.removesuffix(chr(10)).removesuffix('...').strip()}`"
+    written = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1000)
+    return f"`{written.strip().removesuffix('...').strip()}`"
 
 
 def _meaning(model: type[BaseModel], name: str, field: FieldInfo) -> str:
     """Return the field's docstring: its own, the one it inherits, or that of the section it opens."""
-    inherited = (base.model_fields[name].description for base in model.__mro__[1:] if _has(base, name))
+    owners = [base for base in model.__mro__ if issubclass(base, BaseModel)]
+    texts = [text for base in owners if (own := base.model_fields.get(name)) and (text := own.description)]
     opened = [inner for _, inner in _models_in(field.annotation, "")]
-    text = field.description or next((text for text in inherited if text), None)
-    if text is None and len(opened) == 1:
-        text = opened[0].__doc__
-    if text is None and _only_value(field):
-        text = "Which kind of component this is."
-    if text is None:
+    if not texts and len(opened) == 1:
+        texts = [opened[0].__doc__ or ""]
+    if not texts and _only_value(field):
+        texts = ["Which kind this section is."]
+    if not texts:
         raise ValueError(f"{model.__name__}.{name}: has no docstring; write one below the field")
-    return _prose(text)
-
-
-def _has(base: type, name: str) -> bool:
-    return issubclass(base, BaseModel) and name in base.model_fields
+    return _prose(texts[0])
 
 
 def _only_value(field: FieldInfo) -> bool:
@@ -186,7 +203,7 @@ def _only_value(field: FieldInfo) -> bool:
 
 def _prose(text: str) -> str:
     """Return a docstring as one line of markdown."""
-    return " ".join(text.split()).replace("``", "`")
+    return " ".join(text.split()).replace("``", "`").replace("`None`", "`null`")
 
 
 if __name__ == "__main__":

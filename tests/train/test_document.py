@@ -1,0 +1,76 @@
+"""The configuration reference says what the schema says."""
+
+from pathlib import Path
+
+import pytest
+
+from rewards.config import Strict
+from train.config.document import configuration_page
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "configuration.md"
+RECIPES = REPOSITORY / "recipes"
+
+
+def rows(page: str) -> dict[str, str]:
+    return {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+
+
+def test_the_page_in_the_repository_is_up_to_date() -> None:
+    message = "run `python -m train.config.document > docs/configuration.md` and commit the page"
+    assert PAGE.read_text(encoding="utf-8") == configuration_page(), message
+
+
+def test_a_key_has_type_bounds_default_and_meaning() -> None:
+    row = rows(configuration_page())["grpo.group_size"]
+    assert (
+        row == "| `grpo.group_size` | integer, ≥ 2 | `8` | Completions per prompt (G), which the advantage compares. |"
+    )
+
+
+def test_a_default_is_the_one_of_its_section() -> None:
+    assert "| `0.0` |" in rows(configuration_page())["evaluation.sampling.temperature"]
+
+
+def test_an_inherited_meaning_is_kept_where_only_the_default_changes() -> None:
+    found = rows(configuration_page())
+    assert found["sft.learning_rate"].endswith("| Peak learning rate. |")
+    assert found["grpo.learning_rate"].endswith("| Peak learning rate. |")
+
+
+def test_every_group_of_recipes_is_a_section() -> None:
+    groups = {p.name for p in RECIPES.iterdir() if p.is_dir()} - {"assets", "debug", "local", "recipe"}
+    headings = {line.removeprefix("## ") for line in configuration_page().splitlines() if line.startswith("## ")}
+    assert groups <= headings
+
+
+def test_links_lead_to_headings() -> None:
+    page = configuration_page()
+    anchors = {
+        "".join(c for c in line[3:].lower().replace(" ", "-") if c.isalnum() or c in "-_")
+        for line in page.splitlines()
+        if line.startswith("## ")
+    }
+    targets = {part.split(")")[0] for part in page.split("](#")[1:]}
+    assert targets and targets <= anchors
+
+
+def test_a_field_without_docstring_is_an_error_that_names_it() -> None:
+    class Undocumented(Strict):
+        """A section."""
+
+        size: int = 1
+
+    with pytest.raises(ValueError, match=r"Undocumented\.size: has no docstring"):
+        configuration_page(Undocumented)
+
+
+def test_a_type_without_a_word_is_an_error() -> None:
+    class Odd(Strict):
+        """A section."""
+
+        size: complex = 1j
+        """A number that YAML does not know."""
+
+    with pytest.raises(ValueError, match="complex"):
+        configuration_page(Odd)
