@@ -51,7 +51,7 @@ class Existence(Constraint):
     params = (Words("keywords", "the words that have to occur"),)
     phrasings = (
         "Include the keywords {keywords} in the response.",
-        "Your response has to use {each} of these words: {keywords}.",
+        "Your response has to mention {keywords}.",
         "Make sure that {keywords} can be found in what you write.",
         "Work {keywords} into your answer.",
     )
@@ -59,10 +59,7 @@ class Existence(Constraint):
     hardened_rule = "each keyword occurs as a whole word; LaTeX commands and environment names do not count"
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
-        return {
-            "keywords": listed(kwargs["keywords"]),
-            "each": "each" if len(kwargs["keywords"]) > 1 else "all",
-        }
+        return {"keywords": listed(kwargs["keywords"])}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome([w for w in kwargs["keywords"] if not re.search(w, text, re.IGNORECASE)])

@@ -34,7 +34,7 @@ class NumberWords(Constraint):
         "Answer with {relation} {num_words} words.",
         "Your response should have {relation} {num_words} words.",
         "Write {relation} {num_words} words in total.",
-        "Keep the length at {relation} {num_words} words.",
+        "Your text should be {relation} {num_words} words long.",
     )
     compat_rule = "the runs of word characters, LaTeX included, stand in the relation"
     hardened_rule = "words stand in the relation; LaTeX commands are no words, `don't` is one"
@@ -62,9 +62,6 @@ class NumberWords(Constraint):
             missing -= words(FILLERS[count % len(FILLERS)])
             count += 1
         return lead(text, fillers(count))
-
-    def needs(self, kwargs: Kwargs) -> Needed | None:
-        return None
 
     def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
         return kwargs["relation"] == "less than" and official_words(needed.text) + 1 >= kwargs["num_words"]

@@ -91,7 +91,8 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     """Decide whether ``text`` meets a constraint: 1.0 or 0.0, with one line that says why.
 
     ``compat`` agrees with MathIF's official code (arXiv 2505.14810), ``hardened`` closes its holes. A blank
-    text fails everything in both. Both take time linear in the text.
+    text fails everything in both. Both take time linear in the text. A keyword that is no regular expression
+    leaves ``compat`` without a score.
 
     Raises:
         ConstraintError: see ``validate``.
