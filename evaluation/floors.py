@@ -13,7 +13,7 @@ from evaluation.generation import Generation
 from evaluation.scoring import ScoredRow, score_batch
 from prompts.item import PromptItem
 from prompts.probes import BOX, PROBES
-from rewards.constraints import Mode, comply
+from rewards.constraints import Mode, comply, registry
 from rewards.engine import Engine
 
 TEMPLATE_TEXT = "Here is my response."
@@ -30,7 +30,8 @@ def template_response(item: PromptItem) -> str:
     wanted = [(requirement.check.constraint, requirement.check.kwargs) for requirement in item.checklist]
     language = next((str(kwargs["language"]) for _, kwargs in wanted if "language" in kwargs), None)
     draft = PROBES[language].replace(BOX, "").strip() if language in PROBES else TEMPLATE_TEXT
-    return comply(draft, wanted) or draft
+    feasible = [wish for wish in wanted if registry()[wish[0]].rewritable]
+    return comply(draft, wanted) or comply(draft, feasible) or draft
 
 
 def score_floors(
