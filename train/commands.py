@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewards.errors import ConfigError
+from rewards.errors import AdhereError, ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from train.run import Run
 
 HYDRA_FLAGS = (
     "-m",
@@ -34,19 +36,17 @@ def train(arguments: Sequence[str]) -> int:
     from train.run import plan_run
 
     if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
-        return _through_hydra(arguments)
-    return _execute(plan_run(arguments), arguments)
+        return _through_hydra(arguments, _execute)
+    return _execute(plan_run(arguments))
 
 
 def plan(arguments: Sequence[str]) -> int:
     """Print the plan of the recipe that ``arguments`` describe; nothing is started or written."""
-    from train.plan.describe import describe
     from train.run import plan_run
 
     if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
-        return _through_hydra(arguments)
-    print(describe(plan_run(arguments)))
-    return 0
+        return _through_hydra(arguments, _describe)
+    return _describe(plan_run(arguments))
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -58,7 +58,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     model, *rest = arguments
     overrides = ["recipe=evaluate", f"model.path={Path(model).resolve() if Path(model).is_dir() else model}"]
     overrides += [a.replace("suite", "evaluation", 1) if a.startswith(("suite=", "suite.")) else a for a in rest]
-    return _execute(plan_run(overrides), overrides)
+    return _execute(plan_run(overrides))
 
 
 def score(arguments: Sequence[str]) -> int:
@@ -94,10 +94,16 @@ def export(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _execute(run: object, arguments: Sequence[str]) -> int:
-    from train.run import Run, execute
+def _describe(run: Run) -> int:
+    from train.plan.describe import describe
 
-    assert isinstance(run, Run)
+    print(describe(run))
+    return 0
+
+
+def _execute(run: Run) -> int:
+    from train.run import execute
+
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
     ran = execute(run)
@@ -108,7 +114,7 @@ def _execute(run: object, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _through_hydra(arguments: Sequence[str]) -> int:
+def _through_hydra(arguments: Sequence[str], act: Callable[[Run], int]) -> int:
     """Hand sweeps and Hydra's own flags to Hydra; each point of a sweep is one run, sharing stages with the others."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -118,8 +124,12 @@ def _through_hydra(arguments: Sequence[str]) -> int:
 
     @hydra.main(config_path=str(recipes_folder()), config_name="config", version_base="1.3")
     def task(config: DictConfig) -> int:
-        overrides = list(HydraConfig.get().overrides.task)
-        return _execute(plan_recipe(recipe_of(config), overrides), overrides)
+        try:
+            return act(plan_recipe(recipe_of(config), list(HydraConfig.get().overrides.task)))
+        except AdhereError as error:
+            # Hydra would print a traceback of its own for an exception; an exit ends the sweep with our message.
+            print(f"adhere: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from error
 
     sys.argv = ["adhere", *arguments]
     task()
