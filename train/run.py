@@ -34,7 +34,7 @@ class Run:
     def command(self, arm: str) -> str:
         """Return the command that makes ``arm`` again."""
         extra = self.recipe.arms.get(arm, [])
-        return shlex.join(["adhere", "train", *self.overrides, *extra, *(["arms={}"] if extra or arm != ONLY else [])])
+        return shlex.join(["adhere", "train", *self.overrides, *extra, *(["~arms"] if extra or arm != ONLY else [])])
 
     @property
     def root(self) -> Path:
@@ -64,9 +64,16 @@ def plan_run(overrides: Sequence[str]) -> Run:
 
 def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
     """Plan ``recipe``; its arms are composed again, each with its own overrides after the given ones."""
-    arms = {arm: compose_recipe([*overrides, *extra, "arms={}"]) for arm, extra in recipe.arms.items()}
+    arms = {arm: _compose_arm(arm, [*overrides, *extra, "~arms"]) for arm, extra in recipe.arms.items()}
     arms = {arm: keep_suite_out(composed) for arm, composed in (arms or {ONLY: recipe}).items()}
     return Run(recipe, arms, build_graph(arms), tuple(overrides))
+
+
+def _compose_arm(arm: str, overrides: Sequence[str]) -> Recipe:
+    try:
+        return compose_recipe(overrides)
+    except ConfigError as error:
+        raise ConfigError(f"arms.{arm}: {error}") from error
 
 
 def keep_suite_out(recipe: Recipe) -> Recipe:

@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -40,7 +40,8 @@ def compose_recipe(overrides: Sequence[str]) -> Recipe:
         with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(config)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        # A plain ValueError is Hydra's word for a group that is given something else than a name.
         raise ConfigError(_explain(error, overrides)) from error
     return recipe_of(config)
 
@@ -58,6 +59,14 @@ def recipe_of(config: DictConfig) -> Recipe:
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
     text = str(cause)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"'{error.override}': cannot be read as an override; write key=value, and quote a value that holds = or "
+            f"commas: key='a=b'"
+        )
+    if isinstance(error, ValueError):
+        given = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
+        return f"{', '.join(given)}: {text}; name one of the options in recipes/"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = sorted(p.stem for p in (recipes_folder() / group).glob("*.yaml"))
@@ -65,12 +74,17 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     missing = re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text)
     if missing:
         full = missing[2]
-        return f"{full}: there is no such key{nearest(missing[1], _siblings(full, overrides))}"
+        known = [*_siblings(full, overrides), *([] if "." in full else _groups())]
+        return f"{full}: there is no such key{nearest(missing[1], known)}"
     group = re.search(r"Could not override '([^']+)'\.?\s*No match in the defaults list", text + str(error))
     if group:
-        groups = sorted(p.name for p in recipes_folder().iterdir() if p.is_dir() and p.name != "assets")
+        groups = _groups()
         return f"{group[1]}: there is no such key or group{nearest(group[1], groups)}; groups are {', '.join(groups)}"
     return "\n".join(line for line in (str(error) or text).splitlines() if line.strip())
+
+
+def _groups() -> list[str]:
+    return sorted(p.name for p in recipes_folder().iterdir() if p.is_dir() and p.name not in ("assets", "__pycache__"))
 
 
 def _siblings(full_key: str, overrides: Sequence[str]) -> list[str]:

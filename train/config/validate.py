@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from rewards.errors import ConfigError, nearest
+from prompts.attach import Sampler
+from rewards.config import ComponentConfig
+from rewards.errors import AdhereError, ConfigError, nearest
 from train.config.schema import Recipe
 
 TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
@@ -28,7 +30,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(e) for e in error.errors())) from error
-    problems = [*_batches(recipe), *_lengths(recipe), *_stages(recipe), *_passthrough(recipe)]
+    problems = [*_batches(recipe), *_lengths(recipe), *_stages(recipe), *_constraints(recipe), *_passthrough(recipe)]
     if problems:
         raise ConfigError("\n".join(problems))
     return recipe
@@ -42,9 +44,21 @@ def _explain(error: Any) -> str:
         return f"{key}: there is no such key{nearest(str(error['loc'][-1]), known)}"
     if error["type"] == "missing":
         return f"{key}: is required"
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        return _explain_kind(key, error["input"])
     if error["type"] == "value_error":
         return f"{key}.{message}" if ":" in message.split(" ")[0] else f"{key}: {message}"
     return f"{key}: {message}, got {error['input']!r}"
+
+
+def _explain_kind(key: str, given: Any) -> str:
+    """Say of a component without a known kind which kinds there are, and which component may have been meant."""
+    name = key.rpartition(".")[2]
+    kinds = [str(model.model_fields["kind"].default) for model in _models_in(ComponentConfig)]
+    if not isinstance(given, Mapping) or "kind" not in given:
+        return f"{key}: there is no such component{nearest(name, kinds)}; a new one needs a kind: {', '.join(kinds)}"
+    kind = str(given["kind"])
+    return f"{key}.kind: '{kind}' is not a kind of component{nearest(kind, kinds)}; there are {', '.join(kinds)}"
 
 
 def _without_tag(location: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -108,6 +122,18 @@ def _stages(recipe: Recipe) -> list[str]:
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
         )
     return problems
+
+
+def _constraints(recipe: Recipe) -> list[str]:
+    """Ask the sampler itself, so that a wrong constraint is met here and not by a worker."""
+    config = recipe.data.constraints
+    if config is None:
+        return []
+    try:
+        Sampler(config)
+    except AdhereError as error:
+        return [f"data.{error}"]
+    return []
 
 
 def _passthrough(recipe: Recipe) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rewards.errors import ConfigError, StageError
 from train.artifacts import Artifact
 from train.config.schema import LauncherConfig
+from train.launch.orphans import end_with_parent
 
 TAIL_LINES = 15
 

@@ -99,8 +99,14 @@ def _stage(kind: StageName, label: str, recipe: Recipe, model: str, inputs: Mapp
 
 
 def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
-    """Return the settings that decide what the stage makes, as plain values; models and data count by content."""
+    """Return the settings that decide what the stage makes, as plain values; models and data count by content.
+
+    Raises:
+        ConfigError: the chat template's file does not exist.
+    """
     settings: dict[str, Any] = {"seed": recipe.seed, "model": recipe.model.model_dump(exclude={"path", "revision"})}
+    if recipe.model.chat_template is not None:
+        settings["model"]["chat_template"] = _content(Path(recipe.model.chat_template))
     if kind == "evaluate":
         settings["model"].pop("adapter")
         return settings | {"evaluation": recipe.evaluation.model_dump(exclude={"subjects", "path", "batch_size"})}
@@ -109,6 +115,12 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
     if kind == "grpo":
         settings["rewards"] = recipe.rewards.model_dump()
     return settings
+
+
+def _content(template: Path) -> str:
+    if not template.is_file():
+        raise ConfigError(f"model.chat_template: there is no file '{template}'; name a Jinja template")
+    return hashlib.sha256(template.read_bytes()).hexdigest()
 
 
 def data_fingerprint(kind: StageName, recipe: Recipe) -> str:
