@@ -31,6 +31,8 @@ def fingerprint(config: DataConfig, role: Role | None = None) -> str:
     state["version"] = ITEMS_VERSION
     state["evaluation"] = [_source(source) for source in config.evaluation]
     if role != "evaluation":
+        if role == "train":
+            del state["evaluation_size"]  # every evaluation question is kept out, however many are asked
         state["train"] = [_source(source) for source in config.train]
         state["against"] = [_hash_file(Path(path)) for path in config.decontaminate_against]
     else:

@@ -33,7 +33,7 @@ def texts() -> list[str]:
     """Return prompts and targets of the base's and the quickstart's training items."""
     found = []
     for recipe in ("tiny_base", "quickstart"):
-        data = compose_recipe([f"recipe={recipe}", "model.path=hub/placeholder", "arms={}"]).data
+        data = compose_recipe([f"recipe={recipe}", "model.path=hub/placeholder", "~arms"]).data
         built = build(data.model_copy(update={"max_prompt_tokens": None}), "train", with_targets=True)
         found += [item.messages[-1]["content"] + "\n" + (item.target or "") for item in built.items]
     return found

@@ -36,7 +36,7 @@ SMALL = [
     "evaluation.sampling.max_new_tokens=64",
     "evaluation.bootstrap=100",
 ]
-ONE_ARM = ["arms={}"]
+ONE_ARM = ["~arms"]
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,101 @@
+"""What a user reads who mistypes a recipe: the dotted key, the nearest known word, what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rewards.errors import ConfigError
+from train.config.compose import compose_recipe
+from train.run import plan_run
+
+UNKNOWN = {
+    "recipe=quickstrat": ["recipe=quickstrat", "did you mean 'quickstart'?", "smollm2_gsm8k"],
+    "model=tinny": ["model=tinny", "did you mean 'tiny'?"],
+    "debug=smok": ["debug=smok", "did you mean 'smoke'?"],
+    "recipee=quickstart": ["recipee", "did you mean 'recipe'?"],
+    "sead=1": ["sead", "did you mean 'seed'?"],
+    "grpo.learning_rat=1": ["grpo.learning_rat", "did you mean 'learning_rate'?"],
+    "+grpo.learning_rat=1": ["grpo.learning_rat", "did you mean 'learning_rate'?"],
+    "model.adapter.rnak=2": ["model.adapter.rnak", "did you mean 'rank'?"],
+    "evaluation.sampling.temprature=1": ["evaluation.sampling.temprature", "did you mean 'temperature'?"],
+    "data.train=[{generator: chain_sum, sise: 10}]": ["data.train.0.sise", "did you mean 'size'?"],
+    "data.constraints.ids=[punctuation:no_coma]": ["data.constraints.ids", "did you mean 'punctuation:no_comma'?"],
+    "rewards.components.maths.weight=1": ["rewards.components.maths", "did you mean 'math'?"],
+    "+rewards.components.maths.weight=1": ["rewards.components.maths", "did you mean 'math'?"],
+    "++rewards.components.math.timout=3": ["rewards.components.math.timout", "did you mean 'timeout'?"],
+    "+rewards.components.style={kind: formt}": ["rewards.components.style.kind", "did you mean 'format'?"],
+    "rewards.components.checklist.gate=maths": ["rewards.components.checklist.gate", "did you mean 'math'?"],
+    "+grpo.trl.num_iteration=2": ["grpo.trl.num_iteration", "did you mean 'num_iterations'?"],
+    "+sft.trl.paking=true": ["sft.trl.paking", "did you mean 'packing'?"],
+}
+
+IMPOSSIBLE = {
+    "grpo.group_size=7": ["grpo.group_size: 7 does not divide the 64 completions", "grpo.gradient_accumulation"],
+    "grpo.max_completion_length=200": ["grpo.max_completion_length: 200", "model.context 256", "lower"],
+    "evaluation.sampling.max_new_tokens=200": ["evaluation.sampling.max_new_tokens: 200", "model.context 256"],
+    "rewards.components.math.weight=-1": ["rewards.components.math.weight", "got -1"],
+    "rewards.components.checklist.gate=checklist": ["rewards.components.checklist.gate", "cannot gate itself"],
+    "rewards.components.length.target=2000": ["rewards.components.length", "below maximum 1024"],
+    "rewards.aggregation=sum": ["rewards.aggregation", "'weighted_sum'", "got 'sum'"],
+    "launcher.processes=2": ["launcher.strategy", "strategy=ddp"],
+    "stages=[grpo,sft]": ["stages", "sft, grpo, evaluate"],
+    "stages=[]": ["stages", "at least one"],
+    "stages=[sft,dpo]": ["stages.1", "got 'dpo'"],
+    "evaluation=mathif": ["evaluation.path", "*.jsonl"],
+    "evaluation.backend=openai": ["evaluation.base_url", "http://"],
+    "grpo.max_steps=1.5": ["grpo.max_steps", "got 1.5"],
+    "seed=": ["seed", "integer"],
+    "seed": ["'seed'", "key=value"],
+    "name=a=b": ["'name=a=b'", "quote"],
+    "rewards=null": ["rewards=null", "options"],
+    "data.train=[]": ["data.train", "at least 1"],
+    "data.train=[{generator: chain_sum}]": ["data.train.0.size", "'chain_sum'"],
+}
+
+
+@pytest.mark.parametrize("override", UNKNOWN)
+def test_an_unknown_word_is_named_with_the_nearest_one(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe([override])
+    for part in UNKNOWN[override]:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("override", IMPOSSIBLE)
+def test_an_impossible_value_is_named_with_what_to_do(override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe([override])
+    for part in IMPOSSIBLE[override]:
+        assert part in str(caught.value)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe(["grpo.group_size=7", "grpo.max_completion_length=200"])
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_overrides_come_last_and_options_replace_a_group() -> None:
+    recipe = compose_recipe(["launcher=ddp", "grpo.max_steps=3", "rewards.components.checklist.weight=0.25"])
+    assert (recipe.launcher.strategy, recipe.launcher.processes) == ("ddp", 2)
+    assert recipe.grpo.max_steps == 3
+    assert recipe.rewards.components["checklist"].weight == 0.25
+
+
+def test_a_field_of_trl_passes_and_a_component_may_be_added_and_removed() -> None:
+    recipe = compose_recipe(["+grpo.trl.num_iterations=2", "+rewards.components.tidy={kind: format, weight: 0.5}"])
+    assert recipe.grpo.trl == {"num_iterations": 2}
+    assert recipe.rewards.components["tidy"].weight == 0.5
+    assert "length" not in compose_recipe(["~rewards.components.length"]).rewards.components
+
+
+def test_removing_a_component_that_gates_another_says_which() -> None:
+    with pytest.raises(ConfigError, match=r"rewards\.components\.checklist\.gate: no component is named 'math'"):
+        compose_recipe(["~rewards.components.math"])
+
+
+def test_a_wrong_override_of_an_arm_names_the_arm(model_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"arms\.low: .*grpo\.learning_rat.*'learning_rate'"):
+        plan_run([f"model.path={model_folder}", '+arms.low=["grpo.learning_rat=1"]'])
