@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,7 @@ adhere: fine-tune models that reason and still do what they were told
 
 train and plan speak Hydra: key=value overrides, --cfg job, -m for sweeps, --shell-completion.
   adhere train --help shows the groups; the recipes are in recipes/recipe/.
+  eval "$(adhere train -sc install=bash)" completes commands, groups and keys.
 """
 
 
@@ -46,18 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(name: str) -> Callable[[list[str]], int]:
-    commands = {
-        "train": _train,
-        "plan": _plan,
-        "evaluate": _evaluate,
-        "score": _score,
-        "export": _export,
-        "import-gguf": _import_gguf,
-        "doctor": _doctor,
-    }
-    if name not in commands:
-        raise ConfigError(f"there is no such command{nearest(name, commands)}; adhere --help lists them")
-    return commands[name]
+    if name in ("-sc", "--shell-completion"):
+        return _complete
+    if name not in COMMANDS:
+        raise ConfigError(f"there is no such command{nearest(name, COMMANDS)}; adhere --help lists them")
+    return COMMANDS[name]
+
+
+def _complete(arguments: list[str]) -> int:
+    """Answer a shell that asks for completions: the command's name, then what Hydra knows of its overrides."""
+    from train.commands import train
+
+    program, *words = os.environ.get("COMP_LINE", "").split(" ")
+    if len(words) == 1:
+        print(" ".join(name for name in COMMANDS if name.startswith(words[0])))
+    elif words and words[0] in ("train", "plan"):
+        os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
+        return train(["--shell-completion", *arguments])
+    return 0
 
 
 def _train(arguments: list[str]) -> int:
@@ -100,6 +108,17 @@ def _doctor(arguments: list[str]) -> int:
     from train.doctor import doctor
 
     return doctor()
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "plan": _plan,
+    "evaluate": _evaluate,
+    "score": _score,
+    "export": _export,
+    "import-gguf": _import_gguf,
+    "doctor": _doctor,
+}
 
 
 if __name__ == "__main__":

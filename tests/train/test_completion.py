@@ -1,0 +1,34 @@
+"""Shell completion: the question that the installed shell function asks, and the words it gets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("adhere ev", ["evaluate"]),
+        ("adhere train recipe=quick", ["recipe=quickstart"]),
+        ("adhere plan recipe=quickstart grpo.group", ["grpo.group_size="]),
+        ("adhere score ", []),
+    ],
+)
+def test_words_that_complete_a_line(line: str, words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "train.cli", "-sc", "query=bash"],
+        cwd=REPOSITORY,
+        env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.split() == words
