@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rewards.checklist import score_checklist
@@ -19,14 +20,16 @@ from rewards.rollout import Rollout
 from rewards.segments import split_response
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
+FILLED_BOX = re.compile(r"\\boxed\s*\{\s*[^\s}]", re.IGNORECASE)
 UNFINISHED = "the reasoning block was never closed"
+NO_REASONING = "no reasoning block"
 
 
 def score_component(config: ComponentConfig, rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
     """Score every rollout by the component that ``config`` describes."""
     match config:
         case MathComponent():
-            return _math(rollouts, engine)
+            return _math(config, rollouts, engine)
         case ChecklistComponent():
             return [_checklist(config, rollout) for rollout in rollouts]
         case FormatComponent():
@@ -35,11 +38,12 @@ def score_component(config: ComponentConfig, rollouts: Sequence[Rollout], engine
             return [_length(config, rollout) for rollout in rollouts]
 
 
-def _math(rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
+def _math(config: MathComponent, rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
     answers = [split_response(r.response, prefilled=r.prefilled).answer for r in rollouts]
-    verdicts = verify_batch([(r.answer, a or "") for r, a in zip(rollouts, answers, strict=True)], engine)
+    pairs = [(rollout.answer, answer or "") for rollout, answer in zip(rollouts, answers, strict=True)]
+    verdicts = verify_batch(pairs, engine, timeout=config.timeout)
     return [
-        failed(UNFINISHED) if answer is None and rollout.answer is not None else verdict
+        failed(UNFINISHED) if answer is None and verdict.score is not None else verdict
         for rollout, answer, verdict in zip(rollouts, answers, verdicts, strict=True)
     ]
 
@@ -49,8 +53,8 @@ def _checklist(config: ChecklistComponent, rollout: Rollout) -> Verdict:
         return unscored(Status.NOT_APPLICABLE, "no requirement")
     text = split_response(rollout.response, prefilled=rollout.prefilled).scoped(config.scope)
     if text is None:
-        parts = tuple(failed(UNFINISHED) for _ in rollout.checklist)
-        return Verdict(0.0, detail=UNFINISHED, parts=parts)
+        missing = UNFINISHED if config.scope == "answer" else NO_REASONING
+        return Verdict(0.0, detail=missing, parts=tuple(failed(missing) for _ in rollout.checklist))
     return score_checklist(text, rollout.checklist, config.scoring, config.mode)
 
 
@@ -61,9 +65,10 @@ def _format(config: FormatComponent, rollout: Rollout) -> Verdict:
     if not rollout.finished:
         return failed("cut at the length limit")
     if config.require_reasoning and not segments.reasoning:
-        return failed("no reasoning block")
-    if rollout.answer is not None and extract_answer(segments.answer) is None:
-        return failed("no committed answer")
+        return failed(NO_REASONING)
+    boxes = len(FILLED_BOX.findall(segments.answer))
+    if rollout.answer is not None and (boxes != 1 or extract_answer(segments.answer) is None):
+        return failed(f"{boxes} boxed answers, not one")
     return passed("well formed")
 
 

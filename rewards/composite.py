@@ -74,12 +74,10 @@ class Composite:
         for i, verdict in enumerate(verdicts[name]):
             if not decided[i] or verdict.score is None:
                 values.append(None)
-            elif (
-                gate is None or verdicts[gate][i].status is Status.NOT_APPLICABLE or verdicts[gate][i].passed
-            ):
+            elif gate is None or verdicts[gate][i].status is Status.NOT_APPLICABLE or verdicts[gate][i].passed:
                 values.append(verdict.score)
             else:
-                values.append(0.0)
+                values.append(None if verdicts[gate][i].score is None else 0.0)
         return values
 
 
