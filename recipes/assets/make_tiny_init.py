@@ -1,14 +1,16 @@
-"""Make the untrained start of the tiny model: a tokenizer learned on the recipes' own prompts, and random weights.
+"""Make the untrained start of the tiny model: a tokenizer learned on the recipes' own prompts, random weights, facts.
 
     python recipes/assets/make_tiny_init.py runs/tiny_init
     adhere train recipe=tiny_base
     cp -r runs/latest/stages/sft/model/. recipes/assets/tiny_base/
 
-A Llama decoder of 1.2 M parameters. Digits are single tokens, so that arithmetic is the same in every dress.
+A Llama decoder of 1.2 M parameters. Digits are single tokens, so that arithmetic is the same in every dress. The facts
+are all single sums that can be a step of the quickstart's problems; the base learns those, and nothing of two steps.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from prompts.build import build
 from train.config.compose import compose_recipe
 
 VOCABULARY = 640
+COPIES = 6
+QUESTION = "State the final answer to the following arithmetic problem: {sum} ="
 TURN, END, PAD = "<|user|>", "<|end|>", "<|pad|>"
 ANSWER = "<|assistant|>"
 TEMPLATE = (
@@ -29,11 +33,23 @@ TEMPLATE = (
 )
 
 
-def texts() -> list[str]:
+def write_facts(path: Path) -> None:
+    """Write every sum of a number from -18 to 18 and a digit, often enough to meet many constraints each."""
+    with path.open("w", encoding="utf-8") as out:
+        for copy in range(COPIES):
+            for first in range(-18, 19):
+                for digit in range(10):
+                    for sign, total in (("+", first + digit), ("-", first - digit)):
+                        sum_ = f"{first} {sign} {digit}"
+                        row = {"id": f"{sum_}#{copy}", "question": QUESTION.format(sum=sum_), "answer": str(total)}
+                        out.write(json.dumps(row | {"solution": f"{sum_} = {total}."}) + "\n")
+
+
+def texts(folder: Path) -> list[str]:
     """Return prompts and targets of the base's and the quickstart's training items."""
     found = []
     for recipe in ("tiny_base", "quickstart"):
-        data = compose_recipe([f"recipe={recipe}", "model.path=hub/placeholder", "~arms"]).data
+        data = compose_recipe([f"recipe={recipe}", f"model.path={folder}", "~arms"]).data
         built = build(data.model_copy(update={"max_prompt_tokens": None}), "train", with_targets=True)
         found += [item.messages[-1]["content"] + "\n" + (item.target or "") for item in built.items]
     return found
@@ -65,8 +81,10 @@ def tokenizer_of(corpus: list[str]) -> PreTrainedTokenizerFast:
 
 
 def main(folder: Path) -> None:
-    """Write tokenizer and weights into ``folder``."""
-    tokenizer = tokenizer_of(texts())
+    """Write tokenizer, weights and facts into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_facts(folder / "facts.jsonl")
+    tokenizer = tokenizer_of(texts(folder))
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
