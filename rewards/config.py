@@ -14,6 +14,9 @@ from rewards.segments import Scope
 Aggregation = Literal["weighted_sum", "normalize_then_sum", "product", "all"]
 Scaling = Literal["group", "batch", "none"]
 
+COMBINED = "composite"
+"""Name of the extra column that carries the reward where the aggregation is not a sum."""
+
 
 class Strict(BaseModel):
     """A model that refuses unknown keys and documents each field by the text below it."""
@@ -114,6 +117,8 @@ class RewardConfig(Strict):
                 raise ValueError(f"components.{name}.gate: no component is named '{component.gate}'{hint}")
             if component.gate is not None and self.components[component.gate].gate is not None:
                 raise ValueError(f"components.{name}.gate: '{component.gate}' is gated itself; gates do not chain")
+        if COMBINED in self.components:
+            raise ValueError(f"components.{COMBINED}: the name is that of the combined reward; choose another one")
         if not any(component.weight > 0.0 for component in self.components.values()):
             raise ValueError("components: every weight is 0, so there is nothing to train on")
         if self.aggregation == "normalize_then_sum" and self.scale != "group":

@@ -12,10 +12,8 @@ from typing import Any
 
 from rewards.checklist import parse_checklist
 from rewards.composite import BatchScores, Composite, combine
+from rewards.config import COMBINED
 from rewards.rollout import Rollout
-
-COMBINED = "composite"
-"""Name of the extra column that carries the reward where the aggregation is not a sum."""
 
 
 class RewardFunctions:
@@ -50,7 +48,7 @@ class RewardFunctions:
     def as_list(self) -> list[Callable[..., list[float | None]]]:
         """Return the functions in the order of :meth:`weights`; each has its component's name as ``__name__``."""
         functions = [_named(name, self._component(name)) for name in self.composite.names]
-        return functions if self.summed else [*functions, _named(COMBINED, self._combined)]
+        return functions if self.summed else [*functions, _named(COMBINED, lambda **batch: self._combined(batch))]
 
     def weights(self) -> list[float]:
         """Return TRL's ``reward_weights``, as written in the configuration."""
@@ -62,7 +60,7 @@ class RewardFunctions:
     def _component(self, name: str) -> Callable[..., list[float | None]]:
         return lambda **batch: list(self._score(batch).values[name])
 
-    def _combined(self, **batch: Any) -> list[float | None]:
+    def _combined(self, batch: dict[str, Any]) -> list[float | None]:
         values = self._score(batch).values
         rows = [{name: values[name][i] for name in values} for i in range(len(batch["completions"]))]
         if self.composite.config.aggregation == "normalize_then_sum":
