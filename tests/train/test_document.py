@@ -1,15 +1,18 @@
-"""The configuration reference says what the schema says."""
+"""The configuration reference says what the schema says, and the commands in the documents compose."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from rewards.config import Strict
 from train.config.document import configuration_page
+from train.run import plan_run
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "configuration.md"
 RECIPES = REPOSITORY / "recipes"
+RECIPES_PAGE = REPOSITORY / "docs" / "recipes.md"
 
 
 def rows(page: str) -> dict[str, str]:
@@ -74,3 +77,22 @@ def test_a_type_without_a_word_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="complex"):
         configuration_page(Odd)
+
+
+def commands(page: Path) -> list[str]:
+    """Return the `adhere` commands in the shell blocks of a page, without comments and continued lines joined."""
+    blocks = page.read_text(encoding="utf-8").split("```bash\n")[1:]
+    lines = "\n".join(block.split("```")[0] for block in blocks).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.startswith("adhere ")]
+
+
+@pytest.mark.parametrize("line", [c for c in commands(RECIPES_PAGE) if c.split()[1] in ("plan", "train", "evaluate")])
+def test_a_command_of_the_recipes_page_composes(line: str, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    _, command, *words = shlex.split(line, comments=True)
+    if any(word.startswith("-") for word in words):
+        pytest.skip("Hydra's own flags print or run something")
+    if command == "evaluate":
+        words = ["recipe=evaluate", f"model.path={words[0]}", *(w.replace("suite", "evaluation", 1) for w in words[1:])]
+    run = plan_run([word.replace("models/smollm2", str(model_folder)) for word in words])
+    assert run.graph.stages
