@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -12,6 +14,8 @@ from typing import Any
 import yaml
 
 from rewards.errors import StageError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def write_json(path: Path, content: Any) -> None:
     """Write ``content`` to ``path`` under a temporary name first, so that a reader never sees half of it.
 
     Raises:
-        StageError: the disk is full; nothing is left under ``path``'s name but what was there before.
+        StageError: the disk is full, or the folder closed to us; under ``path``'s name is what was there before.
     """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
 
@@ -84,13 +88,15 @@ def write_yaml(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        remedy = "free some space" if error.errno in NO_SPACE else "choose another run.root, or let this user write it"
         raise StageError(
-            f"{path}: cannot be written ({error.strerror}); free some space and run the same command again"
+            f"{path}: cannot be written ({error.strerror}); {remedy}, and run the same command again"
         ) from error

@@ -1,0 +1,73 @@
+"""The artifact: nobody reads half of a file, an incomplete checkpoint is never resumed from, DONE comes last."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rewards.errors import StageError
+from train.artifacts import Artifact, newest_checkpoint, write_json, write_text, write_yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_artifact_is_done_when_its_manifest_is_written(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path / "sft-0123")
+    assert not artifact.done
+    (artifact.checkpoints / "checkpoint-1").mkdir(parents=True)
+    artifact.finish({"kind": "sft", "label": "häkchen ✓"})
+    assert artifact.done
+    assert json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))["label"] == "häkchen ✓"
+    assert not artifact.checkpoints.exists()
+
+
+def test_the_newest_complete_checkpoint_is_resumed_from_and_incomplete_ones_go(tmp_path: Path) -> None:
+    for step in (9, 50, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    for step in (9, 50):
+        (tmp_path / f"checkpoint-{step}" / "COMPLETE").touch()
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-50"
+    assert not (tmp_path / "checkpoint-100").exists()
+
+
+def test_without_a_complete_checkpoint_training_starts_anew(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path / "none") is None
+    (tmp_path / "checkpoint-3").mkdir()
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_a_file_is_replaced_as_a_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "plan.json"
+    write_json(path, {"a": 1})
+    write_json(path, {"b": 2})
+    write_yaml(path.with_suffix(".yaml"), {"schön": [1, 2]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"b": 2}
+    assert path.with_suffix(".yaml").read_text(encoding="utf-8") == "schön:\n- 1\n- 2\n"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["plan.json", "plan.yaml"]
+
+
+def test_a_write_that_fails_half_way_keeps_the_old_file_and_says_what_to_do(tmp_path: Path) -> None:
+    """The limit on a file's size stands for a full disk: the write begins, and then fails."""
+    path = tmp_path / "manifest.json"
+    path.write_text("old", encoding="utf-8")
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from train.artifacts import write_text\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "write_text(Path(sys.argv[1]), 'x' * 100_000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "StageError" in done.stderr and f"{path}: cannot be written" in done.stderr
+    assert path.read_text(encoding="utf-8") == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StageError, match=r"file/plan\.json: cannot be written \(.*\)"):
+        write_text(tmp_path / "file" / "plan.json", "text")
