@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from evaluation.backends import load_generator
 from evaluation.generation import Generator, Sampling
 from evaluation.metrics import Bootstrap
@@ -21,7 +19,7 @@ from train.artifacts import Artifact
 from train.chat import check_template
 from train.models import load_model, load_tokenizer
 from train.stages.data import load_items
-from train.stages.setup import manifest
+from train.stages.setup import manifest, on_cpu
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,6 +74,5 @@ def _generator(spec: StageSpec, tokenizer: PreTrainedTokenizerBase) -> Generator
     from evaluation.backends.transformers import TransformersGenerator
 
     loaded = load_model(model, spec.model_path, trainable=False)
-    on_cpu = spec.recipe.launcher.device == "cpu" or not torch.cuda.is_available()
-    device = "cpu" if on_cpu else "cuda"
+    device = "cpu" if on_cpu(spec.recipe.launcher) else "cuda"
     return TransformersGenerator(loaded.to(device), tokenizer, name=spec.label, batch_size=config.batch_size)

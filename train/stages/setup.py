@@ -21,7 +21,7 @@ from train.models import training_dtype
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
 
-    from train.config.schema import GrpoConfig, SftConfig
+    from train.config.schema import GrpoConfig, LauncherConfig, SftConfig
     from train.config.stage import StageSpec
 
 TRACKED_PACKAGES = ("adhere", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "math-verify")
@@ -35,6 +35,11 @@ PROMISED = {
 }
 
 
+def on_cpu(launcher: LauncherConfig) -> bool:
+    """Whether the stage runs on the CPU: because it was told to, or because there is no GPU."""
+    return launcher.device == "cpu" or not torch.cuda.is_available()
+
+
 def check_world(spec: StageSpec) -> None:
     """Check that the ranks which the plan promised are really one job.
 
@@ -43,7 +48,8 @@ def check_world(spec: StageSpec) -> None:
     Raises:
         StageError: the world size or the distributed type is not the promised one.
     """
-    launcher, state = spec.recipe.launcher, PartialState()
+    # The first PartialState decides the back end; without cpu=True two CPU ranks become two worlds of one.
+    launcher, state = spec.recipe.launcher, PartialState(cpu=on_cpu(spec.recipe.launcher))
     expected = launcher.processes
     if state.num_processes != expected:
         raise StageError(
@@ -60,11 +66,11 @@ def check_world(spec: StageSpec) -> None:
 def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig) -> dict[str, Any]:
     """Return the fields that TRL's two config classes share."""
     dtype = training_dtype(spec.recipe.model)
-    on_cpu = spec.recipe.launcher.device == "cpu" or not torch.cuda.is_available()
+    cpu = on_cpu(spec.recipe.launcher)
     return {
         "output_dir": str(artifact.checkpoints),
         "seed": spec.recipe.seed,
-        "use_cpu": on_cpu,
+        "use_cpu": cpu,
         "bf16": dtype is torch.bfloat16,
         "fp16": dtype is torch.float16,
         "max_steps": config.max_steps,
@@ -83,7 +89,7 @@ def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | G
         "disable_tqdm": True,
         "report_to": start_trackers(spec, artifact),
         "run_name": spec.label,
-        "dataloader_pin_memory": not on_cpu,
+        "dataloader_pin_memory": not cpu,
         **config.trl,
     }
 
@@ -124,13 +130,22 @@ def start_trackers(spec: StageSpec, artifact: Artifact) -> list[str]:
     return reporters
 
 
-def save_for_handoff(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, artifact: Artifact) -> None:
-    """Write weights, tokenizer and generation config into ``model/``: first under another name, then renamed."""
+def save_for_handoff(
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, artifact: Artifact, *, merge: bool = False
+) -> None:
+    """Write weights, tokenizer and generation config into ``model/``: first under another name, then renamed.
+
+    With ``merge`` the trained adapter becomes part of the weights. It has to where it was trained on a model that merged
+    an earlier one: the recipe's base alone is not what it belongs to.
+    """
     temporary = artifact.path / "model.partial"
     if trainer.args.should_save:
         shutil.rmtree(temporary, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(temporary))
+    if not merge:
+        trainer.save_model(str(temporary))
+    elif trainer.args.should_save:
+        trainer.accelerator.unwrap_model(trainer.model).merge_and_unload().save_pretrained(temporary)
     if trainer.args.should_save:
         tokenizer.save_pretrained(temporary)
         (temporary / "training_args.bin").unlink(missing_ok=True)
