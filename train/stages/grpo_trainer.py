@@ -234,8 +234,6 @@ def _rates(rows: list[Row]) -> dict[str, list[bool]]:
     correct = [row["correct"] for row in rows if row["correct"] is not None]
     followed = [row["followed"] for row in rows if row["followed"] is not None]
     both = [
-        all(v for v in (row["correct"], row["followed"]) if v is not None)
-        for row in rows
-        if row["correct"] is not None or row["followed"] is not None
+        row["correct"] and row["followed"] for row in rows if row["correct"] is not None and row["followed"] is not None
     ]
     return {"accuracy": correct, "hacc": followed, "joint": both}
