@@ -30,7 +30,14 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(e) for e in error.errors())) from error
-    problems = [*_batches(recipe), *_lengths(recipe), *_stages(recipe), *_constraints(recipe), *_passthrough(recipe)]
+    problems = [
+        *_batches(recipe),
+        *_lengths(recipe),
+        *_stages(recipe),
+        *_adapters(recipe),
+        *_constraints(recipe),
+        *_passthrough(recipe),
+    ]
     if problems:
         raise ConfigError("\n".join(problems))
     return recipe
@@ -122,6 +129,18 @@ def _stages(recipe: Recipe) -> list[str]:
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
         )
     return problems
+
+
+def _adapters(recipe: Recipe) -> list[str]:
+    """Merging writes whole weights, which a 4-bit base and sharded parameters do not have."""
+    adapter, strategy = recipe.model.adapter, recipe.launcher.strategy
+    if adapter.handoff != "merge" or "grpo" not in recipe.stages:
+        return []
+    if adapter.kind == "qlora":
+        return ["model.adapter.handoff: merge needs whole weights, qlora has a 4-bit base; use continue, or kind=lora"]
+    if adapter.kind == "lora" and strategy in ("zero3", "fsdp2"):
+        return [f"model.adapter.handoff: merge needs whole weights on a rank, {strategy} shards them; use continue"]
+    return []
 
 
 def _constraints(recipe: Recipe) -> list[str]:

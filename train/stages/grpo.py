@@ -89,7 +89,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     same = equal_weights(trainer.accelerator, trainer.model)
-    save_for_handoff(trainer, tokenizer, artifact)
+    save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
         figures = {
             "items": len(items), "steps": trainer.state.global_step, "handoff": handoff.to_dict(),

@@ -135,8 +135,8 @@ def save_for_handoff(
 ) -> None:
     """Write weights, tokenizer and generation config into ``model/``: first under another name, then renamed.
 
-    With ``merge`` the trained adapter becomes part of the weights. It has to where it was trained on a model that merged
-    an earlier one: the recipe's base alone is not what it belongs to.
+    With ``merge`` the trained adapter becomes part of the weights. It has to where it was trained on a model that
+    merged an earlier one: the recipe's base alone is not what it belongs to.
     """
     temporary = artifact.path / "model.partial"
     if trainer.args.should_save:
