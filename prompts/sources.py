@@ -37,9 +37,7 @@ class PromptStyle:
 
     def messages(self, question: str) -> tuple[Message, ...]:
         """Return the conversation that asks ``question`` without any constraint."""
-        system = (
-            (Message(role="system", content=self.system_prompt),) if self.system_prompt is not None else ()
-        )
+        system = (Message(role="system", content=self.system_prompt),) if self.system_prompt is not None else ()
         content = f"{question}\n{self.answer_instruction}" if self.answer_instruction else question
         return (*system, Message(role="user", content=content))
 
@@ -56,7 +54,8 @@ def load(config: SourceConfig, style: PromptStyle) -> list[PromptItem]:
     """
     items = [_to_item(row, config, style) for row in _rows(config)]
     if not items:
-        raise DataError(f"source '{config.source}': holds no rows (skip {config.skip}, limit {config.limit})")
+        place = config.path or config.dataset or config.generator
+        raise DataError(f"{place}: holds no rows (skip {config.skip}, limit {config.limit})")
     unique_ids(items)
     return items
 
@@ -133,8 +132,7 @@ def columns_of(row: Row, config: SourceConfig) -> dict[str, str]:
             chosen[role] = _existing(named, row, role)
     if "question" not in chosen:
         raise DataError(
-            f"{row.where}: no column for the question; it has {_names(row.values)}. "
-            f"Set columns: {{question: NAME}}"
+            f"{row.where}: no column for the question; it has {_names(row.values)}. Set columns: {{question: NAME}}"
         )
     return chosen
 
@@ -142,8 +140,7 @@ def columns_of(row: Row, config: SourceConfig) -> dict[str, str]:
 def _existing(name: str, row: Row, role: str) -> str:
     if name not in row.values:
         raise DataError(
-            f"{row.where}: no column '{name}' for the {role}; it has {_names(row.values)}"
-            f"{nearest(name, row.values)}"
+            f"{row.where}: no column '{name}' for the {role}; it has {_names(row.values)}{nearest(name, row.values)}"
         )
     return name
 

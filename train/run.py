@@ -154,7 +154,6 @@ def _claim(run: Run) -> None:
             f"run.name: {run.path} holds a run of another configuration; choose another run.name, or leave it out and "
             f"the folder is named after the configuration"
         )
-    run.path.mkdir(parents=True, exist_ok=True)
     write_yaml(run.path / "recipe.yaml", run.recipe.model_dump(mode="json"))
     stages = [
         {"label": s.label, "key": s.key, "artifact": s.folder, "inputs": dict(s.inputs), "arms": list(s.arms)}

@@ -25,6 +25,7 @@ def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
         sys.executable,
         "-m",
         "accelerate.commands.launch",
+        "--quiet",
         "--num_machines",
         "1",
         "--num_processes",

@@ -56,6 +56,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
     _check_lengths(spec)
+    _check_supply(spec, len(items))
 
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter.kind, recipe.model.adapter.handoff)
     model = load_model(recipe.model, spec.model_path, trainable=mode == "continue")
@@ -135,6 +136,17 @@ def _check_lengths(spec: StageSpec) -> None:
         raise ConfigError(
             f"grpo.max_completion_length: {completion} + data.max_prompt_tokens {prompt or 0} exceeds the model's "
             f"context of {context} tokens; lower one of them"
+        )
+
+
+def _check_supply(spec: StageSpec, items: int) -> None:
+    config = spec.recipe.grpo
+    completions = config.per_device_batch_size * spec.recipe.launcher.processes * config.gradient_accumulation
+    prompts = completions // config.group_size
+    if items < prompts:
+        raise ConfigError(
+            f"grpo.per_device_batch_size: a step takes {prompts} prompts, but there are {items} training items, so "
+            f"none would be trained on; lower it, or add data"
         )
 
 

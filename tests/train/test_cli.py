@@ -1,0 +1,211 @@
+"""The command line: exit codes, one clear message for each mistake, and nothing started that cannot end well."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from train.cli import main
+from train.run import plan_run
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "recipes" / "assets" / "tiny_base"
+
+MISTAKES = {
+    "tran recipe=quickstart": ["no such command", "did you mean 'train'?", "adhere --help"],
+    "train recipe=quickstrat": ["did you mean 'quickstart'?"],
+    "plan grpo.learning_rat=1": ["grpo.learning_rat", "did you mean 'learning_rate'?"],
+    "train model.path=/nowhere": ["model.path: there is no folder '/nowhere'"],
+    "score only_one.jsonl": ["usage: adhere score IN.jsonl"],
+    "score nowhere.jsonl out.jsonl": ["nowhere.jsonl: no such file"],
+    "score in.jsonl out.jsonl mode=strict": ["mode: 'strict' is neither compat nor hardened"],
+    "export nowhere --format hf": ["nowhere: is not the folder of a run", "plan.json"],
+    "import-gguf": ["usage: adhere import-gguf FILE.gguf FOLDER"],
+    "import-gguf nowhere.gguf out": ["nowhere.gguf: no such file"],
+    "evaluate": ["name the model first", "suite=mathif"],
+    "evaluate suite=mathif": ["name the model first"],
+    "evaluate owner/name suite=mathf": ["did you mean 'mathif'?"],
+    "evaluate owner/name suite=mathif": ["evaluation.path", "*.jsonl"],
+    "evaluate owner/name suite=mathif suite.path=/nowhere": ["evaluation.path: there is no '/nowhere'"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def adhere(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "train.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"], ["help"]])
+def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    for command in ("train", "plan", "evaluate", "score", "export", "import-gguf", "doctor"):
+        assert f"adhere {command}" in shown
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_ends_with_2_and_one_message(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = line.split()
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"adhere {arguments[0]}: ")
+    assert "Traceback" not in error
+    for part in MISTAKES[line]:
+        assert part in error
+
+
+def test_planning_starts_and_writes_nothing(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    assert main(["plan", f"model.path={model_folder}"]) == 0
+    shown = capsys.readouterr().out
+    assert "to run    sft" in shown and "grpo[math_only]" in shown and "accelerate.commands.launch" in shown
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_finished_recipe_is_not_run_again(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [f"model.path={model_folder}", "~arms", "stages=[sft,grpo]"]
+    run = plan_run(arguments)
+    for key in run.graph.stages:
+        artifact = run.artifact(key)
+        artifact.model.mkdir(parents=True)
+        artifact.finish({"kind": run.graph.stages[key].kind, "label": run.graph.stages[key].label, "versions": {}})
+    assert main(["plan", *arguments]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert main(["train", *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert "reused  sft" in shown and "reused  grpo" in shown
+    assert "nothing to do: every stage of this configuration is done" in shown
+    assert (run.root / "latest").resolve() == run.path
+
+
+def test_a_run_folder_of_another_configuration_is_left_alone(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "runs" / "mine"
+    taken.mkdir(parents=True)
+    (taken / "run.key").write_text("another configuration\n", encoding="utf-8")
+    assert main(["train", f"model.path={model_folder}", "run.name=mine"]) == 2
+    assert f"run.name: {taken} holds a run of another configuration" in capsys.readouterr().err
+    assert [path.name for path in taken.iterdir()] == ["run.key"]
+
+
+def test_a_run_folder_that_cannot_be_written_is_named(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["train", f"model.path={model_folder}", f"run.root={tmp_path / 'file'}"]) == 1
+    error = capsys.readouterr().err
+    assert "cannot be written" in error and "run.root" in error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs DeepSpeed's absence to be checked on Linux")
+def test_a_strategy_without_its_package_fails_before_anything_starts(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("deepspeed") is not None:
+        pytest.skip("DeepSpeed is installed")
+    assert main(["train", f"model.path={model_folder}", "launcher=zero3"]) == 2
+    assert "pip install 'adhere[deepspeed]'" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_native_hydra_flags_work(model_folder: Path, tmp_path: Path) -> None:
+    shown = adhere("train", "--cfg", "job", "seed=7", f"model.path={model_folder}", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert yaml.safe_load(shown.stdout)["seed"] == 7
+    swept = adhere("plan", "-m", "seed=0,1", "~arms", f"model.path={model_folder}", cwd=tmp_path)
+    assert swept.returncode == 0, swept.stderr
+    assert swept.stdout.count("to run    sft") == 2
+
+
+def row(**changes: object) -> str:
+    made = {"question": "q", "answer": "4", "response": "\\boxed{4}", "constraints": []}
+    return json.dumps(made | changes) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("", ["in.jsonl", "holds no row"]),
+        (row() + "{broken\n", ["in.jsonl:2"]),
+        (
+            row() + row(constraints=[{"id": "punctuation:no_coma"}]),
+            ["in.jsonl:2", "did you mean 'punctuation:no_comma'"],
+        ),
+        (row() + row(response=None), ["in.jsonl:2", "response"]),
+    ],
+    ids=["empty", "no JSON", "unknown constraint", "no response"],
+)
+def test_a_malformed_row_names_file_and_line(
+    content: str, parts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_text(content, encoding="utf-8")
+    assert main(["score", "in.jsonl", "out.jsonl"]) == 2
+    error = capsys.readouterr().err
+    for part in parts:
+        assert part in error
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_file_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [{"id": "punctuation:no_comma", "kwargs": {}}]
+    content = row(constraints=asked) + row(constraints=asked, response="well, \\boxed{4}")
+    (tmp_path / "in.jsonl").write_text(content, encoding="utf-8")
+    assert main(["score", "in.jsonl", "out.jsonl", "mode=compat"]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy 1.0000" in shown and "joint 0.5000" in shown
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [scored["joint"] for scored in rows] == [1.0, 0.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "rows.jsonl: holds no rows"),
+        ('{"question": "What is 2 + 2?", "answer": "4"}\n{"question": \n', "rows.jsonl:2"),
+        ('{"question": "What is 2 + 2?", "answer": "4"}\n', "grpo.per_device_batch_size: a step takes 8 prompts"),
+    ],
+    ids=["empty", "malformed", "too few"],
+)
+def test_training_data_that_cannot_be_used_is_named_by_the_driver(content: str, message: str, tmp_path: Path) -> None:
+    if not TINY.is_dir():
+        pytest.skip(f"needs the tiny base model at {TINY}")
+    data = tmp_path / "rows.jsonl"
+    data.write_text(content, encoding="utf-8")
+    done = adhere("train", "~arms", "stages=[grpo]", f"data.train=[{{path: {data}}}]", cwd=tmp_path)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()
+    assert any(line.startswith("adhere train: grpo: ") and message in line for line in last), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_doctor_reports_versions_and_devices(tmp_path: Path) -> None:
+    done = adhere("doctor", cwd=tmp_path)
+    assert done.returncode in (0, 1), done.stderr
+    for word in ("python", "torch", "trl", "hydra-core", "math-verify", "disk", "cpu"):
+        assert word in done.stdout
+    assert ("bad" in done.stdout) is (done.returncode == 1)
