@@ -88,7 +88,8 @@ def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | G
         "save_total_limit": 2,
         "disable_tqdm": True,
         "report_to": start_trackers(spec, artifact),
-        "run_name": spec.label,
+        "run_name": f"{spec.label}-{spec.key[:8]}",
+        "project": spec.recipe.tracking.project,
         "dataloader_pin_memory": not cpu,
         **config.trl,
     }
@@ -97,7 +98,8 @@ def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | G
 def start_trackers(spec: StageSpec, artifact: Artifact) -> list[str]:
     """Start the configured trackers on the first rank and return their names for ``report_to``.
 
-    A stage keeps one W&B id over all its attempts; its key is that id.
+    A stage keeps one W&B id over all its attempts; its key is that id. trackio is started by transformers, which
+    continues the run of the same name, so that the name holds the key as well.
 
     Raises:
         ConfigError: W&B is to be online and has no key.
@@ -126,7 +128,6 @@ def start_trackers(spec: StageSpec, artifact: Artifact) -> list[str]:
             )
     if tracking.trackio:
         reporters.append("trackio")
-        os.environ.setdefault("TRACKIO_PROJECT", tracking.project)
     return reporters
 
 
