@@ -25,7 +25,7 @@ class Strict(BaseModel):
 
 
 class _Component(Strict):
-    weight: float = Field(1.0, ge=0.0)
+    weight: float = Field(default=1.0, ge=0.0)
     """How much the component counts, used as written. 0 makes it a metric: scored and logged, never trained on."""
 
     gate: str | None = None
@@ -36,7 +36,7 @@ class MathComponent(_Component):
     """1.0 where the committed answer equals the gold answer."""
 
     kind: Literal["math"] = "math"
-    timeout: float = Field(5.0, gt=0.0)
+    timeout: float = Field(default=5.0, gt=0.0)
     """Seconds one comparison may take before its worker is killed and the verdict is ``timeout``."""
 
 
@@ -66,10 +66,10 @@ class LengthComponent(_Component):
     """1.0 up to ``target`` tokens, falling linearly to 0.0 at ``maximum`` (DAPO's soft overlong, arXiv 2503.14476)."""
 
     kind: Literal["length"] = "length"
-    target: int = Field(512, ge=0)
+    target: int = Field(default=512, ge=0)
     """Completion length in tokens up to which nothing is lost."""
 
-    maximum: int = Field(1024, ge=1)
+    maximum: int = Field(default=1024, ge=1)
     """Completion length in tokens from which the score is 0.0."""
 
     @model_validator(mode="after")
@@ -101,10 +101,10 @@ class RewardConfig(Strict):
     scale: Scaling = "group"
     """What the advantage is divided by: the group's standard deviation, the batch's, or nothing (Dr. GRPO)."""
 
-    std_floor: float = Field(0.05, ge=0.0)
+    std_floor: float = Field(default=0.05, ge=0.0)
     """Smallest deviation that ``normalize_then_sum`` divides by, so that near-constant components stay small."""
 
-    max_error_share: float = Field(0.2, ge=0.0, le=1.0)
+    max_error_share: float = Field(default=0.2, ge=0.0, le=1.0)
     """Share of rollouts whose reward timed out or failed, over one step, above which training stops."""
 
     @model_validator(mode="after")

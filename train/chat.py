@@ -18,7 +18,12 @@ PROBE = "adhere"
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
     """Return the prompt up to where the model's turn begins."""
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return _render(tokenizer, messages, open_turn=True)
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, open_turn: bool) -> str:
+    turns = [{"role": message["role"], "content": message["content"]} for message in messages]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=open_turn)
     assert isinstance(text, str)
     return text
 
@@ -41,12 +46,11 @@ def check_template(tokenizer: PreTrainedTokenizerBase, *, prefilled: bool) -> No
     Raises:
         ConfigError: says which of these does not hold and what to change.
     """
-    question = {"role": "user", "content": PROBE}
-    opened = prompt_text(tokenizer, [question])  # type: ignore[list-item]
-    bare = tokenizer.apply_chat_template([question], tokenize=False, add_generation_prompt=False)
-    turn = [question, {"role": "assistant", "content": PROBE}]
-    whole = tokenizer.apply_chat_template(turn, tokenize=False)
-    assert isinstance(bare, str) and isinstance(whole, str)
+    question: Message = {"role": "user", "content": PROBE}
+    response: Message = {"role": "assistant", "content": PROBE}
+    opened = prompt_text(tokenizer, [question])
+    bare = _render(tokenizer, [question], open_turn=False)
+    whole = _render(tokenizer, [question, response], open_turn=False)
     if PROBE not in opened:
         raise ConfigError("model.chat_template: the template drops the user's message")
     if opened == bare:

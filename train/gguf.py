@@ -35,7 +35,7 @@ def import_gguf(arguments: Sequence[str]) -> int:
         dtype=torch.float32,
     )
     # The loaded weights are plain floats; what is left of the quantiser would refuse to save them.
-    model.hf_quantizer = None
+    model.hf_quantizer = None  # type: ignore[assignment]
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.save_pretrained(folder)

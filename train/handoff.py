@@ -87,7 +87,7 @@ def greedy_stops(
     model.eval()
     for item in items[:SAMPLES]:
         ids = torch.tensor([prompt_ids(tokenizer, item.messages)], device=model.device)
-        output = model.generate(
+        output = model.generate(  # type: ignore[operator]
             ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=limit,
             eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
         )  # fmt: skip

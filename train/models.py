@@ -18,7 +18,7 @@ from transformers import (
 from rewards.errors import ConfigError
 
 if TYPE_CHECKING:
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig
 
     from train.config.schema import AdapterConfig, ModelConfig
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def training_dtype(config: ModelConfig) -> torch.dtype:
     """Return the weights' type: as written, or bfloat16 on a GPU that has it and float32 elsewhere."""
     if config.dtype != "auto":
-        return getattr(torch, config.dtype)  # type: ignore[no-any-return]
+        return getattr(torch, config.dtype)
     return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
 
 
@@ -55,10 +55,11 @@ def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(config: ModelConfig, path: str, *, trainable: bool) -> PreTrainedModel | PeftModel:
+def load_model(config: ModelConfig, path: str, *, trainable: bool) -> PreTrainedModel:
     """Load the model at ``path``: full weights, or a base with the adapter that ``path`` holds.
 
-    With ``trainable`` an adapter is loaded to be trained on (``handoff: continue``), else it is merged.
+    With ``trainable`` an adapter is loaded to be trained on (``handoff: continue``), which gives a PeftModel around the
+    base; else it is merged.
 
     Raises:
         ConfigError: there is no model at ``path``; ``qlora`` without bitsandbytes.
@@ -73,8 +74,9 @@ def load_model(config: ModelConfig, path: str, *, trainable: bool) -> PreTrained
         return model
     from peft import PeftModel
 
-    adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable)
-    return adapted if trainable else adapted.merge_and_unload()
+    adapted: Any = PeftModel.from_pretrained(model, path, is_trainable=trainable)
+    loaded: PreTrainedModel = adapted if trainable else adapted.merge_and_unload()
+    return loaded
 
 
 def _load_arguments(config: ModelConfig, path: str) -> dict[str, Any]:

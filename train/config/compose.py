@@ -68,9 +68,9 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         given = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
         return f"{', '.join(given)}: {text}; name one of the options in recipes/"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = sorted(p.stem for p in (recipes_folder() / group).glob("*.yaml"))
-        return f"{group}={option}: there is no such option{nearest(option, options)}; there are {', '.join(options)}"
+        folder, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = sorted(p.stem for p in (recipes_folder() / folder).glob("*.yaml"))
+        return f"{folder}={option}: there is no such option{nearest(option, options)}; there are {', '.join(options)}"
     missing = re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text)
     if missing:
         full = missing[2]

@@ -23,13 +23,13 @@ class AdapterConfig(Strict):
     kind: Literal["none", "lora", "qlora"] = "none"
     """``none`` trains every weight, ``lora`` adapters, ``qlora`` adapters of a 4-bit base (needs bitsandbytes)."""
 
-    rank: int = Field(16, ge=1)
+    rank: int = Field(default=16, ge=1)
     """Rank of the adapters."""
 
-    alpha: int = Field(32, ge=1)
+    alpha: int = Field(default=32, ge=1)
     """Adapter scale; the effective factor is alpha / rank."""
 
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout on the adapters' input."""
 
     target_modules: str | list[str] = "all-linear"
@@ -60,7 +60,7 @@ class ModelConfig(Strict):
     prefilled_reasoning: bool = False
     """Whether the chat template itself opens ``<think>`` at the end of the prompt (as DeepSeek-R1's does)."""
 
-    context: int | None = Field(None, ge=1)
+    context: int | None = Field(default=None, ge=1)
     """Context length in tokens; ``None`` reads it from the model's config."""
 
     trust_remote_code: bool = False
@@ -76,28 +76,28 @@ class _Training(Strict):
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
     """Learning-rate schedule."""
 
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0."""
 
-    weight_decay: float = Field(0.0, ge=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
     """AdamW's decoupled weight decay."""
 
-    max_grad_norm: float = Field(1.0, gt=0.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0)
     """Gradients are scaled down to this norm."""
 
-    per_device_batch_size: int = Field(8, ge=1)
+    per_device_batch_size: int = Field(default=8, ge=1)
     """Sequences per device in one forward pass."""
 
-    gradient_accumulation: int = Field(1, ge=1)
+    gradient_accumulation: int = Field(default=1, ge=1)
     """Forward passes per optimizer step."""
 
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
-    save_steps: int = Field(50, ge=1)
+    save_steps: int = Field(default=50, ge=1)
     """Optimizer steps between checkpoints; a killed stage loses at most this many."""
 
-    logging_steps: int = Field(1, ge=1)
+    logging_steps: int = Field(default=1, ge=1)
     """Optimizer steps between rows of ``metrics.jsonl``."""
 
     trl: dict[str, Any] = Field(default_factory=dict)
@@ -107,53 +107,53 @@ class _Training(Strict):
 class SftConfig(_Training):
     """Supervised fine-tuning on the targets of the training items (TRL's SFTTrainer)."""
 
-    learning_rate: float = Field(2e-5, gt=0.0)
-    max_steps: int = Field(-1, ge=-1)
+    learning_rate: float = Field(default=2e-5, gt=0.0)
+    max_steps: int = Field(default=-1, ge=-1)
     """Optimizer steps; -1 trains ``epochs`` passes."""
 
-    epochs: float = Field(1.0, gt=0.0)
+    epochs: float = Field(default=1.0, gt=0.0)
     """Passes over the data where ``max_steps`` is -1."""
 
-    max_length: int = Field(2048, ge=8)
+    max_length: int = Field(default=2048, ge=8)
     """Prompt plus target in tokens; a longer row stops the stage, it is never cut silently."""
 
 
 class SamplingConfig(Strict):
     """How responses are drawn."""
 
-    temperature: float = Field(1.0, ge=0.0)
+    temperature: float = Field(default=1.0, ge=0.0)
     """0 is greedy."""
 
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Nucleus mass."""
 
-    max_new_tokens: int = Field(1024, ge=1)
+    max_new_tokens: int = Field(default=1024, ge=1)
     """Length limit of a completion in tokens."""
 
-    samples: int = Field(1, ge=1)
+    samples: int = Field(default=1, ge=1)
     """Responses per prompt."""
 
 
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
 
-    learning_rate: float = Field(1e-6, gt=0.0)
-    max_steps: int = Field(100, ge=1)
+    learning_rate: float = Field(default=1e-6, gt=0.0)
+    max_steps: int = Field(default=100, ge=1)
     """Optimizer steps."""
 
-    group_size: int = Field(8, ge=2)
+    group_size: int = Field(default=8, ge=2)
     """Completions per prompt (G), which the advantage compares."""
 
-    max_completion_length: int = Field(1024, ge=1)
+    max_completion_length: int = Field(default=1024, ge=1)
     """Length limit of a completion in tokens."""
 
-    temperature: float = Field(1.0, gt=0.0)
+    temperature: float = Field(default=1.0, gt=0.0)
     """Sampling temperature of the rollouts."""
 
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Nucleus mass of the rollouts."""
 
-    kl_coefficient: float = Field(0.0, ge=0.0)
+    kl_coefficient: float = Field(default=0.0, ge=0.0)
     """TRL's beta: weight of the KL to the model that GRPO started from. 0 keeps no reference in memory."""
 
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
@@ -162,7 +162,7 @@ class GrpoConfig(_Training):
     generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
 
-    max_clipped_steps: int = Field(5, ge=1)
+    max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
 
 
@@ -187,7 +187,7 @@ class EvaluationConfig(Strict):
     base_url: str | None = None
     """Endpoint of the ``openai`` back end; its key is read from OPENAI_API_KEY."""
 
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     """Prompts per generation batch (transformers back end)."""
 
     sampling: SamplingConfig = SamplingConfig(temperature=0.0)
@@ -197,7 +197,7 @@ class EvaluationConfig(Strict):
     mode: Literal["compat", "hardened"] = "hardened"
     """Which constraint checkers decide the headline numbers."""
 
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap intervals."""
 
 
@@ -207,7 +207,7 @@ class LauncherConfig(Strict):
     kind: Literal["local"] = "local"
     """Local processes started by ``accelerate launch``."""
 
-    processes: int = Field(1, ge=1)
+    processes: int = Field(default=1, ge=1)
     """Ranks of a training stage, one per device."""
 
     strategy: Strategy = "single"
@@ -219,7 +219,7 @@ class LauncherConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` takes GPUs where there are any."""
 
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """CPU threads per rank (OMP_NUM_THREADS); ``None`` divides the cores among the ranks."""
 
     @model_validator(mode="after")
@@ -258,7 +258,7 @@ class Recipe(Strict):
     name: str
     """Short name, used in folders and tables."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Seed of data order, sampling and initialisation. Data has seeds of its own."""
 
     stages: tuple[StageName, ...] = ("sft", "grpo", "evaluate")

@@ -73,7 +73,7 @@ def _add_arm(graph: Graph, arm: str, recipe: Recipe, *, several: bool) -> None:
             continue
         upstream = {"model": produced["sft"]} if kind == "grpo" and "sft" in produced else {}
         stage = _stage(kind, f"grpo[{arm}]" if several and kind == "grpo" else kind, recipe, model, upstream)
-        produced[kind] = graph.add(stage, arm)  # type: ignore[index]
+        produced[kind] = graph.add(stage, arm)
     if "evaluate" not in recipe.stages:
         return
     graph.subjects[arm] = {}

@@ -74,5 +74,5 @@ def _generator(spec: StageSpec, tokenizer: PreTrainedTokenizerBase) -> Generator
     from evaluation.backends.transformers import TransformersGenerator
 
     loaded = load_model(model, spec.model_path, trainable=False)
-    device = "cpu" if on_cpu(spec.recipe.launcher) else "cuda"
-    return TransformersGenerator(loaded.to(device), tokenizer, name=spec.label, batch_size=config.batch_size)
+    loaded.to("cpu" if on_cpu(spec.recipe.launcher) else "cuda")  # type: ignore[arg-type]
+    return TransformersGenerator(loaded, tokenizer, name=spec.label, batch_size=config.batch_size)

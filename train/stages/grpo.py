@@ -66,7 +66,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         rewards = RewardFunctions(
             Composite(recipe.rewards, engine),
             eos_ids=handoff.eos_ids,
-            decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)),
+            decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
             prefilled=recipe.model.prefilled_reasoning,
         )
         trainer = AdhereGRPOTrainer(
@@ -106,12 +106,12 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact, rewards: RewardFunctions
     GDPO's final whitening.
     """
     config, composite = spec.recipe.grpo, spec.recipe.rewards
-    generation: dict[str, Any] = {
+    backends: dict[str, dict[str, Any]] = {
         "transformers": {},
         "continuous_batching": {"use_transformers_continuous_batching": True},
         "vllm_colocate": {"use_vllm": True, "vllm_mode": "colocate"},
         "vllm_server": {"use_vllm": True, "vllm_mode": "server"},
-    }[config.generation]
+    }
     return TrlGrpoConfig(
         **{
             "num_generations": config.group_size,
@@ -122,7 +122,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact, rewards: RewardFunctions
             "loss_type": config.loss,
             "reward_weights": rewards.weights(),
             "scale_rewards": "batch" if composite.aggregation == "normalize_then_sum" else composite.scale,
-            **generation,
+            **backends[config.generation],
             **trainer_arguments(spec, artifact, config),
         }
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class AdhereGRPOTrainer(GRPOTrainer):
     """Adds to TRL's trainer what a composite reward needs.
 
     ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive
@@ -36,20 +36,27 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """
 
     def __init__(self, *, rewards: RewardFunctions, rollouts: Path, max_clipped: int, **arguments: Any) -> None:
-        super().__init__(reward_funcs=rewards.as_list(), **arguments)
+        super().__init__(reward_funcs=[*rewards.as_list()], **arguments)
         self.remove_callback(PrinterCallback)
+        assert self.num_generations is not None
+        self._group_size: int = self.num_generations
         self._rewards = rewards
         self._rollouts_folder = rollouts
         self._max_clipped = max_clipped
         self._clipped = 0
         self._rows: list[Row] = []
 
+    @property
+    def _training(self) -> bool:
+        assert self.model is not None
+        return self.model.training
+
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         self._stop_if_hopeless()
         if self._rewards.composite.config.aggregation == "normalize_then_sum":
-            size = self.num_generations
+            size = self._group_size
             groups = [self._rows[i : i + size] for i in range(0, len(self._rows), size)]
             combined = normalize_then_sum(
                 self._rewards.composite.config, [[row["values"] for row in group] for group in groups]
@@ -59,7 +66,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         output = super()._generate_and_score_completions(inputs)
-        if self.model.training:
+        if self._training:
             self._log_components()
             if self.accelerator.is_main_process:
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
@@ -131,7 +138,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 f"{share:.0%} of this step's rollouts could not be scored (rewards.max_error_share is {allowed:.0%}); "
                 f"first reason: {'; '.join(reasons)}"
             )
-        if not self.model.training:
+        if not self._training:
             return
         self._clipped = 0 if any(row["finished"] for row in self._rows) else self._clipped + 1
         if self._clipped >= self._max_clipped:
@@ -142,7 +149,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _log_components(self) -> None:
         """Log mean, std, share scored, zero-spread groups, errors, timeouts and seconds of every component."""
-        log, size = self._metrics["train"], self.num_generations
+        log, size = self._metrics["train"], self._group_size
         for name in self._rewards.composite.names:
             verdicts = [row["verdicts"][name] for row in self._rows]
             scores = [v["score"] for v in verdicts if v["score"] is not None]
@@ -167,7 +174,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _write_rollouts(self, advantages: list[float]) -> None:
         """Write this generation's rollouts to ``step_N.parquet``, N the optimizer step that they feed first."""
-        size, step = self.num_generations, self.state.global_step
+        size, step = self._group_size, self.state.global_step
         columns = [
             {
                 "step": step,
@@ -211,7 +218,7 @@ class AdhereGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         torch.save(
             {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped},
-            self._state_file(Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"),
+            self._state_file(Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"),
         )
         self.accelerator.wait_for_everyone()
 

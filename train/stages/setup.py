@@ -170,8 +170,9 @@ def manifest(spec: StageSpec, started: float, extra: Mapping[str, Any]) -> dict[
     }
 
 
-def equal_weights(accelerator: Accelerator, model: torch.nn.Module) -> bool:
+def equal_weights(accelerator: Accelerator, model: torch.nn.Module | None) -> bool:
     """Whether all ranks hold the same weights, by a checksum of every parameter; trivially so on one rank."""
+    assert model is not None
     checksum = torch.stack([p.detach().double().sum() for p in model.parameters()])
     gathered = accelerator.gather(checksum.unsqueeze(0))
     assert isinstance(gathered, torch.Tensor)
