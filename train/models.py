@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from train.config.schema import AdapterConfig, ModelConfig
 
 
-def training_dtype(config: ModelConfig) -> torch.dtype:
-    """Return the weights' type: as written, or bfloat16 on a GPU that has it and float32 elsewhere."""
+def compute_dtype(config: ModelConfig) -> torch.dtype:
+    """Return the type of the arithmetic: as written, or bfloat16 on a GPU that has it and float32 elsewhere."""
     if config.dtype != "auto":
         return getattr(torch, config.dtype)
     return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
@@ -55,22 +55,45 @@ def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(config: ModelConfig, path: str, *, trainable: bool) -> PreTrainedModel:
+def load_for_training(config: ModelConfig, path: str, *, merge: bool = False) -> PreTrainedModel:
     """Load the model at ``path``: full weights, or a base with the adapter that ``path`` holds.
 
-    With ``trainable`` an adapter is loaded to be trained on (``handoff: continue``), which gives a PeftModel around the
-    base; else it is merged.
+    Weights that are trained are float32, whatever the arithmetic: at a learning rate of 1e-6 most updates are smaller
+    than bfloat16 can add. A base under adapters is frozen and keeps the type of the arithmetic. An adapter is loaded to
+    be trained on, which gives a PeftModel around the base; with ``merge`` it becomes part of the weights.
 
     Raises:
         ConfigError: there is no model at ``path``; ``qlora`` without bitsandbytes.
     """
-    adapter = (Path(path) / "adapter_config.json").exists()
-    base = config.path if adapter else path
+    full = config.adapter.kind == "none"
+    base = _base(config, path)
+    arguments = _load_arguments(config, base, torch.float32 if full else compute_dtype(config))
+    if config.adapter.kind == "qlora":
+        arguments["quantization_config"] = _four_bits(config)
+    return _load(base, path, arguments, trainable=not merge)
+
+
+def load_for_inference(config: ModelConfig, path: str) -> PreTrainedModel:
+    """Load the model at ``path`` to generate with: unquantised, adapters merged.
+
+    Raises:
+        ConfigError: there is no model at ``path``.
+    """
+    base = _base(config, path)
+    return _load(base, path, _load_arguments(config, base, compute_dtype(config)), trainable=False)
+
+
+def _base(config: ModelConfig, path: str) -> str:
+    """Return where the full weights are: the recipe's model where ``path`` holds an adapter."""
+    return config.path if (Path(path) / "adapter_config.json").exists() else path
+
+
+def _load(base: str, path: str, arguments: dict[str, Any], *, trainable: bool) -> PreTrainedModel:
     try:
-        model = AutoModelForCausalLM.from_pretrained(base, **_load_arguments(config, base))
+        model = AutoModelForCausalLM.from_pretrained(base, **arguments)
     except OSError as error:
         raise ConfigError(_missing(base)) from error
-    if not adapter:
+    if base == path:
         return model
     from peft import PeftModel
 
@@ -79,24 +102,26 @@ def load_model(config: ModelConfig, path: str, *, trainable: bool) -> PreTrained
     return loaded
 
 
-def _load_arguments(config: ModelConfig, path: str) -> dict[str, Any]:
+def _load_arguments(config: ModelConfig, path: str, dtype: torch.dtype) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        "dtype": training_dtype(config),
+        "dtype": dtype,
         "revision": _revision(config, path),
         "trust_remote_code": config.trust_remote_code,
         "use_safetensors": True,
     }
     if config.attention is not None:
         arguments["attn_implementation"] = config.attention
-    if config.adapter.kind == "qlora":
-        if importlib.util.find_spec("bitsandbytes") is None:
-            raise ConfigError("model.adapter.kind: qlora needs bitsandbytes; install it, or use lora")
-        from transformers import BitsAndBytesConfig
-
-        arguments["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=training_dtype(config)
-        )
     return arguments
+
+
+def _four_bits(config: ModelConfig) -> Any:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("model.adapter.kind: qlora needs bitsandbytes; install it, or use lora")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype(config)
+    )
 
 
 def lora_config(adapter: AdapterConfig) -> LoraConfig | None:

@@ -22,8 +22,7 @@ from prompts.build import build
 from train.config.compose import compose_recipe
 
 VOCABULARY = 640
-COPIES = 6
-QUESTION = "State the final answer to the following arithmetic problem: {sum} ="
+COPIES = 20
 TURN, END, PAD = "<|user|>", "<|end|>", "<|pad|>"
 ANSWER = "<|assistant|>"
 TEMPLATE = (
@@ -34,15 +33,14 @@ TEMPLATE = (
 
 
 def write_facts(path: Path) -> None:
-    """Write every sum of a number from -18 to 18 and a digit, often enough to meet many constraints each."""
+    """Write every sum of a number up to 20 and one up to 10, often enough to meet many constraints each."""
     with path.open("w", encoding="utf-8") as out:
         for copy in range(COPIES):
-            for first in range(-18, 19):
-                for digit in range(10):
-                    for sign, total in (("+", first + digit), ("-", first - digit)):
-                        sum_ = f"{first} {sign} {digit}"
-                        row = {"id": f"{sum_}#{copy}", "question": QUESTION.format(sum=sum_), "answer": str(total)}
-                        out.write(json.dumps(row | {"solution": f"{sum_} = {total}."}) + "\n")
+            for first in range(21):
+                for second in range(11):
+                    fact, total = f"{first} + {second}", str(first + second)
+                    row = {"id": f"{fact}#{copy}", "question": f"Calculate {fact}.", "answer": total}
+                    out.write(json.dumps(row | {"solution": f"{fact} = {total}."}) + "\n")
 
 
 def texts(folder: Path) -> list[str]:

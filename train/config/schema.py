@@ -49,7 +49,7 @@ class ModelConfig(Strict):
     """Hub revision; name one for a recipe that has to stay reproducible."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights' type while training: ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    """Type of the arithmetic: ``auto`` is bfloat16 on a GPU that has it, else float32. Trained weights are float32."""
 
     attention: str | None = None
     """transformers' ``attn_implementation``; ``None`` leaves the choice to it."""

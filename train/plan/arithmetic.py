@@ -12,10 +12,11 @@ def grpo_arithmetic(recipe: Recipe) -> str:
     grpo, ranks = recipe.grpo, recipe.launcher.processes
     completions = grpo.per_device_batch_size * ranks * grpo.gradient_accumulation
     prompts = completions // grpo.group_size
+    per_step = f"{prompts} {'prompt' if prompts == 1 else 'prompts'} × {grpo.group_size} completions"
     return (
         f"{grpo.max_steps} steps × {completions} completions ({grpo.per_device_batch_size} per device × {ranks} "
-        f"{'rank' if ranks == 1 else 'ranks'} × {grpo.gradient_accumulation} accumulated) = {prompts} prompts × "
-        f"{grpo.group_size} completions a step, at most {grpo.max_completion_length} tokens each"
+        f"{'rank' if ranks == 1 else 'ranks'} × {grpo.gradient_accumulation} accumulated) = {per_step} a step, "
+        f"at most {grpo.max_completion_length} tokens each"
     )
 
 

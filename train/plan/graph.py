@@ -66,7 +66,7 @@ def build_graph(recipes: Mapping[str, Recipe]) -> Graph:
 
 
 def _add_arm(graph: Graph, arm: str, recipe: Recipe, *, several: bool) -> None:
-    model = model_fingerprint(recipe.model.path, recipe.model.revision)
+    model = model_identity(recipe)
     produced: dict[Subject, str] = {}
     for kind in recipe.stages:
         if kind == "evaluate":
@@ -136,6 +136,14 @@ def digest(content: Any) -> str:
     """Return the SHA-256 of ``content`` in canonical JSON, as hex."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def model_identity(recipe: Recipe) -> str:
+    """Identify the recipe's model: what an endpoint serves under its name, or a folder or hub id."""
+    served = recipe.stages == ("evaluate",) and recipe.evaluation.backend == "openai"
+    if served:
+        return f"endpoint:{recipe.evaluation.base_url}:{recipe.model.path}"
+    return model_fingerprint(recipe.model.path, recipe.model.revision)
 
 
 def model_fingerprint(path: str, revision: str | None) -> str:

@@ -17,7 +17,7 @@ from evaluation.suites import Suite, mathif, prompt_file, prompt_suite
 from rewards.engine import Engine
 from train.artifacts import Artifact
 from train.chat import check_template
-from train.models import load_model, load_tokenizer
+from train.models import load_for_inference, load_tokenizer
 from train.stages.data import load_items
 from train.stages.setup import manifest, on_cpu
 
@@ -31,14 +31,12 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     """Generate, score and measure, resuming from the responses that an earlier attempt has written."""
     started = time.time()
     config = spec.recipe.evaluation
-    tokenizer = load_tokenizer(spec.recipe.model, spec.model_path)
-    check_template(tokenizer, prefilled=spec.recipe.model.prefilled_reasoning)
-    suite = load_suite(spec, artifact, tokenizer)
+    suite = load_suite(spec, artifact)
     drawn = config.sampling
     with Engine() as engine:
         evaluation = evaluate(
             suite,
-            _generator(spec, tokenizer),
+            _generator(spec, artifact),
             Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
             mode=config.mode,
             without_constraints=config.without_constraints,
@@ -51,28 +49,33 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     artifact.finish(provenance)
 
 
-def load_suite(spec: StageSpec, artifact: Artifact, tokenizer: PreTrainedTokenizerBase) -> Suite:
+def load_suite(spec: StageSpec, artifact: Artifact) -> Suite:
     """Return the items to measure on: MathIF's files, a prompt-item file, or the recipe's evaluation data."""
     config = spec.recipe.evaluation
     if config.suite == "mathif":
         return mathif(Path(config.path or ""), config.subsets)
     if config.path is not None:
         return prompt_file(Path(config.path))
-    return prompt_suite("prompts", load_items(spec, artifact, tokenizer, "evaluation"))
+    return prompt_suite("prompts", load_items(spec, artifact, _tokenizer(spec), "evaluation"))
 
 
-def _generator(spec: StageSpec, tokenizer: PreTrainedTokenizerBase) -> Generator:
+def _tokenizer(spec: StageSpec) -> PreTrainedTokenizerBase:
+    tokenizer = load_tokenizer(spec.recipe.model, spec.model_path)
+    check_template(tokenizer, prefilled=spec.recipe.model.prefilled_reasoning)
+    return tokenizer
+
+
+def _generator(spec: StageSpec, artifact: Artifact) -> Generator:
     config, model = spec.recipe.evaluation, spec.recipe.model
-    if config.backend != "transformers":
-        return load_generator(
-            config.backend,
-            spec.model_path,
-            base_url=config.base_url,
-            batch_size=config.batch_size,
-            name=spec.label,
-        )
-    from evaluation.backends.transformers import TransformersGenerator
+    if config.backend == "transformers":
+        from evaluation.backends.transformers import TransformersGenerator
 
-    loaded = load_model(model, spec.model_path, trainable=False)
-    loaded.to("cpu" if on_cpu(spec.recipe.launcher) else "cuda")  # type: ignore[arg-type]
-    return TransformersGenerator(loaded, tokenizer, name=spec.label, batch_size=config.batch_size)
+        loaded = load_for_inference(model, spec.model_path)
+        loaded.to("cpu" if on_cpu(spec.recipe.launcher) else "cuda")  # type: ignore[arg-type]
+        return TransformersGenerator(loaded, _tokenizer(spec), name=spec.label, batch_size=config.batch_size)
+    path = spec.model_path
+    if config.backend == "vllm" and (Path(path) / "adapter_config.json").exists():
+        path = str(artifact.path / "merged")
+        load_for_inference(model, spec.model_path).save_pretrained(path)
+        _tokenizer(spec).save_pretrained(path)
+    return load_generator(config.backend, path, base_url=config.base_url, batch_size=config.batch_size, name=spec.label)

@@ -19,7 +19,7 @@ from rewards.functions import RewardFunctions
 from train.artifacts import Artifact, newest_checkpoint
 from train.chat import check_template
 from train.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
-from train.models import context_length, load_model, load_tokenizer, lora_config
+from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import grpo_dataset, load_items
 from train.stages.grpo_trainer import AdhereGRPOTrainer
@@ -59,7 +59,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     _check_supply(spec, len(items))
 
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter.kind, recipe.model.adapter.handoff)
-    model = load_model(recipe.model, spec.model_path, trainable=mode == "continue")
+    model = load_for_training(recipe.model, spec.model_path, merge=mode == "merge")
     handoff = _hand_off(spec, model, tokenizer, items, mode)
 
     with Engine() as engine:

@@ -16,7 +16,7 @@ from transformers.trainer_utils import SchedulerType
 
 from rewards.errors import ConfigError, StageError
 from train.artifacts import Artifact
-from train.models import training_dtype
+from train.models import compute_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
@@ -65,7 +65,7 @@ def check_world(spec: StageSpec) -> None:
 
 def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig) -> dict[str, Any]:
     """Return the fields that TRL's two config classes share."""
-    dtype = training_dtype(spec.recipe.model)
+    dtype = compute_dtype(spec.recipe.model)
     cpu = on_cpu(spec.recipe.launcher)
     return {
         "output_dir": str(artifact.checkpoints),

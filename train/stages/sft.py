@@ -15,7 +15,7 @@ from trl import SFTTrainer
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, newest_checkpoint
 from train.chat import check_template
-from train.models import context_length, load_model, load_tokenizer, lora_config
+from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import load_items, sft_dataset
 from train.stages.setup import check_world, equal_weights, last_metrics, manifest, save_for_handoff, trainer_arguments
@@ -41,7 +41,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     dataset = sft_dataset(items, tokenizer, config.max_length)
 
     trainer = SFTTrainer(
-        model=load_model(recipe.model, spec.model_path, trainable=True),
+        model=load_for_training(recipe.model, spec.model_path),
         args=TrlSftConfig(
             **trainer_arguments(spec, artifact, config),
             num_train_epochs=config.epochs,
