@@ -33,6 +33,7 @@ NAMED_BY_THE_USER = ("arms", "rewards.components", "data.train", "data.evaluatio
 def model(tmp_path: Path) -> str:
     """Return the override that puts a local model in place of the recipe's, which may be on the hub or not made yet."""
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "facts.jsonl").write_text('{"question": "Calculate 1 + 1.", "answer": "2"}\n', encoding="utf-8")
     return f"model.path={tmp_path}"
 
 
