@@ -11,7 +11,7 @@ import torch
 
 from rewards.errors import ConfigError
 from train.config.stage import read_spec
-from train.models import load_model
+from train.models import load_for_inference
 from train.run import plan_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ def test_the_model_after_a_merge_holds_both_adapters(tmp_path: Path) -> None:
     stages = tmp_path / "latest" / "stages"
     config = read_spec(stages / "grpo" / "stage.yaml").recipe.model
     paths = {"base": config.path, "sft": str(stages / "sft" / "model"), "grpo": str(stages / "grpo" / "model")}
-    weights = {name: load_model(config, path, trainable=False).state_dict() for name, path in paths.items()}
+    weights = {name: load_for_inference(config, path).state_dict() for name, path in paths.items()}
     assert any(not torch.allclose(weights["sft"][k], weights["base"][k], atol=1e-4) for k in weights["base"])
     assert all(torch.allclose(weights["grpo"][k], weights["sft"][k], atol=1e-5) for k in weights["base"])
 
