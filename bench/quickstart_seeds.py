@@ -42,7 +42,10 @@ def seconds(run: Path) -> float:
 def main(runs: list[Path]) -> None:
     """Print one block of rows per seed, then means over seeds, then paired differences."""
     by_seed = {yaml.safe_load((run / "recipe.yaml").read_text())["seed"]: run for run in runs}
-    found = {seed: {m: estimates(path) for m, path in evaluations(run).items()} for seed, run in sorted(by_seed.items())}
+    found = {
+        seed: {model: estimates(path) for model, path in evaluations(run).items()}
+        for seed, run in sorted(by_seed.items())
+    }
     print("| seed | model | accuracy | HAcc | SAcc | joint |\n| --- | --- | ---: | ---: | ---: | ---: |")
     for seed, models in found.items():
         for model, values in models.items():
@@ -50,7 +53,8 @@ def main(runs: list[Path]) -> None:
     for model in MODELS:
         means = [100 * mean(models[model][m]["mean"] for models in found.values()) for m in METRICS]
         print(f"| mean | {model} | " + " | ".join(f"{value:.1f}" for value in means) + " |")
-    print("\n| seed | composite − math_only, joint | composite − math_only, accuracy | composite − sft, accuracy | seconds |")
+    print("\ncomposite minus another model, paired by prompt, in points:\n")
+    print("| seed | math_only, joint | math_only, accuracy | sft, accuracy | seconds |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for seed, run in sorted(by_seed.items()):
         paths = evaluations(run)

@@ -43,9 +43,7 @@ class Sampler:
         for place, ids in (("ids", self.config.ids or ()), ("hold_out.ids", self.config.hold_out.ids)):
             for name in ids:
                 if name not in known:
-                    raise ConstraintError(
-                        f"constraints.{place}: unknown constraint '{name}'{nearest(name, known)}"
-                    )
+                    raise ConstraintError(f"constraints.{place}: unknown constraint '{name}'{nearest(name, known)}")
         if not self.only_held_out:
             taken = sorted({word.lower() for word in self.config.keywords or ()} & library.MATHIF_KEYWORDS)
             if taken:
@@ -172,6 +170,5 @@ def _may_be_held_out(name: str, hold_out: HoldOutConfig) -> bool:
     """Whether a constraint of this id can name a held-out word or number, by its parameters."""
     arguments = {param.name for param in library.registry()[name].params}
     return bool(
-        (hold_out.keywords and arguments.intersection(WORD_ARGUMENTS))
-        or arguments.intersection(hold_out.ranges)
+        (hold_out.keywords and arguments.intersection(WORD_ARGUMENTS)) or arguments.intersection(hold_out.ranges)
     )

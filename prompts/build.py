@@ -76,9 +76,7 @@ def build(
     return Built(items, report | preparation.report() | _summary(items))
 
 
-def _pools(
-    sources: dict[str, SourceConfig], config: DataConfig, report: dict[str, Any]
-) -> dict[str, list[PromptItem]]:
+def _pools(sources: dict[str, SourceConfig], config: DataConfig, report: dict[str, Any]) -> dict[str, list[PromptItem]]:
     """Load each source, in its seeded order, without the items whose gold does not verify."""
     style = PromptStyle(config.system_prompt, config.answer_instruction)
     loaded = {name: load(source, style) for name, source in sources.items()}

@@ -77,9 +77,7 @@ class SourceConfig(Strict):
     def _one_origin(self) -> SourceConfig:
         given = [key for key in ("path", "dataset", "generator") if getattr(self, key) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"a source needs one of path, dataset and generator, not {' and '.join(given) or 'none'}"
-            )
+            raise ValueError(f"a source needs one of path, dataset and generator, not {' and '.join(given) or 'none'}")
         if given == ["generator"] and self.size is None:
             raise ValueError(f"size: how many problems '{self.generator}' shall make is not said")
         # compared with the defaults, so that a configuration written out in full can be read again
@@ -93,9 +91,7 @@ class SourceConfig(Strict):
             raise ValueError(f"{misplaced[0]}: has no meaning for a source with '{given[0]}'; remove it")
         for role in self.columns:
             if role not in COLUMN_ROLES:
-                raise ValueError(
-                    f"columns.{role}: not one of {', '.join(COLUMN_ROLES)}{nearest(role, COLUMN_ROLES)}"
-                )
+                raise ValueError(f"columns.{role}: not one of {', '.join(COLUMN_ROLES)}{nearest(role, COLUMN_ROLES)}")
         return self
 
     @property
@@ -262,11 +258,7 @@ class DataConfig(Strict):
                 )
         for i, source in enumerate([*self.train, *self.evaluation]):
             if source.held_out and i < len(self.train):
-                raise ValueError(
-                    f"train[{i}].held_out: training never shows what is held out; only evaluation may"
-                )
+                raise ValueError(f"train[{i}].held_out: training never shows what is held out; only evaluation may")
             if source.held_out and (self.constraints is None or self.constraints.hold_out.empty):
-                raise ValueError(
-                    f"evaluation[{i - len(self.train)}].held_out: constraints.hold_out holds nothing out"
-                )
+                raise ValueError(f"evaluation[{i - len(self.train)}].held_out: constraints.hold_out holds nothing out")
         return self

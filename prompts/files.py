@@ -67,9 +67,7 @@ def _decode(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where}: not JSON ({error.msg} at line {error.lineno}, column {error.colno})"
-        ) from error
+        raise DataError(f"{where}: not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from error
 
 
 def _json_rows(path: Path) -> Iterator[Row]:

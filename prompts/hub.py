@@ -63,18 +63,14 @@ def _load_split(config: SourceConfig, split: str) -> Any:
         return datasets.load_dataset(config.dataset, name, split=split, revision=config.revision)
     except FileNotFoundError as error:
         hint = nearest(config.dataset or "", KNOWN)
-        raise DataError(
-            f"data set '{config.dataset}': there is none of that id or folder{hint} ({error})"
-        ) from error
+        raise DataError(f"data set '{config.dataset}': there is none of that id or folder{hint} ({error})") from error
     except (OSError, HfHubHTTPError) as error:
         raise DataError(
             f"data set '{config.dataset}': cannot be reached ({error}). Offline, copy it here first: "
             f"`datasets.load_dataset(...).save_to_disk(FOLDER)` where it can be; then dataset: FOLDER"
         ) from error
     except ValueError as error:
-        raise DataError(
-            f"data set '{config.dataset}' (name {config.name}, split {split}): {error}"
-        ) from error
+        raise DataError(f"data set '{config.dataset}' (name {config.name}, split {split}): {error}") from error
 
 
 def _pick_split(data: Any, config: SourceConfig, split: str) -> Any:

@@ -63,9 +63,7 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
     """
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise DataError(
-            f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}"
-        )
+        raise DataError(f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
     for i, message in enumerate(messages):
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
             raise DataError(f"{where}: messages[{i}] needs role and content")

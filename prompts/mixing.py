@@ -36,11 +36,7 @@ def check_supply(wanted: Mapping[str, int], available: Mapping[str, int], total:
     Raises:
         DataError: naming each source that is too small, and the largest total that this mixture allows.
     """
-    short = [
-        f"'{name}' has {available[name]} of {wanted[name]}"
-        for name in wanted
-        if available[name] < wanted[name]
-    ]
+    short = [f"'{name}' has {available[name]} of {wanted[name]}" for name in wanted if available[name] < wanted[name]]
     if short:
         reach = min(int(available[name] * total / wanted[name]) for name in wanted if wanted[name])
         raise DataError(

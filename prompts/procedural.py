@@ -33,13 +33,9 @@ def read_generator(config: SourceConfig) -> Iterator[Row]:
     known = {field.name for field in dataclasses.fields(DATASETS[generator][1])}
     for key in config.params:
         if key not in known - {"seed", "size"}:
-            raise DataError(
-                f"generator '{generator}': params.{key} is not one of its arguments{nearest(key, known)}"
-            )
+            raise DataError(f"generator '{generator}': params.{key} is not one of its arguments{nearest(key, known)}")
     try:
-        problems = create_dataset(
-            generator, size=config.size, seed=config.seed * SEED_STRIDE, **config.params
-        )
+        problems = create_dataset(generator, size=config.size, seed=config.seed * SEED_STRIDE, **config.params)
     except (AssertionError, TypeError, ValueError) as error:
         raise DataError(f"generator '{generator}': params {config.params} were refused ({error})") from error
     for index in range(len(problems)):
@@ -52,9 +48,7 @@ def read_generator(config: SourceConfig) -> Iterator[Row]:
             "answer": problem["answer"],
             "solution": solution,
         }
-        yield Row(
-            values, f"{config.seed}-{index}", f"generator '{generator}' (seed {config.seed}) problem {index}"
-        )
+        yield Row(values, f"{config.seed}-{index}", f"generator '{generator}' (seed {config.seed}) problem {index}")
 
 
 def worked_sum(expression: str) -> str | None:

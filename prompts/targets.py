@@ -63,9 +63,7 @@ class TargetCounts:
             self.examples.append(f"{item.id}: {reason}")
 
 
-def build_targets(
-    items: Sequence[PromptItem], config: SftTargetConfig, counts: TargetCounts
-) -> list[PromptItem]:
+def build_targets(items: Sequence[PromptItem], config: SftTargetConfig, counts: TargetCounts) -> list[PromptItem]:
     """Return the items with ``target`` set; ``counts`` is raised by what became of each.
 
     Items without a verified target are left out. Who obeys depends on the configuration's seed and the item's
@@ -137,9 +135,7 @@ def unboxed(solution: str) -> str:
     parts: list[str] = []
     rest = solution
     while True:
-        start, command = min(
-            ((at, c) for c in ("\\boxed{", "\\fbox{") if (at := rest.find(c)) >= 0), default=(-1, "")
-        )
+        start, command = min(((at, c) for c in ("\\boxed{", "\\fbox{") if (at := rest.find(c)) >= 0), default=(-1, ""))
         if start < 0:
             return "".join([*parts, rest])
         body, tail = _braced(rest[start + len(command) :])

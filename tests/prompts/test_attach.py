@@ -19,9 +19,7 @@ GOLDS = ("9", "\\frac{1}{2}", "1,234", "-0.5", "(2,3)")
 
 def items(count: int, gold: str | None = None) -> list[PromptItem]:
     return [
-        PromptItem(
-            f"gsm/{n}", PromptStyle().messages(QUESTION), gold or GOLDS[n % len(GOLDS)], (), "gsm", QUESTION
-        )
+        PromptItem(f"gsm/{n}", PromptStyle().messages(QUESTION), gold or GOLDS[n % len(GOLDS)], (), "gsm", QUESTION)
         for n in range(count)
     ]
 
@@ -94,9 +92,7 @@ def test_no_word_of_mathif_enters_training() -> None:
 
 
 def test_held_out_ids_words_and_ranges_are_never_attached_and_only_them_when_asked() -> None:
-    hold_out = HoldOutConfig(
-        ids=["startend:quotation"], keywords=["orange", "violet"], ranges={"num_bullets": (4, 5)}
-    )
+    hold_out = HoldOutConfig(ids=["startend:quotation"], keywords=["orange", "violet"], ranges={"num_bullets": (4, 5)})
     pool = ["orange", "violet", "table", "garden", "window"]
 
     def is_held_out(name: str, kwargs: dict[str, Any]) -> bool:
@@ -114,9 +110,7 @@ def test_held_out_ids_words_and_ranges_are_never_attached_and_only_them_when_ask
 
 
 def test_ranges_and_keywords_reach_the_arguments() -> None:
-    built = attach(
-        items(20), ids=["detectable_format:number_bullet_lists"], count=[1], ranges={"num_bullets": (2, 2)}
-    )
+    built = attach(items(20), ids=["detectable_format:number_bullet_lists"], count=[1], ranges={"num_bullets": (2, 2)})
     assert all(asked(item)[0][1] == {"num_bullets": 2} for item in built)
     built = attach(items(20), ids=["keywords:existence"], count=[1], keywords=["table", "garden", "window"])
     assert set.union(*(words(item) for item in built)) <= {"table", "garden", "window"}

@@ -91,9 +91,7 @@ def test_held_out_evaluation_asks_for_what_training_never_shows() -> None:
     evaluation = build(config(**keys), "evaluation")
     assert evaluation.report["by_source"] == {"gsm8k_64": 16, "gsm8k_64+held_out": 16}
     for item in evaluation.items:
-        assert (item.source == "gsm8k_64+held_out") == (
-            {r.id for r in item.checklist} <= set(hold_out["ids"])
-        )
+        assert (item.source == "gsm8k_64+held_out") == ({r.id for r in item.checklist} <= set(hold_out["ids"]))
 
 
 def test_items_that_bring_a_checklist_keep_it(tmp_path: Path) -> None:

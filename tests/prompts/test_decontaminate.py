@@ -55,9 +55,7 @@ def test_generated_questions_of_one_template_differ_by_their_numbers() -> None:
 def test_the_wording_of_a_task_is_not_an_overlap_but_a_question_is() -> None:
     suffix = " Let's think step by step and output the final answer after the sign."
     names = ["Ann", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jon", "Kim", "Lea"]
-    evaluation = [
-        f"How many apples did {name} buy at shop number {n}?{suffix}" for n, name in enumerate(names)
-    ]
+    evaluation = [f"How many apples did {name} buy at shop number {n}?{suffix}" for n, name in enumerate(names)]
     other = item("What is the area of a circle of radius two?" + suffix)
     leaked = item(evaluation[3].removesuffix(suffix))
     assert kept([other, leaked], evaluation) == [other.question]

@@ -51,9 +51,7 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str) -> No
         ("a.csv", b"question,answer\n", r"a\.csv: not a kind of file"),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
+def test_a_broken_file_is_named_with_its_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(read_rows(tmp_path / name))

@@ -84,9 +84,7 @@ def test_style_sets_the_system_message_and_the_instruction() -> None:
     assert messages == ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"})
 
 
-def test_a_data_set_saved_to_disk_and_a_folder_of_files_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_data_set_saved_to_disk_and_a_folder_of_files_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     rows = [json.loads(line) for line in GSM8K.read_text(encoding="utf-8").splitlines()[:4]]
@@ -119,9 +117,7 @@ def test_known_data_sets_need_neither_name_nor_split_nor_columns(
         Path(folder).mkdir(parents=True)
     card = "---\nconfigs:\n- config_name: main\n  data_files: main/*.jsonl\n---\n"
     Path("openai/gsm8k/README.md").write_text(card, encoding="utf-8")
-    write(
-        Path("openai/gsm8k/main/train.jsonl"), {"question": "1 + 1?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"}
-    )
+    write(Path("openai/gsm8k/main/train.jsonl"), {"question": "1 + 1?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"})
     row = {
         "problem": "Half?",
         "answer": "\\frac{1}{2}",

@@ -17,6 +17,40 @@ from rewards.errors import AdhereError, ConfigError, nearest
 from train.config.schema import Recipe
 
 TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
+OURS = {
+    "beta": "grpo.kl_coefficient",
+    "bf16": "model.dtype",
+    "fp16": "model.dtype",
+    "gradient_accumulation_steps": "gradient_accumulation",
+    "gradient_checkpointing": "gradient_checkpointing",
+    "learning_rate": "learning_rate",
+    "logging_steps": "logging_steps",
+    "loss_type": "grpo.loss",
+    "lr_scheduler_type": "lr_scheduler",
+    "max_completion_length": "grpo.max_completion_length",
+    "max_grad_norm": "max_grad_norm",
+    "max_length": "sft.max_length",
+    "max_steps": "max_steps",
+    "multi_objective_aggregation": "rewards.aggregation",
+    "num_generations": "grpo.group_size",
+    "num_train_epochs": "sft.epochs",
+    "output_dir": "run.root",
+    "per_device_train_batch_size": "per_device_batch_size",
+    "report_to": "tracking",
+    "reward_weights": "rewards.components",
+    "save_steps": "save_steps",
+    "save_strategy": "save_steps",
+    "scale_rewards": "rewards.scale",
+    "seed": "seed",
+    "temperature": "grpo.temperature",
+    "top_p": "grpo.top_p",
+    "use_vllm": "grpo.generation",
+    "vllm_mode": "grpo.generation",
+    "warmup_steps": "warmup_steps",
+    "weight_decay": "weight_decay",
+}
+"""TRL fields that a key of the recipe decides; setting them twice would leave one of the two a lie."""
+
 BASE_CONFIGS = ("trl/trainer/base_config.py", "transformers/training_args.py")
 
 
@@ -165,6 +199,7 @@ def _passthrough(recipe: Recipe) -> list[str]:
                 for key in extra
                 if key not in known
             ]
+            problems += [f"{stage}.trl.{key}: is set by {OURS[key]}" for key in extra if key in OURS]
     return problems
 
 

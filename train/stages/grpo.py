@@ -17,15 +17,15 @@ from rewards.engine import Engine
 from rewards.errors import ConfigError
 from rewards.functions import RewardFunctions
 from train.artifacts import Artifact, newest_checkpoint
-from train.chat import check_template
+from train.chat import check_template, prompt_ids
 from train.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import grpo_dataset, load_items
 from train.stages.grpo_trainer import AdhereGRPOTrainer
 from train.stages.setup import (
+    check_equal_weights,
     check_world,
-    equal_weights,
     last_metrics,
     manifest,
     save_for_handoff,
@@ -55,7 +55,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
-    _check_lengths(spec)
+    _check_lengths(spec, max(len(prompt_ids(tokenizer, item.messages)) for item in items))
     _check_supply(spec, len(items))
 
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter.kind, recipe.model.adapter.handoff)
@@ -89,12 +89,12 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             trainer.restore(checkpoint)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
-    same = equal_weights(trainer.accelerator, trainer.model)
+    check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
         figures = {
             "items": len(items), "steps": trainer.state.global_step, "handoff": handoff.to_dict(),
-            "ranks_equal": same, "last": last_metrics(artifact),
+            "last": last_metrics(artifact),
         }  # fmt: skip
         artifact.finish(manifest(spec, started, figures))
 
@@ -128,14 +128,14 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact, rewards: RewardFunctions
     )
 
 
-def _check_lengths(spec: StageSpec) -> None:
+def _check_lengths(spec: StageSpec, longest: int) -> None:
     recipe = spec.recipe
     context = context_length(recipe.model, recipe.model.path)
-    prompt, completion = recipe.data.max_prompt_tokens, recipe.grpo.max_completion_length
-    if context is not None and completion + (prompt or 0) > context:
+    completion = recipe.grpo.max_completion_length
+    if context is not None and completion + longest > context:
         raise ConfigError(
-            f"grpo.max_completion_length: {completion} + data.max_prompt_tokens {prompt or 0} exceeds the model's "
-            f"context of {context} tokens; lower one of them"
+            f"grpo.max_completion_length: {completion} and the longest prompt, {longest} tokens, exceed the model's "
+            f"context of {context}; lower it, or set data.max_prompt_tokens"
         )
 
 

@@ -170,13 +170,20 @@ def manifest(spec: StageSpec, started: float, extra: Mapping[str, Any]) -> dict[
     }
 
 
-def equal_weights(accelerator: Accelerator, model: torch.nn.Module | None) -> bool:
-    """Whether all ranks hold the same weights, by a checksum of every parameter; trivially so on one rank."""
+def check_equal_weights(accelerator: Accelerator, model: torch.nn.Module | None) -> None:
+    """Check that all ranks hold the same weights, by a checksum of every parameter; sharded weights have no copies.
+
+    Raises:
+        StageError: the ranks have drifted apart, so what they trained is not one model.
+    """
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return
     assert model is not None
     checksum = torch.stack([p.detach().double().sum() for p in model.parameters()])
     gathered = accelerator.gather(checksum.unsqueeze(0))
     assert isinstance(gathered, torch.Tensor)
-    return bool((gathered == gathered[0]).all())
+    if not bool((gathered == gathered[0]).all()):
+        raise StageError("the ranks hold different weights: they did not train one model; nothing was handed on")
 
 
 def last_metrics(artifact: Artifact) -> dict[str, Any]:

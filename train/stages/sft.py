@@ -18,7 +18,14 @@ from train.chat import check_template
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import load_items, sft_dataset
-from train.stages.setup import check_world, equal_weights, last_metrics, manifest, save_for_handoff, trainer_arguments
+from train.stages.setup import (
+    check_equal_weights,
+    check_world,
+    last_metrics,
+    manifest,
+    save_for_handoff,
+    trainer_arguments,
+)
 
 if TYPE_CHECKING:
     from train.config.stage import StageSpec
@@ -62,13 +69,12 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     checkpoint = newest_checkpoint(artifact.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
-    same = equal_weights(trainer.accelerator, trainer.model)
+    check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact)
     if trainer.args.should_save:
         figures = {
             "items": len(items),
             "steps": trainer.state.global_step,
-            "ranks_equal": same,
             "last": last_metrics(artifact),
         }
         artifact.finish(manifest(spec, started, figures))
