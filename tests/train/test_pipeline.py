@@ -211,11 +211,25 @@ def test_two_ranks_train_one_model(tmp_path: Path) -> None:
     assert len({row["item_id"] for row in rows[:4]}) == 1, "a group has to be one prompt, over all ranks"
 
 
-def test_a_model_that_never_ends_a_response_stops_the_stage_with_the_reason(tmp_path: Path) -> None:
+def fails(root: Path, *overrides: str) -> str:
     done = subprocess.run(
-        command(tmp_path, *ONE_ARM, "stages=[sft,grpo]", "grpo.max_completion_length=4"),
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
+        command(root, *overrides), cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False
+    )
     assert done.returncode != 0
-    assert "grpo: hand-off: none of 8 greedy samples ended within 4 tokens" in done.stderr.splitlines()[-2]
+    return done.stderr
+
+
+def test_a_model_that_never_ends_a_response_stops_the_stage_with_the_reason(tmp_path: Path) -> None:
+    said = fails(tmp_path, *ONE_ARM, "stages=[sft,grpo]", "grpo.max_completion_length=4")
+    assert "grpo: hand-off: none of 8 greedy samples ended within 4 tokens" in said.splitlines()[-2]
     assert (stage(tmp_path, "sft") / "DONE").exists()
+    # So hot that every token is as likely as the end token, one of 642: soon a whole step has no finished completion.
+    said = fails(
+        tmp_path,
+        *ONE_ARM,
+        "stages=[sft,grpo]",
+        "grpo.temperature=1000",
+        "grpo.max_clipped_steps=1",
+        "grpo.max_steps=40",
+    )
+    assert "no completion ended by itself in 1 consecutive steps (clipped ratio 1.0)" in said.splitlines()[-2]
