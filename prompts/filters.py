@@ -1,5 +1,4 @@
-"""What is left out of the data, counted per source: golds that cannot be verified and prompts that are too
-long."""
+"""What is left out of the data, counted per source: golds that cannot be verified and prompts that are too long."""
 
 from __future__ import annotations
 

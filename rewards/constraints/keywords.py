@@ -22,8 +22,7 @@ _MENTIONS = (
 
 
 def occurrences(word: str, text: str) -> int:
-    """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in
-    ``_word_``."""
+    """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in ``_word_``."""
     return len(re.findall(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", text, re.IGNORECASE))
 
 
