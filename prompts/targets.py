@@ -129,7 +129,7 @@ def _complies(item: PromptItem, text: str) -> bool:
 
 
 def unboxed(solution: str) -> str:
-    """Return the solution with each ``\\boxed{x}`` and ``\\fbox{x}`` replaced by ``x``: a target has one box, its last."""
+    """Return the solution with each ``\\boxed{x}`` and ``\\fbox{x}`` replaced by ``x``: a target has one box."""
     parts: list[str] = []
     rest = solution
     while True:

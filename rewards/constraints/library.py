@@ -113,7 +113,7 @@ def paraphrases(constraint_id: str) -> int:
 
 
 def describe(constraint_id: str, kwargs: Kwargs | None = None, variant: int = 0) -> str:
-    """Ask for a constraint in English; ``variant`` (modulo ``paraphrases``) chooses the wording, 0 has MathIF's meaning."""
+    """Ask for a constraint in English; ``variant`` (modulo ``paraphrases``) is the wording, 0 has MathIF's meaning."""
     constraint = find(constraint_id)
     phrasing = constraint.phrasings[variant % len(constraint.phrasings)]
     return phrasing.format(**constraint.fields(validate(constraint_id, kwargs)))

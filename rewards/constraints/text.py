@@ -142,7 +142,7 @@ def prose(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return what a reader sees words in: compatibility forms folded, invisible characters and LaTeX commands removed."""
+    """Return what readers see words in: compatibility forms folded, invisible characters and LaTeX commands removed."""
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if not folded.isascii():
         folded = "".join(c for c in folded if unicodedata.category(c) != "Cf")
