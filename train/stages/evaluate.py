@@ -14,7 +14,7 @@ from evaluation.generation import Generator, Sampling
 from evaluation.metrics import Bootstrap
 from evaluation.run import LOG, evaluate, write_results
 from evaluation.suites import Suite, mathif, prompt_file, prompt_suite
-from rewards.engine import Engine
+from rewards.engine import default_engine
 from train.artifacts import Artifact
 from train.chat import check_template
 from train.models import load_for_inference, load_tokenizer
@@ -33,17 +33,16 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     config = spec.recipe.evaluation
     suite = load_suite(spec, artifact)
     drawn = config.sampling
-    with Engine() as engine:
-        evaluation = evaluate(
-            suite,
-            _generator(spec, artifact),
-            Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
-            mode=config.mode,
-            without_constraints=config.without_constraints,
-            bootstrap=Bootstrap(resamples=config.bootstrap),
-            engine=engine,
-            log=artifact.path / LOG,
-        )
+    evaluation = evaluate(
+        suite,
+        _generator(spec, artifact),
+        Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
+        mode=config.mode,
+        without_constraints=config.without_constraints,
+        bootstrap=Bootstrap(resamples=config.bootstrap),
+        engine=default_engine(),
+        log=artifact.path / LOG,
+    )
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
