@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm import tqdm
+
 from evaluation.backends import load_generator
 from evaluation.generation import Generator, Sampling
 from evaluation.metrics import Bootstrap
@@ -33,16 +35,23 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     config = spec.recipe.evaluation
     suite = load_suite(spec, artifact)
     drawn = config.sampling
-    evaluation = evaluate(
-        suite,
-        _generator(spec, artifact),
-        Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
-        mode=config.mode,
-        without_constraints=config.without_constraints,
-        bootstrap=Bootstrap(resamples=config.bootstrap),
-        engine=default_engine(),
-        log=artifact.path / LOG,
-    )
+    with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        evaluation = evaluate(
+            suite,
+            _generator(spec, artifact),
+            Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
+            mode=config.mode,
+            without_constraints=config.without_constraints,
+            bootstrap=Bootstrap(resamples=config.bootstrap),
+            engine=default_engine(),
+            log=artifact.path / LOG,
+            progress=show,
+        )
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
