@@ -16,8 +16,8 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 def export_run(run: Path, fmt: Format, to: Path | None) -> list[Path]:
     """Export every evaluated model of ``run`` into ``to/<model>``; return the files written.
 
-    A model is named after its stage, a GRPO model of several arms after its arm; where arms differ in SFT or base, theirs
-    are ``sft-<arm>`` and ``base-<arm>``.
+    A model is named after its stage, a GRPO model of several arms after its arm; where arms differ in SFT or base,
+    theirs are ``sft-<arm>`` and ``base-<arm>``.
 
     Raises:
         ConfigError: ``run`` is not the folder of a run, or trained no model to export as ``hf``.
