@@ -162,6 +162,6 @@ def _revision(config: ModelConfig, path: str) -> str | None:
 
 def _missing(path: str, error: Exception) -> str:
     return (
-        f"model.path: no model could be loaded from '{path}' ({' '.join(str(error).split())[:200]}); name a folder that "
-        f"save_pretrained wrote, or a hub id that is reachable (log in with `hf auth login` if it is gated)"
+        f"model.path: no model could be loaded from '{path}' ({' '.join(str(error).split())[:200]}); name a folder "
+        f"that save_pretrained wrote, or a hub id that is reachable (log in with `hf auth login` if it is gated)"
     )

@@ -170,8 +170,8 @@ class Forbidden(Constraint):
     )
     compat_rule = "no word matches between regular-expression word boundaries"
     hardened_rule = (
-        "no word occurs as a whole word, hidden characters and full-width forms seen through; LaTeX "
-        "commands do not count"
+        "no word occurs as a whole word, hidden characters and full-width forms seen through; LaTeX commands do not "
+        "count"
     )
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
