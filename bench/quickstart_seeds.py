@@ -41,7 +41,11 @@ def seconds(run: Path) -> float:
 
 def main(runs: list[Path]) -> None:
     """Print one block of rows per seed, then means over seeds, then paired differences."""
-    by_seed = {yaml.safe_load((run / "recipe.yaml").read_text())["seed"]: run for run in runs}
+    by_seed: dict[int, Path] = {}
+    for run in runs:
+        other = by_seed.setdefault(yaml.safe_load((run / "recipe.yaml").read_text())["seed"], run)
+        if other != run:
+            sys.exit(f"{run} and {other} are runs of one seed; name the folders of one configuration")
     found = {
         seed: {model: estimates(path) for model, path in evaluations(run).items()}
         for seed, run in sorted(by_seed.items())

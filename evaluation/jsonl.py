@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from rewards.errors import StageError
+
 PARTIAL = ".partial"
 
 
@@ -17,10 +19,17 @@ def atomic_text(path: Path) -> Iterator[IO[str]]:
     """Write to ``path.partial`` and rename it when the block ends well, so that ``path`` is whole or absent.
 
     A name that ends in ``.gz`` is compressed. Missing parent folders are made.
+
+    Raises:
+        StageError: the folder or file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
-    with _open(partial, compressed=path.suffix == ".gz") as out:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _open(partial, compressed=path.suffix == ".gz")
+    except OSError as error:
+        raise StageError(f"{path}: cannot be written ({error.strerror}); name another place for it") from error
+    with file as out:
         yield out
     partial.replace(path)
 

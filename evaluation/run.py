@@ -49,13 +49,16 @@ def evaluate(
     """Measure a model on a suite.
 
     Args:
-        suite: the prompt items. generator: the model behind a back end. sampling: how responses are drawn.
+        suite: the prompt items.
+        generator: the model behind a back end.
+        sampling: how responses are drawn.
         mode: the constraint checkers that decide (``compat`` agrees with MathIF's own).
         without_constraints: generate a second time without the constraint text, for the accuracy without.
-        bootstrap: options of the intervals. engine: worker pool of the maths verifier; default: the shared
-            one.
+        bootstrap: options of the intervals.
+        engine: worker pool of the maths verifier; default: the shared one.
         log: ``responses.jsonl`` to resume from and append to; ``None`` keeps responses in memory only.
-        chunk: prompts that are generated, and logged, at once. progress: told after each chunk.
+        chunk: prompts that are generated, and logged, at once.
+        progress: told after each chunk.
         max_error_share: largest share of responses that may be missing because of errors of the back end.
 
     Returns:

@@ -71,8 +71,7 @@ def scored_text(generation: Generation, mode: Mode) -> str | None:
 def score_batch(
     pairs: Sequence[tuple[PromptItem, Generation]], mode: Mode = "hardened", engine: Engine | None = None
 ) -> list[Score]:
-    """Score responses in order; answers that need a computer algebra system run in ``engine``'s killable
-    workers.
+    """Score responses in order; answers that need a computer algebra system run in ``engine``'s killable workers.
 
     The answer is judged by this project's verifier in both modes: the official grader takes answers that are
     wrong by a factor of 100 and calls ``eval`` on model text. ``engine`` defaults to the one shared in this

@@ -43,10 +43,11 @@ def estimate(
 
     Args:
         values: one score a response, in [0, 1]; ``None`` is left out of the mean and counted.
-        prompts: the prompt each value belongs to. Whole prompts are resampled, so that several samples of one
-            prompt
+        prompts: the prompt each value belongs to. Whole prompts are resampled, so that several samples of one prompt
             do not pass for independent evidence.
-        resamples: bootstrap draws. level: mass inside the interval. seed: fixes the draws.
+        resamples: bootstrap draws.
+        level: mass inside the interval.
+        seed: fixes the draws.
 
     Where all values are 0, or all 1, resampling cannot vary and would claim certainty; the open end is then
     the Clopper-Pearson bound for as many prompts.

@@ -1,5 +1,4 @@
-"""Attach constraints to problems: seeded, free of conflicts, and satisfiable together with the gold
-answer."""
+"""Attach constraints to problems: seeded, free of conflicts, and satisfiable together with the gold answer."""
 
 from __future__ import annotations
 
@@ -66,8 +65,7 @@ class Sampler:
         return [name for name in known if name in allowed and name not in hold_out.ids]
 
     def attach(self, item: PromptItem) -> PromptItem:
-        """Return the item with constraints in its checklist and its prompt, or unchanged when its draw says
-        none.
+        """Return the item with constraints in its checklist and its prompt, or unchanged when its draw says none.
 
         Raises:
             DataError: no draw within ``config.tries`` can be met together with the gold answer.
@@ -138,8 +136,7 @@ def with_constraints(item: PromptItem, checklist: Sequence[Requirement]) -> Prom
 
 
 def without_constraints(item: PromptItem) -> PromptItem:
-    """Return the same problem as it is asked without its constraints: their texts cut off, the checklist
-    empty.
+    """Return the same problem as it is asked without its constraints: their texts cut off, the checklist empty.
 
     Raises:
         DataError: the prompt does not end in the texts of its checklist, so it was not built by

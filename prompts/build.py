@@ -1,5 +1,4 @@
-"""From a data configuration to the items of a run: load, check golds, decontaminate, mix, attach, filter,
-target."""
+"""From a data configuration to the items of a run: load, check golds, decontaminate, mix, attach, filter, target."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ from rewards.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The items of one role in their final order, and a report of every step (plain dicts, ready for
-    JSON)."""
+    """The items of one role in their final order, and a report of every step (plain dicts, ready for JSON)."""
 
     items: list[PromptItem]
     report: dict[str, Any]
@@ -33,8 +31,7 @@ class Built:
 def build(
     config: DataConfig, role: Role, *, count_tokens: CountTokens | None = None, with_targets: bool = False
 ) -> Built:
-    """Build the training or evaluation items. The same configuration and files give the same items in the
-    same order.
+    """Build the training or evaluation items. The same configuration and files give the same items in the same order.
 
     Steps: load every source, leave out golds that do not verify, leave out training questions that overlap
     evaluation questions, then walk each source in a seeded order and take items (constraints attached, short
@@ -43,9 +40,8 @@ def build(
     Args:
         config: where items come from and what is done to them.
         role: which items to build.
-        count_tokens: counts the tokens of an item's rendered prompt; needed where ``max_prompt_tokens`` is
-            set. with_targets: also build SFT targets; items that none can be built for are left out and
-            counted.
+        count_tokens: counts the tokens of an item's rendered prompt; needed where ``max_prompt_tokens`` is set.
+        with_targets: also build SFT targets; items that none can be built for are left out and counted.
 
     Raises:
         DataError: a source cannot be read or is too small, or nothing is left after a step.

@@ -33,8 +33,7 @@ class SourceConfig(Strict):
     """A generator of reasoning-gym, such as ``gsm_symbolic`` or ``chain_sum``."""
 
     label: str | None = None
-    """The name of the source in items, reports and tables; null: the file's stem, the data set id or the
-    generator."""
+    """The name of the source in items, reports and tables; null: the file's stem, the data set id or the generator."""
 
     name: str | None = None
     """The configuration of ``dataset`` (``main`` for ``openai/gsm8k``, where it is the default)."""
@@ -60,8 +59,7 @@ class SourceConfig(Strict):
     """How many problems ``generator`` makes, up to a million."""
 
     seed: int = Field(default=0, ge=0)
-    """The seed of ``generator``. Different seeds draw from different streams: they share a problem by chance
-    alone."""
+    """The seed of ``generator``. Different seeds draw from different streams: they share a problem by chance alone."""
 
     params: dict[str, Any] = Field(default_factory=dict)
     """Arguments of ``generator``, such as ``{min_terms: 2, max_terms: 3}``."""
@@ -70,8 +68,7 @@ class SourceConfig(Strict):
     """Share in the mixture, relative to the other sources."""
 
     held_out: bool = False
-    """Attach only what ``constraints.hold_out`` keeps from training: the out-of-family part of an
-    evaluation."""
+    """Attach only what ``constraints.hold_out`` keeps from training: the out-of-family part of an evaluation."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceConfig:
@@ -176,15 +173,13 @@ class SftTargetConfig(Strict):
     """The responses that SFT learns, made from worked solutions."""
 
     compliance: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Share of the constrained items whose target obeys its constraints; the rest answers as if there were
-    none."""
+    """Share of the constrained items whose target obeys its constraints; the rest answers as if there were none."""
 
     think: bool = False
     """Put the solution into a ``<think>`` block, followed by the closing sentence alone."""
 
     template: str = "Therefore, the final answer is \\boxed{{answer}}."
-    """The closing sentence after the solution. ``{answer}`` stands for the gold answer, and has to be in a
-    box."""
+    """The closing sentence after the solution. ``{answer}`` stands for the gold answer, and has to be in a box."""
 
     seed: int = Field(default=0, ge=0)
     """Seed of who obeys; it depends on this seed and the item's id alone."""

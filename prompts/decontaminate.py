@@ -33,8 +33,7 @@ class Overlap:
 
 
 def whole(question: str) -> str:
-    """Return the question for comparison as a whole: lower case, one space between words and signs, no final
-    mark."""
+    """Return the question for comparison as a whole: lower case, one space between words and signs, no final mark."""
     return " ".join(_TOKEN.findall(question.lower())).rstrip(" .?!=")
 
 
@@ -45,8 +44,7 @@ def ngrams(question: str, n: int) -> set[str]:
 
 
 def read_questions(path: Path) -> list[str]:
-    """Read the questions of a data file (column ``question``, ``problem`` or ``prompt``), MathIF's files as
-    they are.
+    """Read the questions of a data file (column ``question``, ``problem`` or ``prompt``), MathIF's files as they are.
 
     Raises:
         DataError: the file cannot be read, is empty, or a row has none of these columns.
@@ -125,8 +123,7 @@ def _shared(item: PromptItem, wholes: set[str], grams: set[str], n: int) -> str 
 
 
 def check_keywords(items: Iterable[PromptItem]) -> int:
-    """Check that no constraint of a training item names one of MathIF's keywords; return how many words were
-    checked.
+    """Check that no constraint of a training item names one of MathIF's keywords; return how many words were checked.
 
     Raises:
         DataError: naming the item and the words.

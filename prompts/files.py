@@ -16,8 +16,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its values, ``key`` (its number, stable when the file moves) and ``where`` for error
-    messages."""
+    """One row: its values, ``key`` (its number, stable when the file moves) and ``where`` for error messages."""
 
     values: Mapping[str, Any]
     key: str

@@ -1,5 +1,4 @@
-"""What is left out of the data, counted per source: golds that cannot be verified and prompts that are too
-long."""
+"""What is left out of the data, counted per source: golds that cannot be verified and prompts that are too long."""
 
 from __future__ import annotations
 
@@ -17,11 +16,15 @@ CountTokens = Callable[[PromptItem], int]
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """The items that stay, and how many of each source do not; ``examples`` says why for the first few."""
+    """The items that stay, and how many of each source do not.
+
+    ``examples`` says why for the first few of all, ``first`` for the first of each source.
+    """
 
     kept: list[PromptItem]
     dropped: dict[str, int]
     examples: list[str]
+    first: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts, ready for JSON."""
@@ -32,15 +35,17 @@ def _split(items: Sequence[PromptItem], complaint: Callable[[PromptItem], str | 
     kept: list[PromptItem] = []
     dropped: Counter[str] = Counter()
     examples: list[str] = []
+    first: dict[str, str] = {}
     for item in items:
         reason = complaint(item)
         if reason is None:
             kept.append(item)
             continue
         dropped[item.source] += 1
+        first.setdefault(item.source, f"{item.id}: {reason}")
         if len(examples) < 5:
             examples.append(f"{item.id}: {reason}")
-    return Filtered(kept, dict(dropped), examples)
+    return Filtered(kept, dict(dropped), examples, first)
 
 
 def verifiable_gold(items: Sequence[PromptItem], max_bad_share: float) -> Filtered:
@@ -53,10 +58,10 @@ def verifiable_gold(items: Sequence[PromptItem], max_bad_share: float) -> Filter
     golds = Counter(item.source for item in items if item.answer is not None)
     for source, bad in result.dropped.items():
         if bad == golds[source] or bad / golds[source] > max_bad_share:
-            first = next(example for example in result.examples if example)
             raise DataError(
                 f"source '{source}': {bad} of {golds[source]} gold answers do not verify against themselves "
-                f"(max_bad_gold is {max_bad_share}), {first}; is columns.answer the final answer?"
+                f"(max_bad_gold is {max_bad_share}), the first {result.first[source]}; "
+                f"is columns.answer the final answer?"
             )
     return result
 

@@ -58,16 +58,21 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
     """Build an item from its JSON form; ``where`` (file and line) opens the message of every error.
 
     Raises:
-        DataError: the row lacks ``messages``, or has a message without role and content.
+        DataError: the row lacks ``messages``, or one of them has no role and content, or a field holds another type.
         ConstraintError: its checklist names an unknown constraint, or arguments that it does not take.
     """
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
         raise DataError(f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
     for i, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise DataError(f"{where}: messages[{i}] needs role and content")
+        if not isinstance(message, Mapping) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
+            raise DataError(f"{where}: messages[{i}] needs role and content, both text")
+    for key in ("question", "solution", "target"):
+        if not isinstance(row.get(key), str | None):
+            raise DataError(f"{where}: {key} is {type(row[key]).__name__}, not text")
     answer = row.get("answer")
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
+        raise DataError(f"{where}: answer is {type(answer).__name__}; write the gold answer as text, or leave it out")
     return PromptItem(
         id=str(row.get("id", where)),
         messages=tuple(Message(role=m["role"], content=m["content"]) for m in messages),

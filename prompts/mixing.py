@@ -10,8 +10,7 @@ from rewards.errors import DataError
 
 
 def counts(weights: Mapping[str, float], total: int) -> dict[str, int]:
-    """Divide ``total`` items by ``weights`` (positive, any scale): largest remainders, ties to the first
-    named.
+    """Divide ``total`` items by ``weights`` (positive, any scale): largest remainders, ties to the first named.
 
     The counts sum to ``total``, and each lies within 1 of its exact share.
     """
@@ -25,8 +24,7 @@ def counts(weights: Mapping[str, float], total: int) -> dict[str, int]:
 
 
 def shuffled(items: Sequence[PromptItem], seed: int) -> list[PromptItem]:
-    """Return the items in a seeded order that each item keeps relative to the others when some are left
-    out."""
+    """Return the items in a seeded order that each item keeps relative to the others when some are left out."""
     return sorted(items, key=lambda item: random.Random(f"order:{seed}:{item.id}").random())
 
 

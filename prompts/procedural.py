@@ -19,8 +19,7 @@ _SIGNS: dict[str, Callable[[Decimal, Decimal], Decimal]] = {"+": operator.add, "
 
 
 def read_generator(config: SourceConfig) -> Iterator[Row]:
-    """Yield ``config.size`` problems: ``question``, ``answer``, ``solution`` (where there is one) and the
-    metadata.
+    """Yield ``config.size`` problems: ``question``, ``answer``, ``solution`` (where there is one) and the metadata.
 
     Raises:
         DataError: an unknown generator, or arguments that it does not take.
@@ -52,8 +51,7 @@ def read_generator(config: SourceConfig) -> Iterator[Row]:
 
 
 def worked_sum(expression: str) -> str | None:
-    """Solve a chain of additions and subtractions one step a sentence: ``4 + 3 - 2`` gives ``4 + 3 = 7. 7 - 2
-    = 5.``.
+    """Solve a chain of additions and subtractions one step a sentence: ``4 + 3 - 2`` gives ``4 + 3 = 7. 7 - 2 = 5.``.
 
     Exact for decimals too. ``None`` where the expression is anything else than ``number (± number)+``.
     """

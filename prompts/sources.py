@@ -29,8 +29,7 @@ _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 
 @dataclass(frozen=True, slots=True)
 class PromptStyle:
-    """How a question becomes messages: the system message, and the sentence that asks for the answer's
-    form."""
+    """How a question becomes messages: the system message, and the sentence that asks for the answer's form."""
 
     system_prompt: str | None = None
     answer_instruction: str = "Put the final answer in \\boxed{}."
@@ -110,14 +109,12 @@ def _to_item(row: Row, config: SourceConfig, style: PromptStyle) -> PromptItem:
 
 
 def clean_solution(solution: str) -> str:
-    """Return a worked solution without calculator marks (``<<48/2=24>>``) and without a closing ``####
-    gold``."""
+    """Return a worked solution without calculator marks (``<<48/2=24>>``) and without a closing ``#### gold``."""
     return _CALCULATOR_MARK.sub("", solution.rpartition("\n####")[0] or solution).strip()
 
 
 def columns_of(row: Row, config: SourceConfig) -> dict[str, str]:
-    """Return which column of ``row`` plays which role: as configured, as the data set is known, or as usually
-    named.
+    """Return which column of ``row`` plays which role: as configured, as the data set is known, or as usually named.
 
     Raises:
         DataError: a configured column does not exist, or there is no column for the question.

@@ -20,8 +20,7 @@ _PRODUCT = re.compile(r"(?<=[\w)%])\*(?=[\w($.])")
 
 @dataclass(slots=True)
 class TargetCounts:
-    """What became of the items: those with a target by kind, then those that were left out, then what is
-    worth knowing."""
+    """What became of the items: those with a target by kind, those left out, and what else is worth knowing."""
 
     given: int = 0
     """Items that brought their target along."""
@@ -130,8 +129,7 @@ def _complies(item: PromptItem, text: str) -> bool:
 
 
 def unboxed(solution: str) -> str:
-    """Return the solution with each ``\\boxed{x}`` and ``\\fbox{x}`` replaced by ``x``: a target has one box,
-    at its end."""
+    """Return the solution with each ``\\boxed{x}`` and ``\\fbox{x}`` replaced by ``x``: a target has one box."""
     parts: list[str] = []
     rest = solution
     while True:

@@ -68,7 +68,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
         if (path / "COMPLETE").exists():
             complete.append(path)
         else:
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # every rank removes it
     return max(complete, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
 
 

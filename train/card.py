@@ -32,7 +32,7 @@ Made by the stage `{label}` of the adhere recipe `{recipe}`, from `{base}`.
 
 {table}
 Accuracy is a correct final answer; HAcc all constraints of the prompt met; SAcc the mean share met; joint is correct
-*and* all met. Grey lines of the plot and italics here are trivial floors.
+*and* all met. Lines in italics are trivial floors.
 
 ## Make it again
 

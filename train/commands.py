@@ -16,26 +16,12 @@ if TYPE_CHECKING:
 
     from train.run import Run
 
-HYDRA_FLAGS = (
-    "-m",
-    "--multirun",
-    "--cfg",
-    "-c",
-    "--info",
-    "-i",
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--shell-completion",
-    "-sc",
-)
-
 
 def train(arguments: Sequence[str]) -> int:
     """Run the recipe that native Hydra ``arguments`` describe."""
     from train.run import plan_run
 
-    if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
+    if any(a.startswith("-") for a in arguments):
         return _through_hydra(arguments, _execute)
     return _execute(plan_run(arguments))
 
@@ -44,7 +30,7 @@ def plan(arguments: Sequence[str]) -> int:
     """Print the plan of the recipe that ``arguments`` describe; nothing is started or written."""
     from train.run import plan_run
 
-    if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
+    if any(a.startswith("-") for a in arguments):
         return _through_hydra(arguments, _describe)
     return _describe(plan_run(arguments))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -15,8 +16,12 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 def export_run(run: Path, fmt: Format, to: Path | None) -> list[Path]:
     """Export every evaluated model of ``run`` into ``to/<model>``; return the files written.
 
+    A model is named after its stage, a GRPO model of several arms after its arm; where arms differ in SFT or base,
+    theirs are ``sft-<arm>`` and ``base-<arm>``.
+
     Raises:
-        ConfigError: ``run`` is not the folder of a finished run.
+        ConfigError: ``run`` is not the folder of a run, or trained no model to export as ``hf``.
+        DataError: its evaluation is not finished.
     """
     plan = run / "plan.json"
     if not plan.exists():
@@ -32,7 +37,15 @@ def export_run(run: Path, fmt: Format, to: Path | None) -> list[Path]:
                 continue
             exported.add(key)
             stage = stages[key]
-            name = arm if subject == "grpo" and len(content["subjects"]) > 1 else subject
+            name = _name(content["subjects"], arm, subject)
             model = artifacts / stages[stage["inputs"]["model"]]["artifact"] / "model" if stage["inputs"] else None
             written += export(artifacts / stage["artifact"], fmt, (to or run / "export" / fmt) / name, model=model)
+    if not exported:
+        raise ConfigError(f"{run}: evaluated no model to export as {fmt}; name a run that trained and evaluated one")
     return written
+
+
+def _name(subjects: Mapping[str, Mapping[str, str]], arm: str, subject: str) -> str:
+    if subject == "grpo":
+        return arm if len(subjects) > 1 else subject
+    return subject if len({found.get(subject) for found in subjects.values()}) == 1 else f"{subject}-{arm}"

@@ -40,8 +40,8 @@ def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             path, revision=_revision(config, path), trust_remote_code=config.trust_remote_code
         )
-    except OSError as error:
-        raise ConfigError(_missing(path)) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(_missing(path, error)) from error
     if config.chat_template is not None:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
@@ -91,8 +91,8 @@ def _base(config: ModelConfig, path: str) -> str:
 def _load(base: str, path: str, arguments: dict[str, Any], *, trainable: bool) -> PreTrainedModel:
     try:
         model = AutoModelForCausalLM.from_pretrained(base, **arguments)
-    except OSError as error:
-        raise ConfigError(_missing(base)) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(_missing(base, error)) from error
     if base == path:
         return model
     from peft import PeftModel
@@ -140,12 +140,19 @@ def lora_config(adapter: AdapterConfig) -> LoraConfig | None:
 
 
 def context_length(config: ModelConfig, path: str) -> int | None:
-    """Return the model's context in tokens: the recipe's, else what its configuration says, else ``None``."""
+    """Return the model's context in tokens: the recipe's, else what its configuration says, else ``None``.
+
+    Raises:
+        ConfigError: there is no model at ``path``.
+    """
     if config.context is not None:
         return config.context
-    loaded = AutoConfig.from_pretrained(
-        path, revision=_revision(config, path), trust_remote_code=config.trust_remote_code
-    )
+    try:
+        loaded = AutoConfig.from_pretrained(
+            path, revision=_revision(config, path), trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(_missing(path, error)) from error
     return getattr(loaded, "max_position_embeddings", None)
 
 
@@ -153,8 +160,8 @@ def _revision(config: ModelConfig, path: str) -> str | None:
     return config.revision if path == config.path else None
 
 
-def _missing(path: str) -> str:
+def _missing(path: str, error: Exception) -> str:
     return (
-        f"model.path: no model could be loaded from '{path}'; name a folder that save_pretrained wrote, or a hub id "
-        f"that is reachable (log in with `hf auth login` if it is gated)"
+        f"model.path: no model could be loaded from '{path}' ({' '.join(str(error).split())[:200]}); name a folder "
+        f"that save_pretrained wrote, or a hub id that is reachable (log in with `hf auth login` if it is gated)"
     )

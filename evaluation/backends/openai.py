@@ -35,8 +35,7 @@ class OpenAIGenerator:
         retries: int = 4,
         name: str | None = None,
     ) -> None:
-        """Connect to ``base_url``; the key is ``api_key`` or OPENAI_API_KEY, and may be missing for local
-        servers.
+        """Connect to ``base_url``; the key is ``api_key`` or OPENAI_API_KEY, and may be missing for local servers.
 
         ``timeout`` is in seconds, for one try of one request.
 

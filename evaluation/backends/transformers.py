@@ -39,8 +39,7 @@ class _Row:
 
 
 class TransformersGenerator:
-    """Batched generation: left padding, rows sorted by length, decoding options of the model's own files
-    ignored.
+    """Batched generation: left padding, rows sorted by length, decoding options of the model's own files ignored.
 
     Sampling draws one uniform number a token from a stream that belongs to the row, so that a response
     depends on the seed and its item, not on what shares the batch (up to rounding inside the model).
@@ -55,8 +54,7 @@ class TransformersGenerator:
         batch_size: int = 64,
         chat_template: str | None = None,
     ) -> None:
-        """Wrap a loaded model, which stays on its device; ``chat_template`` replaces the tokenizer's own
-        (Jinja).
+        """Wrap a loaded model, which stays on its device; ``chat_template`` replaces the tokenizer's own (Jinja).
 
         Raises:
             ConfigError: there is no chat template, or no end token.

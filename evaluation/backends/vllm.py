@@ -16,8 +16,7 @@ class VllmGenerator:
     """vLLM's offline engine; every sample is a request of its own, with a seed that belongs to it."""
 
     def __init__(self, model: str, *, name: str | None = None, **options: Any) -> None:
-        """Load ``model``; ``options`` go to ``vllm.LLM`` as they are (``tensor_parallel_size``,
-        ``max_model_len``, …).
+        """Load ``model``; ``options`` go to ``vllm.LLM`` as they are (``tensor_parallel_size``, ``max_model_len``, …).
 
         Raises:
             ConfigError: vLLM is not installed, or the tokenizer has no chat template.

@@ -9,6 +9,8 @@ from typing import Any
 from rewards.constraints import validate
 from rewards.errors import DataError
 
+FORM = "a requirement is {id, text, weight, check}"
+
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
@@ -43,20 +45,27 @@ def parse_checklist(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[Requ
     """Build requirements from their JSON form; ``where`` (file and line) opens the message of every error.
 
     Raises:
-        DataError: a row lacks a key, has a weight outside [0, 100] or an unknown kind of check.
+        DataError: it is no list of objects, or one of them lacks a key, has a weight that is no number in [0, 100], or
+            an unknown kind of check.
         ConstraintError: a rule names an unknown constraint, or arguments that it does not take.
     """
+    if isinstance(rows, str) or not isinstance(rows, Sequence):
+        raise DataError(f"{where}: checklist is {type(rows).__name__}, not a list of requirements")
     return tuple(_parse(row, f"{where}: checklist[{i}]") for i, row in enumerate(rows))
 
 
-def _parse(row: Mapping[str, Any], where: str) -> Requirement:
+def _parse(row: Any, where: str) -> Requirement:
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: is {type(row).__name__}; {FORM}")
     missing = [key for key in ("id", "text", "check") if key not in row]
     if missing:
-        raise DataError(f"{where}: lacks {', '.join(missing)}; a requirement is {{id, text, weight, check}}")
-    check, weight = row["check"], float(row.get("weight", 100.0))
-    if not 0.0 <= weight <= 100.0:
-        raise DataError(f"{where}.weight: {weight} lies outside [0, 100]")
+        raise DataError(f"{where}: lacks {', '.join(missing)}; {FORM}")
+    check, weight = row["check"], row.get("weight", 100.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 100.0:
+        raise DataError(f"{where}.weight: {weight!r} is no number in [0, 100]")
+    if not isinstance(check, Mapping) or "constraint" not in check:
+        raise DataError(f"{where}.check: names no constraint; a check is {{type: rule, constraint, kwargs}}")
     if check.get("type", "rule") != "rule":
         raise DataError(f"{where}.check.type: '{check['type']}' is not a kind of check (known: rule)")
     kwargs = validate(check["constraint"], check.get("kwargs"), where=f"{where}.check")
-    return Requirement(str(row["id"]), str(row["text"]), RuleCheck(check["constraint"], kwargs), weight)
+    return Requirement(str(row["id"]), str(row["text"]), RuleCheck(check["constraint"], kwargs), float(weight))

@@ -1,9 +1,7 @@
 """The constraint library: MathIF's 15 checkers by id, in two modes, and all that training needs around them.
 
-``compat`` agrees with the official evaluator (arXiv 2505.14810), ``hardened`` closes its holes. To add a
-constraint,
-write one class in the file of its family (``base.Constraint`` says what it holds) and decorate it with
-``register``:
+``compat`` agrees with the official evaluator (arXiv 2505.14810), ``hardened`` closes its holes. To add a constraint,
+write one class in the file of its family (``base.Constraint`` says what it holds) and decorate it with ``register``:
 validation, the reference table and the recipe key follow.
 """
 

@@ -57,8 +57,7 @@ class Sampler(NamedTuple):
 
 
 class Constraint(ABC):
-    """One checkable instruction. Subclass it, decorate the class with ``register``, and everything else
-    follows.
+    """One checkable instruction. Subclass it, decorate the class with ``register``, and everything else follows.
 
     ``phrasings`` are ways to ask for it, as format strings over ``fields``; the first one has MathIF's
     meaning. ``compat_rule`` and ``hardened_rule`` say in one sentence what passes; they become the reference
@@ -86,8 +85,7 @@ class Constraint(ABC):
         """Draw arguments for a training prompt."""
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
-        """Return a text that should comply, or ``None``; called only for a text that does not, and checked
-        after."""
+        """Return a text that should comply, or ``None``; called only for a text that does not, and checked after."""
         return None
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:

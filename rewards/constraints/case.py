@@ -79,8 +79,8 @@ class EnglishCapital(_EnglishCase):
     )
     compat_rule = "no cased character is lower case, and langdetect (seed 0) says `en` or finds no features"
     hardened_rule = (
-        "every word outside formulas, boxes, code and LaTeX commands is upper case, there are such "
-        "words, and they are English"
+        "every word outside formulas, boxes, code and LaTeX commands is upper case, there are such words, and they "
+        "are English"
     )
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
@@ -105,8 +105,8 @@ class EnglishLowercase(_EnglishCase):
     )
     compat_rule = "no cased character is upper case, and langdetect (seed 0) says `en` or finds no features"
     hardened_rule = (
-        "every word outside formulas, boxes, code and LaTeX commands is lower case, there are such "
-        "words, and they are English"
+        "every word outside formulas, boxes, code and LaTeX commands is lower case, there are such words, and they "
+        "are English"
     )
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
@@ -133,8 +133,8 @@ class CapitalWords(Constraint):
     )
     compat_rule = "the Treebank tokens in all capitals, single letters and LaTeX included, stand in the relation"
     hardened_rule = (
-        "words of two letters or more in all capitals, outside formulas, boxes, code and LaTeX commands, "
-        "stand in the relation"
+        "words of two letters or more in all capitals, outside formulas, boxes, code and LaTeX commands, stand in the "
+        "relation"
     )
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:

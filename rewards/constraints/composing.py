@@ -1,5 +1,4 @@
-"""Several constraints at once: which contradict each other, and how to rewrite a text so that it meets
-all."""
+"""Several constraints at once: which contradict each other, and how to rewrite a text so that it meets all."""
 
 from __future__ import annotations
 
@@ -19,8 +18,7 @@ _ROUNDS = 3
 
 
 def conflicts(a: Wish, b: Wish) -> bool:
-    """Whether no sensible response meets both constraints, in either mode; the order of the two does not
-    matter.
+    """Whether no sensible response meets both constraints, in either mode; the order of the two does not matter.
 
     Raises:
         ConstraintError: see ``validate``.

@@ -22,8 +22,7 @@ _MENTIONS = (
 
 
 def occurrences(word: str, text: str) -> int:
-    """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in
-    ``_word_``."""
+    """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in ``_word_``."""
     return len(re.findall(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", text, re.IGNORECASE))
 
 
@@ -171,8 +170,8 @@ class Forbidden(Constraint):
     )
     compat_rule = "no word matches between regular-expression word boundaries"
     hardened_rule = (
-        "no word occurs as a whole word, hidden characters and full-width forms seen through; LaTeX "
-        "commands do not count"
+        "no word occurs as a whole word, hidden characters and full-width forms seen through; LaTeX commands do not "
+        "count"
     )
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:

@@ -26,8 +26,7 @@ class ResponseLanguage(Constraint):
     )
     compat_rule = "langdetect (seed 0) names the language, or finds no features at all"
     hardened_rule = (
-        "formulas aside, at least 80 % of the letters are in the language's script, and langdetect is 70 "
-        "% sure among "
+        "formulas aside, at least 80 % of the letters are in the language's script, and langdetect is 70 % sure among "
         "the languages that share it; fewer than 20 letters (8 in Chinese, Japanese, Korean, Thai) fail"
     )
 

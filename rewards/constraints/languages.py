@@ -1,5 +1,4 @@
-"""Telling the language of a text: langdetect as the official checkers use it, and a stricter way that sees
-scripts."""
+"""Telling the language of a text: langdetect as the official checkers use it, and a stricter way that sees scripts."""
 
 from __future__ import annotations
 
@@ -100,8 +99,7 @@ def detect(text: str) -> str | None:
 
 
 def matches(prose: str, code: str) -> tuple[bool, str]:
-    """Decide whether ``prose`` (free of formulas) is written in the language ``code``; return it and a
-    reason.
+    """Decide whether ``prose`` (free of formulas) is written in the language ``code``; return it and a reason.
 
     At least 80 % of the letters have to stand in the language's script. Where several languages share it,
     langdetect chooses among those only, and has to be 70 % sure. A text with fewer than 20 letters (8 in

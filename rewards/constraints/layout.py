@@ -56,8 +56,7 @@ class Bullets(Constraint):
     )
     compat_rule = "lines that start with `-`, or with `*` and no second star, number exactly N"
     hardened_rule = (
-        "lines that start with `*`, `-` or `+`, a space and content number exactly N; formulas, code and "
-        "horizontal "
+        "lines that start with `*`, `-` or `+`, a space and content number exactly N; formulas, code and horizontal "
         "rules are no bullets; a bullet character such as `•` breaks the count"
     )
 
@@ -112,9 +111,8 @@ class Highlights(Constraint):
     )
     compat_rule = "`*...*` on one line plus `**...**` on one line, contents not blank, number at least N"
     hardened_rule = (
-        "`*...*`, `**...**` and `***...***` around content, on one line and at word boundaries, number "
-        "at least N, each "
-        "counted once; formulas, code, bullets and horizontal rules do not count"
+        "`*...*`, `**...**` and `***...***` around content, on one line and at word boundaries, number at least N, "
+        "each counted once; formulas, code, bullets and horizontal rules do not count"
     )
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
@@ -185,9 +183,8 @@ class Sections(Constraint):
     )
     compat_rule = "the marker followed by a number occurs at least N times anywhere"
     hardened_rule = (
-        "lines that open with the marker (same case; markdown signs before it allowed) number exactly N, "
-        "count from 1 to "
-        "N in order, and each has content"
+        "lines that open with the marker (same case; markdown signs before it allowed) number exactly N, count from 1 "
+        "to N in order, and each has content"
     )
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class NumberWords(Constraint):
 
 
 def _cut(text: str, bound: int) -> str | None:
-    """Keep the sentence with the last box (the last one if there is no box) and what fits of those before
-    it."""
+    """Keep the sentence with the last box (the last one if there is no box) and what fits of those before it."""
     sentences = split_sentences(text)
     boxed = [i for i, sentence in enumerate(sentences) if boxed_spans(sentence)]
     kept: list[str] = []

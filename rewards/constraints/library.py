@@ -39,8 +39,7 @@ def registry() -> Mapping[str, Constraint]:
 
 
 def find(constraint_id: str, where: str = "") -> Constraint:
-    """Return the constraint called ``constraint_id``; ``ConstraintError`` names the nearest id if there is
-    none."""
+    """Return the constraint called ``constraint_id``; ``ConstraintError`` names the nearest id if there is none."""
     constraint = REGISTRY.get(constraint_id) if isinstance(constraint_id, str) else None
     if constraint is None:
         hint = nearest(str(constraint_id), REGISTRY)
@@ -57,9 +56,8 @@ def validate(constraint_id: str, kwargs: Kwargs | None, where: str = "") -> dict
     rows with different keys.
 
     Raises:
-        ConstraintError: an unknown id, or an argument that is unknown, missing, of the wrong type or out of
-        range;
-            the message opens with ``where`` and names the id and the key.
+        ConstraintError: an unknown id, or an argument that is unknown, missing, of the wrong type or out of range; the
+            message opens with ``where`` and names the id and the key.
     """
     constraint = find(constraint_id, where)
     if kwargs is not None and not isinstance(kwargs, Mapping):
@@ -115,8 +113,7 @@ def paraphrases(constraint_id: str) -> int:
 
 
 def describe(constraint_id: str, kwargs: Kwargs | None = None, variant: int = 0) -> str:
-    """Ask for a constraint in English; ``variant`` (modulo ``paraphrases``) chooses the wording, 0 is
-    MathIF's meaning."""
+    """Ask for a constraint in English; ``variant`` (modulo ``paraphrases``) is the wording, 0 has MathIF's meaning."""
     constraint = find(constraint_id)
     phrasing = constraint.phrasings[variant % len(constraint.phrasings)]
     return phrasing.format(**constraint.fields(validate(constraint_id, kwargs)))

@@ -20,14 +20,12 @@ class Param(ABC):
 
     @abstractmethod
     def parse(self, value: Any) -> Any:
-        """Return the clean value, or raise ``ValueError`` with a message that completes "<id>.<name>:
-        ..."."""
+        """Return the clean value, or raise ``ValueError`` with a message that completes "<id>.<name>: ..."."""
 
 
 @dataclass(frozen=True, slots=True)
 class Count(Param):
-    """An integer in [``low``, ``high``]; integral floats are accepted, since parquet turns integers into
-    floats."""
+    """An integer in [``low``, ``high``]; integral floats are accepted, since parquet turns integers into floats."""
 
     low: int = 1
     high: int = 1_000_000

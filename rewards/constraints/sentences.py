@@ -34,8 +34,7 @@ def opens_block(text: str) -> bool:
 
 
 def lead(text: str, sentences: Sequence[str]) -> str:
-    """Put ``sentences`` before ``text``: on its first line, or above it where it opens with a list or a
-    heading."""
+    """Put ``sentences`` before ``text``: on its first line, or above it where it opens with a list or a heading."""
     gap = "\n" if opens_block(text) else " "
     return " ".join(sentences) + gap + text.lstrip()
 
@@ -66,7 +65,6 @@ def flat(text: str) -> str:
 
 
 def in_groups(pieces: Sequence[str], count: int) -> list[list[str]]:
-    """Cut ``pieces`` into ``count`` consecutive groups of nearly equal size, none empty if there are enough
-    pieces."""
+    """Cut ``pieces`` into ``count`` consecutive groups of nearly equal size, none empty if there are enough pieces."""
     bounds = [i * len(pieces) // count for i in range(count + 1)]
     return [list(pieces[a:b]) for a, b in pairwise(bounds)]

@@ -96,9 +96,8 @@ class EndChecker(Constraint):
     )
     compat_rule = "the text, quotation marks at its ends removed, ends with the phrase, case ignored"
     hardened_rule = (
-        "the text, quotation marks and emphasis at its end removed, ends with the phrase, case ignored; "
-        "the phrase occurs "
-        "once, and something comes before it"
+        "the text, quotation marks and emphasis at its end removed, ends with the phrase, case ignored; the phrase "
+        "occurs once, and something comes before it"
     )
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
@@ -150,9 +149,8 @@ class Quotation(Constraint):
     )
     compat_rule = 'the text has two characters or more, and `"` comes first and last'
     hardened_rule = (
-        '`"` comes first and last with content between, and the first one closes only at the end: '
-        "quotations inside have "
-        "to be nested or escaped"
+        '`"` comes first and last with content between, and the first one closes only at the end: quotations inside '
+        "have to be nested or escaped"
     )
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:

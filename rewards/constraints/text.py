@@ -1,7 +1,6 @@
 """Views of a response: its mathematics and code masked, its LaTeX commands removed, its prose alone.
 
-All of them run in linear time: openers are paired with closers in one pass, never searched for again and
-again.
+All of them run in linear time: openers are paired with closers in one pass, never searched for again and again.
 """
 
 from __future__ import annotations
@@ -143,8 +142,7 @@ def prose(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return what a reader could recognise words in: compatibility forms folded, invisible characters and
-    LaTeX commands removed."""
+    """Return what readers see words in: compatibility forms folded, invisible characters and LaTeX commands removed."""
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if not folded.isascii():
         folded = "".join(c for c in folded if unicodedata.category(c) != "Cf")

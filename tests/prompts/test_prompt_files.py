@@ -64,6 +64,34 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         read_rows(tmp_path)
 
 
+RULE = {"type": "rule", "constraint": "punctuation:no_comma"}
+REQUIREMENT = {"id": "c", "text": "Use no commas.", "check": RULE}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"messages": []}, "lacks messages"),
+        ({"messages": [{"role": "user", "content": None}]}, r"messages\[0\] needs role and content"),
+        ({"answer": ["2"]}, "answer is list"),
+        ({"target": 5}, "target is int, not text"),
+        ({"checklist": "no commas"}, "checklist is str, not a list"),
+        ({"checklist": ["no commas"]}, r"checklist\[0\]: is str"),
+        ({"checklist": [{"id": "c", "text": "Use no commas."}]}, r"checklist\[0\]: lacks check"),
+        ({"checklist": [REQUIREMENT | {"weight": "high"}]}, r"checklist\[0\]\.weight: 'high' is no number"),
+        ({"checklist": [REQUIREMENT | {"weight": 101}]}, r"checklist\[0\]\.weight: 101 is no number in \[0, 100\]"),
+        ({"checklist": [REQUIREMENT | {"check": "no_comma"}]}, r"checklist\[0\]\.check: names no constraint"),
+        ({"checklist": [REQUIREMENT | {"check": RULE | {"type": "judge"}}]}, r"\.check\.type: 'judge' is not a kind"),
+    ],
+)
+def test_a_malformed_item_is_named_with_its_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    good = {"messages": [{"role": "user", "content": "1 + 1?"}], "answer": "2"}
+    path = tmp_path / "items.jsonl"
+    path.write_text(json.dumps(good) + "\n" + json.dumps(good | change) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"items\.jsonl:2: .*{message}"):
+        read_items(path)
+
+
 def test_items_survive_a_round_trip_and_an_item_without_id_is_named_after_its_line(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     rule = {"type": "rule", "constraint": "punctuation:no_comma", "kwargs": {}}

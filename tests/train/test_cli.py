@@ -180,6 +180,12 @@ def test_a_file_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [scored["joint"] for scored in rows] == [1.0, 0.0]
 
 
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.jsonl").write_text(row(), encoding="utf-8")
+    assert main(["score", "in.jsonl", "in.jsonl/out.jsonl"]) == 1
+    assert "adhere score: in.jsonl/out.jsonl: cannot be written" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),

@@ -275,3 +275,8 @@ class Recipe(Strict):
     run: RunConfig = RunConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
+
+    @property
+    def completions_per_step(self) -> int:
+        """Completions that one GRPO step trains on, all ranks together."""
+        return self.grpo.per_device_batch_size * self.launcher.processes * self.grpo.gradient_accumulation

@@ -125,8 +125,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _batches(recipe: Recipe) -> list[str]:
-    grpo, ranks = recipe.grpo, recipe.launcher.processes
-    total = grpo.per_device_batch_size * ranks * grpo.gradient_accumulation
+    grpo, ranks, total = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
     if "grpo" in recipe.stages and total % grpo.group_size:
         return [
             f"grpo.group_size: {grpo.group_size} does not divide the {total} completions of a step "

@@ -20,7 +20,7 @@ TAIL_LINES = 15
 
 def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
     """Return the command that runs the stage described by ``spec``."""
-    ranks = launcher.processes if kind != "evaluate" else 1
+    ranks = ranks_of(launcher, kind)
     line = [
         sys.executable,
         "-m",
@@ -36,16 +36,25 @@ def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
         "no",
         "--dynamo_backend",
         "no",
-        *_strategy(launcher, ranks),
+        *(_strategy(launcher) if kind != "evaluate" else _one_process(launcher)),
         "-m",
         "train.worker",
     ]
     return [*line, str(spec)]
 
 
-def _strategy(launcher: LauncherConfig, ranks: int) -> list[str]:
-    if ranks == 1 and launcher.strategy in ("single", "ddp"):
-        return ["--cpu"] if launcher.device == "cpu" else []
+def ranks_of(launcher: LauncherConfig, kind: str) -> int:
+    """Return how many processes a stage has; an evaluation is always one."""
+    return launcher.processes if kind != "evaluate" else 1
+
+
+def _one_process(launcher: LauncherConfig) -> list[str]:
+    return ["--cpu"] if launcher.device == "cpu" else []
+
+
+def _strategy(launcher: LauncherConfig) -> list[str]:
+    if launcher.processes == 1 and launcher.strategy in ("single", "ddp"):
+        return _one_process(launcher)
     if launcher.strategy == "ddp":
         return ["--multi_gpu", "--main_process_port", "0"]
     if launcher.strategy == "fsdp2":
@@ -75,7 +84,7 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
     line = launch_line(launcher, kind, artifact.spec)
     process = subprocess.Popen(
         line,
-        env=environment(launcher),
+        env=environment(launcher, ranks_of(launcher, kind)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -118,9 +127,8 @@ def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:
     return f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
 
 
-def environment(launcher: LauncherConfig) -> dict[str, str]:
+def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     """Return the environment of the workers: this one, threads per rank, and patient OpenMP threads."""
-    ranks = launcher.processes
     threads = launcher.threads or max(1, (os.cpu_count() or 1) // ranks)
     # Spinning OpenMP threads keep the cores from whatever else runs: 3 times slower beside one other process.
     env = {"OMP_WAIT_POLICY": "passive", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}

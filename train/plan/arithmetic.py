@@ -9,8 +9,7 @@ from train.config.schema import Recipe
 
 def grpo_arithmetic(recipe: Recipe) -> str:
     """Say how many completions and prompts one GRPO step has."""
-    grpo, ranks = recipe.grpo, recipe.launcher.processes
-    completions = grpo.per_device_batch_size * ranks * grpo.gradient_accumulation
+    grpo, ranks, completions = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
     prompts = completions // grpo.group_size
     per_step = f"{prompts} {'prompt' if prompts == 1 else 'prompts'} × {grpo.group_size} completions"
     return (

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm import tqdm
+
 from evaluation.backends import load_generator
 from evaluation.generation import Generator, Sampling
 from evaluation.metrics import Bootstrap
 from evaluation.run import LOG, evaluate, write_results
 from evaluation.suites import Suite, mathif, prompt_file, prompt_suite
-from rewards.engine import Engine
+from rewards.engine import default_engine
 from train.artifacts import Artifact
 from train.chat import check_template
 from train.models import load_for_inference, load_tokenizer
@@ -33,7 +35,12 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     config = spec.recipe.evaluation
     suite = load_suite(spec, artifact)
     drawn = config.sampling
-    with Engine() as engine:
+    with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
         evaluation = evaluate(
             suite,
             _generator(spec, artifact),
@@ -41,8 +48,9 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             mode=config.mode,
             without_constraints=config.without_constraints,
             bootstrap=Bootstrap(resamples=config.bootstrap),
-            engine=engine,
+            engine=default_engine(),
             log=artifact.path / LOG,
+            progress=show,
         )
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)

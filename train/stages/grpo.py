@@ -13,7 +13,7 @@ from accelerate import PartialState
 from trl import GRPOConfig as TrlGrpoConfig
 
 from rewards.composite import Composite
-from rewards.engine import Engine
+from rewards.engine import default_engine
 from rewards.errors import ConfigError
 from rewards.functions import RewardFunctions
 from train.artifacts import Artifact, newest_checkpoint
@@ -62,32 +62,31 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     model = load_for_training(recipe.model, spec.model_path, merge=mode == "merge")
     handoff = _hand_off(spec, model, tokenizer, items, mode)
 
-    with Engine() as engine:
-        rewards = RewardFunctions(
-            Composite(recipe.rewards, engine),
-            eos_ids=handoff.eos_ids,
-            decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
-            prefilled=recipe.model.prefilled_reasoning,
-        )
-        trainer = AdhereGRPOTrainer(
-            rewards=rewards,
-            rollouts=artifact.path / "rollouts",
-            max_clipped=config.max_clipped_steps,
-            model=model,
-            args=grpo_arguments(spec, artifact, rewards),
-            train_dataset=grpo_dataset(items),
-            processing_class=tokenizer,
-            peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
-            callbacks=[
-                MetricsFile(artifact.path / "metrics.jsonl"),
-                Progress(spec.label, SHOWN),
-                CompleteCheckpoints(),
-            ],
-        )
-        checkpoint = newest_checkpoint(artifact.checkpoints)
-        if checkpoint is not None:
-            trainer.restore(checkpoint)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    rewards = RewardFunctions(
+        Composite(recipe.rewards, default_engine()),
+        eos_ids=handoff.eos_ids,
+        decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
+        prefilled=recipe.model.prefilled_reasoning,
+    )
+    trainer = AdhereGRPOTrainer(
+        rewards=rewards,
+        rollouts=artifact.path / "rollouts",
+        max_clipped=config.max_clipped_steps,
+        model=model,
+        args=grpo_arguments(spec, artifact, rewards),
+        train_dataset=grpo_dataset(items),
+        processing_class=tokenizer,
+        peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
+        callbacks=[
+            MetricsFile(artifact.path / "metrics.jsonl"),
+            Progress(spec.label, SHOWN),
+            CompleteCheckpoints(),
+        ],
+    )
+    checkpoint = newest_checkpoint(artifact.checkpoints)
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
@@ -140,9 +139,7 @@ def _check_lengths(spec: StageSpec, longest: int) -> None:
 
 
 def _check_supply(spec: StageSpec, items: int) -> None:
-    config = spec.recipe.grpo
-    completions = config.per_device_batch_size * spec.recipe.launcher.processes * config.gradient_accumulation
-    prompts = completions // config.group_size
+    prompts = spec.recipe.completions_per_step // spec.recipe.grpo.group_size
     if items < prompts:
         raise ConfigError(
             f"grpo.per_device_batch_size: a step takes {prompts} prompts, but there are {items} training items, so "

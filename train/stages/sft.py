@@ -50,11 +50,13 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     trainer = SFTTrainer(
         model=load_for_training(recipe.model, spec.model_path),
         args=TrlSftConfig(
-            **trainer_arguments(spec, artifact, config),
-            num_train_epochs=config.epochs,
-            max_length=config.max_length,
-            completion_only_loss=True,
-            shuffle_dataset=True,
+            **{
+                "num_train_epochs": config.epochs,
+                "max_length": config.max_length,
+                "completion_only_loss": True,
+                "shuffle_dataset": True,
+                **trainer_arguments(spec, artifact, config),
+            }
         ),
         train_dataset=dataset,
         processing_class=tokenizer,

@@ -1,0 +1,56 @@
+"""Exports of a run: every model once, under a name of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewards.errors import ConfigError, DataError
+from train.artifacts import write_json
+from train.export import export_run
+
+
+def a_run(root: Path, subjects: dict[str, dict[str, str]]) -> Path:
+    """Write a finished run: ``subjects`` maps arm and subject to an evaluation's key; models hold a config alone."""
+    stages: list[dict[str, Any]] = []
+    for key in {key for found in subjects.values() for key in found.values()}:
+        trained = f"model-of-{key}"
+        model = root / "artifacts" / trained / "model"
+        model.mkdir(parents=True)
+        (model / "config.json").write_text("{}", encoding="utf-8")
+        stages += [
+            {"key": trained, "artifact": trained, "inputs": {}},
+            {"key": key, "artifact": key, "inputs": {} if key == "base" else {"model": trained}},
+        ]
+        write_json(root / "artifacts" / key / "results.json", {"evaluation": key})
+    write_json(root / "run" / "plan.json", {"stages": stages, "subjects": subjects})
+    return root / "run"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_arms_that_share_sft_export_it_once_and_the_base_not_at_all(tmp_path: Path) -> None:
+    run = a_run(tmp_path, {arm: {"base": "base", "sft": "s", "grpo": f"g-{arm}"} for arm in ("math_only", "composite")})
+    export_run(run, "hf", None)
+    assert names(run / "export" / "hf") == ["composite", "math_only", "sft"]
+
+
+def test_arms_with_an_sft_each_keep_both(tmp_path: Path) -> None:
+    run = a_run(tmp_path, {arm: {"sft": f"s-{arm}", "grpo": f"g-{arm}"} for arm in ("short", "long")})
+    written = export_run(run, "hf", tmp_path / "out")
+    assert names(tmp_path / "out") == ["long", "sft-long", "sft-short", "short"]
+    assert {path.parent.name for path in written} == {"long", "sft-long", "sft-short", "short"}
+    assert "s-long" in (tmp_path / "out" / "sft-long" / "results.json").read_text(encoding="utf-8")
+
+
+def test_a_run_without_a_trained_model_or_results_says_so(tmp_path: Path) -> None:
+    run = a_run(tmp_path, {"run": {"base": "base"}})
+    with pytest.raises(ConfigError, match="evaluated no model to export as hf"):
+        export_run(run, "hf", None)
+    (tmp_path / "artifacts" / "base" / "results.json").unlink()
+    with pytest.raises(DataError, match="name the folder of a finished evaluation"):
+        export_run(run, "lm-eval", None)

@@ -1,0 +1,49 @@
+"""What is started for a stage: how many processes, how they share the model, and how many threads each has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from train.config.schema import LauncherConfig
+from train.launch.local import environment, launch_line, ranks_of
+
+SPEC = Path("runs/artifacts/sft-0123/stage.yaml")
+
+
+def line(kind: str, **settings: object) -> list[str]:
+    return launch_line(LauncherConfig.model_validate(settings), kind, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, []),
+        ({"device": "cpu"}, ["--cpu"]),
+        ({"strategy": "ddp", "processes": 4}, ["--multi_gpu"]),
+        ({"strategy": "fsdp2", "processes": 4}, ["--use_fsdp"]),
+        ({"strategy": "zero2", "processes": 4}, ["--use_deepspeed", "--zero_stage", "2"]),
+        ({"strategy": "zero3", "processes": 4, "offload": True}, ["--use_deepspeed", "--zero_stage", "3", "cpu"]),
+    ],
+)
+def test_a_training_stage_is_launched_with_its_strategy(settings: dict[str, object], wanted: list[str]) -> None:
+    started = line("grpo", **settings)
+    assert started[started.index("--num_processes") + 1] == str(settings.get("processes", 1))
+    assert set(wanted) <= set(started)
+    assert started[-3:] == ["-m", "train.worker", str(SPEC)]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero2", "zero3"])
+def test_an_evaluation_is_one_plain_process_whatever_training_uses(strategy: str) -> None:
+    started = line("evaluate", strategy=strategy, processes=4)
+    assert started[started.index("--num_processes") + 1] == "1"
+    assert not {"--multi_gpu", "--use_fsdp", "--use_deepspeed"} & set(started)
+
+
+def test_the_threads_of_a_machine_are_divided_among_the_ranks_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    launcher = LauncherConfig(strategy="ddp", processes=4, device="cpu")
+    found = {kind: environment(launcher, ranks_of(launcher, kind)) for kind in ("grpo", "evaluate")}
+    assert (found["grpo"]["OMP_NUM_THREADS"], found["evaluate"]["OMP_NUM_THREADS"]) == ("4", "16")
+    assert found["grpo"]["CUDA_VISIBLE_DEVICES"] == ""
