@@ -13,6 +13,7 @@ from typing import Any
 from rewards.checklist import parse_checklist
 from rewards.composite import BatchScores, Composite, combine
 from rewards.config import COMBINED
+from rewards.config import RewardConfig
 from rewards.rollout import Rollout
 
 
@@ -52,10 +53,7 @@ class RewardFunctions:
 
     def weights(self) -> list[float]:
         """Return TRL's ``reward_weights``, as written in the configuration."""
-        components = self.composite.config.components
-        if self.summed:
-            return [component.weight for component in components.values()]
-        return [*(0.0 for _ in components), 1.0]
+        return reward_weights(self.composite.config)
 
     def _component(self, name: str) -> Callable[..., list[float | None]]:
         return lambda **batch: list(self._score(batch).values[name])
@@ -93,6 +91,13 @@ class RewardFunctions:
                 prompts, completions, ids, answers, checklists, strict=True
             )
         ]
+
+
+def reward_weights(config: RewardConfig) -> list[float]:
+    """Return one weight per function: the components' own, or 1.0 for the combined column alone."""
+    if config.aggregation == "weighted_sum":
+        return [component.weight for component in config.components.values()]
+    return [*(0.0 for _ in config.components), 1.0]
 
 
 def _text(turns: str | Sequence[dict[str, Any]]) -> str:

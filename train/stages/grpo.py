@@ -15,7 +15,7 @@ from trl import GRPOConfig as TrlGrpoConfig
 from rewards.composite import Composite
 from rewards.engine import default_engine
 from rewards.errors import ConfigError
-from rewards.functions import RewardFunctions
+from rewards.functions import RewardFunctions, reward_weights
 from train.artifacts import Artifact, newest_checkpoint
 from train.chat import check_template, prompt_ids
 from train.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
@@ -58,6 +58,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     _check_lengths(spec, max(len(prompt_ids(tokenizer, item.messages)) for item in items))
     _check_supply(spec, len(items))
 
+    # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
+    arguments = grpo_arguments(spec, artifact)
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter.kind, recipe.model.adapter.handoff)
     model = load_for_training(recipe.model, spec.model_path, merge=mode == "merge")
     handoff = _hand_off(spec, model, tokenizer, items, mode)
@@ -73,7 +75,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         rollouts=artifact.path / "rollouts",
         max_clipped=config.max_clipped_steps,
         model=model,
-        args=grpo_arguments(spec, artifact, rewards),
+        args=arguments,
         train_dataset=grpo_dataset(items),
         processing_class=tokenizer,
         peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
@@ -98,7 +100,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         artifact.finish(manifest(spec, started, figures))
 
 
-def grpo_arguments(spec: StageSpec, artifact: Artifact, rewards: RewardFunctions) -> TrlGrpoConfig:
+def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
     """Return TRL's configuration of the stage.
 
     ``normalize_then_sum`` arrives as one column whose groups already have mean 0, so that scaling by the batch gives
@@ -119,7 +121,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact, rewards: RewardFunctions
             "top_p": config.top_p,
             "beta": config.kl_coefficient,
             "loss_type": config.loss,
-            "reward_weights": rewards.weights(),
+            "reward_weights": reward_weights(composite),
             "scale_rewards": "batch" if composite.aggregation == "normalize_then_sum" else composite.scale,
             **backends[config.generation],
             **trainer_arguments(spec, artifact, config),

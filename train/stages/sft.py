@@ -47,17 +47,19 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
     dataset = sft_dataset(items, tokenizer, config.max_length)
 
+    # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
+    arguments = TrlSftConfig(
+        **{
+            "num_train_epochs": config.epochs,
+            "max_length": config.max_length,
+            "completion_only_loss": True,
+            "shuffle_dataset": True,
+            **trainer_arguments(spec, artifact, config),
+        }
+    )
     trainer = SFTTrainer(
         model=load_for_training(recipe.model, spec.model_path),
-        args=TrlSftConfig(
-            **{
-                "num_train_epochs": config.epochs,
-                "max_length": config.max_length,
-                "completion_only_loss": True,
-                "shuffle_dataset": True,
-                **trainer_arguments(spec, artifact, config),
-            }
-        ),
+        args=arguments,
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora_config(recipe.model.adapter),
