@@ -12,8 +12,7 @@ from typing import Any
 
 from rewards.checklist import parse_checklist
 from rewards.composite import BatchScores, Composite, combine
-from rewards.config import COMBINED
-from rewards.config import RewardConfig
+from rewards.config import COMBINED, RewardConfig
 from rewards.rollout import Rollout
 
 
