@@ -10,7 +10,7 @@ from typing import Any
 
 from prompts.attach import Sampler
 from prompts.config import DataConfig, SourceConfig
-from prompts.decontaminate import check_keywords, read_questions, remove_overlap
+from prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
 from prompts.filters import CountTokens, verifiable_gold, within_length
 from prompts.fingerprint import Role
 from prompts.item import PromptItem
@@ -54,6 +54,8 @@ def build(
         raise DataError(f"{role}: no source is named; add one, `{{path: FILE}}` for instance")
     report: dict[str, Any] = {"role": role}
     pools = _pools(sources, config, report)
+    if role == "train":
+        pools = _without_mathif(pools, report)
     if role == "train" and config.decontaminate:
         pools = _decontaminated(pools, sources, config, report)
     size = config.train_size if role == "train" else config.evaluation_size
@@ -80,6 +82,12 @@ def _pools(sources: dict[str, SourceConfig], config: DataConfig, report: dict[st
     report["loaded"] = {name: len(items) for name, items in loaded.items()}
     report["bad_gold"] = {name: result.to_dict() for name, result in checked.items()}
     return {name: shuffled(result.kept, config.seed) for name, result in checked.items()}
+
+
+def _without_mathif(pools: dict[str, list[PromptItem]], report: dict[str, Any]) -> dict[str, list[PromptItem]]:
+    found = {name: remove_mathif(pool) for name, pool in pools.items()}
+    report["mathif_questions"] = {name: overlap.report for name, overlap in found.items()}
+    return {name: overlap.kept for name, overlap in found.items()}
 
 
 def _decontaminated(

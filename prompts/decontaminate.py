@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -18,6 +19,11 @@ from rewards.errors import DataError
 # the result as your final answer"), not a question that leaked.
 BOILERPLATE_SHARE = 0.05
 BOILERPLATE_COUNT = 10
+
+MATHIF_FILE = Path(__file__).with_name("mathif_questions.txt")
+"""Fingerprints of MathIF's questions, one a line; ``bench/mathif_fingerprints.py`` makes the file."""
+
+MATHIF_SUFFIX = re.compile(r"\s*Let's think step by step and output the final answer .*$", re.DOTALL)
 
 QUESTION_KEYS = ("question", "problem", "prompt")
 _WORD = re.compile(r"\w+")
@@ -120,6 +126,22 @@ def _shared(item: PromptItem, wholes: set[str], grams: set[str], n: int) -> str 
     if text in wholes:
         return text
     return min(ngrams(item.question, n) & grams, default=None)
+
+
+def question_fingerprint(question: str) -> str:
+    """Return 16 hex digits that stand for a question, whatever its case, spacing and closing instruction."""
+    return hashlib.sha256(whole(MATHIF_SUFFIX.sub("", question)).encode()).hexdigest()[:16]
+
+
+def remove_mathif(items: Sequence[PromptItem]) -> Overlap:
+    """Leave out training items that ask a question of MathIF, by the fingerprints that ship with this package.
+
+    It needs no file of MathIF's and finds the same question only; overlapping ones are found where the recipe is
+    measured on MathIF, or names its files in ``decontaminate_against``.
+    """
+    known = frozenset(MATHIF_FILE.read_text(encoding="utf-8").split())
+    kept = [item for item in items if question_fingerprint(item.question) not in known]
+    return Overlap(kept, {"checked": len(items), "known": len(known), "removed": len(items) - len(kept)})
 
 
 def check_keywords(items: Iterable[PromptItem]) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prompts.decontaminate import check_keywords, read_questions, remove_overlap
+from prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
 from prompts.item import Message, PromptItem
 from rewards.checklist import Requirement
 from rewards.checklist.requirement import RuleCheck
@@ -92,3 +92,14 @@ def test_mathif_files_are_read_as_they_are() -> None:
     gsm8k = Path(__file__).parents[1] / "data" / "gsm8k_64.jsonl"
     train = [item(question) for question in read_questions(gsm8k)]
     assert len(kept(train, questions)) >= 63
+
+
+def test_a_mathif_question_is_left_out_of_training_in_any_dress() -> None:
+    folder = Path(__file__).parents[2] / "../shared/data/mathif"
+    if not folder.is_dir():
+        pytest.skip("MathIF's files are not at hand")
+    question = read_questions(folder / "math500_single.jsonl")[0]
+    dressed = [question, question.upper(), f"  {question}\n", question.replace(" ", "  ")]
+    found = remove_mathif([item(text) for text in (*dressed, "How much is 2 and 40?")])
+    assert [left.question for left in found.kept] == ["How much is 2 and 40?"]
+    assert found.report == {"checked": 5, "known": 180, "removed": 4}
