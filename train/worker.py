@@ -82,8 +82,8 @@ def locked(artifact: Artifact) -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """Print a message for the user; the driver repeats lines that begin with ``adhere:``."""
-    print("adhere: " + message.replace("\n", " "), file=sys.stderr, flush=True)
+    """Print a message for the user on a line of its own; the driver repeats lines that begin with ``adhere:``."""
+    print("\nadhere: " + message.replace("\n", " "), file=sys.stderr, flush=True)  # a progress bar leaves its line open
 
 
 if __name__ == "__main__":

@@ -201,7 +201,10 @@ def test_two_ranks_train_one_model(tmp_path: Path) -> None:
         manifest = json.loads((stage(tmp_path / "two", label) / "manifest.json").read_text())
         assert manifest["ranks"] == 2
     one, two = weights(tmp_path / "one", "sft"), weights(tmp_path / "two", "sft")
-    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one), "two ranks saw other data than one"
+    # Sums over two ranks round differently, and Adam makes a full step of a gradient that is all rounding: compare with
+    # how far training went. Ranks with other data, or alone, end as far from each other as from the start.
+    start = load_file(REPOSITORY / "recipes" / "assets" / "tiny_base" / "model.safetensors")
+    assert distance(one, two) < 0.001 * distance(one, start), "two ranks saw other data than one"
     for a, b in zip(metrics(tmp_path / "one", "sft"), metrics(tmp_path / "two", "sft"), strict=True):
         if "loss" in a:
             assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
@@ -209,6 +212,10 @@ def test_two_ranks_train_one_model(tmp_path: Path) -> None:
     rows = pq.read_table(next((stage(tmp_path / "two", "grpo") / "rollouts").iterdir())).to_pylist()
     assert len(rows) == 8 and [row["group"] for row in rows] == [0] * 4 + [1] * 4
     assert len({row["item_id"] for row in rows[:4]}) == 1, "a group has to be one prompt, over all ranks"
+
+
+def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return float(sum((one[name] - other[name]).double().square().sum() for name in one) ** 0.5)
 
 
 def fails(root: Path, *overrides: str) -> str:
