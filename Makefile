@@ -19,7 +19,7 @@ quickstart: setup            ## SFT, two GRPO arms and the table, about 5 minute
 	$(BIN)/adhere train recipe=quickstart
 
 test: setup                  ## everything, real training included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: setup                  ## ruff and mypy
 	$(BIN)/ruff check .

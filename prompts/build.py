@@ -64,7 +64,8 @@ def build(
     preparation = _Preparation(config, count_tokens, with_targets)
     chosen = {name: preparation.fill(pools[name], quota[name], sources[name]) for name in sources}
     if size is not None:
-        check_supply(quota, {name: len(items) for name, items in chosen.items()}, size, f"{role}_size")
+        available = {name: len(items) for name, items in chosen.items()}
+        check_supply(quota, available, size, f"{role}_size", preparation.why_none())
     items = shuffled([item for pool in chosen.values() for item in pool], config.seed)
     unique_ids(items)
     if not items:

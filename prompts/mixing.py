@@ -28,8 +28,10 @@ def shuffled(items: Sequence[PromptItem], seed: int) -> list[PromptItem]:
     return sorted(items, key=lambda item: random.Random(f"order:{seed}:{item.id}").random())
 
 
-def check_supply(wanted: Mapping[str, int], available: Mapping[str, int], total: int, key: str) -> None:
+def check_supply(wanted: Mapping[str, int], available: Mapping[str, int], total: int, key: str, why: str) -> None:
     """Check that every source can fill its count; ``key`` is the configuration key of ``total``.
+
+    ``why`` says what took the items that are missing.
 
     Raises:
         DataError: naming each source that is too small, and the largest total that this mixture allows.
@@ -39,5 +41,5 @@ def check_supply(wanted: Mapping[str, int], available: Mapping[str, int], total:
         reach = min(int(available[name] * total / wanted[name]) for name in wanted if wanted[name])
         raise DataError(
             f"{key}: {total} items cannot be mixed, {' and '.join(short)} wanted; "
-            f"{f'set {key} to {reach} or less, or ' if reach else ''}give the source more rows or less weight"
+            f"{f'set {key} to {reach} or less, or ' if reach else ''}give the source more rows or less weight ({why})"
         )

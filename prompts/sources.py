@@ -89,6 +89,11 @@ def _to_item(row: Row, config: SourceConfig, style: PromptStyle) -> PromptItem:
     if "messages" in row.values and not config.columns:
         item = parse_item({"id": item_id, "source": config.source} | dict(row.values), row.where)
         return item if config.label is None else replace(item, source=config.label)
+    if not config.columns and (unread := [key for key in ("checklist", "constraints") if row.values.get(key)]):
+        raise DataError(
+            f"{row.where}: has {unread[0]} but no messages, so its prompt would not ask for them; write a prompt item "
+            f"{{messages, answer, checklist}}, or name the columns to read under columns"
+        )
     columns = columns_of(row, config)
     question = _text(row, columns["question"])
     if not question:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ adhere: fine-tune models that reason and still do what they were told
 
   adhere train recipe=NAME [key=value ...]    run a recipe: SFT, GRPO with a composite reward, evaluation
   adhere plan recipe=NAME [key=value ...]     show its stages, what is done already, and what would start
-  adhere evaluate MODEL suite=mathif [...]    measure a model folder or hub id
+  adhere evaluate MODEL suite=mathif|FILE     measure a model folder, a hub id or an endpoint's model
   adhere score IN OUT [mode=compat|hardened]  score a JSONL file of responses against answers and constraints
   adhere export RUN --format FORMAT [--to D]  write what MathIF's scripts, lm-eval or the hub take
   adhere import-gguf FILE FOLDER              turn a GGUF file into a model folder
@@ -39,6 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(
+            f"adhere {arguments[0]}: {place}the disk or its quota is full; free some space and run the same command "
+            f"again, finished stages are kept",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(
             "\nadhere: interrupted; finished stages are kept, the same command goes on from here",

@@ -36,14 +36,24 @@ def plan(arguments: Sequence[str]) -> int:
 
 
 def evaluate(arguments: Sequence[str]) -> int:
-    """Measure one model: ``MODEL suite=mathif suite.path=FOLDER [key=value ...]``."""
+    """Measure one model: ``MODEL suite=mathif|FILE [key=value ...]``; the keys of ``evaluation`` need no prefix."""
+    from train.config.schema import EvaluationConfig
     from train.run import plan_run
 
     if not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
         raise ConfigError("name the model first: adhere evaluate MODEL suite=mathif suite.path=FOLDER")
     model, *rest = arguments
     overrides = ["recipe=evaluate", f"model.path={Path(model).resolve() if Path(model).is_dir() else model}"]
-    overrides += [a.replace("suite", "evaluation", 1) if a.startswith(("suite=", "suite.")) else a for a in rest]
+    for argument in rest:
+        key, _, value = argument.partition("=")
+        if key == "suite" and Path(value).is_file():
+            overrides += ["evaluation=prompts", f"evaluation.path={Path(value).resolve()}"]
+        elif key == "suite" or key.startswith("suite."):
+            overrides.append(argument.replace("suite", "evaluation", 1))
+        elif key.split(".")[0] in EvaluationConfig.model_fields:
+            overrides.append(f"evaluation.{argument}")
+        else:
+            overrides.append(argument)
     return _execute(plan_run(overrides))
 
 

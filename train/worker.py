@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from rewards.errors import AdhereError, StageError
 from train.artifacts import Artifact
 from train.config.stage import StageSpec, read_spec
@@ -29,7 +31,7 @@ def main() -> None:
     except AdhereError as error:
         say(str(error))
         sys.exit(error.exit_code)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         if shutil.disk_usage(artifact.path).free < FULL_DISK:
             say(
                 f"the disk that holds {artifact.path} is full; free some space and run the same command again ({error})"

@@ -109,4 +109,7 @@ def _read(reply: Any) -> Generation:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    # openai leaves a body it does not know out of its message: what the server said is in the response.
+    response = getattr(error, "response", None)
+    said = response.text if response is not None and response.text not in str(error) else ""
+    return " ".join(f"{type(error).__name__}: {error} {said}".split())[:300]

@@ -30,9 +30,9 @@ def test_order_is_seeded_and_independent_of_what_else_is_there() -> None:
 
 
 def test_a_source_that_is_too_small_is_named_with_what_would_fit() -> None:
-    check_supply({"a": 5, "b": 5}, {"a": 5, "b": 9}, 10, "train_size")
+    check_supply({"a": 5, "b": 5}, {"a": 5, "b": 9}, 10, "train_size", "none")
     with pytest.raises(DataError, match=r"train_size: 10 .*'a' has 3 of 5 wanted; set train_size to 6"):
-        check_supply({"a": 5, "b": 5}, {"a": 3, "b": 9}, 10, "train_size")
+        check_supply({"a": 5, "b": 5}, {"a": 3, "b": 9}, 10, "train_size", "none")
 
 
 def test_long_prompts_are_left_out_and_counted_per_source() -> None:

@@ -199,3 +199,11 @@ def test_worked_sums(expression: str, solution: str | None) -> None:
 def test_contradictory_sources_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SourceConfig(**keys)
+
+
+@pytest.mark.parametrize("column", ["checklist", "constraints"])
+def test_constraints_that_no_prompt_asks_for_are_refused(tmp_path: Path, column: str) -> None:
+    rows = write(tmp_path / "p.jsonl", {"question": "1 + 1?", "answer": "2", column: [{"id": "punctuation:no_comma"}]})
+    with pytest.raises(DataError, match=f"p.jsonl:1: has {column} but no messages"):
+        source(path=rows)
+    assert source(path=rows, columns={"question": "question"})[0].checklist == ()

@@ -17,44 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE = Path(__file__).with_name("plain_trl.py")
-SMALL = [
-    "recipe=quickstart",
-    "launcher.device=cpu",
-    "launcher.threads=1",
-    "data.train_size=48",
-    "data.evaluation_size=8",
-    "sft.max_steps=6",
-    "sft.per_device_batch_size=8",
-    "sft.warmup_steps=0",
-    "grpo.max_steps=5",
-    "grpo.per_device_batch_size=8",
-    "grpo.group_size=4",
-    "grpo.max_completion_length=64",
-    "evaluation.sampling.max_new_tokens=64",
-    "evaluation.bootstrap=100",
-]
-ONE_ARM = ["~arms"]
-
 pytestmark = pytest.mark.slow
-
-
-def command(root: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "train.cli", "train", *SMALL, f"run.root={root}", *overrides]
-
-
-def adhere(root: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(root, *overrides), cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def stage(root: Path, label: str) -> Path:
-    return root / "latest" / "stages" / label
 
 
 def weights(root: Path, label: str) -> dict[str, torch.Tensor]:
@@ -216,27 +182,3 @@ def test_two_ranks_train_one_model(tmp_path: Path) -> None:
 
 def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     return float(sum((one[name] - other[name]).double().square().sum() for name in one) ** 0.5)
-
-
-def fails(root: Path, *overrides: str) -> str:
-    done = subprocess.run(
-        command(root, *overrides), cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode != 0
-    return done.stderr
-
-
-def test_a_model_that_never_ends_a_response_stops_the_stage_with_the_reason(tmp_path: Path) -> None:
-    said = fails(tmp_path, *ONE_ARM, "stages=[sft,grpo]", "grpo.max_completion_length=4")
-    assert "grpo: hand-off: none of 8 greedy samples ended within 4 tokens" in said.splitlines()[-2]
-    assert (stage(tmp_path, "sft") / "DONE").exists()
-    # So hot that every token is as likely as the end token, one of 642: soon a whole step has no finished completion.
-    said = fails(
-        tmp_path,
-        *ONE_ARM,
-        "stages=[sft,grpo]",
-        "grpo.temperature=1000",
-        "grpo.max_clipped_steps=1",
-        "grpo.max_steps=40",
-    )
-    assert "no completion ended by itself in 1 consecutive steps (clipped ratio 1.0)" in said.splitlines()[-2]
