@@ -137,7 +137,13 @@ def _mathif_item(row: Mapping[str, Any], key: str, where: str) -> PromptItem:
     missing = [field for field in MATHIF_FIELDS if field not in row]
     if missing:
         raise DataError(f"{where}: lacks {', '.join(missing)}; a MathIF row is {{{', '.join(MATHIF_FIELDS)}}}")
-    names, descriptions, args = row["constraint_name"], row["constraint_desc"], row["constraint_args"]
+    names, descriptions, args = (row[field] for field in ("constraint_name", "constraint_desc", "constraint_args"))
+    if not all(isinstance(part, list) for part in (names, descriptions, args)) or not isinstance(row["question"], str):
+        raise DataError(
+            f"{where}: constraint_name, constraint_desc and constraint_args have to be lists and question a text"
+        )
+    if not all(isinstance(text, str) for text in descriptions):
+        raise DataError(f"{where}: constraint_desc holds something that is no text")
     if not len(names) == len(descriptions) == len(args):
         raise DataError(
             f"{where}: has {len(names)} constraint_name, {len(descriptions)} constraint_desc and "

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -88,8 +89,9 @@ class Progress(TrainerCallback):
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Mark a checkpoint complete once everything in it is written; only such a one is resumed from."""
+    """Mark a checkpoint complete once every rank has written its part; only such a one is resumed from."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        PartialState().wait_for_everyone()
         if state.is_world_process_zero and args.output_dir is not None:
             (Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / "COMPLETE").touch()
