@@ -194,7 +194,7 @@ def _select(given: Mapping[str, Any], where: str, depth: int) -> Check:
     missing = [key for key in ("if", "then") if key not in given]
     if missing:
         raise DataError(f"{where}: lacks {', '.join(missing)}; a selection is {{type: select, if, then, else}}")
-    parts = {key: parse_check(given[key], f"{where}.{key}", depth + 1) for key in ("if", "then", "else") if key in given}
+    parts = {key: parse_check(value, f"{where}.{key}", depth + 1) for key, value in given.items()}
     return SelectCheck(parts["if"], parts["then"], parts.get("else"))
 
 

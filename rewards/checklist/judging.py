@@ -11,7 +11,7 @@ from rewards.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class JudgeQuestion:
-    """Does ``response`` meet ``requirement``? ``prompt`` is the user's question with its instructions."""
+    """Does ``response``, an answer to ``prompt``, meet ``requirement``?"""
 
     prompt: str
     requirement: str
@@ -20,10 +20,7 @@ class JudgeQuestion:
 
 @dataclass(frozen=True, slots=True)
 class OverallQuestion:
-    """How well does ``response`` meet all ``items`` together? An item is (text, weight in [0, 100]).
-
-    The implicit aggregation of Rubrics as Rewards (arXiv 2507.17746): the judge weighs the items itself.
-    """
+    """How well does ``response`` meet all ``items`` together? Each is a requirement's text and its weight."""
 
     prompt: str
     items: tuple[tuple[str, float], ...]
@@ -31,15 +28,10 @@ class OverallQuestion:
 
 
 class Decider(Protocol):
-    """Whatever answers questions about responses, one verdict per question, in order.
-
-    A question that could not be answered gets a verdict without a score (``error``, ``timeout`` or ``unparsed``).
-    """
+    """Whatever turns questions into verdicts, in order."""
 
     def decide(self, questions: Sequence[JudgeQuestion]) -> list[Verdict]:
-        """Decide single requirements."""
-        ...
+        """Return one verdict per question."""
 
     def decide_overall(self, questions: Sequence[OverallQuestion]) -> list[Verdict]:
-        """Rate responses against all their items at once."""
-        ...
+        """Return one verdict per response over all its items at once (RaR's implicit aggregation)."""

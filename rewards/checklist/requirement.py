@@ -47,6 +47,11 @@ class Requirement:
         return label(self.check)
 
     @property
+    def rule(self) -> RuleCheck | None:
+        """The constraint checker, where one alone and unconditionally decides."""
+        return self.check if isinstance(self.check, RuleCheck) and self.only_if is None else None
+
+    @property
     def rules(self) -> tuple[RuleCheck, ...]:
         """The constraint checkers in the check, also those inside compositions."""
         return tuple(leaf for leaf in leaves(self.check) if isinstance(leaf, RuleCheck))

@@ -20,22 +20,24 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib is loaded only later
-import sandbox_layers as layers  # type: ignore[import-not-found]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import sandbox_layers as layers
 
 sys.path.pop(0)
 
 ENTRY_POINT = "verify_requirement"
-PRELOADED = (
-    "array ast base64 binascii bisect calendar cmath codecs collections collections.abc colorsys contextlib copy csv "
-    "dataclasses datetime decimal difflib enum fnmatch fractions functools hashlib heapq html html.parser io itertools "
-    "json keyword locale math numbers operator random re reprlib secrets shlex statistics string stringprep struct "
-    "sys textwrap time tokenize traceback types typing unicodedata urllib.parse uuid warnings xml.etree.ElementTree "
-    "zlib _strptime encodings.ascii encodings.latin_1 encodings.utf_8 encodings.utf_16 encodings.utf_32 "
-    "encodings.cp1252 encodings.idna encodings.punycode encodings.unicode_escape encodings.raw_unicode_escape"
-).split()
+PRELOADED = """
+    array ast base64 binascii bisect calendar cmath codecs collections collections.abc colorsys contextlib copy
+    csv dataclasses datetime decimal difflib enum fnmatch fractions functools hashlib heapq html html.parser io
+    itertools json keyword locale math numbers operator random re reprlib secrets shlex statistics string
+    stringprep struct sys textwrap time tokenize traceback types typing unicodedata urllib.parse uuid warnings
+    xml.etree.ElementTree zlib _strptime encodings.ascii encodings.latin_1 encodings.utf_8 encodings.utf_16
+    encodings.utf_32 encodings.cp1252 encodings.idna encodings.punycode encodings.unicode_escape
+    encodings.raw_unicode_escape
+"""
 """What programs may import. Inside there are no files, so nothing else can be loaded."""
 
 REPLY_BYTES = 4096
@@ -154,24 +156,30 @@ def _described(error: BaseException) -> bytes:
 def try_to_escape(job: dict[str, Any]) -> bytes:
     """Try what the layers have to refuse; ``T`` when all of it was refused, else ``E`` and what was possible."""
     for what, attempt in (
-        ("a socket", lambda: socket.socket().connect(("127.0.0.1", 9))),
-        ("a file", lambda: os.open("/sandbox", os.O_WRONLY | os.O_CREAT, 0o600)),
-        ("a folder", lambda: os.mkdir("/sandbox")),
-        ("the root's contents", lambda: os.listdir("/") or os.stat("/nothing")),
+        ("the network", _reach_the_network),
+        ("reading files", lambda: next(Path("/").iterdir(), None) or Path("/nothing").stat()),
+        ("writing files in /", lambda: os.open("/", os.O_WRONLY | os.O_TMPFILE)),
+        ("writing files in /tmp", lambda: os.open("/tmp", os.O_WRONLY | os.O_TMPFILE)),
     ):
         try:
             attempt()
-        except ConnectionRefusedError:
-            return b"E the network answers"
         except OSError:
             continue
         return f"E {what} is possible".encode()
     return b"T"
 
 
+def _reach_the_network() -> None:
+    with socket.socket() as client:
+        try:
+            client.connect(("127.0.0.1", 9))
+        except ConnectionRefusedError:
+            return
+
+
 def main(wanted: str, unisolated: bool) -> None:
     """Close the sandbox by the ``wanted`` layers (names with commas), then serve jobs until standard input ends."""
-    for name in PRELOADED:
+    for name in PRELOADED.split():
         __import__(name)
     os.environ.clear()
     null = os.open(os.devnull, os.O_RDWR)

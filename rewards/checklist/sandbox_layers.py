@@ -11,6 +11,7 @@ import os
 import platform
 import resource
 import struct
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -74,8 +75,7 @@ def enter_namespaces() -> None:
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID)
     for name, line in (("setgroups", "deny"), ("uid_map", f"65534 {uid} 1"), ("gid_map", f"65534 {gid} 1")):
-        with open(f"/proc/self/{name}", "w") as out:  # noqa: PTH123 - pathlib would be one more import
-            out.write(line)
+        Path("/proc/self", name).write_text(line)
 
 
 def empty_filesystem() -> None:
@@ -145,5 +145,6 @@ def filter_system_calls() -> None:
     steps.append((_BPF_RETURN, 0, 0, _REFUSE))
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     program = _Program(len(steps), ctypes.addressof(code))
-    result = _LIBC.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.byref(program), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    zero = ctypes.c_ulong(0)
+    result = _LIBC.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.byref(program), zero, zero)
     _checked(result, "prctl seccomp")

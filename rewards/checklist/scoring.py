@@ -36,9 +36,9 @@ def score_batch(
     Requirements that do not apply are left out. One that could not be decided leaves the whole checklist without a
     score: a partial sum would reward whatever broke the check. A blank text meets nothing, whoever would decide.
 
-    Rules run here; programs, then what is still open of the judge's questions, run once for the whole batch. ``prompts``
-    are the users' questions with their instructions, which the judge reads. ``programs`` defaults to this process's
-    sandbox.
+    Rules run here; programs, then what is still open of the judge's questions, run once for the whole batch.
+    ``prompts`` are the users' questions with their instructions, which the judge reads. ``programs`` defaults to this
+    process's sandbox.
 
     Raises:
         ConfigError: a requirement needs a judge and there is none.
@@ -88,9 +88,7 @@ def _require_judge(
         )
 
 
-def _decide(
-    readings: Sequence[Reading], judge: Decider | None, programs: ProgramRunner | None
-) -> list[list[Verdict]]:
+def _decide(readings: Sequence[Reading], judge: Decider | None, programs: ProgramRunner | None) -> list[list[Verdict]]:
     """Return the verdicts of each reading, asking first for programs, then for the judge's answers still wanted."""
     known: dict[Call, Verdict] = {}
     while True:
