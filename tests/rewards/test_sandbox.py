@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -90,14 +91,12 @@ def test_the_standard_library_is_there(run: Run) -> None:
 
 @pytest.mark.parametrize("text", ["", "a" * 2_000_000, "null \0 and \ud800", "\u202e\U0001f600", '{"verdict": true}'])
 def test_every_text_arrives_as_it_is(run: Run, text: str) -> None:
-    body = f"import hashlib\nseen = hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()\nreturn seen == {_digest(text)!r}"
-    assert run(body, text).score == 1.0
+    body = "import hashlib\ndigest = hashlib.md5(text.encode('utf-8', 'surrogatepass')).hexdigest()\n"
+    assert run(f"{body}return digest == '{_digest(text)}'", text).score == 1.0
 
 
 def _digest(text: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.md5(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 FAULTS = {
@@ -199,8 +198,8 @@ def test_nothing_outside_can_be_signalled(run: Run) -> None:
 
 def test_what_a_program_starts_ends_with_it(sandbox: Sandbox, run: Run) -> None:
     before = descendants()
-    body = "import os, time\nfor _ in range(5):\n    if os.fork() == 0:\n        os.setsid()\n        time.sleep(600)\nreturn True"
-    run(body)
+    start = "    if os.fork() == 0:\n        os.setsid()\n        time.sleep(600)"
+    run(f"import os, time\nfor _ in range(5):\n{start}\nreturn True")
     assert descendants() <= before
     assert run("return True").score == 1.0
 
@@ -247,8 +246,12 @@ def test_what_a_program_patches_ends_with_its_text(sandbox: Sandbox) -> None:
 
 
 def test_a_program_finds_no_other_text(sandbox: Sandbox) -> None:
-    search = "import gc\nreturn not any(isinstance(x, dict) and 'other answer' in map(str, x.values()) for x in gc.get_objects())"
-    calls = [program("return True", text="the other answer"), program(search), program("return True", text="other answer")]
+    search = (
+        "import sys\nframe, seen = sys._getframe(), set()\nwhile frame:\n"
+        "    seen |= {str(v['text']) for v in frame.f_locals.values() if isinstance(v, dict) and 'code' in v}\n"
+        "    frame = frame.f_back\nreturn seen == {text}"
+    )
+    calls = [program("return True", text="before"), program(search), program("return True", text="after")]
     assert [verdict.score for verdict in sandbox.run(calls)] == [1.0, 1.0, 1.0]
 
 
@@ -296,7 +299,9 @@ def test_threads_share_a_sandbox_and_closing_ends_its_processes() -> None:
     before = descendants()
     found: list[float | None] = []
     with Sandbox() as sandbox:
-        threads = [Thread(target=lambda: found.append(sandbox.run([program("return True")])[0].score)) for _ in range(4)]
+        threads = [
+            Thread(target=lambda: found.append(sandbox.run([program("return True")])[0].score)) for _ in range(4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
