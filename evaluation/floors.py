@@ -26,8 +26,8 @@ FLOORS: dict[str, Callable[[PromptItem], str]] = {
 
 
 def template_response(item: PromptItem) -> str:
-    """Return a text without maths that meets the item's constraints; plain prose where none is known."""
-    wanted = [(requirement.check.constraint, requirement.check.kwargs) for requirement in item.checklist]
+    """Return a text without maths that meets the item's rules; plain prose where none is known."""
+    wanted = [(rule.constraint, rule.kwargs) for r in item.checklist if (rule := r.rule) is not None]
     language = next((str(kwargs["language"]) for _, kwargs in wanted if "language" in kwargs), None)
     draft = PROBES[language].replace(BOX, "").strip() if language in PROBES else TEMPLATE_TEXT
     feasible = [wish for wish in wanted if registry()[wish[0]].rewritable]

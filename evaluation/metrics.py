@@ -136,7 +136,7 @@ def _by_constraint(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str,
     values: dict[str, list[tuple[float | None, str]]] = {}
     for row in rows:
         for requirement, verdict in zip(row.item.checklist, row.score.verdicts, strict=True):
-            values.setdefault(requirement.check.constraint, []).append((verdict.score, row.item.id))
+            values.setdefault(requirement.label, []).append((verdict.score, row.item.id))
     return {
         name: bootstrap.estimate([score for score, _ in found], [prompt for _, prompt in found]).to_dict()
         for name, found in sorted(values.items())

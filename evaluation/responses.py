@@ -13,6 +13,7 @@ from evaluation.generation import Generation, Generator, Sampling
 from evaluation.jsonl import PARTIAL, dump
 from evaluation.scoring import ScoredRow
 from prompts.item import PromptItem
+from rewards.checklist import Requirement, RuleCheck
 from rewards.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -128,7 +129,7 @@ def to_record(row: ScoredRow) -> dict[str, Any]:
         "question": item.question,
         "answer": item.answer,
         "constraints": json.dumps(
-            [{"id": r.check.constraint, "kwargs": dict(r.check.kwargs), "text": r.text} for r in item.checklist],
+            [_constraint(requirement) for requirement in item.checklist],
             ensure_ascii=False,
         ),
         "mathif": json.dumps(item.meta["mathif"], ensure_ascii=False) if "mathif" in item.meta else None,
@@ -139,6 +140,13 @@ def to_record(row: ScoredRow) -> dict[str, Any]:
         "error": generation.error,
         **row.score.to_dict(item.checklist),
     }
+
+
+def _constraint(requirement: Requirement) -> dict[str, Any]:
+    check = requirement.check
+    if isinstance(check, RuleCheck):
+        return {"id": check.constraint, "kwargs": dict(check.kwargs), "text": requirement.text}
+    return {"id": requirement.label, "check": check.to_dict(), "text": requirement.text}
 
 
 def write_table(path: Path, rows: Sequence[ScoredRow]) -> None:

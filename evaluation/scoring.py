@@ -8,7 +8,8 @@ from typing import Any
 
 from evaluation.generation import Generation
 from prompts.item import PromptItem
-from rewards.checklist import Requirement, score_checklist
+from rewards.checklist import Decider, Requirement
+from rewards.checklist import score_batch as score_checklists
 from rewards.constraints import Mode, official_cut
 from rewards.engine import Engine, default_engine
 from rewards.math import verify_batch
@@ -38,7 +39,7 @@ class Score:
         """Return the form written to files; ``checklist`` is the scored one, and names the constraints."""
         return {
             "verdicts": [
-                {"id": requirement.check.constraint, **verdict.to_dict()}
+                {"id": requirement.label, **verdict.to_dict()}
                 for requirement, verdict in zip(checklist, self.verdicts, strict=True)
             ],
             "correct": self.correct.to_dict(),
@@ -69,23 +70,42 @@ def scored_text(generation: Generation, mode: Mode) -> str | None:
 
 
 def score_batch(
-    pairs: Sequence[tuple[PromptItem, Generation]], mode: Mode = "hardened", engine: Engine | None = None
+    pairs: Sequence[tuple[PromptItem, Generation]],
+    mode: Mode = "hardened",
+    engine: Engine | None = None,
+    judge: Decider | None = None,
 ) -> list[Score]:
     """Score responses in order; answers that need a computer algebra system run in ``engine``'s killable workers.
+
+    Requirements with a judge check need ``judge``; programs run in the sandbox.
 
     The answer is judged by this project's verifier in both modes: the official grader takes answers that are
     wrong by a factor of 100 and calls ``eval`` on model text. ``engine`` defaults to the one shared in this
     process.
+
+    Raises:
+        ConfigError: a requirement needs a judge and there is none.
     """
     texts = [None if generation.error else scored_text(generation, mode) for _, generation in pairs]
     answerable = [i for i, text in enumerate(texts) if text is not None]
     found = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in answerable], engine or default_engine())
     correct = dict(zip(answerable, found, strict=True))
+    totals = score_checklists(
+        [texts[i] or "" for i in answerable],
+        [pairs[i][0].checklist for i in answerable],
+        [pairs[i][0].messages[-1]["content"] for i in answerable],
+        "mean",
+        mode,
+        judge,
+    )
+    followed = {i: total.parts for i, total in zip(answerable, totals, strict=True)}
     return [
         _error_score(item, generation.error)
         if generation.error
-        else _combine(_no_answer(item) if text is None else correct[i], _constraints(item, text, mode))
-        for i, ((item, generation), text) in enumerate(zip(pairs, texts, strict=True))
+        else _combine(correct[i], followed[i])
+        if i in correct
+        else _combine(_no_answer(item), tuple(failed(UNFINISHED) for _ in item.checklist))
+        for i, (item, generation) in enumerate(pairs)
     ]
 
 
@@ -98,12 +118,6 @@ def score_response(
 
 def _no_answer(item: PromptItem) -> Verdict:
     return unscored(Status.NOT_APPLICABLE, "no gold answer") if item.answer is None else failed(UNFINISHED)
-
-
-def _constraints(item: PromptItem, text: str | None, mode: Mode) -> tuple[Verdict, ...]:
-    if text is None:
-        return tuple(failed(UNFINISHED) for _ in item.checklist)
-    return score_checklist(text, item.checklist, "mean", mode).parts
 
 
 def _error_score(item: PromptItem, error: str) -> Score:

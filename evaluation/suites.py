@@ -173,7 +173,7 @@ def _flags(items: Sequence[PromptItem]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {UNSATISFIABLE: [], COMMA_IN_GOLD: [], BAD_GOLD: []}
     golds: dict[str, bool] = {}
     for item in items:
-        checks = {requirement.check.constraint: requirement.check.kwargs for requirement in item.checklist}
+        checks = {rule.constraint: rule.kwargs for requirement in item.checklist for rule in requirement.rules}
         no_comma = "punctuation:no_comma" in checks
         if no_comma and "," in str(checks.get("combination:repeat_prompt", {}).get("prompt_to_repeat", "")):
             found[UNSATISFIABLE].append(item.id)

@@ -152,7 +152,7 @@ def check_keywords(items: Iterable[PromptItem]) -> int:
     """
     checked = 0
     for item in items:
-        words = {word.lower() for requirement in item.checklist for word in _words(requirement.check.kwargs)}
+        words = {word.lower() for r in item.checklist for rule in r.rules for word in _words(rule.kwargs)}
         checked += len(words)
         taken = sorted(words & MATHIF_KEYWORDS)
         if taken:

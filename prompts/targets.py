@@ -10,6 +10,7 @@ from typing import Any
 
 from prompts.config import SftTargetConfig
 from prompts.item import PromptItem
+from rewards.checklist import RuleCheck
 from rewards.constraints import check, comply
 from rewards.math import verify_answer
 from rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
@@ -36,7 +37,7 @@ class TargetCounts:
 
     not_obeyable: int = 0
     """Meant to obey, but the solution cannot be rewritten to them, or not without damage to its answer or
-    numbers: written as if there were no constraint."""
+    numbers, or a requirement takes more than a rule: written as if there were no constraint."""
 
     without_solution: int = 0
     """Left out: no worked solution, or no gold answer to end in."""
@@ -98,7 +99,8 @@ def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig)
     scored = closing if config.think else f"{reasoning}\n{closing}"
     kind = _intent(item, config)
     if kind == "obeying":
-        obeying = comply(scored, [(r.check.constraint, r.check.kwargs) for r in item.checklist])
+        wanted = _rules(item)
+        obeying = None if wanted is None else comply(scored, [(rule.constraint, rule.kwargs) for rule in wanted])
         if obeying is not None and not _numbers(obeying) <= _known_numbers(item, scored):
             obeying = None
         kind = "obeying" if obeying is not None else "not_obeyable"
@@ -120,12 +122,20 @@ def _numbers(text: str) -> set[str]:
 
 def _known_numbers(item: PromptItem, text: str) -> set[str]:
     """Return the numbers that a rewritten text may have; any other one means damaged arithmetic."""
-    sections = max((r.check.kwargs.get("num_sections", 0) for r in item.checklist), default=0)
+    rules = [rule for requirement in item.checklist for rule in requirement.rules]
+    sections = max((rule.kwargs.get("num_sections", 0) for rule in rules), default=0)
     return _numbers(text) | _numbers(item.question) | {str(n) for n in range(1, sections + 1)}
 
 
 def _complies(item: PromptItem, text: str) -> bool:
-    return all(check(r.check.constraint, text, r.check.kwargs).passed for r in item.checklist)
+    wanted = _rules(item)
+    return wanted is not None and all(check(rule.constraint, text, rule.kwargs).passed for rule in wanted)
+
+
+def _rules(item: PromptItem) -> list[RuleCheck] | None:
+    """Return the rules that decide the checklist; ``None`` where some requirement takes more than a rule."""
+    rules = [rule for requirement in item.checklist if (rule := requirement.rule) is not None]
+    return rules if len(rules) == len(item.checklist) else None
 
 
 def unboxed(solution: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rewards.checklist import score_checklist
+from rewards.checklist import Decider, score_batch, shared_sandbox
 from rewards.config import (
     ChecklistComponent,
     ComponentConfig,
@@ -25,13 +25,15 @@ UNFINISHED = "the reasoning block was never closed"
 NO_REASONING = "no reasoning block"
 
 
-def score_component(config: ComponentConfig, rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
-    """Score every rollout by the component that ``config`` describes."""
+def score_component(
+    config: ComponentConfig, rollouts: Sequence[Rollout], engine: Engine, judge: Decider | None = None
+) -> list[Verdict]:
+    """Score every rollout by the component that ``config`` describes; ``judge`` decides what only a judge can."""
     match config:
         case MathComponent():
             return _math(config, rollouts, engine)
         case ChecklistComponent():
-            return [_checklist(config, rollout) for rollout in rollouts]
+            return _checklist(config, rollouts, judge)
         case FormatComponent():
             return [_format(config, rollout) for rollout in rollouts]
         case LengthComponent():
@@ -48,14 +50,27 @@ def _math(config: MathComponent, rollouts: Sequence[Rollout], engine: Engine) ->
     ]
 
 
-def _checklist(config: ChecklistComponent, rollout: Rollout) -> Verdict:
+def _checklist(config: ChecklistComponent, rollouts: Sequence[Rollout], judge: Decider | None) -> list[Verdict]:
+    texts = [split_response(r.response, prefilled=r.prefilled).scoped(config.scope) for r in rollouts]
+    there = [i for i, text in enumerate(texts) if text is not None]
+    found = score_batch(
+        [texts[i] or "" for i in there],
+        [rollouts[i].checklist for i in there],
+        [rollouts[i].prompt for i in there],
+        config.scoring,
+        config.mode,
+        judge,
+        shared_sandbox(config.programs.limits),
+    )
+    scored = dict(zip(there, found, strict=True))
+    return [scored[i] if i in scored else _without_text(config, rollout) for i, rollout in enumerate(rollouts)]
+
+
+def _without_text(config: ChecklistComponent, rollout: Rollout) -> Verdict:
     if not rollout.checklist:
         return unscored(Status.NOT_APPLICABLE, "no requirement")
-    text = split_response(rollout.response, prefilled=rollout.prefilled).scoped(config.scope)
-    if text is None:
-        missing = UNFINISHED if config.scope == "answer" else NO_REASONING
-        return Verdict(0.0, detail=missing, parts=tuple(failed(missing) for _ in rollout.checklist))
-    return score_checklist(text, rollout.checklist, config.scoring, config.mode)
+    missing = UNFINISHED if config.scope == "answer" else NO_REASONING
+    return Verdict(0.0, detail=missing, parts=tuple(failed(missing) for _ in rollout.checklist))
 
 
 def _format(config: FormatComponent, rollout: Rollout) -> Verdict:

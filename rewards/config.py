@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rewards.checklist.sandbox import SandboxLimits
 from rewards.checklist.scoring import ChecklistScoring
 from rewards.constraints import Mode
 from rewards.errors import nearest
@@ -40,12 +41,35 @@ class MathComponent(_Component):
     """Seconds one comparison may take before its worker is killed and the verdict is ``timeout``."""
 
 
+class ProgramConfig(Strict):
+    """What a generated ``verify_requirement`` program may use for one text, in its sandbox."""
+
+    timeout: float = Field(default=2.0, gt=0.0)
+    """Seconds of wall time before it is killed and the verdict is ``timeout``."""
+
+    memory_mb: int = Field(default=256, ge=64)
+    """MiB of address space, the interpreter's included."""
+
+    allow_unisolated: bool = False
+    """Run programs even where this machine can keep them neither from the network nor from files: only for programs
+    that you have read. Without it every such verdict is ``error``."""
+
+    @property
+    def limits(self) -> SandboxLimits:
+        """The limits as the sandbox takes them."""
+        return SandboxLimits(self.timeout, self.memory_mb, self.allow_unisolated)
+
+
 class ChecklistComponent(_Component):
     """The share of the prompt's requirements that the response meets."""
 
     kind: Literal["checklist"] = "checklist"
     scoring: ChecklistScoring = "weighted_mean"
-    """``weighted_mean`` (RLCF), ``mean``, or ``all`` (every requirement or nothing)."""
+    """``weighted_mean`` (RLCF; Rubrics as Rewards calls it explicit), ``mean``, ``all`` (every requirement or nothing),
+    or ``implicit`` (one question to the judge about all requirements together)."""
+
+    programs: ProgramConfig = ProgramConfig()
+    """Limits of the sandbox, for requirements that a program decides."""
 
     mode: Mode = "hardened"
     """``hardened`` closes the official checkers' holes; ``compat`` agrees with them."""

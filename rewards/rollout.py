@@ -11,6 +11,7 @@ from rewards.checklist.requirement import Requirement
 class Rollout:
     """A response and everything needed to judge it.
 
+    ``prompt`` is the question with its instructions (the last message of the prompt), which a judge reads.
     ``finished`` is false when generation was cut at the length limit; ``tokens`` counts the completion's tokens.
     ``prefilled`` says that the chat template opened ``<think>`` in the prompt.
     """

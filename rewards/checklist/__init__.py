@@ -1,6 +1,43 @@
 """Checklists: an instruction as a weighted list of small checkable requirements (RLCF, arXiv 2507.18624)."""
 
-from rewards.checklist.requirement import Requirement, RuleCheck, parse_checklist
-from rewards.checklist.scoring import ChecklistScoring, score_checklist
+from rewards.checklist.checks import (
+    AndCheck,
+    ChainCheck,
+    Check,
+    JudgeCheck,
+    ProgramCheck,
+    RuleCheck,
+    SelectCheck,
+    parse_check,
+)
+from rewards.checklist.combine import ProgramCall, ProgramRunner
+from rewards.checklist.judging import Decider, JudgeQuestion, OverallQuestion
+from rewards.checklist.requirement import CATEGORY_WEIGHTS, Category, Requirement, parse_checklist
+from rewards.checklist.sandbox import Sandbox, SandboxLimits, shared_sandbox
+from rewards.checklist.scoring import ChecklistScoring, score_batch, score_checklist
 
-__all__ = ["ChecklistScoring", "Requirement", "RuleCheck", "parse_checklist", "score_checklist"]
+__all__ = [
+    "CATEGORY_WEIGHTS",
+    "AndCheck",
+    "Category",
+    "ChainCheck",
+    "Check",
+    "ChecklistScoring",
+    "Decider",
+    "JudgeCheck",
+    "JudgeQuestion",
+    "OverallQuestion",
+    "ProgramCall",
+    "ProgramCheck",
+    "ProgramRunner",
+    "Requirement",
+    "RuleCheck",
+    "Sandbox",
+    "SandboxLimits",
+    "SelectCheck",
+    "parse_check",
+    "parse_checklist",
+    "score_batch",
+    "score_checklist",
+    "shared_sandbox",
+]

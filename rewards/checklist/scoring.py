@@ -1,38 +1,141 @@
-"""The score of a response against a checklist."""
+"""The score of responses against their checklists."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
-from rewards.checklist.requirement import Requirement
-from rewards.constraints import Mode, check
-from rewards.verdict import Status, Verdict, unscored
+from rewards.checklist.combine import Call, ProgramCall, ProgramRunner, Reading, undecided
+from rewards.checklist.judging import Decider, JudgeQuestion, OverallQuestion
+from rewards.checklist.requirement import Requirement, check_dependencies
+from rewards.checklist.sandbox import shared_sandbox
+from rewards.constraints import Mode
+from rewards.errors import ConfigError
+from rewards.verdict import Status, Verdict, failed, unscored
 
-ChecklistScoring = Literal["weighted_mean", "mean", "all"]
+ChecklistScoring = Literal["weighted_mean", "mean", "all", "implicit"]
+
+EMPTY = "the text is empty"
+
+
+def score_batch(
+    texts: Sequence[str],
+    checklists: Sequence[Sequence[Requirement]],
+    prompts: Sequence[str],
+    scoring: ChecklistScoring = "weighted_mean",
+    mode: Mode = "hardened",
+    judge: Decider | None = None,
+    programs: ProgramRunner | None = None,
+) -> list[Verdict]:
+    """Score each text in [0, 1] against its checklist; ``parts`` holds one verdict per requirement, in order.
+
+    ``weighted_mean`` is Σ wᵢsᵢ / Σ wᵢ (RLCF, arXiv 2507.18624; the explicit aggregation of Rubrics as Rewards, arXiv
+    2507.17746), ``mean`` ignores the weights, and ``all`` is 1.0 only when every requirement is fully met. ``implicit``
+    asks the judge once for all requirements together (2507.17746) and has no parts.
+
+    Requirements that do not apply are left out. One that could not be decided leaves the whole checklist without a
+    score: a partial sum would reward whatever broke the check. A blank text meets nothing, whoever would decide.
+
+    Rules run here; programs, then what is still open of the judge's questions, run once for the whole batch.
+    ``prompts`` are the users' questions with their instructions, which the judge reads. ``programs`` defaults to this
+    process's sandbox.
+
+    Raises:
+        ConfigError: a requirement needs a judge and there is none.
+        DataError: an ``only_if`` that names no requirement, or goes round in a circle.
+    """
+    _require_judge(checklists, scoring, judge)
+    if scoring == "implicit" and judge is not None:
+        return _implicit(texts, checklists, prompts, judge)
+    for checklist in checklists:
+        check_dependencies(checklist)
+    readings = [
+        Reading(text, prompt, checklist if text.strip() else (), mode)
+        for text, checklist, prompt in zip(texts, checklists, prompts, strict=True)
+    ]
+    found = _decide(readings, judge, programs)
+    return [
+        _total(checklist, parts if text.strip() else [failed(EMPTY) for _ in checklist], scoring)
+        for text, checklist, parts in zip(texts, checklists, found, strict=True)
+    ]
 
 
 def score_checklist(
-    text: str, checklist: Sequence[Requirement], scoring: ChecklistScoring = "weighted_mean", mode: Mode = "hardened"
+    text: str,
+    checklist: Sequence[Requirement],
+    scoring: ChecklistScoring = "weighted_mean",
+    mode: Mode = "hardened",
+    *,
+    prompt: str = "",
+    judge: Decider | None = None,
+    programs: ProgramRunner | None = None,
 ) -> Verdict:
-    """Score ``text`` in [0, 1]; ``parts`` holds one verdict per requirement, in order.
+    """Score one text; see :func:`score_batch`."""
+    return score_batch([text], [checklist], [prompt], scoring, mode, judge, programs)[0]
 
-    ``weighted_mean`` is RLCF's Σ wᵢsᵢ / Σ wᵢ (arXiv 2507.18624), ``mean`` ignores the weights, and ``all`` is 1.0 only
-    when every requirement is fully met. Requirements that do not apply are left out. One that could not be decided
-    leaves the whole checklist without a score: a partial sum would reward whatever broke the check.
-    """
+
+def _require_judge(
+    checklists: Sequence[Sequence[Requirement]], scoring: ChecklistScoring, judge: Decider | None
+) -> None:
+    if judge is not None:
+        return
+    if scoring == "implicit":
+        raise ConfigError("checklist scoring 'implicit' is one question to a judge, and no judge is configured")
+    for requirement in (r for checklist in checklists for r in checklist if r.needs_judge):
+        raise ConfigError(
+            f"requirement '{requirement.id}' is decided by a judge, and none is configured; name one under the "
+            f"checklist component, or leave requirements with a judge check out of the data"
+        )
+
+
+def _decide(readings: Sequence[Reading], judge: Decider | None, programs: ProgramRunner | None) -> list[list[Verdict]]:
+    """Return the verdicts of each reading, asking first for programs, then for the judge's answers still wanted."""
+    known: dict[Call, Verdict] = {}
+    while True:
+        found = [reading.verdicts(known) for reading in readings]
+        wanted = dict.fromkeys(call for reading in readings for call in reading.wanted)
+        calls = [call for call in wanted if isinstance(call, ProgramCall)]
+        questions = [call for call in wanted if isinstance(call, JudgeQuestion)]
+        if calls:
+            known.update(zip(calls, (programs or shared_sandbox()).run(calls), strict=True))
+        elif questions and judge is not None:
+            known.update(zip(questions, judge.decide(questions), strict=True))
+        else:
+            return [[verdict for verdict in row if verdict is not None] for row in found]
+
+
+def _implicit(
+    texts: Sequence[str], checklists: Sequence[Sequence[Requirement]], prompts: Sequence[str], judge: Decider
+) -> list[Verdict]:
+    questions = {
+        i: OverallQuestion(prompt, tuple((r.text, r.weight) for r in checklist), text)
+        for i, (text, checklist, prompt) in enumerate(zip(texts, checklists, prompts, strict=True))
+        if checklist and text.strip()
+    }
+    distinct = list(dict.fromkeys(questions.values()))
+    answers = dict(zip(distinct, judge.decide_overall(distinct), strict=True)) if distinct else {}
+    empty = {i: failed(EMPTY) if checklist else _nothing() for i, checklist in enumerate(checklists)}
+    return [answers[questions[i]] if i in questions else empty[i] for i in range(len(texts))]
+
+
+def _nothing() -> Verdict:
+    return unscored(Status.NOT_APPLICABLE, "no requirement")
+
+
+def _total(checklist: Sequence[Requirement], found: Sequence[Verdict], scoring: ChecklistScoring) -> Verdict:
     if not checklist:
-        return unscored(Status.NOT_APPLICABLE, "no requirement")
-    parts = tuple(check(r.check.constraint, text, r.check.kwargs, mode) for r in checklist)
-    undecided = [p for p in parts if p.score is None and p.status is not Status.NOT_APPLICABLE]
-    if undecided:
-        return Verdict(None, undecided[0].status, undecided[0].detail, parts=parts)
+        return _nothing()
+    parts = tuple(found)
+    seconds = sum(part.seconds for part in parts)
+    for requirement, part in zip(checklist, parts, strict=True):
+        if undecided(part):
+            return Verdict(None, part.status, f"{requirement.id}: {part.detail}", seconds, parts)
     scored = [(r.weight, p.score) for r, p in zip(checklist, parts, strict=True) if p.score is not None]
     if not scored:
-        return Verdict(None, Status.NOT_APPLICABLE, "no requirement applies", parts=parts)
+        return Verdict(None, Status.NOT_APPLICABLE, "no requirement applies", seconds, parts)
     missed = [r.id for r, p in zip(checklist, parts, strict=True) if p.score is not None and p.score < 1.0]
     detail = f"missed {', '.join(missed)}" if missed else "all met"
-    return Verdict(_aggregate(scored, scoring), detail=detail, parts=parts)
+    return Verdict(_aggregate(scored, scoring), detail=detail, seconds=seconds, parts=parts)
 
 
 def _aggregate(scored: Sequence[tuple[float, float]], scoring: ChecklistScoring) -> float:

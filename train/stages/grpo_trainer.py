@@ -120,7 +120,8 @@ class AdhereGRPOTrainer(GRPOTrainer):
         name = self._kind(ChecklistComponent)
         if name is None or verdicts[name].score is None:
             return None
-        return all(part.passed for part in verdicts[name].parts if part.status is not Status.NOT_APPLICABLE)
+        parts = [part for part in verdicts[name].parts if part.status is not Status.NOT_APPLICABLE]
+        return all(part.passed for part in parts) if parts else verdicts[name].passed
 
     def _stop_if_hopeless(self) -> None:
         """Stop, on all ranks alike, where rewards cannot be trusted or the model never ends a response.

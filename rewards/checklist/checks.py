@@ -1,0 +1,233 @@
+"""The kinds of checks, their JSON form, and how they nest."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+from rewards.constraints import validate
+from rewards.errors import DataError, nearest
+
+ENTRY_POINT = "verify_requirement"
+MAX_DEPTH = 8
+"""How deep checks may nest; a rule alone has depth 1."""
+
+MAX_CODE_CHARS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCheck:
+    """Decide a requirement by the constraint checker ``constraint`` with ``kwargs``."""
+
+    kind: ClassVar[str] = "rule"
+    constraint: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": "rule", "constraint": self.constraint, "kwargs": dict(self.kwargs)}
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramCheck:
+    """Decide a requirement by running ``code``, which defines ``verify_requirement(text) -> bool``, in the sandbox."""
+
+    kind: ClassVar[str] = "program"
+    code: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": "program", "code": self.code}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeCheck:
+    """Ask a judge. ``question`` is what it is asked; ``None`` stands for the requirement's own text.
+
+    With a ``program`` the score is the mean of the two where both have one, and the judge's alone where the program
+    could not decide (RLCF, arXiv 2507.18624). The judge is needed: without its score there is none.
+    """
+
+    kind: ClassVar[str] = "judge"
+    question: str | None = None
+    program: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; absent parts are left out."""
+        given = {"question": self.question, "program": self.program}
+        return {"type": "judge"} | {key: value for key, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class AndCheck:
+    """All of ``checks``: the smallest of their scores.
+
+    The minimum, not the product: a part that is asked twice changes nothing, and graded scores of a judge do not
+    shrink with the number of parts (0.9 five times stays 0.9, where the product says 0.59).
+    """
+
+    kind: ClassVar[str] = "and"
+    checks: tuple[Check, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": "and", "checks": [check.to_dict() for check in self.checks]}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCheck:
+    """Ordered steps: each counts only if all before it are met (ComplexBench, arXiv 2407.03978).
+
+    The score is the mean over the steps, those after the first unmet one counting 0; they are not even looked at.
+    """
+
+    kind: ClassVar[str] = "chain"
+    checks: tuple[Check, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": "chain", "checks": [check.to_dict() for check in self.checks]}
+
+
+@dataclass(frozen=True, slots=True)
+class SelectCheck:
+    """If the response meets ``condition``, ``then`` decides, else ``otherwise`` (ComplexBench's selection).
+
+    Without an ``otherwise`` a response that does not meet the condition is ``not_applicable``.
+    """
+
+    kind: ClassVar[str] = "select"
+    condition: Check
+    then: Check
+    otherwise: Check | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form ``{type, if, then, else}``."""
+        other = None if self.otherwise is None else self.otherwise.to_dict()
+        return {"type": "select", "if": self.condition.to_dict(), "then": self.then.to_dict(), "else": other}
+
+
+Leaf: TypeAlias = RuleCheck | ProgramCheck | JudgeCheck
+Check: TypeAlias = RuleCheck | ProgramCheck | JudgeCheck | AndCheck | ChainCheck | SelectCheck
+
+
+def leaves(check: Check) -> Iterator[Leaf]:
+    """Yield the rules, programs and judge questions that a check is made of, in order."""
+    match check:
+        case AndCheck() | ChainCheck():
+            for part in check.checks:
+                yield from leaves(part)
+        case SelectCheck():
+            for branch in (check.condition, check.then, check.otherwise):
+                if branch is not None:
+                    yield from leaves(branch)
+        case _:
+            yield check
+
+
+def label(check: Check) -> str:
+    """Return the name under which results are grouped: a rule's constraint id, else the kind of check."""
+    return check.constraint if isinstance(check, RuleCheck) else check.kind
+
+
+def parse_check(row: Any, where: str, depth: int = 1) -> Check:
+    """Build a check from its JSON form; ``type`` is ``rule`` where there is none.
+
+    Keys whose value is null count as absent: that is what parquet makes of rows with different keys.
+
+    Raises:
+        DataError: an unknown kind or key, a part that is missing or of the wrong type, code that is no Python or lacks
+            ``verify_requirement``, or more than ``MAX_DEPTH`` levels. The message opens with ``where``, the dotted
+            place of the check.
+        ConstraintError: a rule names an unknown constraint, or arguments that it does not take.
+    """
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: is {type(row).__name__}; a check is an object such as {{type: rule, constraint}}")
+    if depth > MAX_DEPTH:
+        raise DataError(f"{where}: nests deeper than {MAX_DEPTH} checks; split the requirement")
+    given = {key: value for key, value in row.items() if value is not None}
+    kind = given.pop("type", "rule")
+    if not isinstance(kind, str) or kind not in _PARSERS:
+        hint = nearest(str(kind), _PARSERS)
+        raise DataError(f"{where}.type: '{kind}' is not a kind of check{hint}; known: {', '.join(_PARSERS)}")
+    keys, parser = _PARSERS[kind]
+    for key in given:
+        if key not in keys:
+            takes = f"takes {', '.join(keys)}"
+            raise DataError(f"{where}.{key}: unknown key{nearest(str(key), keys)}; a check of type '{kind}' {takes}")
+    return parser(given, where, depth)
+
+
+def _rule(given: Mapping[str, Any], where: str, depth: int) -> Check:
+    if "constraint" not in given:
+        raise DataError(f"{where}: names no constraint; a rule is {{type: rule, constraint, kwargs}}")
+    return RuleCheck(given["constraint"], validate(given["constraint"], given.get("kwargs"), where=where))
+
+
+def _program(given: Mapping[str, Any], where: str, depth: int) -> Check:
+    if "code" not in given:
+        raise DataError(f"{where}: has no code; a program is {{type: program, code}}")
+    return ProgramCheck(_code(given["code"], f"{where}.code"))
+
+
+def _judge(given: Mapping[str, Any], where: str, depth: int) -> Check:
+    question = given.get("question")
+    if question is not None and (not isinstance(question, str) or not question.strip()):
+        raise DataError(f"{where}.question: {question!r} is no question; leave it out to ask the requirement's text")
+    program = _code(given["program"], f"{where}.program") if "program" in given else None
+    return JudgeCheck(question, program)
+
+
+def _several(build: Callable[[tuple[Check, ...]], Check]) -> Parser:
+    def parse(given: Mapping[str, Any], where: str, depth: int) -> Check:
+        rows = given.get("checks")
+        if isinstance(rows, str) or not isinstance(rows, Sequence) or not rows:
+            raise DataError(f"{where}.checks: needs a list of one or more checks, got {rows!r}")
+        return build(tuple(parse_check(row, f"{where}.checks[{i}]", depth + 1) for i, row in enumerate(rows)))
+
+    return parse
+
+
+def _select(given: Mapping[str, Any], where: str, depth: int) -> Check:
+    missing = [key for key in ("if", "then") if key not in given]
+    if missing:
+        raise DataError(f"{where}: lacks {', '.join(missing)}; a selection is {{type: select, if, then, else}}")
+    parts = {key: parse_check(value, f"{where}.{key}", depth + 1) for key, value in given.items()}
+    return SelectCheck(parts["if"], parts["then"], parts.get("else"))
+
+
+def _code(code: Any, where: str) -> str:
+    if not isinstance(code, str) or not code.strip():
+        raise DataError(f"{where}: needs Python that defines {ENTRY_POINT}(text) -> bool, got {code!r}")
+    if len(code) > MAX_CODE_CHARS:
+        raise DataError(f"{where}: is {len(code)} characters long; at most {MAX_CODE_CHARS}")
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise DataError(f"{where}: is no Python ({type(error).__name__}: {error}); drop or repair it") from error
+    if ENTRY_POINT not in _defined(tree):
+        raise DataError(f"{where}: does not define {ENTRY_POINT}(text) -> bool at its top level")
+    return code
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+Parser: TypeAlias = Callable[[Mapping[str, Any], str, int], Check]
+
+_PARSERS: Mapping[str, tuple[tuple[str, ...], Parser]] = {
+    "rule": (("constraint", "kwargs"), _rule),
+    "judge": (("question", "program"), _judge),
+    "program": (("code",), _program),
+    "and": (("checks",), _several(AndCheck)),
+    "chain": (("checks",), _several(ChainCheck)),
+    "select": (("if", "then", "else"), _select),
+}
+"""For each kind of check the keys that it takes, and what builds it."""
