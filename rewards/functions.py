@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rewards.checklist import parse_checklist
 from rewards.aggregation import combine
+from rewards.checklist import parse_checklist
 from rewards.composite import BatchScores, Composite
 from rewards.config import COMBINED, GROUPWISE, SUMMED, RewardConfig
 from rewards.rollout import Rollout

@@ -98,8 +98,12 @@ class WeightSchedule(BaseModel):
         share = min(1.0, max(0.0, (passed - self.begin) / self.over))
         return self.start + (self.end - self.start) * share
 
+    def ends_within(self, total: int) -> bool:
+        """Whether ``total`` steps reach the last weight: a linear one at the end of training, a step before it."""
+        return self.last_place(total) < total + (self.schedule == "linear")
+
     def last_place(self, total: int) -> int:
-        """Return the step at which the schedule has changed for the last time, for a training of ``total`` steps."""
+        """Return the step at which the schedule changes for the last time, for a training of ``total`` steps."""
         if self.values is not None:
             return self._first_step(self.values[-1][0], total)
         return self._first_step(self.begin + (self.over or 0.0), total)

@@ -2,121 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from rewards.aggregation import resolution
-from rewards.config import ChecklistComponent, ComponentConfig, FormatComponent, MathComponent, RewardConfig
+from rewards.config import (
+    GROUPWISE,
+    SUMMED,
+    ChecklistComponent,
+    ComponentConfig,
+    FormatComponent,
+    MathComponent,
+    RewardConfig,
+)
 from rewards.schedules import WeightSchedule
 from train.config.schema import Recipe
 
-BY_RATIO = ("weighted_sum", "gated", "normalize_then_sum", "saturation_aware")
-"""Aggregations in which a common factor of all weights is divided away, by the group's or the batch's deviation."""
+Weights = Mapping[str, float]
 
 WHY_EQUAL = {
     "product": "an exponent changes no score that is 0 or 1",
     "all": "a weight counts or does not, its size is nothing",
-    "lexicographic": "weights say which components count, their order in the recipe says the rest",
+    "lexicographic": "weights say which components count, and their order in the recipe says the rest",
 }
 
 
-def reward_lines(recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return the table of effective weights, one row an arm, and the warnings about it."""
-    width = max(len(arm) for arm in recipes)
-    rows = [f"  {arm:<{width}}  {_arm(recipe)}" for arm, recipe in recipes.items()]
-    warnings = [f"{arm}: {problem}" for arm, recipe in recipes.items() for problem in reward_warnings(recipe)]
-    warnings += [f"arms '{a}' and '{b}' are equivalent: {why}" for a, b, why in equal_arms(recipes)]
-    return ["rewards", *rows, *(f"warning: {text}" for text in warnings)]
+@dataclass(frozen=True, slots=True)
+class WeightsOverTraining:
+    """A reward with its weights at every optimizer step; one step stands for all where nothing is scheduled."""
+
+    config: RewardConfig
+    total: int
+    steps: Sequence[Weights]
+
+    @property
+    def counted(self) -> list[str]:
+        """Components that have a weight at some step, in order."""
+        return [name for name in self.config.components if any(weights[name] > 0.0 for weights in self.steps)]
+
+    @property
+    def reference(self) -> str:
+        """The component that ratios are taken to: the one with a weight for the most steps, the primary if it ties."""
+        names = [self.config.primary_name, *self.config.components]
+        return max(names, key=lambda name: sum(weights[name] > 0.0 for weights in self.steps))
+
+    @property
+    def moments(self) -> list[Weights]:
+        """The weights at the start, in the middle and at the end of training."""
+        return [self.steps[0], self.steps[len(self.steps) // 2], self.steps[-1]]
+
+    @property
+    def scale_free(self) -> bool:
+        """Whether a common factor of all weights is divided away, by the group's or the batch's deviation."""
+        return self.config.aggregation in SUMMED | GROUPWISE and self.config.scale != "none"
 
 
-def _arm(recipe: Recipe) -> str:
-    config = recipe.rewards
-    cells = [_component(recipe, name) for name in config.components]
-    return f"{config.aggregation} of {', '.join(cells)}{_note(recipe)}"
-
-
-def _component(recipe: Recipe, name: str) -> str:
-    """Return one component with its weight, its effective ratio where ratios are what counts, and its gate."""
-    config = recipe.rewards
-    component = config.components[name]
-    moments = [config.weights(step, recipe.grpo.max_steps) for step in moments_of(recipe)]
-    if not any(weights[name] for weights in _every_step(recipe)):
-        return f"{name} (metric)"
-    gate = f" gated on {config.gate_of(name)}" if config.gate_of(name) else ""
-    if config.aggregation in ("all", "lexicographic"):
-        return f"{name}{gate}"
-    weight = f"{component.weight:g}" if isinstance(component.weight, float) else str(component.weight)
-    if not _ratios_matter(config):
-        over = f" ({_over_time([w[name] for w in moments])})" if isinstance(component.weight, WeightSchedule) else ""
-        return f"{name} {weight}{over}{gate}"
-    reference = reference_of(recipe)
-    ratios = [w[name] / w[reference] for w in moments if w[reference] > 0.0]
-    return f"{name} {weight} (ratio {_over_time(ratios)}){gate}"
-
-
-def _note(recipe: Recipe) -> str:
-    config = recipe.rewards
-    if config.aggregation == "lexicographic":
-        counted = {n: max(w[n] for w in _every_step(recipe)) for n in config.components}
-        return f", in this order from {config.primary_name}, scores in {resolution(counted)} levels"
-    if not _ratios_matter(config):
-        return ", weights as written" if config.aggregation == "weighted_sum" else ""
-    reference = reference_of(recipe)
-    scheduled = ", at the start, middle and end of training" if config.scheduled else ""
-    return f"; ratios to {reference}{scheduled}"
-
-
-def reward_warnings(recipe: Recipe) -> Iterator[str]:
-    """Yield what is allowed but can hardly be meant: schedules past the end, steps without any weight, idle weights."""
+def over_training(recipe: Recipe) -> WeightsOverTraining:
+    """Return the weights of ``recipe`` at every step of its GRPO stage."""
     config, total = recipe.rewards, recipe.grpo.max_steps
+    steps = [config.weights(step, total) for step in range(total if config.scheduled else 1)]
+    return WeightsOverTraining(config, total, steps)
+
+
+def reward_lines(recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the table of effective weights, one row an arm, and what there is to warn of."""
+    arms = {arm: over_training(recipe) for arm, recipe in recipes.items()}
+    warnings = [f"{arm}: {problem}" for arm, weights in arms.items() for problem in _warnings(weights)]
+    warnings += [f"arms '{a}' and '{b}' are equivalent: {why}" for a, b, why in equal_arms(recipes)]
+    return [*_table(arms), *(f"warning: {text}" for text in warnings)]
+
+
+def _table(arms: Mapping[str, WeightsOverTraining]) -> list[str]:
+    names = list(dict.fromkeys(name for weights in arms.values() for name in weights.config.components))
+    rows = [["arm", "aggregation", *names]]
+    for arm, weights in arms.items():
+        cells = [_cell(weights, name) if name in weights.config.components else "" for name in names]
+        rows.append([arm, _aggregation(weights), *cells])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    moments = "at the start, middle and end of training" if any(w.config.scheduled for w in arms.values()) else ""
+    title = f"rewards  weights{', ' + moments if moments else ''}"
+    return [title, *("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)]
+
+
+def _aggregation(weights: WeightsOverTraining) -> str:
+    """Return the aggregation, and what the numbers of its row are."""
+    name = weights.config.aggregation
+    if weights.scale_free:
+        return f"{name}, ratio to {weights.reference}"
+    if name == "lexicographic":
+        levels = resolution({n: 1.0 for n in weights.counted})
+        return f"{name}, rank" if len(weights.counted) < 2 else f"{name}, rank, {levels} levels"
+    return {"product": f"{name}, exponent", "all": name}.get(name, f"{name}, as written")
+
+
+def _cell(weights: WeightsOverTraining, name: str) -> str:
+    config = weights.config
+    if name not in weights.counted:
+        return "metric"
+    if config.aggregation == "all":
+        figure = "counts"
+    elif config.aggregation == "lexicographic":
+        order = sorted(weights.counted, key=lambda n: n != config.primary_name)
+        figure = str(order.index(name) + 1)
+    elif weights.scale_free:
+        reference = weights.reference
+        figure = _over_time([w[name] / w[reference] if w[reference] else w[name] for w in weights.moments])
+    else:
+        figure = _over_time([w[name] for w in weights.moments])
+    gate = config.gate_of(name)
+    return f"{figure} if {gate}" if gate else figure
+
+
+def _over_time(figures: Sequence[float]) -> str:
+    return " → ".join(f"{figure:.3g}" for figure in (figures if len(set(figures)) > 1 else figures[:1]))
+
+
+def _warnings(weights: WeightsOverTraining) -> Iterator[str]:
+    """Yield what is allowed but can hardly be meant: schedules past the end, steps without weight, idle sizes."""
+    config, total = weights.config, weights.total
     for name, component in config.components.items():
         weight = component.weight
-        if isinstance(weight, WeightSchedule) and weight.last_place(total) > total:
+        if isinstance(weight, WeightSchedule) and not weight.ends_within(total):
             yield (
-                f"rewards.components.{name}.weight: the schedule goes on to step {weight.last_place(total)}, but "
-                f"training ends after {total}"
+                f"rewards.components.{name}.weight: the schedule goes on to step {weight.last_place(total)}, "
+                f"but training ends after {total}"
             )
-        elif isinstance(weight, WeightSchedule) and weight.schedule == "step" and weight.last_place(total) == total:
-            yield f"rewards.components.{name}.weight: its last value would begin at step {total}, the end of training"
-    idle = [step for step, weights in enumerate(_every_step(recipe)) if not any(weights.values())]
+    idle = [step for step, now in enumerate(weights.steps) if not any(now.values())]
     if idle:
-        yield f"in {len(idle)} of {total} steps, the first of them step {idle[0]}, every weight is 0: nothing is learned"
-    counted = {n for weights in _every_step(recipe) for n, w in weights.items() if w > 0.0}
-    if config.aggregation in ("all", "lexicographic"):
-        sized = [n for n in counted if config.components[n].weight != 1.0]
-        if sized:
-            yield f"the size of a weight is nothing under {config.aggregation}: {', '.join(sorted(sized))} just counts"
-    if config.aggregation in ("product", "all", "lexicographic", "gated") and len(counted) == 1:
-        yield f"only {counted.pop()} has a weight, so {config.aggregation} combines nothing"
-
-
-def moments_of(recipe: Recipe) -> list[int]:
-    """Return the steps at which scheduled weights are shown: the first, the middle and the last one."""
-    total = recipe.grpo.max_steps
-    return [0, total // 2, total - 1] if recipe.rewards.scheduled else [0]
-
-
-def reference_of(recipe: Recipe) -> str:
-    """Return the component that ratios are taken to: the primary, or the first one whose weight is never 0.
-
-    Where every component's weight is 0 at some time, it is the one that counts for the most steps.
-    """
-    config = recipe.rewards
-    steps = list(_every_step(recipe))
-    names = [config.primary_name, *(n for n in config.components if n != config.primary_name)]
-    return max(names, key=lambda name: sum(weights[name] > 0.0 for weights in steps))
-
-
-def _ratios_matter(config: RewardConfig) -> bool:
-    return config.aggregation in BY_RATIO and config.scale != "none"
-
-
-def _over_time(figures: list[float]) -> str:
-    return " → ".join(f"{figure:.3g}" for figure in figures) if len(set(figures)) > 1 else f"{figures[0]:.3g}"
-
-
-def _every_step(recipe: Recipe) -> Iterator[dict[str, float]]:
-    config, total = recipe.rewards, recipe.grpo.max_steps
-    return (config.weights(step, total) for step in (range(total) if config.scheduled else range(1)))
+        yield f"every weight is 0 in {len(idle)} of {total} steps, first in step {idle[0]}: they teach nothing"
+    counted = weights.counted
+    sized = [n for n in counted if config.components[n].weight != 1.0]
+    if config.aggregation in ("all", "lexicographic") and sized:
+        yield f"{config.aggregation} does not read the size of a weight: {', '.join(sized)} may as well weigh 1"
+    if config.aggregation == "product" and counted and sized == counted and all(_binary(config, n) for n in counted):
+        yield f"product: {WHY_EQUAL['product']}, so these weights may as well be 1"
 
 
 def equal_arms(recipes: Mapping[str, Recipe]) -> list[tuple[str, str, str]]:
@@ -128,65 +147,58 @@ def equal_arms(recipes: Mapping[str, Recipe]) -> list[tuple[str, str, str]]:
     pairs = []
     for arm, recipe in recipes.items():
         content = recipe.model_dump(mode="json", exclude={"arms", "run", "name", "rewards"})
-        key = repr((content, _canonical(recipe)))
+        key = repr((content, _canonical(over_training(recipe))))
         if key in seen:
-            pairs.append((seen[key], arm, _why(recipes[seen[key]], recipe)))
+            pairs.append((seen[key], arm, _why(recipes[seen[key]].rewards, recipe.rewards)))
         seen.setdefault(key, arm)
     return pairs
 
 
-def _why(one: Recipe, other: Recipe) -> str:
-    first, second = one.rewards, other.rewards
-    if first == second:
-        return "they are written alike"
-    if first.aggregation != second.aggregation:
-        return f"{first.aggregation} and {second.aggregation} are the same reward for these components"
-    if first.model_dump(exclude={"components"}) != second.model_dump(exclude={"components"}):
-        return "they differ in settings that this aggregation does not read"
-    return WHY_EQUAL.get(first.aggregation, "only ratios of weights matter")
+def _why(one: RewardConfig, other: RewardConfig) -> str:
+    if one.aggregation != other.aggregation:
+        return f"{one.aggregation} and {other.aggregation} are one reward for these components"
+    if {n: c.weight for n, c in one.components.items()} == {n: c.weight for n, c in other.components.items()}:
+        return "they differ in nothing that is trained on"
+    return WHY_EQUAL.get(one.aggregation, "the ratios of their weights are the same, and only they matter")
 
 
-def _canonical(recipe: Recipe) -> object:
-    """Return what the advantages of ``recipe`` depend on, in one form for all rewards that are equivalent."""
-    config = recipe.rewards
-    steps = [{n: w for n, w in weights.items() if w > 0.0} for weights in _every_step(recipe)]
-    counted = [n for n in config.components if any(n in weights for weights in steps)]
+def _canonical(weights: WeightsOverTraining) -> object:
+    """Return what the advantages depend on, in one form for all rewards that are equivalent."""
+    config, counted = weights.config, weights.counted
     aggregation = "weighted_sum" if config.aggregation == "gated" else config.aggregation
-    single = len(counted) == 1
-    if single and config.scale != "none" and _binary(config.components[counted[0]]):
-        aggregation = "weighted_sum" if aggregation in ("product", "all", "lexicographic") else aggregation
-    used = {"aggregation": aggregation, "scale": config.scale, "max_error_share": config.max_error_share}
-    if aggregation in ("normalize_then_sum", "saturation_aware"):
-        used |= {"std_floor": config.std_floor}
+    alone = len(counted) == 1 and config.scale != "none" and _binary(config, counted[0])
+    if alone and aggregation in ("product", "all", "lexicographic"):
+        aggregation = "weighted_sum"
+    settings: dict[str, object] = {"scale": config.scale, "max_error_share": config.max_error_share}
+    if aggregation in GROUPWISE:
+        settings["std_floor"] = config.std_floor
     if aggregation == "saturation_aware":
-        used |= {"gamma": config.saturation_gamma}
-    order = [config.primary_name, *counted] if aggregation == "lexicographic" else sorted(counted)
-    gates = {n: config.gate_of(n) for n in counted}
-    names = {*counted, *(gate for gate in gates.values() if gate)}
-    settings = {n: config.components[n].model_dump(exclude={"weight", "gate"}) for n in sorted(names)}
-    trajectory: list[dict[str, float]] = []
-    for weights in steps:
-        effective = _effective(config, aggregation, weights)
-        if len(steps) > 1 or not trajectory:
-            trajectory.append(effective)
-    flat = trajectory[:1] if all(w == trajectory[0] for w in trajectory) else trajectory
-    return used, order, sorted(gates.items()), settings, [sorted(weights.items()) for weights in flat]
+        settings["saturation_gamma"] = config.saturation_gamma
+    order = sorted(counted, key=lambda n: n != config.primary_name) if aggregation == "lexicographic" else []
+    gates = {name: config.gate_of(name) for name in sorted(counted)}
+    used = sorted({*counted, *(gate for gate in gates.values() if gate)})
+    components = {name: config.components[name].model_dump(exclude={"weight", "gate"}) for name in used}
+    steps = [sorted(_effective(weights, aggregation, now).items()) for now in weights.steps]
+    varying = steps if any(now != steps[0] for now in steps) else steps[:1]
+    return aggregation, settings, order, gates, components, varying
 
 
-def _effective(config: RewardConfig, aggregation: str, weights: Mapping[str, float]) -> dict[str, float]:
-    """Return one step's weights with what the aggregation does not see taken out."""
+def _effective(weights: WeightsOverTraining, aggregation: str, now: Weights) -> dict[str, float]:
+    """Return one step's weights without what the aggregation does not see."""
+    positive = {name: weight for name, weight in now.items() if weight > 0.0}
     if aggregation in ("all", "lexicographic"):
-        return dict.fromkeys(weights, 1.0)
+        return dict.fromkeys(positive, 1.0)
     if aggregation == "product":
-        return {n: 1.0 if _binary(config.components[n]) else w for n, w in weights.items()}
-    if aggregation in BY_RATIO and config.scale != "none" and weights:
-        largest = max(weights.values())
-        return {n: round(w / largest, 9) for n, w in weights.items()}
-    return dict(weights)
+        return {name: 1.0 if _binary(weights.config, name) else weight for name, weight in positive.items()}
+    if weights.config.scale != "none" and positive:
+        largest = max(positive.values())
+        return {name: round(weight / largest, 9) for name, weight in positive.items()}
+    return positive
 
 
-def _binary(component: ComponentConfig) -> bool:
+def _binary(config: RewardConfig, name: str) -> bool:
     """Whether the component scores 0 or 1 and nothing between."""
+    component: ComponentConfig = config.components[name]
     if isinstance(component, ChecklistComponent):
         return component.scoring == "all"
     return isinstance(component, (MathComponent, FormatComponent))

@@ -17,9 +17,9 @@ from transformers import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
+from rewards.advantages import advantage_shares
 from rewards.aggregation import normalize_then_sum
 from rewards.config import GROUPWISE, ChecklistComponent, MathComponent
-from rewards.contributions import advantage_shares
 from rewards.errors import StageError
 from rewards.verdict import Status, Verdict
 

@@ -1,9 +1,9 @@
-"""How much of the advantages each component is responsible for.
+"""Advantages from values, without a trainer, and how much of them each component is responsible for.
 
 The share of component k is cov(part_k, A) / var(A): the natural decomposition of a sum's variance (Shorrocks 1982,
 Econometrica 50:193), here of the advantage A = Σ_k part_k. Shares sum to 1. A share is below 0 where a component pulls
 against the advantage that the others make, which a share of Σ|w·r| could not show. That a component's correlation with
-the advantage is what decides which one is learned is shown for GRPO in arXiv 2509.22047.
+the advantage decides how much of it is learned is worked out for GRPO in arXiv 2509.22047.
 """
 
 from __future__ import annotations
@@ -11,13 +11,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rewards.aggregation import Values, lexicographic_parts, standardised_parts
+from rewards.aggregation import Values, aggregate, lexicographic_parts, standardised_parts
 from rewards.config import GROUPWISE, RewardConfig
 
 EPSILON = 1e-4
 """What TRL adds to the standard deviation that it divides by."""
 
 Parts = dict[str, float]
+
+
+def advantages(
+    config: RewardConfig, groups: Sequence[Sequence[Values]], weights: Mapping[str, float] | None = None
+) -> list[float]:
+    """Return the advantage of every rollout of a batch, groups flattened in order, as the trainer computes it.
+
+    A rollout without a reward has 0, and no part in its group's mean and deviation. Deviations are of the sample.
+    """
+    rewards = iter(aggregate(config, groups, weights))
+    scale = "batch" if config.aggregation in GROUPWISE else config.scale
+    rows = [[next(rewards) for _ in group] for group in groups]
+    spread = _deviation([reward for row in rows for reward in row])
+    found: list[float] = []
+    for row in rows:
+        known = [reward for reward in row if reward is not None]
+        mean = math.fsum(known) / len(known) if known else 0.0
+        divisor = {"group": _deviation(row) + EPSILON, "batch": spread + EPSILON, "none": 1.0}[scale]
+        found.extend(0.0 if reward is None else (reward - mean) / divisor for reward in row)
+    return found
 
 
 def advantage_shares(
@@ -30,13 +50,13 @@ def advantage_shares(
     shares = dict.fromkeys(weights, 0.0)
     for group in groups:
         centred = _centred(_parts(config, group, weights))
-        advantages = [math.fsum(row.values()) for row in centred]
-        scale = _scale(config, advantages)
-        for row, advantage in zip(centred, advantages, strict=True):
+        sums = [math.fsum(row.values()) for row in centred]
+        scale = _scale(config, sums)
+        for row, total in zip(centred, sums, strict=True):
             for name, part in row.items():
-                shares[name] += part * advantage / scale**2
-    total = math.fsum(shares.values())
-    return {name: share / total if total > 1e-12 else math.nan for name, share in shares.items()}
+                shares[name] += part * total / scale**2
+    whole = math.fsum(shares.values())
+    return {name: share / whole if whole > 1e-12 else math.nan for name, share in shares.items()}
 
 
 def _parts(config: RewardConfig, group: Sequence[Values], weights: Mapping[str, float]) -> list[Parts]:
@@ -83,8 +103,17 @@ def _centred(parts: Sequence[Parts]) -> list[Parts]:
     return [{name: row.get(name, 0.0) - means[name] for name in names} for row in parts]
 
 
-def _scale(config: RewardConfig, advantages: Sequence[float]) -> float:
+def _scale(config: RewardConfig, centred: Sequence[float]) -> float:
     """Return what this group's advantages are divided by; one number for the whole batch leaves the shares alone."""
-    if config.aggregation in GROUPWISE or config.scale != "group" or len(advantages) < 2:
+    if config.aggregation in GROUPWISE or config.scale != "group":
         return 1.0
-    return math.sqrt(math.fsum(a * a for a in advantages) / (len(advantages) - 1)) + EPSILON
+    return _deviation(centred) + EPSILON
+
+
+def _deviation(rewards: Sequence[float | None]) -> float:
+    """Return the sample standard deviation of what was scored; 0.0 for fewer than two."""
+    known = [reward for reward in rewards if reward is not None]
+    if len(known) < 2:
+        return 0.0
+    mean = math.fsum(known) / len(known)
+    return math.sqrt(math.fsum((reward - mean) ** 2 for reward in known) / (len(known) - 1))
