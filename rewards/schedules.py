@@ -124,11 +124,11 @@ class WeightSchedule(BaseModel):
 
 
 def _form(given: Any) -> str:
-    return "schedule" if isinstance(given, (Mapping, WeightSchedule)) else "number"
+    return "over time" if isinstance(given, (Mapping, WeightSchedule)) else "number"
 
 
 Weight = Annotated[
-    Annotated[float, Field(ge=0.0), Tag("number")] | Annotated[WeightSchedule, Tag("schedule")], Discriminator(_form)
+    Annotated[float, Field(ge=0.0), Tag("number")] | Annotated[WeightSchedule, Tag("over time")], Discriminator(_form)
 ]
 """A weight: a number, or a schedule. The tag keeps the messages of the form that was not meant out of an error."""
 

@@ -166,8 +166,7 @@ def _canonical(weights: WeightsOverTraining) -> object:
     """Return what the advantages depend on, in one form for all rewards that are equivalent."""
     config, counted = weights.config, weights.counted
     aggregation = "weighted_sum" if config.aggregation == "gated" else config.aggregation
-    alone = len(counted) == 1 and config.scale != "none" and _binary(config, counted[0])
-    if alone and aggregation in ("product", "all", "lexicographic"):
+    if len(counted) == 1 and config.scale != "none" and _is_its_component(weights, counted[0]):
         aggregation = "weighted_sum"
     settings: dict[str, object] = {"scale": config.scale, "max_error_share": config.max_error_share}
     if aggregation in GROUPWISE:
@@ -181,6 +180,14 @@ def _canonical(weights: WeightsOverTraining) -> object:
     steps = [sorted(_effective(weights, aggregation, now).items()) for now in weights.steps]
     varying = steps if any(now != steps[0] for now in steps) else steps[:1]
     return aggregation, settings, order, gates, components, varying
+
+
+def _is_its_component(weights: WeightsOverTraining, name: str) -> bool:
+    """Whether the reward, with ``name`` as the only component that counts, is that component's value times a factor."""
+    aggregation = weights.config.aggregation
+    if aggregation == "product":
+        return _binary(weights.config, name) or all(now[name] in (0.0, 1.0) for now in weights.steps)
+    return aggregation == "lexicographic" or (aggregation == "all" and _binary(weights.config, name))
 
 
 def _effective(weights: WeightsOverTraining, aggregation: str, now: Weights) -> dict[str, float]:
