@@ -156,11 +156,11 @@ class RewardConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> RewardConfig:
+        if self.primary is not None and self.primary not in self.components:
+            raise ValueError(f"primary: no component is named '{self.primary}'{nearest(self.primary, self.components)}")
         self._check_gates()
         if COMBINED in self.components:
             raise ValueError(f"components.{COMBINED}: the name is that of the combined reward; choose another one")
-        if self.primary is not None and self.primary not in self.components:
-            raise ValueError(f"primary: no component is named '{self.primary}'{nearest(self.primary, self.components)}")
         if not any(peak_weight(component.weight) > 0.0 for component in self.components.values()):
             raise ValueError("components: every weight is 0, so there is nothing to train on")
         if self.aggregation in GROUPWISE and self.scale != "group":

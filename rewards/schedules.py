@@ -30,13 +30,13 @@ class WeightSchedule(BaseModel):
     """``constant`` (``value``); ``linear`` (``start`` to ``end``, ``over`` a stretch of training, ``end`` after it);
     ``step`` (``values``)."""
 
-    value: float | None = Field(default=None, ge=0.0)
+    value: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     """``constant``: the weight."""
 
-    start: float | None = Field(default=None, ge=0.0)
+    start: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     """``linear``: the weight up to ``begin``."""
 
-    end: float | None = Field(default=None, ge=0.0)
+    end: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     """``linear``: the weight from ``begin`` + ``over`` on."""
 
     begin: float = Field(default=0.0, ge=0.0)
@@ -72,8 +72,8 @@ class WeightSchedule(BaseModel):
             places = [at for at, _ in self.values]
             if not places or places[0] != 0.0 or places != sorted(set(places)):
                 raise ValueError(f"values: the places have to rise from 0, got {places}")
-            if any(weight < 0.0 for _, weight in self.values):
-                raise ValueError("values: a weight is negative; a component is rewarded or, with 0, only logged")
+            if not all(0.0 <= weight < math.inf for _, weight in self.values):
+                raise ValueError("values: a weight is negative or no number; it is at least 0, which only logs")
         given = [*(at for at, _ in self.values or ()), self.begin, self.over or 0.0]
         if self.unit == "steps" and any(place != int(place) for place in given):
             raise ValueError(f"unit: 'steps' counts whole steps, got {[p for p in given if p != int(p)]}")
@@ -128,7 +128,8 @@ def _form(given: Any) -> str:
 
 
 Weight = Annotated[
-    Annotated[float, Field(ge=0.0), Tag("number")] | Annotated[WeightSchedule, Tag("over time")], Discriminator(_form)
+    Annotated[float, Field(ge=0.0, allow_inf_nan=False), Tag("number")] | Annotated[WeightSchedule, Tag("over time")],
+    Discriminator(_form),
 ]
 """A weight: a number, or a schedule. The tag keeps the messages of the form that was not meant out of an error."""
 
