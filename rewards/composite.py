@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rewards.aggregation import combine, normalize_then_sum
 from rewards.components import score_component
 from rewards.config import RewardConfig
 from rewards.engine import Engine
 from rewards.rollout import Rollout
 from rewards.verdict import Status, Verdict
+
+__all__ = ["BatchScores", "Composite", "combine", "normalize_then_sum"]
 
 UNDECIDED = (Status.TIMEOUT, Status.ERROR, Status.UNPARSED)
 
@@ -32,16 +34,24 @@ class BatchScores:
 
 
 class Composite:
-    """Scores batches of rollouts by every component of ``config`` in one pass."""
+    """Scores batches of rollouts by every component of ``config`` in one pass.
+
+    ``weights`` is what each component weighs now: what the configuration says, until :meth:`at` moves a schedule on.
+    """
 
     def __init__(self, config: RewardConfig, engine: Engine) -> None:
         self.config = config
+        self.weights = config.weights(0, 1)
         self._engine = engine
 
     @property
     def names(self) -> list[str]:
         """Component names, in the order of the configuration."""
         return list(self.config.components)
+
+    def at(self, step: int, total: int) -> None:
+        """Let scheduled weights be those of optimizer ``step`` (from 0) of ``total``."""
+        self.weights = self.config.weights(step, total)
 
     def score(self, rollouts: Sequence[Rollout]) -> BatchScores:
         """Score every rollout by every component, then apply the gates.
@@ -60,16 +70,17 @@ class Composite:
         return BatchScores(verdicts, values, decided, seconds)
 
     def _decided(self, row: Mapping[str, Verdict]) -> bool:
-        for name, component in self.config.components.items():
-            needed = [name] if component.gate is None else [name, component.gate]
-            if component.weight > 0.0 and any(row[n].status in UNDECIDED for n in needed):
+        for name, weight in self.weights.items():
+            gate = self.config.gate_of(name)
+            needed = [name] if gate is None else [name, gate]
+            if weight > 0.0 and any(row[n].status in UNDECIDED for n in needed):
                 return False
         return True
 
     def _gated(
         self, name: str, verdicts: Mapping[str, Sequence[Verdict]], decided: Sequence[bool]
     ) -> list[float | None]:
-        gate = self.config.components[name].gate
+        gate = self.config.gate_of(name)
         values: list[float | None] = []
         for i, verdict in enumerate(verdicts[name]):
             if not decided[i] or verdict.score is None:
@@ -79,56 +90,3 @@ class Composite:
             else:
                 values.append(None if verdicts[gate][i].score is None else 0.0)
         return values
-
-
-def combine(config: RewardConfig, values: Mapping[str, float | None]) -> float | None:
-    """Return one rollout's reward under the aggregations that do not need the group, before scaling.
-
-    ``weighted_sum`` is Σ w·r, ``product`` Π r^w, ``all`` 1.0 where every weighted component that applies is 1.0.
-    ``None`` where no weighted component has a value.
-
-    Raises:
-        ValueError: ``normalize_then_sum``, which is defined on groups only.
-    """
-    weighted = [
-        (component.weight, value)
-        for name, component in config.components.items()
-        if component.weight > 0.0 and (value := values[name]) is not None
-    ]
-    if not weighted:
-        return None
-    match config.aggregation:
-        case "weighted_sum":
-            return sum(weight * value for weight, value in weighted)
-        case "product":
-            return math.prod(value**weight for weight, value in weighted)
-        case "all":
-            return float(all(value == 1.0 for _, value in weighted))
-        case "normalize_then_sum":
-            raise ValueError("normalize_then_sum is defined on groups of rollouts, not on one")
-
-
-def normalize_then_sum(
-    config: RewardConfig, groups: Sequence[Sequence[Mapping[str, float | None]]]
-) -> list[float | None]:
-    """Return Σ w·(r − mean)/max(std, floor) for every rollout, groups flattened in order (GDPO, arXiv 2601.05242).
-
-    Mean and sample standard deviation are those of the component's values within the group. A component counts 0 where
-    it has no value; a rollout without any value is ``None``. GDPO itself has no floor: without one, a judge's noise of
-    0.02 in an otherwise perfect group weighs as much as a failure.
-    """
-    rewards: list[float | None] = []
-    for group in groups:
-        sums: list[float | None] = [None] * len(group)
-        for name, component in config.components.items():
-            known = [value for row in group if (value := row[name]) is not None]
-            if component.weight == 0.0 or not known:
-                continue
-            mean = math.fsum(known) / len(known)
-            variance = math.fsum((v - mean) ** 2 for v in known) / max(1, len(known) - 1)
-            scale = max(math.sqrt(variance), config.std_floor, 1e-6)
-            for i, row in enumerate(group):
-                if (value := row[name]) is not None:
-                    sums[i] = (sums[i] or 0.0) + component.weight * (value - mean) / scale
-        rewards.extend(sums)
-    return rewards

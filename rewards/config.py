@@ -10,13 +10,22 @@ from rewards.checklist.sandbox import SandboxLimits
 from rewards.checklist.scoring import ChecklistScoring
 from rewards.constraints import Mode
 from rewards.errors import nearest
+from rewards.schedules import Weight, WeightSchedule, peak_weight, weight_at
 from rewards.segments import Scope
 
-Aggregation = Literal["weighted_sum", "normalize_then_sum", "product", "all"]
+Aggregation = Literal[
+    "weighted_sum", "normalize_then_sum", "saturation_aware", "gated", "product", "all", "lexicographic"
+]
 Scaling = Literal["group", "batch", "none"]
 
 COMBINED = "composite"
 """Name of the extra column that carries the reward where the aggregation is not a sum."""
+
+SUMMED: frozenset[Aggregation] = frozenset({"weighted_sum", "gated"})
+"""Aggregations whose reward TRL itself sums out of the components' columns."""
+
+GROUPWISE: frozenset[Aggregation] = frozenset({"normalize_then_sum", "saturation_aware"})
+"""Aggregations that need whole groups, and are whitened over the batch."""
 
 
 class Strict(BaseModel):
@@ -26,8 +35,9 @@ class Strict(BaseModel):
 
 
 class _Component(Strict):
-    weight: float = Field(default=1.0, ge=0.0)
-    """How much the component counts, used as written. 0 makes it a metric: scored and logged, never trained on."""
+    weight: Weight = 1.0
+    """How much the component counts, at least 0, used as written: a number, or a schedule over training. 0 makes it a
+    metric: scored and logged, never trained on."""
 
     gate: str | None = None
     """Name of another component. This one counts only where that one passed, and where that one does not apply."""
@@ -120,31 +130,82 @@ class RewardConfig(Strict):
 
     aggregation: Aggregation = "weighted_sum"
     """``weighted_sum``: Σ w·r, then scaled. ``normalize_then_sum``: each component standardised in its group, then
-    Σ w·z (GDPO). ``product``: Π r^w. ``all``: 1.0 only where every weighted component passed."""
+    Σ w·z (GDPO). ``saturation_aware``: Σ w·(1 − s)^γ·z, s the component's mean in the group (SA-MRPO). ``gated``: a
+    weighted sum whose every other component counts only where the primary passed. ``product``: Π r^w. ``all``: 1.0 only
+    where every weighted component passed. ``lexicographic``: ranked by the primary, ties by the next component."""
+
+    primary: str | None = None
+    """The component that ``gated`` gates on and ``lexicographic`` ranks by first, and that ``plan`` takes ratios to;
+    ``None`` is the first one."""
 
     scale: Scaling = "group"
     """What the advantage is divided by: the group's standard deviation, the batch's, or nothing (Dr. GRPO)."""
 
     std_floor: float = Field(default=0.05, ge=0.0)
-    """Smallest deviation that ``normalize_then_sum`` divides by, so that near-constant components stay small."""
+    """Smallest deviation that ``normalize_then_sum`` and ``saturation_aware`` divide by, so that near-constant
+    components stay small."""
+
+    saturation_gamma: float = Field(default=0.5, ge=0.0)
+    """``saturation_aware``: the exponent γ of 1 − s. 0 is ``normalize_then_sum``, more turns away sooner from what the
+    group does already."""
 
     max_error_share: float = Field(default=0.2, ge=0.0, le=1.0)
     """Share of rollouts whose reward timed out or failed, over one step, above which training stops."""
 
+    @property
+    def primary_name(self) -> str:
+        """Name of the primary component: ``primary``, or the first one."""
+        return self.primary if self.primary is not None else next(iter(self.components))
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a weight is written as a schedule."""
+        return any(isinstance(component.weight, WeightSchedule) for component in self.components.values())
+
+    def weights(self, step: int | None = None, total: int | None = None) -> dict[str, float]:
+        """Return every component's weight at optimizer ``step`` (from 0) of ``total``, in order.
+
+        Raises:
+            ValueError: a weight is a schedule, and ``step`` or ``total`` is missing.
+        """
+        if self.scheduled and (step is None or total is None):
+            raise ValueError("a scheduled weight has no value without the step and the number of steps")
+        return {name: weight_at(c.weight, step or 0, total or 1) for name, c in self.components.items()}
+
+    def gate_of(self, name: str) -> str | None:
+        """Return the component that gates ``name``: its own gate or, under ``gated``, the primary."""
+        if self.aggregation == "gated" and name != self.primary_name:
+            return self.primary_name
+        return self.components[name].gate
+
     @model_validator(mode="after")
     def _consistent(self) -> RewardConfig:
-        for name, component in self.components.items():
-            if component.gate == name:
-                raise ValueError(f"components.{name}.gate: a component cannot gate itself")
-            if component.gate is not None and component.gate not in self.components:
-                hint = nearest(component.gate, self.components)
-                raise ValueError(f"components.{name}.gate: no component is named '{component.gate}'{hint}")
-            if component.gate is not None and self.components[component.gate].gate is not None:
-                raise ValueError(f"components.{name}.gate: '{component.gate}' is gated itself; gates do not chain")
+        if self.primary is not None and self.primary not in self.components:
+            raise ValueError(f"primary: no component is named '{self.primary}'{nearest(self.primary, self.components)}")
+        self._check_gates()
         if COMBINED in self.components:
             raise ValueError(f"components.{COMBINED}: the name is that of the combined reward; choose another one")
-        if not any(component.weight > 0.0 for component in self.components.values()):
+        if not any(peak_weight(component.weight) > 0.0 for component in self.components.values()):
             raise ValueError("components: every weight is 0, so there is nothing to train on")
-        if self.aggregation == "normalize_then_sum" and self.scale != "group":
-            raise ValueError("scale: normalize_then_sum scales by group and batch itself; leave scale at 'group'")
+        if self.aggregation in GROUPWISE and self.scale != "group":
+            raise ValueError(f"scale: {self.aggregation} scales by group and batch itself; leave scale at 'group'")
         return self
+
+    def _check_gates(self) -> None:
+        for name, component in self.components.items():
+            gate = component.gate
+            if gate is None:
+                continue
+            if gate == name:
+                raise ValueError(f"components.{name}.gate: a component cannot gate itself")
+            if gate not in self.components:
+                raise ValueError(
+                    f"components.{name}.gate: no component is named '{gate}'{nearest(gate, self.components)}"
+                )
+            if self.components[gate].gate is not None:
+                raise ValueError(f"components.{name}.gate: '{gate}' is gated itself; gates do not chain")
+            if self.aggregation == "gated" and (name == self.primary_name or gate != self.primary_name):
+                raise ValueError(
+                    f"components.{name}.gate: aggregation 'gated' gates every component on '{self.primary_name}' "
+                    f"itself; set this gate to null, or use weighted_sum with gates of your own"
+                )

@@ -1,18 +1,20 @@
 """The composite as TRL reward functions: one per component, so that TRL weighs, logs and normalises the vector.
 
 They need no adhere trainer: ``GRPOTrainer(reward_funcs=functions.as_list(), ...)`` works with plain TRL for every
-aggregation but ``normalize_then_sum``, which has to see whole groups and is finished by adhere's own trainer.
+aggregation but ``normalize_then_sum`` and ``saturation_aware``, which have to see whole groups, and for every weight
+but a scheduled one of a sum, which TRL reads once; adhere's own trainer finishes both.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rewards.aggregation import combine
 from rewards.checklist import parse_checklist
-from rewards.composite import BatchScores, Composite, combine
-from rewards.config import COMBINED, RewardConfig
+from rewards.composite import BatchScores, Composite
+from rewards.config import COMBINED, GROUPWISE, SUMMED, RewardConfig
 from rewards.rollout import Rollout
 
 
@@ -43,7 +45,7 @@ class RewardFunctions:
     @property
     def summed(self) -> bool:
         """Whether TRL itself makes the reward out of the components' columns."""
-        return self.composite.config.aggregation == "weighted_sum"
+        return self.composite.config.aggregation in SUMMED
 
     def as_list(self) -> list[Callable[..., list[float | None]]]:
         """Return the functions in the order of :meth:`weights`; each has its component's name as ``__name__``."""
@@ -51,8 +53,8 @@ class RewardFunctions:
         return functions if self.summed else [*functions, _named(COMBINED, lambda **batch: self._combined(batch))]
 
     def weights(self) -> list[float]:
-        """Return TRL's ``reward_weights``, as written in the configuration."""
-        return reward_weights(self.composite.config)
+        """Return TRL's ``reward_weights`` at the composite's present step."""
+        return reward_weights(self.composite.config, self.composite.weights)
 
     def _component(self, name: str) -> Callable[..., list[float | None]]:
         return lambda **batch: list(self._score(batch).values[name])
@@ -60,17 +62,25 @@ class RewardFunctions:
     def _combined(self, batch: dict[str, Any]) -> list[float | None]:
         values = self._score(batch).values
         rows = [{name: values[name][i] for name in values} for i in range(len(batch["completions"]))]
-        if self.composite.config.aggregation == "normalize_then_sum":
+        if self.composite.config.aggregation in GROUPWISE:
             return [None if all(v is None for v in row.values()) else 0.0 for row in rows]
-        return [combine(self.composite.config, row) for row in rows]
+        return [combine(self.composite.config, row, self.composite.weights) for row in rows]
 
     def _score(self, batch: dict[str, Any]) -> BatchScores:
         """Score the batch once; the functions that TRL calls after the first one find the result."""
         if self.scores is None or self._scored is not batch["completions"]:
+            if self.composite.config.scheduled:
+                self._follow_schedule(batch.get("trainer_state"))
             self.rollouts = self._rollouts(batch)
             self.scores = self.composite.score(self.rollouts)
             self._scored = batch["completions"]
         return self.scores
+
+    def _follow_schedule(self, state: Any) -> None:
+        """Move scheduled weights to the step of ``state``, TRL's ``trainer_state``."""
+        if state is None:
+            raise ValueError("a weight that is a schedule needs the step: pass TRL's trainer_state to the functions")
+        self.composite.at(state.global_step, state.max_steps)
 
     def _rollouts(self, batch: dict[str, Any]) -> list[Rollout]:
         prompts, completions, ids = batch["prompts"], batch["completions"], batch["completion_ids"]
@@ -92,11 +102,11 @@ class RewardFunctions:
         ]
 
 
-def reward_weights(config: RewardConfig) -> list[float]:
-    """Return one weight per function: the components' own, or 1.0 for the combined column alone."""
-    if config.aggregation == "weighted_sum":
-        return [component.weight for component in config.components.values()]
-    return [*(0.0 for _ in config.components), 1.0]
+def reward_weights(config: RewardConfig, weights: Mapping[str, float]) -> list[float]:
+    """Return one weight per function: the components' ``weights``, or 1.0 for the combined column alone."""
+    if config.aggregation in SUMMED:
+        return list(weights.values())
+    return [*(0.0 for _ in weights), 1.0]
 
 
 def _text(turns: str | Sequence[dict[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from rewards.schedules import weight_text
 from train.artifacts import Artifact, write_text
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str) ->
     """Write ``README.md`` beside the weights of a finished ``artifact``; ``table`` is the run's comparison, if any."""
     made = json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))
     components = "\n".join(
-        f"- `{name}` ({c.kind}): weight {c.weight:g}" + (f", counted only where `{c.gate}` passed" if c.gate else "")
+        f"- `{name}` ({c.kind}): weight {weight_text(c.weight)}"
+        + (f", counted only where `{gate}` passed" if (gate := recipe.rewards.gate_of(name)) else "")
         for name, c in recipe.rewards.components.items()
     )
     reward = (

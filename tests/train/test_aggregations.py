@@ -1,18 +1,22 @@
-"""Aggregations that need more than a sum, trained for two steps: the advantages in the rollout files are theirs."""
+"""Aggregations and schedules, trained for a few steps: the advantages in the rollout files are theirs."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from rewards.composite import combine, normalize_then_sum
+from rewards.advantages import advantage_shares, advantages
+from rewards.aggregation import combine, normalize_then_sum
 from rewards.config import RewardConfig
 from train.config.compose import compose_recipe
 
@@ -29,23 +33,43 @@ SPREAD += ["rewards.components.math.weight=0", "rewards.components.checklist.gat
 pytestmark = pytest.mark.slow
 
 
-def rollouts(root: Path, *overrides: str) -> list[list[dict[str, Any]]]:
-    """Train GRPO for two steps on the tiny base; return each step's rollouts."""
+Step = tuple[list[dict[str, Any]], dict[str, float]]
+
+
+def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start GRPO on the tiny base for two steps, or as many as ``overrides`` say."""
     if not TINY.is_dir():
         pytest.skip(f"needs the tiny base model at {TINY}")
     line = ["train", "debug=smoke", "~arms", "stages=[grpo]", "launcher.device=cpu", "launcher.threads=1"]
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "train.cli", *line, *overrides],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    files = sorted((root / "runs" / "latest" / "stages" / "grpo" / "rollouts").glob("step_*.parquet"))
-    return [pq.read_table(file).to_pylist() for file in files]
+
+
+def trained(root: Path, *overrides: str) -> list[Step]:
+    """Train to the end; return each step's rollouts and its row of metrics."""
+    root.mkdir(exist_ok=True)
+    process = start(root, *overrides)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    stage = root / "runs" / "latest" / "stages" / "grpo"
+    files = [pq.read_table(file).to_pylist() for file in sorted((stage / "rollouts").glob("step_*.parquet"))]
+    lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
+    return list(zip(files, [line for line in lines if "reward" in line], strict=True))
+
+
+def rollouts(root: Path, *overrides: str) -> list[list[dict[str, Any]]]:
+    """Train for two steps; return each step's rollouts."""
+    return [rows for rows, _ in trained(root, *overrides)]
+
+
+def grouped(rows: list[dict[str, Any]], config: RewardConfig) -> list[list[dict[str, float | None]]]:
+    return [[values(row, config) for row in rows[i : i + GROUP]] for i in range(0, len(rows), GROUP)]
 
 
 def values(row: dict[str, Any], config: RewardConfig) -> dict[str, float | None]:
@@ -80,3 +104,49 @@ def test_normalize_then_sum_is_whitened_over_the_batch(tmp_path: Path) -> None:
         expected = scaled(rewards, statistics.stdev(rewards))
         assert [row["advantage"] for row in rows] == pytest.approx(expected, abs=1e-3)
         assert any(row["advantage"] for row in rows)
+
+
+RISING = "rewards.components.length.weight={schedule: linear, start: 0, end: 1, over: 1.0}"
+FALLING = "rewards.components.length.weight={schedule: linear, start: 1, end: 0, over: 1.0}"
+
+
+@pytest.mark.parametrize("aggregation", ["saturation_aware", "lexicographic"])
+def test_advantages_and_their_shares_are_those_of_the_files(aggregation: str, tmp_path: Path) -> None:
+    overrides = [f"rewards.aggregation={aggregation}", *SPREAD, FALLING, "grpo.per_device_batch_size=16"]
+    config = compose_recipe(overrides).rewards
+    steps = trained(tmp_path, *overrides)
+    for step, (rows, logged) in enumerate(steps):
+        weights, groups = config.weights(step, len(steps)), grouped(rows, config)
+        assert [row["advantage"] for row in rows] == pytest.approx(advantages(config, groups, weights), abs=2e-3)
+        shares = advantage_shares(config, groups, weights)
+        assert sum(shares.values()) == pytest.approx(1.0)
+        assert {n: logged[f"components/{n}/advantage_share"] for n in shares} == pytest.approx(shares)
+        assert logged["components/length/weight"] == weights["length"] == 1.0 - step / 2
+
+
+def test_a_scheduled_sum_is_trl_s_and_a_killed_run_goes_on_in_step(tmp_path: Path) -> None:
+    pace = ["grpo.max_steps=4", "grpo.save_steps=1", "grpo.per_device_batch_size=8"]
+    overrides = [*SPREAD, RISING, *pace]
+    config = compose_recipe(overrides).rewards
+    whole = trained(tmp_path / "whole", *overrides)
+    assert len(whole) == 4
+    for step, (rows, logged) in enumerate(whole):
+        weights, groups = config.weights(step, 4), grouped(rows, config)
+        assert weights["length"] == step / 4
+        assert [row["advantage"] for row in rows] == pytest.approx(advantages(config, groups, weights), abs=1e-3)
+        paid = [sum(w * (values(row, config)[n] or 0.0) for n, w in weights.items()) for row in rows]
+        assert logged["reward"] == pytest.approx(statistics.mean(paid), abs=1e-5)
+
+    (tmp_path / "killed").mkdir()
+    process = start(tmp_path / "killed", *overrides)
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "killed").glob("runs/artifacts/grpo-*/checkpoints/checkpoint-2/COMPLETE")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    resumed = trained(tmp_path / "killed", *overrides)
+    for (rows, logged), (again, logged_again) in zip(whole, resumed, strict=True):
+        assert [row["advantage"] for row in rows] == [row["advantage"] for row in again]
+        assert logged["components/length/weight"] == logged_again["components/length/weight"]
+        assert logged["reward"] == logged_again["reward"]

@@ -159,7 +159,7 @@ def test_a_hub_id_is_planned_without_asking_the_hub() -> None:
 def test_the_plan_shows_stages_arithmetic_rewards_and_the_first_command(model_folder: Path) -> None:
     text = describe(plan_run([f"model.path={model_folder}"]))
     assert "64 completions" in text and "8 prompts × 8 completions" in text
-    assert "checklist 1 (ratio 1) gated on math" in text and "format (metric)" in text
+    assert "ratio to math  1     1 if math  metric  metric" in text
     assert "accelerate.commands.launch" in text and "to run" in text
 
 

@@ -75,7 +75,7 @@ def sections(root: type[BaseModel]) -> list[Section]:
     return [
         Section(
             model,
-            tuple(key for key, _ in found),
+            tuple(dict.fromkeys(key for key, _ in found)),
             defaults=found[0][1],
             kind=str(model.model_fields["kind"].default) if owners[found[0][0]] > 1 else None,
         )

@@ -69,6 +69,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_lengths(recipe),
         *_stages(recipe),
         *_adapters(recipe),
+        *_weights(recipe),
         *_constraints(recipe),
         *_passthrough(recipe),
     ]
@@ -103,8 +104,11 @@ def _explain_kind(key: str, given: Any) -> str:
 
 
 def _without_tag(location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Drop the union tag that pydantic puts after a component's name."""
-    return location[:3] + location[4:] if location[:2] == ("rewards", "components") else location
+    """Drop the union tags that pydantic puts after a component's name and after its weight."""
+    if location[:2] != ("rewards", "components"):
+        return location
+    kept = location[:3] + location[4:]
+    return kept[:4] + kept[5:] if kept[3:4] == ("weight",) else kept
 
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
@@ -174,6 +178,14 @@ def _adapters(recipe: Recipe) -> list[str]:
     if adapter.kind == "lora" and strategy in ("zero3", "fsdp2"):
         return [f"model.adapter.handoff: merge needs whole weights on a rank, {strategy} shards them; use continue"]
     return []
+
+
+def _weights(recipe: Recipe) -> list[str]:
+    """A schedule may name weights that its training never reaches."""
+    rewards, total = recipe.rewards, recipe.grpo.max_steps
+    if "grpo" not in recipe.stages or any(any(rewards.weights(step, total).values()) for step in range(total)):
+        return []
+    return [f"rewards.components: every weight is 0 in each of the {total} steps, so there is nothing to train on"]
 
 
 def _constraints(recipe: Recipe) -> list[str]:

@@ -6,12 +6,12 @@ import shlex
 from typing import TYPE_CHECKING
 
 from train.launch.local import launch_line
-from train.plan.arithmetic import equal_arms, grpo_arithmetic, sft_arithmetic, weight_ratios
+from train.plan.arithmetic import grpo_arithmetic, sft_arithmetic
 from train.plan.graph import PlannedStage, order
+from train.plan.rewards import reward_lines
 from train.run import missing_inputs
 
 if TYPE_CHECKING:
-    from train.config.schema import Recipe
     from train.run import Run
 
 
@@ -26,11 +26,7 @@ def describe(run: Run) -> str:
         lines.append(f"sft      {sft_arithmetic(recipe)}")
     if "grpo" in recipe.stages:
         lines.append(f"grpo     {grpo_arithmetic(recipe)}")
-        lines += [f"rewards  {_rewards(arm, name)}" for name, arm in run.arms.items()]
-        lines += [
-            f"warning: arms '{a}' and '{b}' are equivalent: only ratios of weights matter"
-            for a, b in equal_arms(run.arms)
-        ]
+        lines += reward_lines(run.arms)
     lines += [f"warning: {missing}" for missing in missing_inputs(run)]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
@@ -47,14 +43,3 @@ def _stage_line(run: Run, stage: PlannedStage) -> str:
     state = "done" if artifact.done else "to go on" if artifact.checkpoints.exists() else "to run"
     after = ", ".join(run.graph.stages[key].label for key in stage.inputs.values()) or "the recipe's model"
     return f"  {state:<9} {stage.label:<24} {artifact.path.name:<28} from {after}"
-
-
-def _rewards(recipe: Recipe, arm: str) -> str:
-    ratios = weight_ratios(recipe)
-    parts = []
-    for name, component in recipe.rewards.components.items():
-        gate = f" gated on {component.gate}" if component.gate else ""
-        parts.append(
-            f"{name} {component.weight:g} (ratio {ratios[name]:.3g}){gate}" if component.weight else f"{name} (metric)"
-        )
-    return f"{arm}: {recipe.rewards.aggregation} of {', '.join(parts)}"

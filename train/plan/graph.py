@@ -19,6 +19,10 @@ SCHEMA_VERSION = 1
 SPEED_ONLY = {"save_steps", "logging_steps"}
 """Training settings that change no weight, and so no key."""
 
+ADDED_LATER = {"rewards": {"primary": None, "saturation_gamma": 0.5}}
+"""Settings that came after artifacts were made, and the value that means what those artifacts did. At that value they
+stay out of the key, so that the artifacts stay valid."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
@@ -114,6 +118,9 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
     settings[kind] = (recipe.sft if kind == "sft" else recipe.grpo).model_dump(exclude=SPEED_ONLY)
     if kind == "grpo":
         settings["rewards"] = recipe.rewards.model_dump()
+    for section, added in ADDED_LATER.items():
+        given = settings.get(section, {})
+        settings |= {section: {k: v for k, v in given.items() if k not in added or v != added[k]}} if given else {}
     return settings
 
 

@@ -13,6 +13,7 @@ from accelerate import PartialState
 from trl import GRPOConfig as TrlGrpoConfig
 
 from rewards.composite import Composite
+from rewards.config import GROUPWISE
 from rewards.engine import default_engine
 from rewards.errors import ConfigError
 from rewards.functions import RewardFunctions, reward_weights
@@ -103,8 +104,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
 def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
     """Return TRL's configuration of the stage.
 
-    ``normalize_then_sum`` arrives as one column whose groups already have mean 0, so that scaling by the batch gives
-    GDPO's final whitening.
+    A groupwise aggregation arrives as one column whose groups already have mean 0, so that scaling by the batch gives
+    GDPO's final whitening. A scheduled weight starts here at its first value; the trainer moves it on.
     """
     config, composite = spec.recipe.grpo, spec.recipe.rewards
     backends: dict[str, dict[str, Any]] = {
@@ -121,8 +122,8 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
             "top_p": config.top_p,
             "beta": config.kl_coefficient,
             "loss_type": config.loss,
-            "reward_weights": reward_weights(composite),
-            "scale_rewards": "batch" if composite.aggregation == "normalize_then_sum" else composite.scale,
+            "reward_weights": reward_weights(composite, composite.weights(0, config.max_steps)),
+            "scale_rewards": "batch" if composite.aggregation in GROUPWISE else composite.scale,
             **backends[config.generation],
             **trainer_arguments(spec, artifact, config),
         }

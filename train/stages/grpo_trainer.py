@@ -17,8 +17,9 @@ from transformers import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
-from rewards.composite import normalize_then_sum
-from rewards.config import ChecklistComponent, MathComponent
+from rewards.advantages import advantage_shares
+from rewards.aggregation import normalize_then_sum
+from rewards.config import GROUPWISE, ChecklistComponent, MathComponent
 from rewards.errors import StageError
 from rewards.verdict import Status, Verdict
 
@@ -55,16 +56,15 @@ class AdhereGRPOTrainer(GRPOTrainer):
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         self._stop_if_hopeless()
-        if self._rewards.composite.config.aggregation == "normalize_then_sum":
-            size = self._group_size
-            groups = [self._rows[i : i + size] for i in range(0, len(self._rows), size)]
-            combined = normalize_then_sum(
-                self._rewards.composite.config, [[row["values"] for row in group] for group in groups]
-            )
+        composite = self._rewards.composite
+        if composite.config.aggregation in GROUPWISE:
+            combined = normalize_then_sum(composite.config, self._groups(), composite.weights)
             matrix[:, -1] = torch.tensor([math.nan if v is None else v for v in combined], device=matrix.device)
         return matrix
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
+        if self._rewards.composite.config.scheduled:
+            self._follow_schedule()
         output = super()._generate_and_score_completions(inputs)
         if self._training:
             self._log_components()
@@ -72,6 +72,16 @@ class AdhereGRPOTrainer(GRPOTrainer):
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
                 self._write_rollouts(advantages)
         return output
+
+    def _follow_schedule(self) -> None:
+        """Let TRL weigh, and log, this generation by the weights of the optimizer step that it feeds first."""
+        self._rewards.composite.at(self.state.global_step, self.state.max_steps)
+        self.reward_weights = torch.tensor(self._rewards.weights(), dtype=torch.float32)
+
+    def _groups(self) -> list[list[dict[str, float | None]]]:
+        """Return the values of this generation's rollouts by group, over all ranks."""
+        values, size = [row["values"] for row in self._rows], self._group_size
+        return [values[i : i + size] for i in range(0, len(values), size)]
 
     def _local_rows(self, inputs: list[dict[str, Any]]) -> list[Row]:
         """Return one row per rollout of this rank, of plain values that can be gathered."""
@@ -149,14 +159,13 @@ class AdhereGRPOTrainer(GRPOTrainer):
             )
 
     def _log_components(self) -> None:
-        """Log mean, std, share scored, zero-spread groups, errors, timeouts and seconds of every component."""
-        log, size = self._metrics["train"], self._group_size
-        for name in self._rewards.composite.names:
+        """Log what every component scored, cost and weighed, and its share of the advantages."""
+        log, composite, groups = self._metrics["train"], self._rewards.composite, self._groups()
+        shares = advantage_shares(composite.config, groups, composite.weights)
+        for name in composite.names:
             verdicts = [row["verdicts"][name] for row in self._rows]
             scores = [v["score"] for v in verdicts if v["score"] is not None]
-            values = [row["values"][name] for row in self._rows]
-            groups = [values[i : i + size] for i in range(0, len(values), size)]
-            flat = [len({v for v in group if v is not None}) < 2 for group in groups]
+            flat = [len({row[name] for row in group if row[name] is not None}) < 2 for group in groups]
             mean = sum(scores) / len(scores) if scores else math.nan
             spread = math.sqrt(sum((s - mean) ** 2 for s in scores) / len(scores)) if scores else math.nan
             figures = {
@@ -167,6 +176,8 @@ class AdhereGRPOTrainer(GRPOTrainer):
                 "errors": float(sum(v["status"] in (Status.ERROR, Status.UNPARSED) for v in verdicts)),
                 "timeouts": float(sum(v["status"] == Status.TIMEOUT for v in verdicts)),
                 "seconds": sum(row["seconds"][name] for row in self._rows),
+                "weight": composite.weights[name],
+                "advantage_share": shares[name],
             }
             for figure, value in figures.items():
                 log[f"components/{name}/{figure}"].append(value)
