@@ -36,10 +36,10 @@ _WORD = re.compile(r"[a-z]+")
 def map_requirement(text: str, *, question: str | None = None, english: bool = False) -> RuleCheck | None:
     """Return the rule that decides ``text``, or ``None`` where no registered constraint says exactly the same.
 
-    ``question`` is the problem without its instructions: constraints such as ``combination:repeat_prompt`` take it as an
-    argument that their phrasings do not quote, and stay unmapped without it. ``english`` says that a response in
-    another language is out of the question, so that a demand for capitals alone means capitals in English, which is what
-    the checkers of letter case decide.
+    ``question`` is the problem without its instructions: constraints such as ``combination:repeat_prompt`` take it as
+    an argument that their phrasings do not quote, and stay unmapped without it. ``english`` says that a response in
+    another language is out of the question, so that a demand for capitals alone means capitals in English, which is
+    what the checkers of letter case decide.
     """
     if len(text) > LONGEST_TEXT:
         return None
@@ -53,8 +53,8 @@ def map_requirement(text: str, *, question: str | None = None, english: bool = F
 def phrased(text: str, question: str | None = None) -> list[RuleCheck]:
     """Return every constraint with arguments for which some phrasing of the registry reads ``text``.
 
-    White space and case are ignored. Two ids may share a phrasing (MathIF and IFEval name some constraints differently);
-    they come in the registry's order.
+    White space and case are ignored. Two ids may share a phrasing (MathIF and IFEval name some constraints
+    differently); they come in the registry's order.
     """
     found: list[RuleCheck] = []
     for constraint_id, constraint in registry().items():

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 
 _SPOKEN = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
-_ORDINALS = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_OTHERS = {"a": 1, "an": 1, "single": 1, "once": 1, "twice": 2, "thrice": 3, "no": 0}
 
-NUMBERS: dict[str, int] = {
-    **{word: n for n, word in enumerate(_SPOKEN)},
-    **{word: n for n, word in enumerate(_ORDINALS)},
-    **{"a": 1, "an": 1, "single": 1, "once": 1, "twice": 2, "thrice": 3, "no": 0},
-}
+NUMBERS: dict[str, int] = (
+    {word: n for n, word in enumerate(_SPOKEN)} | {word: n for n, word in enumerate(_ORDINALS, start=1)} | _OTHERS
+)
 """Numbers in words, as ``describe`` or a model may write them."""
 
 NUMBER = rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d{{1,6}}|{'|'.join(_SPOKEN[1:])})"

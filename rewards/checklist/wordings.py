@@ -24,8 +24,9 @@ _SUBJECT = (
     r"(?:(?:the|your|this|its) )?(?:(?:entire|whole|complete|full|model's|assistant's) )*"
     r"(?:response|answer|output|reply|completion|generated text|text)"
 )
+_PLACE = rf"(?:anywhere |somewhere )?(?:in|within|across|throughout) {_SUBJECT}"
 _TAIL = re.compile(
-    rf",? (?:in total|overall|altogether|throughout|(?:anywhere |somewhere )?(?:in|within|across|throughout) {_SUBJECT})$",
+    rf",? (?:in total|overall|altogether|throughout|{_PLACE})$",
     re.IGNORECASE,
 )
 _FRAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -40,10 +41,11 @@ _FRAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?:do not|don't|never) (.+)", r"not \1"),
     )
 )
-_INFLECTED = {
-    f"{verb}s": verb
-    for verb in "contain include use mention avoid end exclude omit refrain conclude close highlight".split()
-} | {"has": "have", "finishes": "finish", "consists": "consist"}
+_VERBS = (
+    "contain", "include", "use", "mention", "avoid", "end", "exclude", "omit", "refrain", "conclude", "close",
+    "highlight", "consist",
+)  # fmt: skip
+_INFLECTED = {f"{verb}s": verb for verb in _VERBS} | {"has": "have", "finishes": "finish"}
 
 
 def predicate(text: str) -> str:
@@ -175,7 +177,7 @@ WORDINGS: tuple[Wording, ...] = (
     ),
     _wording(
         _HIGHLIGHTS,
-        rf"(?:{_HAS} {_COUNT} (?:markdown[- ])?highlighted) (?:sections?|passages?|parts?)(?: (?:in|with|using) markdown)?",
+        rf"{_HAS} {_COUNT} highlighted (?:sections?|passages?|parts?)(?: (?:in|with|using) markdown)?",
         _at_least("num_highlights"),
     ),
     _wording(
