@@ -142,6 +142,14 @@ def _at_most(name: str) -> Arguments:
     return lambda found: {name: number(found["count"]) + 1, "relation": "less than"}
 
 
+def _or(name: str) -> Arguments:
+    def arguments(found: Found) -> dict[str, Any]:
+        said, count = bound(f"{found['count']} or {found['way']}")
+        return {name: count, "relation": said}
+
+    return arguments
+
+
 def _at_least(name: str) -> Arguments:
     def arguments(found: Found) -> dict[str, Any] | None:
         said, count = bound(found["bound"])
@@ -167,6 +175,11 @@ def _wording(ids: tuple[str, ...], pattern: str, arguments: Arguments, english_o
 
 WORDINGS: tuple[Wording, ...] = (
     _wording(_WORD_COUNT, rf"(?:{_HAS}|be|consist of) {_COUNT} words?(?: long| in length)?", _bounded("num_words")),
+    _wording(
+        _WORD_COUNT,
+        rf"(?:{_HAS}|be|consist of) (?P<count>{NUMBER}) words or (?P<way>more|fewer|less)(?: long| in length)?",
+        _or("num_words"),
+    ),
     _wording(_WORD_COUNT, rf"not exceed (?P<count>{NUMBER}) words", _at_most("num_words")),
     _wording(_WORD_COUNT, rf"(?:be|stay) (?:within|no longer than) (?P<count>{NUMBER}) words", _at_most("num_words")),
     _wording(_SENTENCE_COUNT, rf"(?:{_HAS}|be|consist of) {_COUNT} sentences?(?: long)?", _bounded("num_sentences")),

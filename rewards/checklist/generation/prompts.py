@@ -107,8 +107,8 @@ def contradiction_messages(instruction: str, requirements: Sequence[str]) -> Mes
     return [
         _system(
             f"{_ROLE}\nYou get an instruction and numbered requirements. Find the pairs that no response can meet "
-            f"together. Requirements that are hard to meet together, or that overlap, are no such pair; most checklists have "
-            f'none.\nReply with one JSON object and nothing else: {{"contradictions": [[<number>, <number>], ...]}}'
+            "together. Requirements that are hard to meet together, or that overlap, are no such pair; most checklists "
+            'have none.\nReply with one JSON object and nothing else: {"contradictions": [[<number>, <number>], ...]}'
         ),
         _user(f"{_marked('INSTRUCTION', instruction)}\n\n{_marked('REQUIREMENTS', numbered)}"),
     ]
