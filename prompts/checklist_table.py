@@ -92,7 +92,8 @@ def _flags(rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
 
 def _candidate(row: Mapping[str, Any]) -> Candidate:
     check = row["check"]
-    rule = RuleCheck(check["constraint"], dict(check.get("kwargs") or {})) if kind(row) == "rule" else None
+    always = kind(row) == "rule" and row.get("only_if") is None
+    rule = RuleCheck(check["constraint"], dict(check.get("kwargs") or {})) if always else None
     return Candidate(str(row["text"]), float(row.get("weight", 100.0)), rule)
 
 
