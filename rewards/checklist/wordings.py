@@ -39,6 +39,7 @@ _FRAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"{_SUBJECT} (?:does not|doesn't) (.+)", r"not \1"),
         (rf"{_SUBJECT} is (not )?(.+)", r"\1be \2"),
         (r"(?:do not|don't|never) (.+)", r"not \1"),
+        (rf"(?:in {_SUBJECT}, )?(the (?:word|letter) .+) (?:should|must|has to|needs to) (appear .+)", r"does \1 \2"),
     )
 )
 _VERBS = (
@@ -100,6 +101,7 @@ class Wording(NamedTuple):
 _QUOTE = r"""(?:"[^"]+"|'[^']+'|`[^`]+`)"""
 _ALL = rf"(?P<words>{_QUOTE}(?:, {_QUOTE})*(?:,? (?:and|&) {_QUOTE})?)"
 _ANY = rf"(?P<words>{_QUOTE}(?:, {_QUOTE})*(?:,? (?:and|or|nor|&) {_QUOTE})?)"
+_LETTER = r"""["'`]?(?P<letter>[a-z])["'`]?"""
 _NOUN = r"(?:word|keyword|key word|term|phrase|expression)"
 _HAS = r"(?:contain|have|include|use|feature)"
 _COUNT = rf"(?P<bound>{BOUND})"
@@ -127,7 +129,17 @@ def _none(found: Found) -> dict[str, Any]:
 
 
 def _quoted(text: str) -> list[str]:
-    return [part[1:-1] for part in re.findall(_QUOTE, text)]
+    """Return the quoted strings; MathIF quotes a whole list, as in ``"['note', 'total']"``."""
+    parts = [part[1:-1] for part in re.findall(_QUOTE, text)]
+    return re.findall(r"'([^']+)'", parts[0]) if len(parts) == 1 and parts[0].startswith("['") else parts
+
+
+def _words(name: str) -> Arguments:
+    def arguments(found: Found) -> dict[str, Any] | None:
+        words = _quoted(found["words"])
+        return None if any(re.search(r"[\[\]\"]", word) for word in words) else {name: words}
+
+    return arguments
 
 
 def _bounded(name: str, relation: str = "relation") -> Arguments:
@@ -163,6 +175,11 @@ def _frequency(found: Found) -> dict[str, Any]:
     return {"keyword": _quoted(found["word"])[0], "frequency": count, "relation": said}
 
 
+def _letters(found: Found) -> dict[str, Any]:
+    said, count = bound(found["times"])
+    return {"letter": found["letter"].lower(), "let_frequency": count, "let_relation": said}
+
+
 def _sections(found: Found) -> dict[str, Any] | None:
     word = re.sub(r" (?:X|N|1)$", "", _quoted(found["word"])[0])
     named = re.fullmatch(r"[A-Za-z][A-Za-z ]*", word) is not None
@@ -195,7 +212,8 @@ WORDINGS: tuple[Wording, ...] = (
     ),
     _wording(
         _HIGHLIGHTS,
-        rf"highlight {_COUNT} (?:sections?|passages?|parts?) (?:in|with|using) (?:markdown|asterisks)",
+        rf"highlight {_COUNT} (?:sections?|passages?|parts?)(?: (?:in|of) {_SUBJECT})? (?:in|with|using) "
+        r"(?:markdown|asterisks)(?:, (?:i\.e\.|e\.g\.|such as|for example) \*[^*\n]+\*)?",
         _at_least("num_highlights"),
     ),
     _wording(
@@ -235,21 +253,26 @@ WORDINGS: tuple[Wording, ...] = (
     _wording(
         _EXISTENCE,
         rf"(?:contain|include|mention|use) (?:both |all )?(?:of )?(?:the )?(?:following )?(?:{_NOUN}s? )?{_ALL}",
-        lambda found: {"keywords": _quoted(found["words"])},
+        _words("keywords"),
     ),
     _wording(
         _EXISTENCE,
         rf"does the {_NOUN} (?P<words>{_QUOTE}) (?:appear|occur)",
-        lambda found: {"keywords": _quoted(found["words"])},
+        _words("keywords"),
     ),
     _wording(
         _FORBIDDEN,
         rf"(?:(?:avoid|refrain from)(?: using| including| mentioning)?|exclude|omit|be free of|"
         rf"not (?:use|contain|include|mention)) (?:both |any of )?(?:the )?(?:{_NOUN}s? )?{_ANY}",
-        lambda found: {"forbidden_words": _quoted(found["words"])},
+        _words("forbidden_words"),
     ),
     _wording(_FREQUENCY, rf"(?:{_HAS}|mention) (?:the )?{_NOUN} (?P<word>{_QUOTE}) (?P<times>{TIMES})", _frequency),
     _wording(_FREQUENCY, rf"does the {_NOUN} (?P<word>{_QUOTE}) (?:appear|occur) (?P<times>{TIMES})", _frequency),
+    _wording(
+        ("keywords:letter_frequency",),
+        rf"does the letter {_LETTER} (?:appear|occur) (?P<times>{TIMES})",
+        _letters,
+    ),
     _wording(
         ("startend:end_checker",),
         rf"(?:end|finish|conclude|close) with the (?:exact )?(?:{_NOUN}|sentence|words) (?P<word>{_QUOTE})",
@@ -263,7 +286,8 @@ WORDINGS: tuple[Wording, ...] = (
     ),
     _wording(
         _LANGUAGE,
-        rf"{_BE}in {_TONGUE}(?: only| and in no other language)?",
+        rf"{_BE}in (?:the )?{_TONGUE}(?: language)?"
+        r"(?: only|,? and in no other language|, no other language is allowed)?",
         lambda found: {"language": _TONGUES[found["language"].lower()]},
     ),
     _wording(_LANGUAGE, rf"use only {_TONGUE}", lambda found: {"language": _TONGUES[found["language"].lower()]}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from rewards.checklist.generation.prompts import FORMS
 from rewards.checklist.mapping import map_requirement, phrased
 from rewards.checklist.requirement import RuleCheck
-from rewards.constraints import check, describe, paraphrases, registry, sample
+from rewards.constraints import check, describe, paraphrases, registry, sample, validate
 
 QUESTION = "Tom has 3 apples, and then he buys 4 more. How many apples does Tom have now?"
 
@@ -90,6 +92,53 @@ WORDED: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("text", WORDED)
 def test_other_wordings_are_known(text: str) -> None:
     assert map_requirement(text) == RuleCheck(*WORDED[text])
+
+
+@pytest.mark.parametrize(
+    ("text", "constraint", "kwargs"),
+    [
+        ("Is the entire response valid JSON?", "detectable_format:json_format", {}),
+        ("Does the response have a title wrapped in double angular brackets?", "detectable_format:title", {}),
+        (
+            "Does the response contain at least 3 placeholders in square brackets?",
+            "detectable_content:number_placeholders",
+            {"num_placeholders": 3},
+        ),
+        (
+            "Does the response contain fewer than 5 sentences?",
+            "length_constraints:number_sentences",
+            {"num_sentences": 5, "relation": "less than"},
+        ),
+        (
+            'Does the letter "q" appear at least 6 times in the response?',
+            "keywords:letter_frequency",
+            {"letter": "q", "let_frequency": 6, "let_relation": "at least"},
+        ),
+    ],
+)
+def test_wordings_of_optional_constraints_are_known(text: str, constraint: str, kwargs: dict[str, Any]) -> None:
+    if constraint not in registry():
+        pytest.skip(f"{constraint} is not registered")
+    assert map_requirement(text) == RuleCheck(constraint, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted"), [("mathif", ("constraint_desc", "constraint_name", "constraint_args"))], ids=["MathIF"]
+)
+def test_what_others_wrote_is_mapped_rightly_or_not_at_all(folder: str, wanted: tuple[str, ...]) -> None:
+    files = sorted((Path(__file__).parents[3] / "shared" / "data" / folder).glob("*.jsonl"))
+    if not files:
+        pytest.skip("needs MathIF's prompts in ../shared/data/mathif")
+    right = total = 0
+    for line in (line for path in files for line in path.read_text(encoding="utf-8").splitlines()):
+        row = json.loads(line)
+        for text, name, kwargs in zip(*(row[key] for key in wanted), strict=True):
+            total += 1
+            found = map_requirement(text, question=row["question"], english=True)
+            if found is not None:
+                assert found == RuleCheck(name, validate(name, kwargs)), text
+                right += 1
+    assert right / total > 0.8
 
 
 @pytest.mark.parametrize("text", FORMS)
