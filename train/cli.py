@@ -16,6 +16,9 @@ adhere: fine-tune models that reason and still do what they were told
   adhere plan recipe=NAME [key=value ...]     show its stages, what is done already, and what would start
   adhere evaluate MODEL suite=mathif|FILE     measure a model folder, a hub id or an endpoint's model
   adhere score IN OUT [mode=compat|hardened]  score a JSONL file of responses against answers and constraints
+  adhere checklist generate IN OUT base_url=URL model=NAME
+                                              have a model write the prompts' checklists
+  adhere checklist inspect FILE               show what checklists hold, and what is doubtful about them
   adhere export RUN --format FORMAT [--to D]  write what MathIF's scripts, lm-eval or the hub take
   adhere import-gguf FILE FOLDER              turn a GGUF file into a model folder
   adhere doctor                               check versions, devices, disk and tracking
@@ -103,6 +106,12 @@ def _score(arguments: list[str]) -> int:
     return score(arguments)
 
 
+def _checklist(arguments: list[str]) -> int:
+    from train.commands_checklist import checklist
+
+    return checklist(arguments)
+
+
 def _export(arguments: list[str]) -> int:
     from train.commands import export
 
@@ -126,6 +135,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "plan": _plan,
     "evaluate": _evaluate,
     "score": _score,
+    "checklist": _checklist,
     "export": _export,
     "import-gguf": _import_gguf,
     "doctor": _doctor,

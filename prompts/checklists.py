@@ -1,0 +1,161 @@
+"""Checklists for a file of prompts: read it, have them written, and keep every row that is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from prompts.config import SourceConfig
+from prompts.files import Row, read_rows
+from prompts.item import Message, PromptItem
+from prompts.journal import Journal
+from prompts.sources import PromptStyle, load
+from rewards.checklist.generation import Client, GenerationConfig, Task, Usage, Writer, Written
+from rewards.checklist.generation.rows import kind
+from rewards.errors import DataError, StageError
+
+PATIENCE = 2
+"""Rows for each place of ``concurrency`` that may find no server, one after another, before everything stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A row of the input: where it stands, the item it becomes, and what is asked for it."""
+
+    where: str
+    item: PromptItem
+    task: Task
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did: rows kept from before, written now, failed (place and reason), and what was spent."""
+
+    before: int = 0
+    written: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    flagged: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+def read_sources(path: Path, answer_instruction: str | None = None, limit: int | None = None) -> list[Source]:
+    """Return what a file asks checklists for: prompt items, or raw rows with a question.
+
+    A raw row becomes its question, followed by ``answer_instruction`` where it has a gold answer. The reference of an
+    item is its solution, or else its answer; a column ``candidates`` holds responses of varied quality.
+
+    Raises:
+        DataError: see ``prompts.sources.load``; and a column ``candidates`` that is no list of texts.
+    """
+    plain = PromptStyle(answer_instruction="")
+    asking = plain if answer_instruction is None else PromptStyle(answer_instruction=answer_instruction)
+    items = load(SourceConfig(path=str(path), limit=limit), plain)
+    return [_source(item, row, asking) for item, row in zip(items, islice(read_rows(path), limit), strict=True)]
+
+
+def _source(item: PromptItem, row: Row, asking: PromptStyle) -> Source:
+    raw = "messages" not in row.values
+    if raw and item.answer is not None:
+        item = replace(item, messages=asking.messages(item.question))
+    instruction = conversation(item.messages)
+    candidates = row.values.get("candidates") or ()
+    if isinstance(candidates, str) or not all(isinstance(text, str) for text in candidates):
+        raise DataError(f"{row.where}: candidates is no list of texts")
+    task = Task(
+        id=item.id,
+        instruction=instruction,
+        reference=item.solution or item.answer,
+        question=item.question if item.question != item.messages[-1]["content"] else None,
+        candidates=candidates,
+        existing=[requirement.to_dict() for requirement in item.checklist],
+    )
+    return Source(row.where, item, task)
+
+
+def conversation(messages: Sequence[Message]) -> str:
+    """Return what a response has to follow: the one user message, or all turns with the name of who speaks."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
+def generate(
+    sources: Sequence[Source], out: Path, config: GenerationConfig, advance: Callable[[int], None] = lambda rows: None
+) -> Summary:
+    """Write the items of ``sources`` with their checklists to ``out``, and what happened to each beside it.
+
+    Rows that ``out`` holds already are kept; failed ones are tried again. ``advance`` is told of rows that are done.
+
+    Raises:
+        DataError: ``out`` holds rows of other prompts or of another configuration.
+        StageError: the endpoint refuses or cannot be reached; what is done is kept.
+    """
+    summary = Summary()
+    with Journal(out, config.provenance()) as journal:
+        done = journal.resume({source.item.id: list(source.item.messages) for source in sources})
+        summary.before = len(done)
+        advance(len(done))
+        pending = iter([source for source in sources if source.item.id not in done])
+        try:
+            asyncio.run(_run(pending, config, journal, summary, advance))
+        except* StageError as group:
+            raise group.exceptions[0] from None
+        finally:
+            journal.finish([source.item.id for source in sources])
+    return summary
+
+
+async def _run(
+    pending: Iterator[Source],
+    config: GenerationConfig,
+    journal: Journal,
+    summary: Summary,
+    advance: Callable[[int], None],
+) -> None:
+    unreachable = 0
+
+    async def work(writer: Writer) -> None:
+        nonlocal unreachable
+        for source in pending:
+            written = await writer.write(source.task)
+            journal.keep(_report(source, written), None if written.error else _row(source, written, config))
+            _count(summary, source, written)
+            advance(1)
+            unreachable = unreachable + 1 if written.unreachable else 0
+            if unreachable >= PATIENCE * config.concurrency:
+                raise StageError(
+                    f"{unreachable} rows in a row got no reply ({written.error}); the rows done are kept, the same "
+                    f"command goes on from here"
+                )
+
+    async with Client(config) as client, asyncio.TaskGroup() as group:
+        for _ in range(config.concurrency):
+            group.create_task(work(Writer(client, config)))
+
+
+def _row(source: Source, written: Written, config: GenerationConfig) -> dict[str, Any]:
+    item = replace(source.item, meta={**source.item.meta, "checklist": config.provenance()})
+    row = item.to_dict()
+    return row | {"checklist": [*row["checklist"], *written.rows]}
+
+
+def _report(source: Source, written: Written) -> dict[str, Any]:
+    return {"id": source.item.id, "where": source.where, **written.report()}
+
+
+def _count(summary: Summary, source: Source, written: Written) -> None:
+    summary.usage.add(written.usage)
+    summary.dropped += len(written.dropped)
+    if written.error is not None:
+        summary.failed.append((f"{source.where} ({source.item.id})", written.error))
+        return
+    summary.written += 1
+    summary.flagged += len(written.flagged)
+    for row in written.rows:
+        summary.kinds[kind(row)] = summary.kinds.get(kind(row), 0) + 1

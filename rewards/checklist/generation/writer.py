@@ -1,0 +1,217 @@
+"""One checklist from one instruction: ask, have faults repaired once, review, map to rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rewards.checklist.generation import prompts
+from rewards.checklist.generation.client import CallFailed, Client
+from rewards.checklist.generation.config import GenerationConfig
+from rewards.checklist.generation.reply import Draft, Reply, Unreadable, read_object, read_reply
+from rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
+from rewards.checklist.generation.usage import Usage
+from rewards.checklist.requirement import RuleCheck
+from rewards.constraints.languages import LANGUAGES, matches
+
+UNIVERSAL: tuple[Draft, ...] = (
+    Draft("Is everything in the response there to address the request?", 50.0),
+    Draft("Does the style of the response suit the context of the request?", 50.0),
+)
+"""RLCF's universal requirement (arXiv 2507.18624), which joins these two at weight 100. Two of 50 keep both its share
+of the score and the rule that a requirement tests one thing."""
+
+_FOREIGN = "|".join(name.split(" (")[0] for name in LANGUAGES.values() if name != "English")
+_OTHER_LANGUAGE = re.compile(rf"\b(?:{_FOREIGN})\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An instruction that wants a checklist.
+
+    ``question`` is the problem without its instructions where that is known, ``existing`` the rows of the checklist
+    that the item has already, and ``candidates`` responses that need not be generated.
+    """
+
+    id: str
+    instruction: str
+    reference: str | None = None
+    question: str | None = None
+    candidates: Sequence[str] = ()
+    existing: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(slots=True)
+class Written:
+    """What came of a task: the rows of its new requirements, or ``error``; what was dropped, flagged and spent."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    error: str | None = None
+    unreachable: bool = False
+    dropped: list[Drop] = field(default_factory=list)
+    flagged: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+
+    def report(self) -> dict[str, Any]:
+        """Return the JSON form of all but the rows."""
+        return {
+            "status": "ok" if self.error is None else "failed",
+            "error": self.error,
+            "dropped": [{"text": d.text, "reason": d.reason} for d in self.dropped],
+            "flagged": self.flagged,
+            "notes": self.notes,
+            "usage": self.usage.to_dict(),
+        }
+
+
+class Writer:
+    """Writes checklists as its configuration says."""
+
+    def __init__(self, client: Client, config: GenerationConfig) -> None:
+        """Write with ``client``."""
+        self._client = client
+        self._config = config
+
+    async def write(self, task: Task) -> Written:
+        """Return the checklist of ``task``; what goes wrong with this one alone is its ``error``.
+
+        Raises:
+            StageError: the endpoint refuses every request.
+        """
+        made = Written()
+        try:
+            reply = await self._ask(task, made)
+            kept = await self._reviewed(task, reply, made)
+        except CallFailed as failure:
+            made.error, made.unreachable = str(failure), failure.unreachable
+            return made
+        except Unreadable as fault:
+            made.error = f"the reply: {fault}"
+            return made
+        low, _ = self._config.items
+        if len(kept) < low:
+            reasons = "".join(f"; dropped '{d.text}' ({d.reason})" for d in made.dropped)
+            made.error = f"{len(kept)} usable requirements, at least {low} wanted{reasons}"
+            return made
+        made.rows = _named(kept, task.existing)
+        return made
+
+    async def _ask(self, task: Task, made: Written) -> Reply:
+        """Ask for the drafts; a reply with faults is sent back once, with the faults named."""
+        messages = await self._messages(task, made)
+        first, faults, said = await self._try(messages, made)
+        if not faults:
+            assert first is not None
+            return first
+        made.notes.append(f"sent back for repair: {'; '.join(faults)}")
+        again = [*messages, {"role": "assistant", "content": said}, prompts.repair_message(faults)]
+        second, remaining, _ = await self._try(again, made)
+        reply = second or first
+        if reply is None:
+            raise Unreadable(f"{remaining[0]}, also after it was sent back once")
+        if second is None:
+            made.notes.append(f"the repaired reply was worse and not taken: {remaining[0]}")
+        return reply
+
+    async def _try(self, messages: prompts.Messages, made: Written) -> tuple[Reply | None, list[str], str]:
+        """Return the reply if it can be read, its faults, and its words."""
+        completion = await self._client.complete(messages, made.usage)
+        if not completion.finished:
+            return None, [f"it was cut off after {self._config.max_tokens} tokens"], completion.text
+        try:
+            reply = read_reply(completion.text, categories=self._config.method == "rar")
+        except Unreadable as fault:
+            return None, [str(fault)], completion.text
+        low, high = self._config.items
+        count = len(reply.drafts) + len(reply.refused)
+        faults = [f"'{text}' {reason}" for text, reason in reply.refused]
+        if not low <= count <= high:
+            faults.append(f"it has {count} requirements, {low} to {high} were asked for")
+        return reply, faults, completion.text
+
+    async def _messages(self, task: Task, made: Written) -> prompts.Messages:
+        items = self._config.items
+        if self._config.method == "rar":
+            return prompts.rubric_messages(task.instruction, items=items, reference=task.reference)
+        candidates: Sequence[str] = ()
+        if self._config.method == "candidates":
+            candidates = task.candidates or await self._candidates(task, made)
+        return prompts.checklist_messages(
+            task.instruction, items=items, candidates=candidates, reference=task.reference
+        )
+
+    async def _candidates(self, task: Task, made: Written) -> list[str]:
+        """Draw candidates: from other models at RLCF's temperature 0.6, or from this one at 0.6 rising to 1.3."""
+        count, models = self._config.candidates, self._config.candidate_models
+        drawn: list[str] = []
+        for i in range(count):
+            completion = await self._client.complete(
+                [{"role": "user", "content": task.instruction}],
+                made.usage,
+                model=models[i % len(models)] if models else None,
+                temperature=0.6 if models else 0.6 + 0.7 * i / (count - 1),
+                max_tokens=self._config.candidate_tokens,
+            )
+            drawn.append(completion.text)
+        return drawn
+
+    async def _reviewed(self, task: Task, reply: Reply, made: Written) -> list[Candidate]:
+        made.notes += reply.notes
+        made.dropped += [Drop(text, reason) for text, reason in reply.refused]
+        existing = [_existing(row) for row in task.existing]
+        drafts = [*reply.drafts]
+        reviewed = review(drafts, existing=existing, question=task.question, english=_english(task.instruction))
+        if self._config.contradictions and len(reviewed.kept) > 1:
+            await self._ask_contradictions(task, reviewed, made)
+        keep_heaviest(reviewed, self._config.items[1])
+        made.dropped += reviewed.dropped
+        made.flagged = reviewed.flagged
+        if not self._config.universal:
+            return reviewed.kept
+        universal = [Candidate(draft.text, draft.weight, None) for draft in UNIVERSAL]
+        return [*reviewed.kept, *universal] if reviewed.kept else []
+
+    async def _ask_contradictions(self, task: Task, reviewed: Review, made: Written) -> None:
+        """Have the model name pairs that exclude each other, and drop the lighter one of each."""
+        texts = [one.text for one in reviewed.kept]
+        completion = await self._client.complete(prompts.contradiction_messages(task.instruction, texts), made.usage)
+        pairs = _pairs(completion.text, len(texts))
+        losers: dict[int, str] = {}
+        for a, b in pairs:
+            if a in losers or b in losers:
+                continue
+            loser, winner = (a, b) if reviewed.kept[a].weight < reviewed.kept[b].weight else (b, a)
+            losers[loser] = f"contradicts, says the model: {texts[winner]}"
+        drop(reviewed, lambda place, _: losers.get(place))
+
+
+def _pairs(text: str, count: int) -> list[tuple[int, int]]:
+    found, _ = read_object(text)
+    rows = found.get("contradictions")
+    if not isinstance(rows, list):
+        raise Unreadable("the list of contradictions is missing")
+    for row in rows:
+        whole = isinstance(row, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in row)
+        if not whole or len(row) != 2 or not all(1 <= n <= count for n in row) or row[0] == row[1]:
+            raise Unreadable(f"{row!r} is no pair of two numbers from 1 to {count}")
+    return [(a - 1, b - 1) for a, b in rows]
+
+
+def _english(instruction: str) -> bool:
+    """Whether the instruction is in English and names no other language that the response could be in."""
+    return matches(instruction, "en")[0] and not _OTHER_LANGUAGE.search(instruction)
+
+
+def _existing(row: Mapping[str, Any]) -> Candidate:
+    check = row["check"]
+    rule = RuleCheck(check["constraint"], dict(check.get("kwargs") or {})) if "constraint" in check else None
+    return Candidate(str(row["text"]), float(row.get("weight", 100.0)), rule, fixed=True)
+
+
+def _named(kept: Sequence[Candidate], existing: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    taken = {str(row["id"]) for row in existing}
+    free = (f"r{n}" for n in range(1, len(kept) + len(taken) + 1) if f"r{n}" not in taken)
+    return [one.row(name) for one, name in zip(kept, free, strict=False)]
