@@ -65,6 +65,7 @@ class Constraint(ABC):
     """
 
     id: ClassVar[str]
+    collection: ClassVar[Literal["mathif", "ifeval", "iftrain", "reasonif"]] = "mathif"
     step: ClassVar[Step]
     params: ClassVar[tuple[Param, ...]] = ()
     phrasings: ClassVar[tuple[str, ...]]

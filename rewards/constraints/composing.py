@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from rewards.constraints.base import Constraint, Kwargs, Step
 from rewards.constraints.library import find, meets, registry, transform, validate
@@ -38,8 +39,10 @@ def comply(text: str, wishes: Sequence[Wish]) -> str | None:
     """Rewrite ``text`` so that it meets every constraint in both modes, or return ``None`` where that fails.
 
     What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections,
-    the end phrase, case, the repeated request and the quotation marks.
+    the end phrase, case, the repeated request and the quotation marks. Wishes that contradict each other are refused.
     """
+    if any(conflicts(a, b) for a, b in combinations(wishes, 2)):
+        return None
     ranked = sorted(wishes, key=lambda wish: find(wish[0]).step)
     content = [wish for wish in ranked if find(wish[0]).step in _CONTENT]
     for _ in range(_ROUNDS):

@@ -8,14 +8,46 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, get_args
 
-from rewards.constraints import case, keywords, language, layout, length, punctuation, startend
+from rewards.constraints import (
+    case,
+    copying,
+    counting,
+    firstlast,
+    keywords,
+    language,
+    layout,
+    length,
+    letters,
+    marks,
+    paragraphs,
+    placement,
+    punctuation,
+    startend,
+    wrapping,
+)
 from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
 from rewards.constraints.text import boxed_spans
 from rewards.constraints.vocabulary import TRAINING_KEYWORDS
 from rewards.errors import ConstraintError, nearest
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
-FAMILIES = (keywords, language, length, layout, startend, case, punctuation)
+FAMILIES = (
+    keywords,
+    language,
+    length,
+    layout,
+    startend,
+    case,
+    punctuation,
+    copying,
+    counting,
+    firstlast,
+    letters,
+    marks,
+    paragraphs,
+    placement,
+    wrapping,
+)
 """The modules whose constraints are registered; a new family is added here."""
 
 DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
@@ -28,6 +60,15 @@ DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "num_highlights": (1, 4),
         "num_sections": (2, 4),
         "capital_frequency": (1, 6),
+        "num_copies": (2, 3),
+        "num_variants": (2, 3),
+        "num_letters": (200, 800),
+        "letter_frequency": (2, 10),
+        "num_lowercase": (10, 30),
+        "sentence_position": (1, 3),
+        "word_position": (1, 6),
+        "sentences_per_paragraph": (2, 3),
+        "words_per_sentence": (4, 8),
     }
 )
 """Inclusive ranges that ``sample`` draws counts from."""
@@ -144,7 +185,8 @@ def sample(
     try:
         drawn = constraint.sample(Sampler(rng, pool, {**DEFAULT_RANGES, **(ranges or {})}, question))
     except LookupError as error:
-        needed = "a question to repeat" if constraint.id == "combination:repeat_prompt" else "keywords to draw from"
+        copies = any(param.name == "prompt_to_repeat" for param in constraint.params)
+        needed = "a question to repeat" if copies else "keywords to draw from"
         raise ConstraintError(f"{constraint_id}: sampling needs {needed}") from error
     except ValueError as error:
         raise ConstraintError(

@@ -79,6 +79,18 @@ class Words(Param):
         return list(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Word(Param):
+    """One word without white space inside; a list of one word is taken as that word, as IFTrain's rows have it."""
+
+    def parse(self, value: Any) -> str:
+        if isinstance(value, list | tuple) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, str) or len(value.split()) != 1:
+            raise ValueError(f"needs one word, got {value!r}")
+        return value.strip()
+
+
 RELATIONS = ("at least", "less than")
 
 

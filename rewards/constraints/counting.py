@@ -1,0 +1,205 @@
+"""IFTrain's counts of words: lower-case ones, different ones, and words in sentences in paragraphs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.iftrain import IFTrain, WholeResponse, sentences, spoken
+from rewards.constraints.keywords import drop_words, occurrences
+from rewards.constraints.official_text import official_sentences, official_words
+from rewards.constraints.params import Count, Word, plural
+from rewards.constraints.sentences import lead
+from rewards.constraints.text import edit_outside, exempt_spans, has_content, layout, prose, visible
+
+_LOWER = re.compile(r"\b[a-z]+\b")
+_WORD = re.compile(r"[^\W_]++(?:['’][^\W_]++)*")
+_PLAIN = re.compile(r"(?<![\w\\'’])[a-z]++(?:['’][a-z]++)*(?![\w'’])")
+_DIVIDER = re.compile(r"^[ \t]*(?:\*[ \t]*+){3}$", re.MULTILINE)
+
+
+def whole_matches(keyword: str, text: str) -> int:
+    """Count the matches of ``keyword`` as a regular expression, case ignored, as the official checkers do."""
+    return len(re.findall(keyword, text, re.IGNORECASE))
+
+
+def with_exactly(text: str, counts: dict[str, int]) -> str:
+    """Remove every word that contains a key of ``counts``, then open with sentences that say each one so often."""
+    inside = re.compile("|".join(map(re.escape, counts)), re.IGNORECASE)
+    said = ("Think of {} first.", "Next to it we keep {} in mind.", "It helps to say {} once more.")
+    mentions = [said[i % len(said)].format(word) for word, count in counts.items() for i in range(count)]
+    return lead(drop_words(text, lambda token: bool(inside.search(token))), mentions)
+
+
+@register
+class LowercaseCounting(IFTrain):
+    """At most so many words in lower case."""
+
+    id = "count:lowercase_counting"
+    step = Step.CASE
+    params = (Count("N", "the greatest number of lower-case words"),)
+    phrasings = (
+        "In your response, lowercase words should appear at most {N} times.",
+        "Use no more than {N} words that are all in lower case.",
+        "At most {N} words of your response may be written in lower-case letters only.",
+    )
+    compat_rule = "the runs of `a` to `z` between word boundaries, LaTeX included, number N at most"
+    hardened_rule = "words in lower case, in any alphabet, number N at most; formulas and LaTeX commands do not count"
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(len(_LOWER.findall(text)), kwargs)
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(sum(word.islower() for word in _WORD.findall(visible(prose(text)))), kwargs)
+
+    @staticmethod
+    def _outcome(count: int, kwargs: Kwargs) -> Outcome:
+        return Outcome(count <= kwargs["N"], f"{plural(count, 'lower-case word')}, {kwargs['N']} allowed")
+
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        return {"N": source.count("num_lowercase")}
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        spans = exempt_spans(text)
+        left = kwargs["N"] - sum(len(_LOWER.findall(text[start:end])) for start, end in spans)
+
+        def capitalise(match: re.Match[str]) -> str:
+            nonlocal left
+            left -= len(_LOWER.findall(match.group()))
+            return match.group() if left >= 0 else match.group().title()
+
+        return edit_outside(text, spans, lambda piece: _PLAIN.sub(capitalise, piece))
+
+    def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
+        return other_id in {
+            "change_case:english_lowercase",
+            "combination:repeat_prompt",
+            "keywords:keyword_specific_position",
+            "copy:repeat_phrase",
+        }
+
+
+@register
+class CountIncrementWord(IFTrain):
+    """One keyword occurs once, another one twice."""
+
+    id = "count:count_increment_word"
+    step = Step.ADD
+    params = (Word("keyword1", "the word that occurs once"), Word("keyword2", "the word that occurs twice"))
+    phrasings = (
+        "Include keyword {keyword1} once in your response, keyword {keyword2} twice in your response.",
+        'Use the word "{keyword1}" exactly once and the word "{keyword2}" exactly twice.',
+        'Your answer must mention "{keyword1}" one time and "{keyword2}" two times, no more and no less.',
+    )
+    compat_rule = "the first regular expression matches once, the second one twice, inside other words too"
+    hardened_rule = (
+        "as whole words, the first keyword occurs once and the second one twice; LaTeX commands do not count"
+    )
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(whole_matches(kwargs["keyword1"], text), whole_matches(kwargs["keyword2"], text))
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        seen = visible(text)
+        return self._outcome(occurrences(kwargs["keyword1"], seen), occurrences(kwargs["keyword2"], seen))
+
+    @staticmethod
+    def _outcome(first: int, second: int) -> Outcome:
+        return Outcome((first, second) == (1, 2), f"{first}x and {second}x, 1x and 2x wanted")
+
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        one, two = source.rng.sample(list(source.keywords), 2)
+        return {"keyword1": one, "keyword2": two}
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        return with_exactly(text, {kwargs["keyword1"]: 1, kwargs["keyword2"]: 2})
+
+    def needs(self, kwargs: Kwargs) -> Needed | None:
+        return Needed(f"{kwargs['keyword1']} {kwargs['keyword2']} {kwargs['keyword2']}", exact=False)
+
+    def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
+        text = needed.text.lower()
+        return text.count(kwargs["keyword1"].lower()) > 1 or text.count(kwargs["keyword2"].lower()) > 2
+
+
+@register
+class CountUnique(WholeResponse):
+    """No word occurs twice."""
+
+    id = "count:count_unique"
+    step = Step.CASE
+    rewritable = False
+    phrasings = (
+        "Only use unique words in your response, no word should be repeated!",
+        "Every word of your answer may be used once and never again.",
+        "Do not repeat a single word in what you write.",
+    )
+    compat_rule = "no token of NLTK's occurs twice, punctuation included, case kept"
+    hardened_rule = "no word occurs twice, case ignored; formulas and LaTeX commands do not count, and there is a word"
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        return self._outcome(official_words(text))
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        words = [word.casefold() for word in _WORD.findall(visible(prose(text)))]
+        return self._outcome(words) if words else Outcome(False, "no words")
+
+    @staticmethod
+    def _outcome(words: list[str]) -> Outcome:
+        repeated = len(words) - len(set(words))
+        return Outcome(not repeated, f"{plural(repeated, 'repetition')}")
+
+
+@register
+class CountingComposition(WholeResponse):
+    """Three paragraphs of so many sentences of so many words."""
+
+    id = "count:counting_composition"
+    step = Step.SECTION
+    rewritable = False
+    params = (
+        Count("n_sent", "the number of sentences in each paragraph"),
+        Count("n_words", "the number of words in each sentence"),
+    )
+    phrasings = (
+        "Write 3 paragraphs, delimited by the markdown divider: * * *, with exactly {n_sent} sentences each, with "
+        "exactly {n_words} words in each sentence.",
+        "Your response has 3 paragraphs with * * * between them; each consists of {n_sent} sentences of {n_words} words.",
+        "Structure: three paragraphs, * * * as the divider, {n_sent} sentences a paragraph, {n_words} words a sentence.",
+    )
+    compat_rule = (
+        "cut at `***` (not `* * *`), three parts have N official sentences of M tokens each, punctuation counted, none "
+        "at the ends blank"
+    )
+    hardened_rule = (
+        "lines `* * *` or `***` part three paragraphs, each with N sentences of M words; a hyphenated word may count "
+        "as one or as its parts"
+    )
+
+    def compat(self, text: str, kwargs: Kwargs) -> Outcome:
+        parts = re.split(r"\s?\*\*\*\s?", text)
+        for part in parts:
+            found = official_sentences(part)
+            if len(found) != kwargs["n_sent"]:
+                return Outcome(False, f"{plural(len(found), 'sentence')} in a paragraph")
+            if any(len(official_words(sentence)) != kwargs["n_words"] for sentence in found):
+                return Outcome(False, "a sentence has another number of tokens")
+        return Outcome(len(parts) == 3, plural(len(parts), "paragraph"))
+
+    def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        parts = _DIVIDER.split(layout(text))
+        if len(parts) != 3 or not all(map(has_content, parts)):
+            return Outcome(False, f"{plural(len(parts), 'paragraph')}, 3 wanted")
+        for part in parts:
+            found = sentences(part)
+            if len(found) != kwargs["n_sent"]:
+                return Outcome(False, f"{plural(len(found), 'sentence')} in a paragraph")
+            for sentence in found:
+                whole = len(spoken(sentence))
+                if kwargs["n_words"] not in (whole, len(spoken(sentence.replace("-", " ")))):
+                    return Outcome(False, f"a sentence of {plural(whole, 'word')}")
+        return Outcome(True, "three paragraphs of the right sentences")
+
+    def sample(self, source: Sampler) -> dict[str, Any]:
+        return {"n_sent": source.count("sentences_per_paragraph"), "n_words": source.count("words_per_sentence")}
