@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rewards.checklist import score_checklist
 from rewards.config import (
     ChecklistComponent,
     ComponentConfig,
     FormatComponent,
+    JudgeComponent,
     LengthComponent,
     MathComponent,
 )
 from rewards.engine import Engine
+from rewards.errors import ConfigError
 from rewards.math import verify_batch
 from rewards.math.extract import extract_answer
 from rewards.rollout import Rollout
 from rewards.segments import split_response
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
+if TYPE_CHECKING:
+    from rewards.judge.judge import Judge
+
 FILLED_BOX = re.compile(r"\\boxed\s*\{\s*[^\s}]", re.IGNORECASE)
 UNFINISHED = "the reasoning block was never closed"
 NO_REASONING = "no reasoning block"
 
 
-def score_component(config: ComponentConfig, rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
-    """Score every rollout by the component that ``config`` describes."""
+def score_component(
+    config: ComponentConfig, rollouts: Sequence[Rollout], engine: Engine, judge: Judge | None = None
+) -> list[Verdict]:
+    """Score every rollout by the component that ``config`` describes, with its judge where it has one."""
     match config:
         case MathComponent():
             return _math(config, rollouts, engine)
@@ -36,6 +44,8 @@ def score_component(config: ComponentConfig, rollouts: Sequence[Rollout], engine
             return [_format(config, rollout) for rollout in rollouts]
         case LengthComponent():
             return [_length(config, rollout) for rollout in rollouts]
+        case JudgeComponent():
+            return _rating(config, rollouts, judge)
 
 
 def _math(config: MathComponent, rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
@@ -70,6 +80,15 @@ def _format(config: FormatComponent, rollout: Rollout) -> Verdict:
     if rollout.answer is not None and (boxes != 1 or extract_answer(segments.answer) is None):
         return failed(f"{boxes} boxed answers, not one")
     return passed("well formed")
+
+
+def _rating(config: JudgeComponent, rollouts: Sequence[Rollout], judge: Judge | None) -> list[Verdict]:
+    if judge is None:
+        raise ConfigError("a judge component needs its judge: score it by Composite, or pass load_judge(config.judge)")
+    texts = [split_response(r.response, prefilled=r.prefilled).scoped(config.scope) for r in rollouts]
+    verdicts = judge.rate([(rollout.prompt, text or "") for rollout, text in zip(rollouts, texts, strict=True)])
+    missing = UNFINISHED if config.scope == "answer" else NO_REASONING
+    return [failed(missing) if text is None else v for text, v in zip(texts, verdicts, strict=True)]
 
 
 def _length(config: LengthComponent, rollout: Rollout) -> Verdict:
