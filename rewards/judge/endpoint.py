@@ -6,8 +6,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -51,27 +52,44 @@ class CallError(Exception):
         self.again, self.unavailable, self.wait = again, unavailable, wait
 
 
-@dataclass(slots=True)
 class Endpoint:
-    """The client of one judge; made and used on one event loop."""
+    """The client of one judge; made and used on one event loop.
 
-    config: JudgeConfig
-    key: str | None
-    usage: JudgeUsage
-    _http: httpx.AsyncClient = field(init=False)
-    _slots: asyncio.Semaphore = field(init=False)
+    ``concurrency`` clients of one connection each: the pool of httpx looks at all of its connections on every request,
+    which at 64 of them costs more than the request.
+    """
 
-    def __post_init__(self) -> None:
-        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {self.key}"} if self.key else {})
-        count = self.config.concurrency
-        limits = httpx.Limits(max_connections=count + 1, max_keepalive_connections=count)
+    def __init__(self, config: JudgeConfig, key: str | None, usage: JudgeUsage) -> None:
+        self.config, self.usage = config, usage
+        self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        self._tls = httpx.create_ssl_context()
+        self._probing = self._client()
+        self._all = [self._probing]
+        self._idle: asyncio.LifoQueue[httpx.AsyncClient | None] = asyncio.LifoQueue()
+        for _ in range(config.concurrency):
+            self._idle.put_nowait(None)
+
+    def _client(self) -> httpx.AsyncClient:
         # No timeout of its own: a server that sends a byte now and then would never meet it.
-        self._http = httpx.AsyncClient(headers=headers, limits=limits, timeout=None)
-        self._slots = asyncio.Semaphore(count)
+        limits = httpx.Limits(max_connections=1)
+        return httpx.AsyncClient(headers=self._headers, limits=limits, timeout=None, verify=self._tls)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Wait for one of the clients that may be busy at once; a client is made when it is first needed."""
+        client = await self._idle.get()
+        if client is None:
+            client = self._client()
+            self._all.append(client)
+        try:
+            yield client
+        finally:
+            self._idle.put_nowait(client)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        for client in self._all:
+            await client.aclose()
 
     async def ask(self, message: str, *, max_tokens: int, seed: int, logprobs: bool = False) -> Reply:
         """Return the reply to ``message``, after as many tries as are configured.
@@ -85,8 +103,8 @@ class Endpoint:
         content = self._content(message, body)
         for attempt in range(self.config.retries + 1):
             try:
-                async with self._slots:
-                    return await self._try(content, self.config.timeout)
+                async with self._slot() as client:
+                    return await self._try(client, content, self.config.timeout)
             except CallError as error:
                 if not error.again or attempt == self.config.retries:
                     raise
@@ -100,7 +118,7 @@ class Endpoint:
         """Ask for one token, once; return why that failed, or ``None``."""
         try:
             content = self._content("Reply with OK.", {"max_tokens": 1})
-            await self._try(content, min(self.config.timeout, PROBE_SECONDS))
+            await self._try(self._probing, content, min(self.config.timeout, PROBE_SECONDS))
         except CallError as error:
             return error.detail if error.unavailable else None
         return None
@@ -110,10 +128,10 @@ class Endpoint:
         whole |= self.config.extra
         return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
 
-    async def _try(self, content: bytes, seconds: float) -> Reply:
+    async def _try(self, client: httpx.AsyncClient, content: bytes, seconds: float) -> Reply:
         url = self.config.base_url.rstrip("/") + "/chat/completions"
         try:
-            async with asyncio.timeout(seconds), self._http.stream("POST", url, content=content) as response:
+            async with asyncio.timeout(seconds), client.stream("POST", url, content=content) as response:
                 raw = await _read(response)
         except TimeoutError:
             detail = f"{url}: no complete reply within {seconds:g} s"
