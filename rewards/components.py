@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rewards.checklist import score_checklist
+from rewards.checklist.judging import Decider, OverallQuestion
 from rewards.config import (
     ChecklistComponent,
     ComponentConfig,
@@ -23,18 +23,15 @@ from rewards.rollout import Rollout
 from rewards.segments import split_response
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
-if TYPE_CHECKING:
-    from rewards.judge.judge import Judge
-
 FILLED_BOX = re.compile(r"\\boxed\s*\{\s*[^\s}]", re.IGNORECASE)
 UNFINISHED = "the reasoning block was never closed"
 NO_REASONING = "no reasoning block"
 
 
 def score_component(
-    config: ComponentConfig, rollouts: Sequence[Rollout], engine: Engine, judge: Judge | None = None
+    config: ComponentConfig, rollouts: Sequence[Rollout], engine: Engine, judge: Decider | None = None
 ) -> list[Verdict]:
-    """Score every rollout by the component that ``config`` describes, with its judge where it has one."""
+    """Score every rollout by the component that ``config`` describes; ``judge`` decides what only a judge can."""
     match config:
         case MathComponent():
             return _math(config, rollouts, engine)
@@ -82,13 +79,13 @@ def _format(config: FormatComponent, rollout: Rollout) -> Verdict:
     return passed("well formed")
 
 
-def _rating(config: JudgeComponent, rollouts: Sequence[Rollout], judge: Judge | None) -> list[Verdict]:
+def _rating(config: JudgeComponent, rollouts: Sequence[Rollout], judge: Decider | None) -> list[Verdict]:
     if judge is None:
         raise ConfigError("a judge component needs its judge: score it by Composite, or pass load_judge(config.judge)")
     texts = [split_response(r.response, prefilled=r.prefilled).scoped(config.scope) for r in rollouts]
-    verdicts = judge.rate([(rollout.prompt, text or "") for rollout, text in zip(rollouts, texts, strict=True)])
+    asked = [OverallQuestion(r.prompt, (), text or "") for r, text in zip(rollouts, texts, strict=True)]
     missing = UNFINISHED if config.scope == "answer" else NO_REASONING
-    return [failed(missing) if text is None else v for text, v in zip(texts, verdicts, strict=True)]
+    return [failed(missing) if text is None else v for text, v in zip(texts, judge.decide_overall(asked), strict=True)]
 
 
 def _length(config: LengthComponent, rollout: Rollout) -> Verdict:

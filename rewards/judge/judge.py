@@ -102,13 +102,14 @@ class Judge:
     def decide_overall(self, questions: Sequence[OverallQuestion]) -> list[Verdict]:
         """Return one verdict per response over all of its items in one call (implicit aggregation, arXiv 2507.17746).
 
-        Always on the scale of 0–100, whatever ``scoring`` says of single requirements.
-        """
-        return [v[0] for v in self._grade([Task("overall", q.prompt, tuple(q.items), q.response) for q in questions])]
+        Without items it is how good the response is as an answer. Always on the scale of 0–100, whatever ``scoring``
+        says of single requirements.
 
-    def rate(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """Return one verdict per (prompt, response): how good the response is as a whole, on the scale of 0–100."""
-        return [v[0] for v in self._grade([Task("rating", prompt, (), response) for prompt, response in pairs])]
+        Raises:
+            StageError: the endpoint refuses the key or does not know the model.
+        """
+        tasks = [Task("overall" if q.items else "rating", q.prompt, tuple(q.items), q.response) for q in questions]
+        return [verdicts[0] for verdicts in self._grade(tasks)]
 
     def close(self) -> None:
         """Close all connections and the cache; the judge may be used again."""

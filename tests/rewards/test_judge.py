@@ -117,7 +117,7 @@ def test_several_items_share_a_call_only_where_configured(make: Make) -> None:
 def test_overall_and_rating_are_one_call_each(make: Make) -> None:
     judge, server = make(says("40"), scoring="binary")
     (overall,) = judge.decide_overall([OverallQuestion("q", (("Is it short?", 100.0), ("Is it polite?", 30.0)), "r")])
-    (rating,) = judge.rate([("q", "r")])
+    (rating,) = judge.decide_overall([OverallQuestion("q", (), "r")])
     assert overall.score == rating.score == 0.4
     first, second = (request["messages"][0]["content"] for request in server.requests)
     assert "Is it polite? (importance 30 of 100)" in first and "importance" not in second

@@ -68,7 +68,7 @@ def test_a_model_that_cannot_judge_gives_no_scores(tmp_path: Path) -> None:
             load_judge(JudgeConfig(base_url=url, model="another-model")) as judge,
             pytest.raises(StageError, match=r"refuses model 'another-model'.*requested 'another-model'"),
         ):
-            judge.rate([("What is 2 + 2?", "4")])
+            judge.decide([JudgeQuestion("What is 2 + 2?", "Is it short?", "4")])
         with (
             load_judge(JudgeConfig(base_url=url, model=str(TINY), scoring="logprobs")) as judge,
             pytest.raises(StageError, match="gives no log-probabilities"),
