@@ -6,14 +6,17 @@ import re
 from collections.abc import Sequence
 
 from rewards.checklist import Decider, score_batch, shared_sandbox
+from rewards.checklist.judging import OverallQuestion
 from rewards.config import (
     ChecklistComponent,
     ComponentConfig,
     FormatComponent,
+    JudgeComponent,
     LengthComponent,
     MathComponent,
 )
 from rewards.engine import Engine
+from rewards.errors import ConfigError
 from rewards.math import verify_batch
 from rewards.math.extract import extract_answer
 from rewards.rollout import Rollout
@@ -38,6 +41,8 @@ def score_component(
             return [_format(config, rollout) for rollout in rollouts]
         case LengthComponent():
             return [_length(config, rollout) for rollout in rollouts]
+        case JudgeComponent():
+            return _rating(config, rollouts, judge)
 
 
 def _math(config: MathComponent, rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
@@ -85,6 +90,15 @@ def _format(config: FormatComponent, rollout: Rollout) -> Verdict:
     if rollout.answer is not None and (boxes != 1 or extract_answer(segments.answer) is None):
         return failed(f"{boxes} boxed answers, not one")
     return passed("well formed")
+
+
+def _rating(config: JudgeComponent, rollouts: Sequence[Rollout], judge: Decider | None) -> list[Verdict]:
+    if judge is None:
+        raise ConfigError("a judge component needs its judge: score it by Composite, or pass load_judge(config.judge)")
+    texts = [split_response(r.response, prefilled=r.prefilled).scoped(config.scope) for r in rollouts]
+    asked = [OverallQuestion(r.prompt, (), text or "") for r, text in zip(rollouts, texts, strict=True)]
+    missing = UNFINISHED if config.scope == "answer" else NO_REASONING
+    return [failed(missing) if text is None else v for text, v in zip(texts, judge.decide_overall(asked), strict=True)]
 
 
 def _length(config: LengthComponent, rollout: Rollout) -> Verdict:

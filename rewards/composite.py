@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from rewards.aggregation import combine, normalize_then_sum
 from rewards.components import score_component
-from rewards.config import RewardConfig
+from rewards.config import ChecklistComponent, JudgeComponent, RewardConfig
 from rewards.engine import Engine
+from rewards.judge.panel import Panel
+from rewards.judge.usage import JudgeUsage
 from rewards.rollout import Rollout
 from rewards.verdict import Status, Verdict
 
@@ -24,13 +26,16 @@ class BatchScores:
 
     ``verdicts[name]`` has B raw verdicts. ``values[name]`` has B values after gating, ``None`` where the trainer has to
     learn nothing. ``decided`` says for each rollout whether every weighted component was decided. ``seconds[name]`` is
-    the wall time of a component over the batch.
+    the wall time of a component over the batch. ``usage`` is what its judges did, ``None`` without judges, and
+    ``outage`` why one of their endpoints did not answer at all.
     """
 
     verdicts: Mapping[str, Sequence[Verdict]]
     values: Mapping[str, Sequence[float | None]]
     decided: Sequence[bool]
     seconds: Mapping[str, float]
+    usage: JudgeUsage | None = None
+    outage: str | None = None
 
 
 class Composite:
@@ -43,6 +48,13 @@ class Composite:
         self.config = config
         self.weights = config.weights(0, 1)
         self._engine = engine
+        self.judges = Panel(
+            {
+                name: component.judge
+                for name, component in config.components.items()
+                if isinstance(component, ChecklistComponent | JudgeComponent) and component.judge is not None
+            }
+        )
 
     @property
     def names(self) -> list[str]:
@@ -61,13 +73,16 @@ class Composite:
         """
         verdicts: dict[str, list[Verdict]] = {}
         seconds: dict[str, float] = {}
+        self.judges.forget_outage()
+        before = self.judges.usage
         for name, component in self.config.components.items():
             started = time.perf_counter()
-            verdicts[name] = score_component(component, rollouts, self._engine)
+            verdicts[name] = score_component(component, rollouts, self._engine, self.judges.of(name))
             seconds[name] = time.perf_counter() - started
         decided = [self._decided({n: v[i] for n, v in verdicts.items()}) for i in range(len(rollouts))]
         values = {name: self._gated(name, verdicts, decided) for name in verdicts}
-        return BatchScores(verdicts, values, decided, seconds)
+        usage = self.judges.usage - before if self.judges else None
+        return BatchScores(verdicts, values, decided, seconds, usage, self.judges.outage)
 
     def _decided(self, row: Mapping[str, Verdict]) -> bool:
         for name, weight in self.weights.items():

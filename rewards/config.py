@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rewards.checklist.sandbox import SandboxLimits
 from rewards.checklist.scoring import ChecklistScoring
 from rewards.constraints import Mode
 from rewards.errors import nearest
+from rewards.judge.config import JudgeConfig
 from rewards.schedules import Weight, WeightSchedule, peak_weight, weight_at
 from rewards.segments import Scope
+from rewards.strict import Strict
 
 Aggregation = Literal[
     "weighted_sum", "normalize_then_sum", "saturation_aware", "gated", "product", "all", "lexicographic"
@@ -26,12 +28,6 @@ SUMMED: frozenset[Aggregation] = frozenset({"weighted_sum", "gated"})
 
 GROUPWISE: frozenset[Aggregation] = frozenset({"normalize_then_sum", "saturation_aware"})
 """Aggregations that need whole groups, and are whitened over the batch."""
-
-
-class Strict(BaseModel):
-    """A model that refuses unknown keys and documents each field by the text below it."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
 
 
 class _Component(Strict):
@@ -87,6 +83,20 @@ class ChecklistComponent(_Component):
     scope: Scope = "answer"
     """Which part is checked: the answer after the reasoning, the whole response, or the reasoning."""
 
+    judge: JudgeConfig | None = None
+    """The model that decides the requirements which no rule decides; needed where the data has such requirements."""
+
+
+class JudgeComponent(_Component):
+    """One rating of the whole response by a judge, without a checklist (RLAIF, arXiv 2309.00267)."""
+
+    kind: Literal["judge"] = "judge"
+    judge: JudgeConfig
+    """The model that rates, always on its scale of 0–100 (``samples`` counts, ``scoring`` does not)."""
+
+    scope: Scope = "answer"
+    """Which part is rated: the answer after the reasoning, the whole response, or the reasoning."""
+
 
 class FormatComponent(_Component):
     """1.0 where the response ended by itself, closed its reasoning if it opened one, and committed one boxed answer."""
@@ -114,7 +124,8 @@ class LengthComponent(_Component):
 
 
 ComponentConfig = Annotated[
-    MathComponent | ChecklistComponent | FormatComponent | LengthComponent, Field(discriminator="kind")
+    MathComponent | ChecklistComponent | FormatComponent | LengthComponent | JudgeComponent,
+    Field(discriminator="kind"),
 ]
 
 

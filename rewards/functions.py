@@ -56,6 +56,10 @@ class RewardFunctions:
         """Return TRL's ``reward_weights`` at the composite's present step."""
         return reward_weights(self.composite.config, self.composite.weights)
 
+    def forget(self) -> None:
+        """Score the next call's batch again, even if it is the last one's."""
+        self._scored = None
+
     def _component(self, name: str) -> Callable[..., list[float | None]]:
         return lambda **batch: list(self._score(batch).values[name])
 

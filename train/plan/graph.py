@@ -11,6 +11,7 @@ from typing import Any
 
 from prompts.fingerprint import fingerprint
 from rewards.errors import ConfigError
+from rewards.judge.config import OPERATIONAL
 from train.config.schema import Recipe, StageName, Subject
 
 SCHEMA_VERSION = 1
@@ -18,10 +19,6 @@ SCHEMA_VERSION = 1
 
 SPEED_ONLY = {"save_steps", "logging_steps"}
 """Training settings that change no weight, and so no key."""
-
-ADDED_LATER = {"rewards": {"primary": None, "saturation_gamma": 0.5}}
-"""Settings that came after artifacts were made, and the value that means what those artifacts did. At that value they
-stay out of the key, so that the artifacts stay valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +114,17 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
     settings["processes"] = recipe.launcher.processes
     settings[kind] = (recipe.sft if kind == "sft" else recipe.grpo).model_dump(exclude=SPEED_ONLY)
     if kind == "grpo":
-        settings["rewards"] = recipe.rewards.model_dump()
-    for section, added in ADDED_LATER.items():
-        given = settings.get(section, {})
-        settings |= {section: {k: v for k, v in given.items() if k not in added or v != added[k]}} if given else {}
+        settings["rewards"] = _reward_settings(recipe)
+    return settings
+
+
+def _reward_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the rewards' settings without those that only say how a judge is reached: a run goes on under others."""
+    settings = recipe.rewards.model_dump()
+    for component in settings["components"].values():
+        judge = component.pop("judge", None)
+        if judge is not None:
+            component["judge"] = {name: value for name, value in judge.items() if name not in OPERATIONAL}
     return settings
 
 

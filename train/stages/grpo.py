@@ -17,6 +17,7 @@ from rewards.config import GROUPWISE
 from rewards.engine import default_engine
 from rewards.errors import ConfigError
 from rewards.functions import RewardFunctions, reward_weights
+from rewards.judge.needs import check_judged
 from train.artifacts import Artifact, newest_checkpoint
 from train.chat import check_template, prompt_ids
 from train.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
@@ -56,6 +57,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
+    check_judged(recipe.rewards, ((item.id, item.checklist) for item in items))
     _check_lengths(spec, max(len(prompt_ids(tokenizer, item.messages)) for item in items))
     _check_supply(spec, len(items))
 

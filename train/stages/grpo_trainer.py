@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +21,9 @@ from rewards.advantages import advantage_shares
 from rewards.aggregation import normalize_then_sum
 from rewards.config import GROUPWISE, ChecklistComponent, MathComponent
 from rewards.errors import StageError
+from rewards.judge.usage import JudgeUsage
 from rewards.verdict import Status, Verdict
+from train.stages.judge_pause import JudgePause, Restore, random_state
 
 if TYPE_CHECKING:
     from rewards.functions import RewardFunctions
@@ -46,6 +48,9 @@ class AdhereGRPOTrainer(GRPOTrainer):
         self._max_clipped = max_clipped
         self._clipped = 0
         self._rows: list[Row] = []
+        self._pause = JudgePause(rewards.composite.judges, self.accelerator)
+        self._usage = JudgeUsage()
+        self._before_generation: Restore | None = None
 
     @property
     def _training(self) -> bool:
@@ -53,8 +58,13 @@ class AdhereGRPOTrainer(GRPOTrainer):
         return self.model.training
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._rows = gather_object(self._local_rows(inputs))
+        self._pause.begin()
+        matrix = self._score(inputs, prompts, completions, completion_ids_list)
+        while self._undecided_share() > self._allowed_share and (reason := self._pause.outage()):
+            if not self._pause.outlast(reason):
+                self._stop_for_judge(reason)
+            self._rewards.forget()
+            matrix = self._score(inputs, prompts, completions, completion_ids_list)
         self._stop_if_hopeless()
         composite = self._rewards.composite
         if composite.config.aggregation in GROUPWISE:
@@ -62,9 +72,42 @@ class AdhereGRPOTrainer(GRPOTrainer):
             matrix[:, -1] = torch.tensor([math.nan if v is None else v for v in combined], device=matrix.device)
         return matrix
 
+    def _score(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        """Score this rank's rollouts, and gather the rows of all ranks."""
+        matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._rows = gather_object(self._local_rows(inputs))
+        assert self._rewards.scores is not None
+        if self._rewards.scores.usage is not None:
+            self._usage += sum(gather_object([self._rewards.scores.usage]), JudgeUsage())
+        return matrix
+
+    def _stop_for_judge(self, reason: str) -> NoReturn:
+        """Write a checkpoint as of before this generation, on all ranks, and stop.
+
+        Raises:
+            StageError: always.
+        """
+        patience = self._rewards.composite.judges.patience
+        step = self.state.global_step
+        kept = "nothing was trained yet" if step == 0 else f"step {step} is kept"
+        folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+        if self._training and self._step % self.current_gradient_accumulation_steps:
+            kept = "the last checkpoint is kept"
+        elif self._training and step > 0 and not (folder / "COMPLETE").exists():
+            assert self._before_generation is not None
+            self._before_generation()
+            self._save_checkpoint(self.model, trial=None)
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        self.accelerator.wait_for_everyone()
+        raise StageError(
+            f"the judge did not answer for {patience:g} s (judge.patience); {kept}. Start the endpoint, or name "
+            f"another judge.base_url, and run the same command again. Last reason: {reason}"
+        )
+
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         if self._rewards.composite.config.scheduled:
             self._follow_schedule()
+        self._before_generation = random_state()
         output = super()._generate_and_score_completions(inputs)
         if self._training:
             self._log_components()
@@ -139,9 +182,9 @@ class AdhereGRPOTrainer(GRPOTrainer):
         Raises:
             StageError: says which, with the first reason that was given.
         """
-        undecided = [row for row in self._rows if not row["decided"]]
-        share, allowed = len(undecided) / len(self._rows), self._rewards.composite.config.max_error_share
+        share, allowed = self._undecided_share(), self._allowed_share
         if share > allowed:
+            undecided = [row for row in self._rows if not row["decided"]]
             reasons = [
                 f"{n}: {v['status']} {v['detail']}" for n, v in undecided[0]["verdicts"].items() if v["score"] is None
             ]
@@ -157,6 +200,13 @@ class AdhereGRPOTrainer(GRPOTrainer):
                 f"no completion ended by itself in {self._clipped} consecutive steps (clipped ratio 1.0), so "
                 f"nothing can be learned: raise grpo.max_completion_length, or train SFT until it ends its responses"
             )
+
+    @property
+    def _allowed_share(self) -> float:
+        return self._rewards.composite.config.max_error_share
+
+    def _undecided_share(self) -> float:
+        return sum(not row["decided"] for row in self._rows) / len(self._rows)
 
     def _log_components(self) -> None:
         """Log what every component scored, cost and weighed, and its share of the advantages."""
@@ -181,6 +231,10 @@ class AdhereGRPOTrainer(GRPOTrainer):
             }
             for figure, value in figures.items():
                 log[f"components/{name}/{figure}"].append(value)
+        if self._rewards.composite.judges:
+            for figure, value in self._usage.to_dict().items():
+                log[f"judge/{figure}"].append(value)
+            self._usage = JudgeUsage()
         for rate, holds in _rates(self._rows).items():
             log[f"rates/{rate}"].append(sum(holds) / len(holds) if holds else math.nan)
 

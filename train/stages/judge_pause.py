@@ -1,0 +1,77 @@
+"""What training does while a judge's endpoint is down: wait, the same on all ranks, and give up in good order."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from rewards.judge.panel import Panel
+
+PROBE_EVERY = 5.0
+"""Seconds between two probes."""
+
+Restore = Callable[[], None]
+
+
+class JudgePause:
+    """Waits for the judges of a composite reward; every method is collective: all ranks call it, and agree."""
+
+    def __init__(self, judges: Panel, accelerator: Accelerator) -> None:
+        self._judges, self._accelerator = judges, accelerator
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """A new batch: its pauses have the whole patience before them."""
+        self._since = None
+
+    def outage(self) -> str | None:
+        """Return why some rank's judge did not answer when the last batch was scored, or ``None``."""
+        return self._first(self._judges.outage) if self._judges else None
+
+    def outlast(self, reason: str) -> bool:
+        """Wait until every rank's judges answer; return whether they did within the configured patience.
+
+        Pauses of one batch share the patience: an endpoint that answers probes, but no questions, does not renew it.
+        """
+        patience = self._judges.patience
+        if self._since is None:
+            self._since = time.monotonic()
+        self._say(f"training pauses for up to {patience:g} s: the judge does not answer ({reason})")
+        while True:
+            left = patience - (time.monotonic() - self._since)
+            if self._first(left <= 0.0 or None):
+                return False
+            time.sleep(max(0.0, min(PROBE_EVERY, left)))
+            if self._first(self._judges.probe()) is None:
+                self._say("the judge answers again; training goes on")
+                return True
+
+    def _first(self, mine: Any) -> Any:
+        return next((theirs for theirs in gather_object([mine]) if theirs is not None), None)
+
+    def _say(self, message: str) -> None:
+        if self._accelerator.is_main_process:
+            print(f"\nadhere: {message}", file=sys.stderr, flush=True)
+
+
+def random_state() -> Restore:
+    """Return a function that puts the generators of Python, numpy and torch back to where they are now."""
+    python, arrays, cpu = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def restore() -> None:
+        random.setstate(python)
+        numpy.random.set_state(arrays)
+        torch.set_rng_state(cpu)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)
+
+    return restore
