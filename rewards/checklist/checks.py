@@ -46,8 +46,8 @@ class ProgramCheck:
 class JudgeCheck:
     """Ask a judge. ``question`` is what it is asked; ``None`` stands for the requirement's own text.
 
-    With a ``program`` the score is the mean of the two where both have one, and the judge's alone where the program
-    could not decide (RLCF, arXiv 2507.18624). The judge is needed: without its score there is none.
+    With a ``program`` the score is the mean of the two (RLCF, arXiv 2507.18624). Where either could not decide there is
+    none: with the judge's alone, a response that crashes a program would earn more than one that the program refuses.
     """
 
     kind: ClassVar[str] = "judge"

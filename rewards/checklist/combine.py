@@ -122,8 +122,7 @@ class Reading:
         if judged.score is None:
             return Verdict(None, judged.status, judged.detail, seconds, parts)
         if ran.score is None:
-            detail = f"{judged.detail}; the program gave none ({ran.status.value}: {ran.detail})"
-            return Verdict(judged.score, detail=detail, seconds=seconds, parts=parts)
+            return Verdict(None, ran.status, ran.detail, seconds, parts)
         detail = f"judge {judged.score:.2f}, program {ran.score:.0f}"
         return Verdict((judged.score + ran.score) / 2.0, detail=detail, seconds=seconds, parts=parts)
 

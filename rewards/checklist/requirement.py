@@ -20,6 +20,9 @@ CATEGORY_WEIGHTS: Mapping[Category, float] = MappingProxyType(
 )
 """The weight of a requirement that has a category and no weight (Rubrics as Rewards, arXiv 2507.17746, times 100)."""
 
+MAX_DEPENDENCIES = 32
+"""How many requirements may hang on one another in a row."""
+
 KEYS = ("id", "text", "check", "weight", "category", "only_if")
 FORM = "a requirement is {id, text, weight, category, only_if, check}"
 
@@ -74,7 +77,7 @@ def parse_checklist(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[Requ
     Raises:
         DataError: it is no list of objects; or one of them has an unknown key, lacks one, has a weight that is no
             number in [0, 100], an unknown category, a check that cannot be used, or an ``only_if`` that names no other
-            requirement, several, or (in a circle) itself.
+            requirement, several, or (in a circle) itself, or hangs on too many in a row.
         ConstraintError: a rule names an unknown constraint, or arguments that it does not take.
     """
     if isinstance(rows, str) or not isinstance(rows, Sequence):
@@ -85,7 +88,7 @@ def parse_checklist(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[Requ
 
 
 def check_dependencies(checklist: Sequence[Requirement], where: str = "") -> None:
-    """Check that every ``only_if`` names exactly one requirement, and that following them ends.
+    """Check that every ``only_if`` names exactly one requirement, and that following them soon ends.
 
     Raises:
         DataError: naming the place.
@@ -109,6 +112,8 @@ def check_dependencies(checklist: Sequence[Requirement], where: str = "") -> Non
                 raise DataError(f"{place}: goes round in a circle ({' -> '.join([*path, following])})")
             path.append(following)
             following = after[following]
+        if len(path) > MAX_DEPENDENCIES:
+            raise DataError(f"{place}: hangs on more than {MAX_DEPENDENCIES - 1} others in a row; shorten the line")
 
 
 def _parse(row: Any, where: str) -> Requirement:

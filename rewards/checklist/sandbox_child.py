@@ -205,15 +205,41 @@ def main(wanted: str, unisolated: bool) -> None:
 
 def _enter_namespaces() -> str:
     """Go on as process 1 of new namespaces; return why that cannot be, or an empty text."""
-    try:
-        layers.enter_namespaces()
-    except OSError as error:
-        return str(error)
+    refused = _refused()
+    if refused:
+        return refused
+    layers.enter_namespaces()
     inner = os.fork()
     if inner:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 0xFF)
     layers.die_with_parent()
     return ""
+
+
+def _refused() -> str:
+    """Enter namespaces in a fork; return why that cannot be, or an empty text.
+
+    Some kernels grant them and then refuse what they are for (Ubuntu's AppArmor policy since 24.04), and there is no
+    way back from there: this process could fork only once.
+    """
+    ours, theirs = os.pipe()
+    outer = os.fork()
+    if outer == 0:
+        try:
+            layers.enter_namespaces()
+            if os.fork() == 0:
+                layers.empty_filesystem()
+                os.write(theirs, b"T")
+        except OSError as error:
+            os.write(theirs, str(error).encode()[:REPLY_BYTES])
+        os._exit(0)
+    os.close(theirs)
+    answer, late = _collect(ours, time.monotonic() + 10.0)
+    os.waitpid(outer, 0)
+    os.close(ours)
+    if answer == b"T":
+        return ""
+    return "took too long" if late else answer.decode("utf-8", "replace") or "ended without a word"
 
 
 def _trial(keeper: Keeper, job: dict[str, Any]) -> str:

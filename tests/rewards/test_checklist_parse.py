@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rewards.checklist import AndCheck, JudgeCheck, RuleCheck, SelectCheck, parse_checklist
+from rewards.checklist import AndCheck, JudgeCheck, RuleCheck, SelectCheck, parse_checklist, score_checklist
 from rewards.errors import AdhereError, ConstraintError, DataError
 
 COMMA = {"type": "rule", "constraint": "punctuation:no_comma", "kwargs": {}}
@@ -160,11 +162,29 @@ def test_dependencies_end_and_are_unambiguous() -> None:
     assert "a -> c -> b -> a" in message
     assert "2 requirements have the id 'a'" in refusal(row(id="a"), row(id="a"), row(id="b", only_if="a"))
     assert len(parse_checklist([row(id="a"), row(id="a")], "x")) == 2
-    chain = [row(id="0"), *(row(id=str(i), only_if=str(i - 1)) for i in range(1, 50))]
-    assert len(parse_checklist(chain, "x")) == 50
+    line = [row(id="0"), *(row(id=str(i), only_if=str(i - 1)) for i in range(1, 33))]
+    assert len(parse_checklist(line[:32], "x")) == 32
+    assert "more than 31 others" in refusal(*line)
+    assert "more than 31 others" in refusal(*reversed(line))
 
 
 @pytest.mark.parametrize("rows", ["text", 3, [["id"]], [None]])
 def test_a_checklist_is_a_list_of_objects(rows: Any) -> None:
     with pytest.raises(DataError, match="x: checklist"):
         parse_checklist(rows, "x")
+
+
+def test_the_example_in_the_documentation_can_be_used() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "concepts.md").read_text(encoding="utf-8")
+    section = page[page.index("## Checklists") : page.index("## Verdicts")]
+    (example,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    checklist = parse_checklist(json.loads(example), "concepts.md")
+    assert [(r.id, r.label, r.weight) for r in checklist] == [
+        ("lower", "change_case:english_lowercase", 100.0),
+        ("three", "program", 75.0),
+        ("polite", "judge", 30.0),
+        ("short_if_sure", "select", 50.0),
+    ]
+    text = "because:\n- it is so\n- it was so\n- it stays so"
+    assert score_checklist(text, checklist[:2]).score == 1.0
+    assert score_checklist("because:\n- it is so", checklist[:2]).score == pytest.approx(100 / 175)

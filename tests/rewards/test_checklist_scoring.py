@@ -151,12 +151,13 @@ def test_a_program_that_fails_is_not_scored() -> None:
         assert (whole.score, whole.status) == (None, status)
 
 
-@pytest.mark.parametrize(("expression", "score"), [("True", 0.9), ("False", 0.4), ("1 / 0", 0.8), ("None", 0.8)])
-def test_a_judge_with_a_program_is_their_mean_where_both_have_a_verdict(expression: str, score: float) -> None:
+@pytest.mark.parametrize(("expression", "score"), [("True", 0.9), ("False", 0.4), ("1 / 0", None), ("None", None)])
+def test_a_judge_with_a_program_is_their_mean_and_a_crash_pays_nothing(expression: str, score: float | None) -> None:
     check = {"type": "judge", "question": "q", "program": program(expression)["code"]}
     found = verdict(check, q=0.8)
-    assert found.score == pytest.approx(score)
+    assert found.score == (None if score is None else pytest.approx(score))
     assert len(found.parts) == 2
+    assert found.parts[0].score == 0.8
 
 
 def test_a_contradicted_judge_does_not_open_the_next_step() -> None:

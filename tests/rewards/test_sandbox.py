@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +17,7 @@ from threading import Thread
 
 import pytest
 
+import rewards.checklist
 from rewards.checklist import ProgramCall, Sandbox, SandboxLimits
 from rewards.verdict import Status, Verdict
 
@@ -312,6 +317,63 @@ def test_threads_share_a_sandbox_and_closing_ends_its_processes() -> None:
     while descendants() - before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert descendants() <= before
+
+
+def test_a_sandbox_ends_with_the_process_that_made_it() -> None:
+    script = (
+        "from rewards.checklist import ProgramCall, Sandbox, SandboxLimits\n"
+        "sandbox = Sandbox(SandboxLimits(timeout=1.0)); sandbox.isolation(); print('ready', flush=True)\n"
+        "sandbox.run([ProgramCall('def verify_requirement(text):\\n    while True: pass', 'x')])"
+    )
+    root, others = Path(__file__).parents[2], descendants()
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, cwd=root)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"ready\n"
+    started = descendants() - others - {owner.pid}
+    assert started
+    owner.kill()
+    owner.communicate()
+    deadline = time.monotonic() + 20
+    while any(lives(pid) for pid in started) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in started if lives(pid)]
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("denied", ["empty_filesystem", "enter_namespaces", "filter_system_calls"])
+def test_a_layer_that_the_kernel_refuses_is_named_and_the_other_one_holds(denied: str) -> None:
+    child = Path(rewards.checklist.__file__).with_name("sandbox_child.py")
+    script = (
+        f"import sys; sys.path.insert(0, {str(child.parent)!r}); import sandbox_child\n"
+        "def denied(): raise PermissionError(1, 'the policy says no')\n"
+        f"sandbox_child.layers.{denied} = denied\nsandbox_child.main('namespaces,seccomp', False)"
+    )
+    job = {"code": "def verify_requirement(text):\n    return text == 'a'", "timeout": 5.0, "memory_mb": 128}
+    frames = [json.dumps(job | {"text": text}).encode() for text in ("a", "b", "a")]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script],
+        input=b"".join(struct.pack("!I", len(frame)) + frame for frame in frames),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    replies, rest = [], done.stdout
+    while rest:
+        size = struct.unpack("!I", rest[:4])[0]
+        replies.append(json.loads(rest[4 : 4 + size]))
+        rest = rest[4 + size :]
+    refused, held = ("seccomp", "namespaces") if denied == "filter_system_calls" else ("namespaces", "seccomp")
+    assert "the policy says no" in replies[0][refused]
+    if not replies[0][held]:
+        assert [reply["verdict"] for reply in replies[1:]] == [True, False, True]
 
 
 def test_senseless_limits_are_refused() -> None:
