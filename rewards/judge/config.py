@@ -31,8 +31,9 @@ OPERATIONAL = frozenset(
 class JudgeConfig(Strict):
     """A model behind an OpenAI-compatible endpoint that grades each requirement of a response."""
 
-    base_url: str = Field(pattern=r"^https?://[^/\s]+")
-    """Root of the endpoint, such as ``http://localhost:8000/v1``; ``/chat/completions`` is added to it."""
+    base_url: str = Field(pattern=r"^https?://[^/\s@]+(/|$)")
+    """Root of the endpoint, such as ``http://localhost:8000/v1``; ``/chat/completions`` is added to it. It holds no
+    password: it appears in messages."""
 
     model: str = Field(min_length=1)
     """Name of the model, as the endpoint knows it."""

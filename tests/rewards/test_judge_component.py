@@ -85,6 +85,7 @@ def test_a_reward_without_judges_has_none() -> None:
     ("judge", "message"),
     [
         ({"base_url": "localhost:8000"}, "base_url"),
+        ({"base_url": "http://me:secret@host/v1"}, "base_url"),
         ({"samples": 5}, "temperature: 5 samples at 0 are one sample"),
         ({"scoring": "logprobs", "items_per_call": 2}, "items_per_call: log-probabilities"),
         ({"scoring": "logprobs", "samples": 5, "temperature": 1.0}, "samples: log-probabilities need one sample"),
