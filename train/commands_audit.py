@@ -20,6 +20,9 @@ from train.config.schema import Recipe
 
 KEYS = ("prompts", "items", "order", "out")
 ITEMS = 12
+PIPED = 150
+"""Columns of the report where it does not go to a terminal."""
+
 BARE = ("data=arithmetic", "data.constraints.ids=null", "data.constraints.count=[1,1,1]", "data.constraints.ranges={}")
 """The data where no recipe is named: sums with one to three constraints of every family there is."""
 
@@ -49,7 +52,8 @@ def audit(arguments: Sequence[str]) -> int:
         prefilled=recipe.model.prefilled_reasoning,
         order=options.order,
     )
-    show(found, Console())
+    console = Console()
+    show(found, console if console.is_terminal else Console(width=PIPED))
     for path in write(found, options.out or _folder(recipe)):
         print(path)
     return 0 if found.passed else 1
@@ -84,7 +88,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def sample_items(data: DataConfig, count: int) -> list[PromptItem]:
-    """Return ``count`` training items of ``data``; nothing is filtered by length or overlap, which needs a tokenizer."""
+    """Return ``count`` training items of ``data``, of any length: to count tokens needs a tokenizer."""
     few = {"max_prompt_tokens": None, "train_size": count, "decontaminate": False, "evaluation": []}
     return build(data.model_copy(update=few), "train").items
 

@@ -45,9 +45,9 @@ def component_pairs(scored: Scored) -> list[Pair]:
 
 def _pair(scored: Scored, first: str, second: str) -> Pair:
     both = [
-        [(a, b) for e in group if (a := e.verdicts[first].score) is not None and (b := e.verdicts[second].score) is not None]
+        [(a, b) for e in group for a, b in [_scores(e, first, second)] if a is not None and b is not None]
         for group in scored.groups
-    ]  # fmt: skip
+    ]
     flat = [pair for group in both for pair in group]
     signs = [(a - c) * (b - d) for group in both for (a, b), (c, d) in combinations(group, 2)]
     told_apart = [sign for sign in signs if sign != 0.0]
@@ -64,8 +64,12 @@ def _pair(scored: Scored, first: str, second: str) -> Pair:
     )
 
 
+def _scores(entry: Entry, first: str, second: str) -> tuple[float | None, float | None]:
+    return entry.verdicts[first].score, entry.verdicts[second].score
+
+
 def _splits(entry: Entry, first: str, second: str) -> bool:
-    one, two = entry.verdicts[first].score, entry.verdicts[second].score
+    one, two = _scores(entry, first, second)
     return one is not None and two is not None and (one == 1.0) is not (two == 1.0)
 
 

@@ -11,6 +11,9 @@ from rewards.config import ChecklistComponent, MathComponent, RewardConfig
 
 TOLERANCE = 1e-9
 
+Group = Mapping[str, tuple[Entry, float | None]]
+"""The responses to one prompt by name, each with its reward."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -30,7 +33,12 @@ class Finding:
 
 def failures(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
     """Return every probe that earns more than its limit allows, and every honest answer without a reward."""
-    return [finding for finding in _compare(scored, probes) if finding is not None]
+    return [
+        finding
+        for group in _rated(scored)
+        for name, (entry, reward) in group.items()
+        if (finding := _failure(scored.config, entry, reward, group, probes.get(name))) is not None
+    ]
 
 
 def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
@@ -39,35 +47,43 @@ def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> li
     That a wrong answer which obeys is worth more than a right one which does not is a choice, not a hole; the
     report shows which one the weights make.
     """
-    found = []
-    for entry, reward, rewards in _with_rewards(scored):
-        wrong = entry.name == WRONG or (entry.name in probes and probes[entry.name].limit == "below_honest")
-        plain = rewards.get(PLAIN)
-        if wrong and reward is not None and plain is not None and reward >= plain - TOLERANCE:
-            found.append(_finding(scored.config, entry, reward, PLAIN, plain))
-    return found
+    wrong = {WRONG, *(name for name, probe in probes.items() if probe.limit == "below_honest")}
+    return [
+        _finding(scored.config, entry, reward, PLAIN, plain)
+        for group in _rated(scored)
+        for _, plain in [group[PLAIN]]
+        for name, (entry, reward) in group.items()
+        if name in wrong and reward is not None and plain is not None and reward >= plain - TOLERANCE
+    ]
 
 
-def _compare(scored: Scored, probes: Mapping[str, Probe]) -> Iterator[Finding | None]:
-    for entry, reward, rewards in _with_rewards(scored):
-        if entry.name == HONEST and reward is None:
-            yield _finding(scored.config, entry, None, HONEST, None)
-        if entry.name not in probes or reward is None:
-            continue
-        limit = probes[entry.name].limit
-        against = PLAIN if limit == "at_most_plain" else HONEST
-        bound = rewards[against]
-        if bound is None:
-            continue
-        too_much = reward >= bound - TOLERANCE if limit == "below_honest" else reward > bound + TOLERANCE
-        yield _finding(scored.config, entry, reward, against, bound) if too_much else None
+def _failure(
+    config: RewardConfig, entry: Entry, reward: float | None, group: Group, probe: Probe | None
+) -> Finding | None:
+    if entry.name == HONEST and reward is None:
+        return _finding(config, entry, None, HONEST, None)
+    if probe is None or reward is None:
+        return None
+    against = PLAIN if probe.limit == "at_most_plain" else HONEST
+    other, bound = group[against]
+    if bound is None:
+        return None
+    if probe.limit == "below_honest":
+        too_much = reward >= bound - TOLERANCE
+    else:
+        too_much = reward > bound + TOLERANCE and _obeys_more(config, entry, other)
+    return _finding(config, entry, reward, against, bound) if too_much else None
 
 
-def _with_rewards(scored: Scored) -> Iterator[tuple[Entry, float | None, dict[str, float | None]]]:
+def _obeys_more(config: RewardConfig, entry: Entry, other: Entry) -> bool:
+    """Whether a checklist component gives ``entry`` more: a shorter text may be worth more for its length alone."""
+    checklists = [name for name, c in config.components.items() if isinstance(c, ChecklistComponent)]
+    return any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
+
+
+def _rated(scored: Scored) -> Iterator[Group]:
     for group, rewards in zip(scored.groups, scored.rewards, strict=True):
-        by_name = {entry.name: reward for entry, reward in zip(group, rewards, strict=True)}
-        for entry in group:
-            yield entry, by_name[entry.name], by_name
+        yield {entry.name: (entry, reward) for entry, reward in zip(group, rewards, strict=True)}
 
 
 def _finding(config: RewardConfig, entry: Entry, reward: float | None, against: str, limit: float | None) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 JSON, MARKDOWN = "audit.json", "audit.md"
+WHAT = "what it is"
+"""The column that only the page has: a terminal is too narrow for it."""
+
 SHOWN_CRITICAL = 6
 """Answers shown for each component and bound in the table of critical weights."""
 
@@ -67,10 +70,11 @@ def show(audit: Audit, console: Console) -> None:
         console.print(escape(line), style="yellow")
     for sheet in sheets(audit):
         table = Table(title=sheet.title, caption=sheet.note, title_justify="left", caption_justify="left")
-        for i, heading in enumerate(sheet.headings):
-            table.add_column(heading, overflow="fold", no_wrap=i == 0)
+        columns = [i for i, heading in enumerate(sheet.headings) if heading != WHAT]
+        for i in columns:
+            table.add_column(sheet.headings[i], overflow="fold", no_wrap=i == 0)
         for row in sheet.rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(escape(row[i]) for i in columns))
         console.print(table)
     console.print(f"audit {verdict(audit)}", style="green" if audit.passed else "bold red", markup=False)
 
@@ -132,7 +136,7 @@ def _earned(audit: Audit) -> Sheet:
         raw = [_mean([s for e, _ in found if (s := e.verdicts[c].score) is not None]) for c in components]
         what = ANSWERS[name] if name in ANSWERS else PROBES[name].hack if name in PROBES else ""
         rows.append((name, str(len(found)), _mean(rewards), _top(rewards), str(len(found) - len(rewards)), *raw, what))
-    headings = ("response", "prompts", "mean", "max", "unscored", *components, "what it is")
+    headings = ("response", "prompts", "mean", "max", "unscored", *components, WHAT)
     return Sheet("What each response earns", "Rewards, then the mean raw score of each component.", headings, rows)
 
 
@@ -189,7 +193,7 @@ def _rankings(audit: Audit) -> Sheet:
 def _order(ranking: Ranking) -> str:
     names = ranking.order
     text = names[0]
-    for before, name in zip(names, names[1:], strict=False):
+    for before, name in pairwise(names):
         tied = abs(ranking.means[before] - ranking.means[name]) < 1e-9
         text += f" {'=' if tied else '>'} {name}"
     return text

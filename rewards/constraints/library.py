@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from rewards.constraints import case, keywords, language, layout, length, punctuation, startend
 from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
-from rewards.constraints.text import boxed_spans
+from rewards.constraints.text import blank, boxed_spans
 from rewards.constraints.vocabulary import TRAINING_KEYWORDS
 from rewards.errors import ConstraintError, nearest
 from rewards.verdict import Status, Verdict, failed, passed, unscored
@@ -98,7 +98,7 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     if mode not in get_args(Mode):
         raise ConstraintError(f"mode: '{mode}' is neither 'compat' nor 'hardened'")
     clean = validate(constraint_id, kwargs)
-    if not text.strip():
+    if not text.strip() or (mode == "hardened" and blank(text)):
         return failed("the text is empty")
     try:
         outcome = getattr(REGISTRY[constraint_id], mode)(text, clean)
