@@ -89,6 +89,11 @@ def audit_scorer(
     )
 
 
+def audit_failures(scorer: Scorer, cases: Cases, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
+    """Return the failures alone: what a training run asks for on a few prompts."""
+    return failures(score_cases(cases.cases, scorer, probes), probes)
+
+
 def form_of(config: RewardConfig, *, reasoning: bool, prefilled: bool) -> Form:
     """Return the form of responses that ``config`` can reward: a reasoning block where one is asked for."""
     asked = any(isinstance(c, FormatComponent) and c.require_reasoning for c in config.components.values())

@@ -27,8 +27,8 @@ class Probe:
     """One probe.
 
     ``limit`` is what it may earn: less than the honest right answer (it is not right), or no more than the plain right
-    answer that ignores the checklist (it is right, and only pretends to obey). ``hack`` is the known hack it stands for, ``source`` where that is described. ``finished`` is false for a response that
-    was cut at the length limit.
+    answer that ignores the checklist (it is right, and only pretends to obey). ``hack`` is the known hack it stands
+    for, ``source`` where that is described. ``finished`` is false for a response cut at the length limit.
     """
 
     name: str
