@@ -14,6 +14,7 @@ adhere: fine-tune models that reason and still do what they were told
 
   adhere train recipe=NAME [key=value ...]    run a recipe: SFT, GRPO with a composite reward, evaluation
   adhere plan recipe=NAME [key=value ...]     show its stages, what is done already, and what would start
+  adhere audit recipe=NAME [prompts=FILE]     what would hacks earn under its rewards? exit 1 if as much as honesty
   adhere evaluate MODEL suite=mathif|FILE     measure a model folder, a hub id or an endpoint's model
   adhere score IN OUT [mode=compat|hardened]  score a JSONL file of responses against answers and constraints
   adhere checklist generate IN OUT base_url=URL model=NAME
@@ -94,6 +95,12 @@ def _plan(arguments: list[str]) -> int:
     return plan(arguments)
 
 
+def _audit(arguments: list[str]) -> int:
+    from train.commands_audit import audit
+
+    return audit(arguments)
+
+
 def _evaluate(arguments: list[str]) -> int:
     from train.commands import evaluate
 
@@ -133,6 +140,7 @@ def _doctor(arguments: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "plan": _plan,
+    "audit": _audit,
     "evaluate": _evaluate,
     "score": _score,
     "checklist": _checklist,

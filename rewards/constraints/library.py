@@ -26,7 +26,7 @@ from rewards.constraints import (
     wrapping,
 )
 from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
-from rewards.constraints.text import boxed_spans
+from rewards.constraints.text import blank, boxed_spans
 from rewards.constraints.vocabulary import TRAINING_KEYWORDS
 from rewards.errors import ConstraintError, nearest
 from rewards.verdict import Status, Verdict, failed, passed, unscored
@@ -139,7 +139,7 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     if mode not in get_args(Mode):
         raise ConstraintError(f"mode: '{mode}' is neither 'compat' nor 'hardened'")
     clean = validate(constraint_id, kwargs)
-    if not text.strip():
+    if not text.strip() or (mode == "hardened" and blank(text)):
         return failed("the text is empty")
     try:
         outcome = getattr(REGISTRY[constraint_id], mode)(text, clean)

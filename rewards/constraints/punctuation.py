@@ -9,7 +9,7 @@ from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sample
 from rewards.constraints.params import plural
 from rewards.constraints.text import boxed_spans, edit_outside, math_spans
 
-_COMMA = re.compile(r"\\\\|\\,|[,，､、،﹐]")
+_COMMA = re.compile(r"\\\\|\\,|[,，､、،﹐]|‚(?!\w)")
 _GROUPED = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d{3}(?!\d))")
 
 
@@ -27,7 +27,7 @@ class NoComma(Constraint):
     )
     compat_rule = "the character `,` does not occur"
     hardened_rule = (
-        "no comma occurs, full-width and Arabic ones included, in numbers and formulas too; LaTeX's thin "
+        "no comma occurs, full-width, Arabic and look-alike ones included, in numbers and formulas too; LaTeX's thin "
         "space `\\,` is no comma"
     )
 

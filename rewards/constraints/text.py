@@ -149,6 +149,11 @@ def visible(text: str) -> str:
     return without_commands(folded)
 
 
+def blank(text: str) -> bool:
+    """Whether nothing in ``text`` can be seen: white space and invisible format characters alone."""
+    return all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
+
+
 def has_content(text: str) -> bool:
     """Whether ``text`` holds a letter, a digit or a masked formula."""
     return any(c.isalnum() or c == MASK for c in text)

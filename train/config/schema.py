@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from prompts.config import DataConfig
 from rewards.config import RewardConfig, Strict
+from train.config.monitors import MonitorsConfig
 
 StageName = Literal["sft", "grpo", "evaluate"]
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
@@ -164,6 +165,8 @@ class GrpoConfig(_Training):
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
+
+    monitors: MonitorsConfig = MonitorsConfig()
 
 
 class EvaluationConfig(Strict):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 from trl import GRPOConfig as TrlGrpoConfig
 
+from evaluation.audit import form_of
 from rewards.composite import Composite
 from rewards.config import GROUPWISE
 from rewards.engine import default_engine
@@ -25,6 +26,7 @@ from train.models import context_length, load_for_training, load_tokenizer, lora
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import grpo_dataset, load_items
 from train.stages.grpo_trainer import AdhereGRPOTrainer
+from train.stages.monitors import Monitors, TrainingAudit
 from train.stages.setup import (
     check_equal_weights,
     check_world,
@@ -73,10 +75,15 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
         prefilled=recipe.model.prefilled_reasoning,
     )
+    watch = config.monitors
+    monitors = Monitors(watch, artifact.path, writes=PartialState().is_main_process) if watch.enabled else None
+    form = form_of(recipe.rewards, reasoning=recipe.data.targets.think, prefilled=recipe.model.prefilled_reasoning)
     trainer = AdhereGRPOTrainer(
         rewards=rewards,
         rollouts=artifact.path / "rollouts",
         max_clipped=config.max_clipped_steps,
+        monitors=monitors,
+        audit=TrainingAudit(items, watch, form, default_engine()),
         model=model,
         args=arguments,
         train_dataset=grpo_dataset(items),
@@ -91,6 +98,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     checkpoint = newest_checkpoint(artifact.checkpoints)
     if checkpoint is not None:
         trainer.restore(checkpoint)
+    if monitors is not None:
+        monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     check_equal_weights(trainer.accelerator, trainer.model)

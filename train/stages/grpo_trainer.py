@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
@@ -23,10 +23,12 @@ from rewards.config import GROUPWISE, ChecklistComponent, MathComponent
 from rewards.errors import StageError
 from rewards.judge.usage import JudgeUsage
 from rewards.verdict import Status, Verdict
+from train.stages.figures import generation_figures
 from train.stages.judge_pause import JudgePause, Restore, random_state
 
 if TYPE_CHECKING:
     from rewards.functions import RewardFunctions
+    from train.stages.monitors import Monitors, TrainingAudit
 
 Row = dict[str, Any]
 
@@ -35,10 +37,20 @@ class AdhereGRPOTrainer(GRPOTrainer):
     """Adds to TRL's trainer what a composite reward needs.
 
     ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive
-    generations without any finished completion after which training stops.
+    generations without any finished completion after which training stops. ``monitors`` watches
+    every generation for drift, and ``audit`` probes the composite where it is due.
     """
 
-    def __init__(self, *, rewards: RewardFunctions, rollouts: Path, max_clipped: int, **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        rewards: RewardFunctions,
+        rollouts: Path,
+        max_clipped: int,
+        monitors: Monitors | None = None,
+        audit: TrainingAudit | None = None,
+        **arguments: Any,
+    ) -> None:
         super().__init__(reward_funcs=[*rewards.as_list()], **arguments)
         self.remove_callback(PrinterCallback)
         assert self.num_generations is not None
@@ -46,6 +58,7 @@ class AdhereGRPOTrainer(GRPOTrainer):
         self._rewards = rewards
         self._rollouts_folder = rollouts
         self._max_clipped = max_clipped
+        self._monitors, self._audit = monitors, audit
         self._clipped = 0
         self._rows: list[Row] = []
         self._pause = JudgePause(rewards.composite.judges, self.accelerator)
@@ -114,6 +127,7 @@ class AdhereGRPOTrainer(GRPOTrainer):
             if self.accelerator.is_main_process:
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
                 self._write_rollouts(advantages)
+            self._watch()
         return output
 
     def _follow_schedule(self) -> None:
@@ -125,6 +139,23 @@ class AdhereGRPOTrainer(GRPOTrainer):
         """Return the values of this generation's rollouts by group, over all ranks."""
         values, size = [row["values"] for row in self._rows], self._group_size
         return [values[i : i + size] for i in range(0, len(values), size)]
+
+    def _watch(self) -> None:
+        """Show this generation to the drift monitors, on all ranks alike, and log what they say."""
+        if self._monitors is None:
+            return
+        step, audited = self.state.global_step, [[]]
+        if self._audit is not None and self._audit.due(step):
+            if self.accelerator.is_main_process:
+                audited = [self._audit([row["item_id"] for row in self._rows], self._rewards.composite)]
+            broadcast_object_list(audited)
+        advantages = list(self._logs["advantages"])[-len(self._rows) :]
+        judge = next(
+            (n for n, c in self._rewards.composite.config.components.items() if getattr(c, "kind", "") == "judge"), None
+        )
+        figures = generation_figures(self._rows, advantages, self._group_size, judge)
+        for name, value in self._monitors.observe(step, figures, audited[0]).items():
+            self._metrics["train"][name].append(value)
 
     def _local_rows(self, inputs: list[dict[str, Any]]) -> list[Row]:
         """Return one row per rollout of this rank, of plain values that can be gathered."""

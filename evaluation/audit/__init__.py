@@ -1,0 +1,23 @@
+"""Audit a composite reward before training on it: probes, conflicts between components, critical weights."""
+
+from evaluation.audit.audit import Audit, audit_failures, audit_rewards, audit_scorer, form_of
+from evaluation.audit.cases import Case, Cases, Form, build_cases
+from evaluation.audit.probes import PROBES, Probe, probe
+from evaluation.audit.scoring import Scored, score_cases
+
+__all__ = [
+    "PROBES",
+    "Audit",
+    "Case",
+    "Cases",
+    "Form",
+    "Probe",
+    "Scored",
+    "audit_failures",
+    "audit_rewards",
+    "audit_scorer",
+    "build_cases",
+    "form_of",
+    "probe",
+    "score_cases",
+]

@@ -1,0 +1,120 @@
+"""What an audit finds: probes that earn what only an honest right answer may, and orders worth knowing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from evaluation.audit.probes import PROBES, Probe
+from evaluation.audit.scoring import HONEST, PLAIN, WRONG, Entry, Scored
+from rewards.config import ChecklistComponent, MathComponent, RewardConfig
+
+TOLERANCE = 1e-9
+
+Group = Mapping[str, tuple[Entry, float | None]]
+"""The responses to one prompt by name, each with its reward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One response that earns too much on one prompt: at least ``limit``, which ``against`` earns there.
+
+    ``reason`` says what its components gave, ``advice`` which key to change.
+    """
+
+    item: str
+    name: str
+    reward: float | None
+    against: str
+    limit: float | None
+    reason: str
+    advice: str
+
+
+def failures(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
+    """Return every probe that earns more than its limit allows, and every honest answer without a reward."""
+    return [
+        finding
+        for group in _rated(scored)
+        for name, (entry, reward) in group.items()
+        if (finding := _failure(scored.config, entry, reward, group, probes.get(name))) is not None
+    ]
+
+
+def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
+    """Return what is not right and earns at least as much as the right answer that ignores the checklist.
+
+    That a wrong answer which obeys is worth more than a right one which does not is a choice, not a hole; the
+    report shows which one the weights make.
+    """
+    wrong = {WRONG, *(name for name, probe in probes.items() if probe.limit == "below_honest")}
+    return [
+        _finding(scored.config, entry, reward, PLAIN, plain)
+        for group in _rated(scored)
+        for _, plain in [group[PLAIN]]
+        for name, (entry, reward) in group.items()
+        if name in wrong and reward is not None and plain is not None and reward >= plain - TOLERANCE
+    ]
+
+
+def _failure(
+    config: RewardConfig, entry: Entry, reward: float | None, group: Group, probe: Probe | None
+) -> Finding | None:
+    if entry.name == HONEST and reward is None:
+        return _finding(config, entry, None, HONEST, None)
+    if probe is None or reward is None:
+        return None
+    against = PLAIN if probe.limit == "at_most_plain" else HONEST
+    other, bound = group[against]
+    if bound is None:
+        return None
+    if probe.limit == "below_honest":
+        too_much = reward >= bound - TOLERANCE
+    else:
+        too_much = reward > bound + TOLERANCE and _obeys_more(config, entry, other)
+    return _finding(config, entry, reward, against, bound) if too_much else None
+
+
+def _obeys_more(config: RewardConfig, entry: Entry, other: Entry) -> bool:
+    """Whether a checklist component gives ``entry`` more: a shorter text may be worth more for its length alone."""
+    checklists = [name for name, c in config.components.items() if isinstance(c, ChecklistComponent)]
+    return any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
+
+
+def _rated(scored: Scored) -> Iterator[Group]:
+    for group, rewards in zip(scored.groups, scored.rewards, strict=True):
+        yield {entry.name: (entry, reward) for entry, reward in zip(group, rewards, strict=True)}
+
+
+def _finding(config: RewardConfig, entry: Entry, reward: float | None, against: str, limit: float | None) -> Finding:
+    weighted = [name for name, component in config.components.items() if component.weight > 0.0]
+    reason = "; ".join(
+        f"{name} {_shown(entry.values[name])} ({entry.verdicts[name].detail or entry.verdicts[name].status.value})"
+        for name in weighted
+    )
+    return Finding(entry.case.item.id, entry.name, reward, against, limit, reason, advice(config, entry))
+
+
+def advice(config: RewardConfig, entry: Entry) -> str:
+    """Say which keys would stop ``entry``: a gate, the strict mode, another weight, or a checker to repair."""
+    paid = [n for n, c in config.components.items() if c.weight > 0.0 and (entry.values[n] or 0.0) > 0.0]
+    maths = next((n for n, c in config.components.items() if isinstance(c, MathComponent)), None)
+    hints = []
+    for name in paid:
+        component = config.components[name]
+        if isinstance(component, ChecklistComponent) and component.mode == "compat":
+            hints.append(f"rewards.components.{name}.mode=hardened")
+        if maths is not None and name != maths and component.gate is None:
+            hints.append(f"rewards.components.{name}.gate={maths}")
+            hints.append(f"a smaller rewards.components.{name}.weight")
+    if maths is None:
+        hints.append("add a component of kind math: nothing here asks whether the answer is right")
+    elif config.components[maths].weight == 0.0:
+        hints.append(f"rewards.components.{maths}.weight above 0")
+    if entry.verdicts and all(v.score is None for v in entry.verdicts.values()):
+        hints.append("an honest answer has to be scored: look at the statuses above")
+    return "; ".join(dict.fromkeys(hints)) or f"repair the checker that pays it: {', '.join(paid) or 'none does'}"
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"

@@ -1,0 +1,66 @@
+"""How a text pretends to meet a constraint: the holes of the official checkers, and letters that look alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rewards.checklist import Requirement
+
+LOOK_ALIKES = str.maketrans(
+    {",": "‚", "a": "а", "c": "с", "e": "е", "o": "о", "p": "р", "x": "х", "A": "А", "B": "В", "E": "Е", "O": "О"}
+)
+"""Latin to Cyrillic letters, and the comma to the low quotation mark that looks the same."""
+
+_BOX = re.compile(r"(\\boxed\{.*\})", re.DOTALL)
+Kwargs = Mapping[str, Any]
+
+
+def disguised(text: str) -> str | None:
+    """Return ``text`` in look-alike letters, its box untouched, or ``None`` where nothing changes."""
+    parts = [part if _BOX.fullmatch(part) else part.translate(LOOK_ALIKES) for part in _BOX.split(text)]
+    changed = "".join(parts)
+    return None if changed == text else changed
+
+
+def exploited(text: str, gold: str, checklist: Sequence[Requirement]) -> str | None:
+    """Return ``text`` with the tokens that fool each constraint's official checker, or ``None`` without any.
+
+    They break what the constraint says: a keyword inside another word is not that word.
+    """
+    if [r.check.constraint for r in checklist] == ["language:response_language"]:
+        return gold if gold.isdecimal() else f"\\boxed{{{gold}}}"
+    holes = [HOLES[r.check.constraint](r.check.kwargs) for r in checklist if r.check.constraint in HOLES]
+    tokens = [token for token in holes if token]
+    return "\n".join([*tokens, text]) if tokens else None
+
+
+def _inside_words(kwargs: Kwargs) -> str:
+    return " ".join(f"x{keyword}x" for keyword in kwargs["keywords"])
+
+
+def _counted_inside_words(kwargs: Kwargs) -> str:
+    return "" if kwargs["relation"] != "at least" else f"x{kwargs['keyword']}x " * kwargs["frequency"]
+
+
+def _arithmetic_stars(kwargs: Kwargs) -> str:
+    return " and ".join(["2*3*7"] * kwargs["num_highlights"])
+
+
+def _rules(kwargs: Kwargs) -> str:
+    return "\n".join(["---"] * kwargs["num_bullets"])
+
+
+def _same_section(kwargs: Kwargs) -> str:
+    return " ".join([f"{kwargs['section_spliter']} 1"] * kwargs["num_sections"])
+
+
+HOLES: Mapping[str, Callable[[Kwargs], str]] = {
+    "keywords:existence": _inside_words,
+    "keywords:frequency": _counted_inside_words,
+    "detectable_format:number_highlighted_sections": _arithmetic_stars,
+    "detectable_format:number_bullet_lists": _rules,
+    "detectable_format:multiple_sections": _same_section,
+}
+"""By constraint: the tokens that its official checker takes for obedience (MathIF's code, arXiv 2505.14810)."""

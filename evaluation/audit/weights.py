@@ -1,0 +1,133 @@
+"""How the ranking moves with the weights: a grid for each component, and the weight at which an answer is overtaken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluation.audit.findings import TOLERANCE
+from evaluation.audit.probes import PROBES, Probe
+from evaluation.audit.scoring import HONEST, PLAIN, WRONG, Scored
+from rewards.config import RewardConfig
+
+FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Weights of the grid, as multiples of the largest weight among the other components."""
+
+BISECTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Mean rewards with ``component`` at ``weight``, the others as configured; names from the best to the worst."""
+
+    component: str
+    weight: float
+    means: Mapping[str, float]
+
+    @property
+    def order(self) -> list[str]:
+        """The names, best first."""
+        return sorted(self.means, key=lambda name: -self.means[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Critical:
+    """The smallest weight of ``component``, up to the grid's end, from which ``name`` earns what ``against`` does.
+
+    ``item`` is the prompt where that happens first.
+    """
+
+    component: str
+    name: str
+    against: str
+    weight: float
+    item: str
+
+
+def with_weight(config: RewardConfig, component: str, weight: float) -> RewardConfig:
+    """Return ``config`` with another weight for one component."""
+    changed = config.components[component].model_copy(update={"weight": weight})
+    return config.model_copy(update={"components": {**config.components, component: changed}})
+
+
+def grid(config: RewardConfig, component: str) -> list[float]:
+    """Return the weights that are tried for ``component``."""
+    others = [c.weight for name, c in config.components.items() if name != component]
+    unit = max(others, default=0.0) or 1.0
+    return [factor * unit for factor in FACTORS if factor > 0.0 or any(others)]
+
+
+def rankings(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Ranking]:
+    """Return the ranking of the honest answers and the best probe at every point of every component's grid."""
+    return [
+        Ranking(name, weight, _means(scored.under(with_weight(scored.config, name, weight)), probes))
+        for name in scored.config.components
+        for weight in grid(scored.config, name)
+    ]
+
+
+def critical_weights(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Critical]:
+    """Return, for each component, who overtakes the honest or the plain right answer at which weight.
+
+    What carries the right answer itself is left out. The weight is exact to one part in a million of the grid's step
+    where overtaking is monotone in it.
+    """
+    names = [WRONG, *(name for name, probe in probes.items() if probe.limit == "below_honest")]
+    return [
+        critical
+        for component in scored.config.components
+        for against in (HONEST, PLAIN)
+        for name in names
+        if (critical := _critical(scored, component, name, against)) is not None
+    ]
+
+
+def _critical(scored: Scored, component: str, name: str, against: str) -> Critical | None:
+    def where(weight: float) -> str | None:
+        return _overtaken(scored.under(with_weight(scored.config, component, weight)), name, against)
+
+    below = None
+    for weight in (weight for weight in grid(scored.config, component) if weight > 0.0):
+        item = where(weight)
+        if item is None:
+            below = weight
+            continue
+        high = weight
+        for _ in range(BISECTIONS if below is not None else 0):
+            middle = ((below or 0.0) + high) / 2
+            found = where(middle)
+            below, high, item = (middle, high, item) if found is None else (below, middle, found)
+        return Critical(component, name, against, high, item)
+    return None
+
+
+def _overtaken(scored: Scored, name: str, against: str) -> str | None:
+    for case, rewards in scored.rows():
+        reward, bound = rewards.get(name), rewards.get(against)
+        if reward is not None and bound is not None and reward >= bound - TOLERANCE:
+            return case.item.id
+    return None
+
+
+def _means(scored: Scored, probes: Mapping[str, Probe]) -> dict[str, float]:
+    found = {name: _mean(rewards) for name, rewards in _by_name(scored)}
+    honest = {name: mean for name in (HONEST, PLAIN, WRONG) if (mean := found.get(name)) is not None}
+    hacks = {
+        name: mean
+        for name, probe in probes.items()
+        if probe.limit == "below_honest" and (mean := found.get(name)) is not None
+    }
+    best = max(hacks, key=lambda name: hacks[name], default=None)
+    return honest | ({best: hacks[best]} if best is not None else {})
+
+
+def _by_name(scored: Scored) -> Iterator[tuple[str, list[float]]]:
+    found: dict[str, list[float]] = {}
+    for entry, reward in scored.entries():
+        if reward is not None:
+            found.setdefault(entry.name, []).append(reward)
+    yield from found.items()
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

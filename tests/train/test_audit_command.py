@@ -1,0 +1,71 @@
+"""``adhere audit`` as a user calls it: exit codes, files, messages, and no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prompts.item import read_items, write_items
+from train.cli import main
+from train.commands_audit import BARE, parse, sample_items
+from train.config.compose import compose_recipe
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("audit") / "items.jsonl"
+    write_items(path, sample_items(compose_recipe(list(BARE)).data, 2))
+    return path
+
+
+def test_the_default_passes_without_torch(prompts: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'trl'): sys.modules[name] = None\n"
+        "from train.cli import main\n"
+        f"sys.exit(main(['audit', 'recipe=quickstart', 'prompts={prompts}', '--out', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "audit passed" in done.stdout
+    report = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
+    assert report["passed"] is True and len(read_items(prompts)) == 2
+
+
+def test_a_composite_that_can_be_fooled_exits_with_1(
+    prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fooled = ["rewards.components.math.weight=0", "rewards.components.checklist.gate=null"]
+    assert main(["audit", *fooled, f"prompts={prompts}", "items=1", f"out={tmp_path}"]) == 1
+    printed = capsys.readouterr().out
+    assert "audit failed on 1 prompts" in printed and "constraint_template" in printed
+    assert "constraint_template" in (tmp_path / "audit.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recipe"], "write key=value"),
+        (["items=0"], "items: '0'"),
+        (["order=maybe"], "neither report nor fail"),
+        (["rewards.componentz=1"], "there is no such key"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_a_recipe_every_family_is_asked_for() -> None:
+    assert parse(["rewards=composite"]).overrides[: len(BARE)] == BARE
+    assert parse(["recipe=quickstart"]).overrides == ("recipe=quickstart",)
+    items = sample_items(compose_recipe(list(BARE)).data, 40)
+    assert len({r.check.constraint for item in items for r in item.checklist}) >= 12

@@ -1,0 +1,108 @@
+"""``adhere audit``: what hacks would earn under a recipe's rewards, before anything is trained on them. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+from evaluation.audit import audit_rewards
+from evaluation.audit.audit import OrderPolicy
+from evaluation.audit.report import show, write
+from prompts.build import build
+from prompts.config import DataConfig
+from prompts.item import PromptItem, read_items
+from rewards.engine import default_engine
+from rewards.errors import ConfigError
+from train.config.compose import compose_recipe
+from train.config.schema import Recipe
+
+KEYS = ("prompts", "items", "order", "out")
+ITEMS = 12
+PIPED = 150
+"""Columns of the report where it does not go to a terminal."""
+
+BARE = ("data=arithmetic", "data.constraints.ids=null", "data.constraints.count=[1,1,1]", "data.constraints.ranges={}")
+"""The data where no recipe is named: sums with one to three constraints of every family there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The audit's own arguments, and those that go to Hydra."""
+
+    overrides: tuple[str, ...]
+    prompts: Path | None
+    items: int
+    order: OrderPolicy
+    out: Path | None
+
+
+def audit(arguments: Sequence[str]) -> int:
+    """Audit the rewards that ``arguments`` compose, and return 1 where a probe earns too much."""
+    from rich.console import Console
+
+    options = parse(arguments)
+    recipe = compose_recipe(options.overrides)
+    found = audit_rewards(
+        recipe.rewards,
+        read_items(options.prompts)[: options.items] if options.prompts else sample_items(recipe.data, options.items),
+        default_engine(),
+        reasoning=recipe.data.targets.think,
+        prefilled=recipe.model.prefilled_reasoning,
+        order=options.order,
+    )
+    console = Console()
+    show(found, console if console.is_terminal else Console(width=PIPED))
+    for path in write(found, options.out or _folder(recipe)):
+        print(path)
+    return 0 if found.passed else 1
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read ``recipe=NAME | rewards=NAME [prompts=FILE] [items=N] [order=report|fail] [out=FOLDER] [overrides]``.
+
+    Raises:
+        ConfigError: an option that is no ``key=value``, or has a value that it does not take.
+    """
+    given = [a.removeprefix("--") for a in _joined(arguments)]
+    if bad := [a for a in given if "=" not in a and not a.startswith("~")]:
+        raise ConfigError(f"'{bad[0]}': write key=value; adhere audit recipe=NAME [prompts=FILE] [items={ITEMS}]")
+    own = {key: value for key, _, value in (a.partition("=") for a in given) if key in KEYS}
+    overrides = [a for a in given if a.partition("=")[0] not in KEYS]
+    if not any(a.startswith("recipe=") for a in overrides):
+        overrides = [*BARE, *overrides]
+    count, order = own.get("items", str(ITEMS)), own.get("order", "report")
+    if not count.isdecimal() or int(count) < 1:
+        raise ConfigError(f"items: '{count}' is no number of prompts; give 1 or more")
+    if order not in get_args(OrderPolicy):
+        raise ConfigError(f"order: '{order}' is neither report nor fail")
+    prompts, out = own.get("prompts"), own.get("out")
+    return Options(
+        tuple(overrides),
+        Path(prompts) if prompts else None,
+        int(count),
+        cast(OrderPolicy, order),
+        Path(out) if out else None,
+    )
+
+
+def sample_items(data: DataConfig, count: int) -> list[PromptItem]:
+    """Return ``count`` training items of ``data``, of any length: to count tokens needs a tokenizer."""
+    few = {"max_prompt_tokens": None, "train_size": count, "decontaminate": False, "evaluation": []}
+    return build(data.model_copy(update=few), "train").items
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with ``--out FOLDER`` as ``--out=FOLDER``."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in [f"--{key}" for key in KEYS]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _folder(recipe: Recipe) -> Path:
+    return Path(recipe.run.root).expanduser() / "audit" / recipe.name

@@ -1,0 +1,124 @@
+"""The drift monitors of a training run: figures of each generation, alarms once each, files that a resume takes up."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.audit import Cases, Form, audit_failures, build_cases
+from evaluation.audit.audit import capped
+from prompts.item import PromptItem
+from rewards.composite import Composite
+from rewards.engine import Engine
+from rewards.errors import DataError, StageError
+from train.config.monitors import MonitorsConfig
+from train.stages.drift import CHECKS, Alarm, alarms
+
+FIGURES, ALARMS = "monitors.jsonl", "alarms.jsonl"
+Row = Mapping[str, Any]
+
+
+class Monitors:
+    """Watches the generations of one stage, equally on every rank; rank 0 alone writes and prints.
+
+    ``monitors.jsonl`` has the figures of every generation, ``alarms.jsonl`` the first alarm of each kind. Both are
+    taken up by ``resume``, so that a resumed run raises what an uninterrupted one would have.
+    """
+
+    def __init__(self, config: MonitorsConfig, folder: Path, *, writes: bool) -> None:
+        self.config = config
+        self._folder = folder
+        self._writes = writes
+        self._history: list[dict[str, float]] = []
+        self._raised: dict[str, Alarm] = {}
+
+    def resume(self, step: int) -> None:
+        """Take up what was recorded before optimizer step ``step``; what came after it is forgotten."""
+        rows = [row for row in _read(self._folder / FIGURES) if row["step"] < step]
+        self._history = [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
+        kept = [Alarm(**row) for row in _read(self._folder / ALARMS) if row["step"] < step]
+        self._raised = {alarm.name: alarm for alarm in kept}
+        if self._writes:
+            _write(self._folder / FIGURES, rows)
+            _write(self._folder / ALARMS, [alarm.to_dict() for alarm in kept])
+
+    def observe(self, step: int, figures: Mapping[str, float], audited: Sequence[str] = ()) -> dict[str, float]:
+        """Take in one generation and return its metrics.
+
+        They are ``monitors/<figure>`` where it is known, and ``alarms/<name>``: 1.0 while the alarm holds, else 0.0.
+        ``audited`` says which probes an audit at this step found to earn too much.
+
+        Raises:
+            StageError: an alarm of ``stop_on`` is raised.
+        """
+        self._history.append({"step": step, **figures})
+        if self._writes:
+            _append(self._folder / FIGURES, {n: None if math.isnan(v) else v for n, v in self._history[-1].items()})
+        holding = alarms(self._history, self.config)
+        if audited:
+            text = f"probes earn what an honest right answer does: {', '.join(audited)}"
+            holding.append(Alarm("audit", step, float(len(audited)), 0.0, text))
+        for alarm in holding:
+            self._raise(alarm)
+        names = {alarm.name for alarm in holding}
+        known = [*CHECKS, *(["audit"] if self.config.audit_every else [])]
+        decided = {f"monitors/{name}": value for name, value in figures.items() if not math.isnan(value)}
+        return decided | {f"alarms/{name}": float(name in names) for name in known}
+
+    def _raise(self, alarm: Alarm) -> None:
+        if alarm.name not in self._raised:
+            self._raised[alarm.name] = alarm
+            if self._writes:
+                _append(self._folder / ALARMS, alarm.to_dict())
+                print(f"\nalarm {alarm.name} at step {alarm.step}: {alarm.text}", file=sys.stderr)
+        if alarm.name in self.config.stop_on:
+            raise StageError(
+                f"alarm {alarm.name} at step {alarm.step}: {alarm.text} (grpo.monitors.stop_on names it; change the "
+                f"recipe, or take it out of the list to go on from the newest checkpoint)"
+            )
+
+
+class TrainingAudit:
+    """Scores the probes of ``adhere audit`` on prompts of a batch, by the composite that the batch was paid by."""
+
+    def __init__(self, items: Sequence[PromptItem], config: MonitorsConfig, form: Form, engine: Engine) -> None:
+        self._items = {item.id: item for item in items}
+        self._config = config
+        self._form = form
+        self._engine = engine
+
+    def due(self, step: int) -> bool:
+        """Whether an audit is due at optimizer step ``step``."""
+        return self._config.audit_every > 0 and step > 0 and step % self._config.audit_every == 0
+
+    def __call__(self, ids: Sequence[str], composite: Composite) -> list[str]:
+        """Return the probes that earn too much on the first few prompts of ``ids``, each as ``name on item``."""
+        items = [self._items[name] for name in dict.fromkeys(ids)][: self._config.audit_prompts]
+        try:
+            cases: Cases = build_cases(items, self._form)
+        except DataError:
+            return []  # none of these prompts has a gold answer or an obeying answer; the next audit takes others
+        found = audit_failures(Composite(capped(composite.config), self._engine), cases)
+        return [f"{finding.name} on {finding.item}" for finding in found]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(row) + "\n")
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    temporary = path.with_suffix(".partial")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    temporary.replace(path)
