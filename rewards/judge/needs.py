@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from rewards.checklist.requirement import Requirement
 from rewards.config import ChecklistComponent, RewardConfig
 from rewards.errors import DataError
 
 
-def check_judged(config: RewardConfig, checklists: Iterable[tuple[str, Sequence[Requirement]]]) -> None:
+def check_judged(config: RewardConfig, checklists: Collection[tuple[str, Sequence[Requirement]]]) -> None:
     """Check that every checklist component has a judge where some requirement is decided by one.
 
     ``checklists`` are the data's, each with the name of its item.
@@ -19,20 +18,12 @@ def check_judged(config: RewardConfig, checklists: Iterable[tuple[str, Sequence[
         DataError: names item, requirement, and the key to set. Raised when data is loaded: at the first score the
             model would be in memory already.
     """
-    lacking = [name for name, c in config.components.items() if isinstance(c, ChecklistComponent) and c.judge is None]
-    if not lacking:
-        return
-    for item, checklist in checklists:
-        for requirement in checklist:
-            if _asks_judge(requirement.check.to_dict()):
+    lacking = [(n, c) for n, c in config.components.items() if isinstance(c, ChecklistComponent) and c.judge is None]
+    for name, component in lacking:
+        for item, checklist in checklists:
+            asked = next((r.id for r in checklist if r.needs_judge or component.scoring == "implicit"), None)
+            if asked is not None:
                 raise DataError(
-                    f"{item}: requirement '{requirement.id}' is decided by a judge, and rewards.components."
-                    f"{lacking[0]}.judge is not set; set its base_url and model, or leave such items out"
+                    f"{item}: requirement '{asked}' is decided by a judge, and rewards.components.{name}.judge is not "
+                    f"set; set its base_url and model, or leave such items out"
                 )
-
-
-def _asks_judge(check: Any) -> bool:
-    """Whether a check, in its JSON form, is a judge's, or is composed of one that is."""
-    if isinstance(check, Mapping):
-        return check.get("type") == "judge" or any(_asks_judge(part) for part in check.values())
-    return isinstance(check, list) and any(_asks_judge(part) for part in check)

@@ -59,7 +59,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
-    check_judged(recipe.rewards, ((item.id, item.checklist) for item in items))
+    check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
     _check_lengths(spec, max(len(prompt_ids(tokenizer, item.messages)) for item in items))
     _check_supply(spec, len(items))
 
