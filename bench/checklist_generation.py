@@ -53,6 +53,18 @@ class Endpoint(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
+def timed(folder: Path, url: str, count: int, concurrency: int) -> float:
+    """Return the seconds that ``count`` rows take."""
+    source = folder / f"in{count}.jsonl"
+    rows = (json.dumps({"question": f"Plan day {n} in Paris."}) for n in range(count))
+    source.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    config = GenerationConfig(base_url=url, model="m", concurrency=concurrency)
+    started = time.perf_counter()
+    summary = generate(read_sources(source), folder / f"out{count}-{concurrency}.jsonl", config)
+    assert summary.written == count
+    return time.perf_counter() - started
+
+
 def main() -> None:
     """Print the figures."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
@@ -65,21 +77,14 @@ def main() -> None:
         print(f"{name}: {len(text)} characters, {len(text.split())} words around the instruction")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "in.jsonl"
-        rows = (json.dumps({"question": f"Plan day {n} in Paris."}) for n in range(count))
-        source.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        timed(Path(folder), url, 2, 1)
         for concurrency in (1, 8, 32):
-            config = GenerationConfig(
-                base_url=f"http://127.0.0.1:{server.server_port}/v1", model="m", concurrency=concurrency
-            )
-            started = time.perf_counter()
-            summary = generate(read_sources(source), Path(folder) / f"out{concurrency}.jsonl", config)
-            seconds = time.perf_counter() - started
-            ideal = count / concurrency * LATENCY
+            seconds = timed(Path(folder), url, count, concurrency)
+            waited = count / concurrency * LATENCY
             print(
-                f"concurrency {concurrency:2}: {summary.written} rows in {seconds:.2f} s ({count / seconds:.0f} rows/s); "
-                f"latency alone {ideal:.2f} s"
+                f"concurrency {concurrency:2}: {count / seconds:4.0f} rows/s, {seconds:.2f} s, latency {waited:.2f} s"
             )
     server.shutdown()
 

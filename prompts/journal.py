@@ -16,8 +16,9 @@ from rewards.errors import DataError, StageError
 class Journal:
     """Rows of prompt items with checklists, and beside them a report of every row that was tried.
 
-    A row is one write of one whole line, and what a kill tears off is cut away when the file is opened again. One
-    process writes at a time. Use it as ``with``.
+    A row is one write of one whole line, and what a kill tears off is cut away when the file is opened again. Rows are
+    not forced to the disk one by one: they survive the end of the process, not that of the
+    machine. One process writes at a time. Use it as ``with``.
     """
 
     def __init__(self, path: Path, provenance: Mapping[str, Any]) -> None:
@@ -104,7 +105,6 @@ def _append(file: int, row: Mapping[str, Any]) -> None:
     line = _line(row)
     if os.write(file, line) != len(line):
         raise StageError("a row could not be written whole; free some space, the same command goes on from here")
-    os.fsync(file)
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from rewards.constraints import Constraint, describe, paraphrases, registry, val
 from rewards.constraints.params import Param
 from rewards.errors import ConstraintError
 
-LONGEST_TEXT = 2000
+LONGEST_TEXT = 1000
 """Characters beyond which a text is no single requirement and is left to the judge."""
 
 MOST_TRIALS = 20_000
