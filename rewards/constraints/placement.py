@@ -16,6 +16,8 @@ from rewards.constraints.sentences import fillers, lead
 from rewards.constraints.text import boxed_spans, prose, visible
 
 _LETTERS = re.compile(r"[^\W\d_]++")
+_TOKEN = re.compile(r"(?<!\S)\S++")
+_ADDRESS = re.compile(r"://|^\W*www\.")
 _KEYWORD = Text("keyword", "the word in question")
 _SENTENCE = "we now also look once more at all of it and see how it goes on from here to there"
 _CARRIER = tuple(_SENTENCE.split())
@@ -190,7 +192,7 @@ class Palindrome(IFTrain):
         return self._outcome(next((token for token in text.split() if token == token[::-1]), None))
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        body = visible(re.sub(r"\S*://\S*|www\.\S*", " ", prose(text)))
+        body = visible(_TOKEN.sub(lambda m: " " if _ADDRESS.search(m.group()) else m.group(), prose(text)))
         for word in _LETTERS.findall(body):
             if len(word) > 2 and _mirrored(word):
                 return self._outcome(word)

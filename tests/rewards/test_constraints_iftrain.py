@@ -119,7 +119,7 @@ HARDENED: list[tuple[str, str, bool]] = [
     (BIGRAMS, "<<It is>> five", False),
     (BIGRAMS, "<<It is five>> <<or so>>", False),
     (BIGRAMS, "<<It>> <<is>>", False),
-    (ADJACENT, "cats like milk", True),
+    (ADJACENT, "cats sing all day", True),
     (ADJACENT, "cats dig", False),
     (ADJACENT, 'cats "dig"', False),
     (ADJACENT, "cat-dog", False),
@@ -256,9 +256,9 @@ QUIRKS: list[tuple[str, str, bool]] = [
     (TWO, "One.\n* * *\nTwo.", False),
     (TWO2, "One.\n \nTwo.\n\nThree.", True),
     (TWO2, "One.\n\n---", True),
-    (FIRST_EACH, "So. So. So.", True),
+    (FIRST_EACH, "So. So. So.", False),
     (FIRST_EACH, "So it is. So: we stop.", False),
-    (FIRST_EACH, "So it is a.b so", False),
+    (FIRST_EACH, "So it is ab.cd so", False),
     (FIRST, "So, it is 5.", False),
     (FIRST, "So", True),
     (LAST_EACH, "So. So.", True),
@@ -308,14 +308,12 @@ def test_official_sentences(text: str, expected: list[str]) -> None:
         ("I can't say.", ["I", "ca", "n't", "say", "."]),
         ('He (Mr. Tom) said "no".', ["He", "(", "Mr.", "Tom", ")", "said", "``", "no", "''", "."]),
         ("It is. Stop", ["It", "is", ".", "Stop"]),
-        ("3,000 well-known: e.g. 5%", ["3,000", "well-known", ":", "e.g", ".", "5", "%"]),
+        ("3,000 well-known: e.g. 5%", ["3,000", "well-known", ":", "e.g.", "5", "%"]),
         ("We cannot--really... [x]", ["We", "can", "not", "--", "really", "...", "[", "x", "]"]),
         ("Tom's dogs' toys", ["Tom", "'s", "dogs", "'", "toys"]),
     ],
 )
 def test_official_words(text: str, expected: list[str]) -> None:
-    if "e.g" in expected:
-        expected = [*expected[:3], "e.g.", *expected[5:]]
     assert official_words(text) == expected
 
 
