@@ -43,7 +43,8 @@ def comply(text: str, wishes: Sequence[Wish]) -> str | None:
     """
     if any(conflicts(a, b) for a, b in combinations(wishes, 2)):
         return None
-    ranked = sorted(wishes, key=lambda wish: find(wish[0]).step)
+    place = {key: i for i, key in enumerate(registry())}
+    ranked = sorted(wishes, key=lambda wish: (find(wish[0]).step, place[wish[0]]))
     content = [wish for wish in ranked if find(wish[0]).step in _CONTENT]
     for _ in range(_ROUNDS):
         for wish in content:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
 from rewards.constraints.iftrain import IFTrain, WholeResponse, spoken
 from rewards.constraints.params import Count, Text
-from rewards.constraints.sentences import lead
 from rewards.constraints.startend import flattened
 
 _REQUEST = Text("prompt_to_repeat", "the request that has to be copied")
 _DIVIDER = "*" * 6
+_PLAIN = r"[^\s\\^$.|?*+()\[\]{}]+"
 
 PHRASES: tuple[str, ...] = (
     "Small steps take us far ahead",
@@ -31,12 +31,12 @@ class RepeatPhrase(IFTrain):
     """A phrase comes back so many times, each time with one word in its middle replaced."""
 
     id = "copy:repeat_phrase"
-    step = Step.ADD
+    step = Step.CLOSE
     params = (
         Text(
             "phrase",
             "the phrase, of three words or more",
-            r"\s*[^\s\\^$.|?*+()\[\]{}]+(?:\s+[^\s\\^$.|?*+()\[\]{}]+){2,}\s*",
+            rf"\s*{_PLAIN}(?:\s+{_PLAIN}){{2,}}\s*",
         ),
         Count("small_n", "the number of variants", high=len(_SUBSTITUTES)),
     )
@@ -87,7 +87,8 @@ class RepeatPhrase(IFTrain):
         words = kwargs["phrase"].split()
         fresh = [word for word in _SUBSTITUTES if word not in kwargs["phrase"].casefold()][: kwargs["small_n"]]
         middle = len(words) // 2
-        return lead(text, [" ".join([*words[:middle], word, *words[middle + 1 :]]) + "." for word in fresh])
+        variants = [" ".join([*words[:middle], word, *words[middle + 1 :]]) + "." for word in fresh]
+        return "\n".join([*variants, text.lstrip()])
 
     def needs(self, kwargs: Kwargs) -> Needed | None:
         words = kwargs["phrase"].split()
@@ -191,7 +192,7 @@ class CopyingMultiple(_Copy):
     phrasings = (
         "Repeat the request without change {N} times, separated by 6 asterisk symbols (say nothing before it; the "
         "request does not include this sentence) and do not answer the actual request!",
-        "Write the request {N} times, unchanged and unanswered, with ****** between the copies; leave this sentence out.",
+        "Write the request {N} times, unchanged and unanswered, with ****** between them; leave this sentence out.",
         "Output {N} exact copies of the request (without this sentence), separated by ******, and nothing else.",
     )
     compat_rule = "cut at `******`, the text has N parts, each equal to the request, case and outer white space ignored"

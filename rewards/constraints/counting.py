@@ -93,9 +93,7 @@ class CountIncrementWord(IFTrain):
         'Your answer must mention "{keyword1}" one time and "{keyword2}" two times, no more and no less.',
     )
     compat_rule = "the first regular expression matches once, the second one twice, inside other words too"
-    hardened_rule = (
-        "as whole words, the first keyword occurs once and the second one twice; LaTeX commands do not count"
-    )
+    hardened_rule = "as whole words, the first occurs once and the second one twice; LaTeX commands do not count"
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome(whole_matches(kwargs["keyword1"], text), whole_matches(kwargs["keyword2"], text))
@@ -165,8 +163,8 @@ class CountingComposition(WholeResponse):
     phrasings = (
         "Write 3 paragraphs, delimited by the markdown divider: * * *, with exactly {n_sent} sentences each, with "
         "exactly {n_words} words in each sentence.",
-        "Your response has 3 paragraphs with * * * between them; each consists of {n_sent} sentences of {n_words} words.",
-        "Structure: three paragraphs, * * * as the divider, {n_sent} sentences a paragraph, {n_words} words a sentence.",
+        "Your response has 3 paragraphs with * * * between them; each has {n_sent} sentences of {n_words} words.",
+        "Structure: 3 paragraphs, * * * as the divider, {n_sent} sentences a paragraph, {n_words} words a sentence.",
     )
     compat_rule = (
         "cut at `***` (not `* * *`), three parts have N official sentences of M tokens each, punctuation counted, none "

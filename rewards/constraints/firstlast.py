@@ -9,7 +9,8 @@ from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, reg
 from rewards.constraints.iftrain import IFTrain, WholeResponse, same, sentences, spoken
 from rewards.constraints.official_text import official_sentences
 from rewards.constraints.params import Word
-from rewards.constraints.sentences import flat, opens_block
+from rewards.constraints.sentences import flat
+from rewards.constraints.text import MASK
 
 _SIGN = re.compile(r"[^\w\s]")
 _FINAL = re.compile(r"[\s.!?]*$")
@@ -56,8 +57,7 @@ class FirstWordAnswer(_WordOf):
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         word = kwargs["first_word"]
-        gap = "\n" if opens_block(text) else " "
-        return f"{word[:1].upper()}{word[1:]} is the word that we open with.{gap}{text.lstrip()}"
+        return f"{word[:1].upper()}{word[1:]} is the word that we open with.\n{text.lstrip()}"
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == self.id:
@@ -105,7 +105,7 @@ def _edge(text: str, word: str, place: int) -> Outcome:
     said = spoken(text)
     if not said or not same(said[place], word):
         return Outcome(False, f'"{said[place][:40]}" stands there' if said else "no words")
-    others = any(not same(one, word) for one in said)
+    others = MASK in text or any(not same(one, word) for one in said)
     return Outcome(others, "the word stands there" if others else "nothing but the word")
 
 

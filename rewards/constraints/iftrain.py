@@ -13,8 +13,8 @@ from rewards.constraints.base import Constraint, Kwargs, Sampler
 from rewards.constraints.official_text import ABBREVIATIONS
 from rewards.constraints.text import exempt_spans, masked, visible
 
-_END = re.compile(r"[.!?…]+[\"'”’)\]*_]*+(?=\s)|[。！？]+|\n")
-_EDGE = re.compile(r"^[\W_]+|[\W_]+$")
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|[。！？]+|\n")
+_ALNUM = re.compile(r"[^\W_]")
 
 HARMLESS = frozenset(
     {
@@ -71,10 +71,19 @@ def _held(before: str) -> bool:
 
 def spoken(text: str) -> list[str]:
     """Return the words of ``text`` as written, signs at their edges removed; ``well-known`` is one word."""
-    bare = (_EDGE.sub("", token) for token in visible(text).split())
+    bare = (trimmed(token) for token in visible(text).split())
     return [word for word in bare if word]
+
+
+def trimmed(token: str) -> str:
+    """Return ``token`` without what comes before its first and after its last letter or digit."""
+    first = _ALNUM.search(token)
+    if first is None:
+        return ""
+    last = _ALNUM.search(token[::-1])
+    return token[first.start() : len(token) - (last.start() if last else 0)]
 
 
 def same(one: str, two: str) -> bool:
     """Whether two words are equal, signs at the edges and case ignored."""
-    return _EDGE.sub("", one).casefold() == _EDGE.sub("", two).casefold()
+    return trimmed(one).casefold() == trimmed(two).casefold()

@@ -41,9 +41,7 @@ class LetterCounting(IFTrain):
         "Write {relation} {N} letters in total, spaces and signs not counted.",
     )
     compat_rule = "the characters `a` to `z` and `A` to `Z`, LaTeX included, stand in the relation"
-    hardened_rule = (
-        "letters of any alphabet stand in the relation; LaTeX commands and invisible characters do not count"
-    )
+    hardened_rule = "letters of any alphabet stand in the relation; LaTeX commands and hidden characters do not count"
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome(official_letters(text), kwargs)
@@ -113,7 +111,7 @@ class LetterCounting2(IFTrain):
     phrasings = (
         "In your response, the letter {letter} should appear {let_relation} {let_frequency} times.",
         'The letter "{letter}" has to occur {let_relation} {let_frequency} times, in either case.',
-        'Write your answer so that it contains "{letter}" {let_relation} {let_frequency} times, counted letter by letter.',
+        'Your answer should contain the character "{letter}" {let_relation} {let_frequency} times.',
     )
     compat_rule = "the letter, in either case and in LaTeX too, stands in the relation"
     hardened_rule = "the letter, in either case, stands in the relation; LaTeX commands do not count"

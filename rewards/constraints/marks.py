@@ -41,9 +41,7 @@ class PunctuationExclamation(_Without):
         "Exclamation marks are not allowed anywhere in your answer.",
     )
     compat_rule = "the character `!` does not occur"
-    hardened_rule = (
-        "no exclamation mark occurs, full-width and double ones and factorials included; LaTeX's `\\!` is none"
-    )
+    hardened_rule = "no exclamation mark occurs, full-width ones and factorials included; LaTeX's `\\!` is none"
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome(sum(not mark.startswith("\\") for mark in _EXCLAMATIONS.findall(text)))
@@ -65,9 +63,7 @@ class PunctuationDot(_Without):
         "The character . must not occur anywhere in your answer.",
     )
     compat_rule = "the character `.` does not occur"
-    hardened_rule = (
-        "no dot occurs, ellipses, full-width and ideographic full stops included, in numbers and formulas too"
-    )
+    hardened_rule = "no dot occurs, ellipses and full-width full stops included, in numbers and formulas too"
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome(len(_DOTS.findall(text)))

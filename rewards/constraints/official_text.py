@@ -1,6 +1,6 @@
 """Sentences and word tokens as the official IFEvalG checkers cut them, without NLTK and its downloads.
 
-IFEvalG (open-instruct, Apache-2.0) cuts sentences with a chain of substitutions of its own, which ``official_sentences``
+IFEvalG (open-instruct, Apache-2.0) cuts sentences with a chain of substitutions, which ``official_sentences``
 reproduces, and words with NLTK's ``word_tokenize``: Punkt sentences, then the conventions of the Penn Treebank (1995).
 ``official_words`` has the Treebank's part; of Punkt's trained model only common abbreviations are kept, which decides
 whether a period inside the text is a token of its own. ``bench/iftrain_agreement.py`` measures the difference.
@@ -11,7 +11,10 @@ from __future__ import annotations
 import re
 
 _HELD, _END = "<prd>", "<stop>"
-_SUBJECT = r"(?:Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|He\s|She\s|It\s|They\s|Their\s|Our\s|We\s|But\s|However\s|That\s|This\s|Wherever)"
+_SUBJECT = (
+    "(?:Mr|Mrs|Ms|Dr|Prof|Capt|Cpt|Lt|Wherever"
+    r"|(?:He|She|It|They|Their|Our|We|But|However|That|This)\s)"
+)
 _FIRM = "(?:Inc|Ltd|Jr|Sr|Co)"
 _BEFORE_PHD = (
     (re.compile(r"(?<=Mr|St|Ms|Dr)\.|(?<=Mrs)\."), _HELD),
@@ -47,45 +50,12 @@ def official_sentences(text: str) -> list[str]:
     return sentences if sentences[-1] else sentences[:-1]
 
 
-ABBREVIATIONS = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "sr",
-        "jr",
-        "st",
-        "vs",
-        "e.g",
-        "i.e",
-        "u.s",
-        "u.k",
-        "u.n",
-        "ph.d",
-        "a.m",
-        "p.m",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "mt",
-        "gen",
-        "col",
-        "lt",
-        "sen",
-        "rep",
-        "rev",
-        "jan",
-        "feb",
-        "aug",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-    ]
-)
+_ABBREVIATED = """
+a.m aug capt co col corp dec dr e.g feb gen i.e inc jan jr lt ltd mr mrs ms mt nov oct p.m ph.d prof rep rev sen sept
+sr st u.k u.n u.s vs
+"""
+
+ABBREVIATIONS = frozenset(_ABBREVIATED.split())
 """Words, without their last period and in lower case, that a period after them does not end a sentence for."""
 
 _OPENING = re.compile(r"([«“‘„]|`+)")

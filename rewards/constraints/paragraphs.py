@@ -77,7 +77,7 @@ class Paragraphs2(_TwoParagraphs):
     id = "paragraphs:paragraphs2"
     divider = official = "\n\n"
     phrasings = (
-        "There should be 2 paragraphs. Paragraphs and only paragraphs are separated with each other by two line breaks.",
+        "There should be 2 paragraphs. Paragraphs and only paragraphs are separated by two line breaks.",
         "Write two paragraphs with a blank line between them, and no other blank line.",
         "Your response consists of 2 paragraphs, parted by two line breaks.",
     )

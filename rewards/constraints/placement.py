@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
@@ -15,29 +16,11 @@ from rewards.constraints.sentences import fillers, lead
 from rewards.constraints.text import boxed_spans, prose, visible
 
 _LETTERS = re.compile(r"[^\W\d_]++")
+_TOKEN = re.compile(r"(?<!\S)\S++")
+_ADDRESS = re.compile(r"://|^\W*www\.")
 _KEYWORD = Text("keyword", "the word in question")
-_CARRIER = [
-    "we",
-    "now",
-    "also",
-    "look",
-    "once",
-    "more",
-    "at",
-    "all",
-    "of",
-    "it",
-    "and",
-    "see",
-    "how",
-    "it",
-    "goes",
-    "on",
-    "from",
-    "here",
-    "to",
-    "there",
-]
+_SENTENCE = "we now also look once more at all of it and see how it goes on from here to there"
+_CARRIER = tuple(_SENTENCE.split())
 _BETWEEN = ("so", "then", "now", "here", "just", "yes", "well", "indeed")
 
 
@@ -134,7 +117,7 @@ class NoAdjacentConsecutive(WholeResponse):
     phrasings = (
         "No two adjacent words can start with consecutive letters of the alphabet.",
         "A word must never be followed by one whose first letter is the next in the alphabet.",
-        "Choose your words so that no word's initial comes right after the initial of the word before it in the alphabet.",
+        "Choose your words so that no initial is the alphabet's next letter after the initial of the word before.",
     )
     compat_rule = "no piece between white space starts with the character whose code follows that of the piece before"
     hardened_rule = (
@@ -153,7 +136,7 @@ class NoAdjacentConsecutive(WholeResponse):
 
     @staticmethod
     def _outcome(first: list[str]) -> Outcome:
-        pairs = [one + two for one, two in zip(first, first[1:], strict=False) if ord(two) - ord(one) == 1]
+        pairs = [one + two for one, two in pairwise(first) if ord(two) - ord(one) == 1]
         return Outcome(not pairs, f"initials {pairs[0]}" if pairs else "no consecutive initials")
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
@@ -180,7 +163,7 @@ class NoAdjacentConsecutive(WholeResponse):
 
 
 def edit_boxes(text: str) -> str:
-    """Return ``text`` with the white space inside its boxes removed, so that cutting at white space keeps them whole."""
+    """Return ``text`` without the white space inside its boxes, so that cutting at white space keeps them whole."""
     pieces, at = [], 0
     for start, end in boxed_spans(text):
         pieces += [text[at:start], "".join(text[start:end].split())]
@@ -209,7 +192,7 @@ class Palindrome(IFTrain):
         return self._outcome(next((token for token in text.split() if token == token[::-1]), None))
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        body = visible(re.sub(r"\S*://\S*|www\.\S*", " ", prose(text)))
+        body = visible(_TOKEN.sub(lambda m: " " if _ADDRESS.search(m.group()) else m.group(), prose(text)))
         for word in _LETTERS.findall(body):
             if len(word) > 2 and _mirrored(word):
                 return self._outcome(word)
@@ -279,7 +262,7 @@ class KeywordSpecificPosition(IFTrain):
         if carrier:
             carrier[0] = carrier[0].title()
         placed = " ".join([*carrier, kwargs["keyword"], "comes here."])
-        return lead(text, [*fillers(kwargs["n"] - 1), placed])
+        return " ".join([*fillers(kwargs["n"] - 1), placed]) + f"\n{text.lstrip()}"
 
     def needs(self, kwargs: Kwargs) -> Needed | None:
         return Needed(kwargs["keyword"], exact=True)
@@ -306,7 +289,7 @@ class StartEnd(IFTrain):
     )
     compat_rule = "NLTK's first and last token are equal, case ignored, and there are two tokens; signs are tokens"
     hardened_rule = (
-        "the text starts and ends with the same word, case ignored, without a sign at its ends; others stand between"
+        "the same word, case ignored, starts and ends the text, with no sign beyond it and other words between"
     )
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
@@ -328,7 +311,7 @@ class StartEnd(IFTrain):
         first = text.split()[0]
         if first.isalpha():
             return f"{text.rstrip()} {first.lower() if text.islower() else first}"
-        return f"{lead(text, ['Here we start.']).rstrip()} here"
+        return f"{lead(text, ['Here we start:']).rstrip()} here"
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         return other_id in {"startend:end_checker", "startend:quotation", "last_word:last_word_answer"}

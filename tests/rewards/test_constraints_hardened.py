@@ -155,13 +155,14 @@ def test_hardened_with_arguments(key: str, kwargs: dict[str, Any], text: str, ex
 
 
 def test_every_constraint_has_passing_and_failing_cases() -> None:
-    assert {(key, expected) for key, _, expected in CASES} == {(k, e) for k in registry() for e in (True, False)}
+    mathif = [key for key, constraint in registry().items() if constraint.collection == "mathif"]
+    assert {(key, expected) for key, _, expected in CASES} == {(k, e) for k in mathif for e in (True, False)}
 
 
 @pytest.mark.parametrize("mode", ["compat", "hardened"])
 @pytest.mark.parametrize("text", ["", "  \n\t ", "\u2003\u00a0"])
 def test_a_blank_text_fails_everything(text: str, mode: Mode) -> None:
-    assert [key for key in registry() if check(key, text, ARGUMENTS[key], mode).score != 0.0] == []
+    assert [key for key in ARGUMENTS if check(key, text, ARGUMENTS[key], mode).score != 0.0] == []
 
 
 def test_masked_formulas_do_not_swallow_prose() -> None:
@@ -177,7 +178,7 @@ def test_long_hostile_texts_are_decided(piece: str) -> None:
     """Linear-time checks take well under a second each here; a quadratic one would take minutes."""
     text = "x" + piece * (200_000 // len(piece))
     begun = time.process_time()
-    for key in registry():
+    for key in ARGUMENTS:
         for mode in ("compat", "hardened"):
             assert check(key, text, ARGUMENTS[key], mode).score is not None
     assert time.process_time() - begun < 60
