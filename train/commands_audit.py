@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from evaluation.audit import audit_rewards
 from evaluation.audit.audit import OrderPolicy
@@ -89,7 +89,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def sample_items(data: DataConfig, count: int) -> list[PromptItem]:
     """Return ``count`` training items of ``data``, of any length: to count tokens needs a tokenizer."""
-    few = {"max_prompt_tokens": None, "train_size": count, "decontaminate": False, "evaluation": []}
+    few: dict[str, Any] = {"max_prompt_tokens": None, "train_size": count, "decontaminate": False, "evaluation": []}
     return build(data.model_copy(update=few), "train").items
 
 

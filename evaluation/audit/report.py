@@ -13,7 +13,7 @@ from evaluation.audit.audit import Audit
 from evaluation.audit.findings import Finding
 from evaluation.audit.probes import PROBES
 from evaluation.audit.scoring import ANSWERS, PLAIN, Entry
-from evaluation.audit.weights import Ranking
+from evaluation.audit.weights import Critical, Ranking
 from evaluation.jsonl import atomic_text, dump
 
 if TYPE_CHECKING:
@@ -203,11 +203,15 @@ def _critical(audit: Audit) -> Sheet:
     rows: list[tuple[str, ...]] = []
     for (component, against), group in groupby(audit.critical, key=lambda c: (c.component, c.against)):
         found = sorted(group, key=lambda c: c.weight)
-        names = ", ".join(f"{c.name} {c.weight:.3g}" for c in found[:SHOWN_CRITICAL])
+        names = ", ".join(f"{c.name} {_side(c)}" for c in found[:SHOWN_CRITICAL])
         more = f", {len(found) - SHOWN_CRITICAL} more" if len(found) > SHOWN_CRITICAL else ""
         rows.append((component, against, names + more))
-    note = "The smallest weight of a component, the others as configured, from which a response earns as much."
-    return Sheet("Critical weights", note, ("component", "overtaken", "by whom, from which weight"), rows)
+    note = "The weights of a component, the others as configured, at which a response that is not right earns as much."
+    return Sheet("Critical weights", note, ("component", "overtaken", "by whom, at which weights"), rows)
+
+
+def _side(critical: Critical) -> str:
+    return "at all" if critical.side == "always" else f"{critical.side} {critical.weight:.3g}"
 
 
 def _mean(values: Sequence[float]) -> str:

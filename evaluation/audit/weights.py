@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from evaluation.audit.findings import TOLERANCE
 from evaluation.audit.probes import PROBES, Probe
@@ -32,14 +33,16 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Critical:
-    """The smallest weight of ``component``, up to the grid's end, from which ``name`` earns what ``against`` does.
+    """Where ``name`` earns what ``against`` does on some prompt, as the weight of ``component`` moves over its grid.
 
-    ``item`` is the prompt where that happens first.
+    ``side`` is ``from`` where that holds from ``weight`` on, ``up to`` where it holds below it, and ``always`` where it
+    holds on the whole grid. ``item`` is a prompt where it holds.
     """
 
     component: str
     name: str
     against: str
+    side: Literal["from", "up to", "always"]
     weight: float
     item: str
 
@@ -86,19 +89,20 @@ def _critical(scored: Scored, component: str, name: str, against: str) -> Critic
     def where(weight: float) -> str | None:
         return _overtaken(scored.under(with_weight(scored.config, component, weight)), name, against)
 
-    below = None
-    for weight in (weight for weight in grid(scored.config, component) if weight > 0.0):
-        item = where(weight)
-        if item is None:
-            below = weight
-            continue
-        high = weight
-        for _ in range(BISECTIONS if below is not None else 0):
-            middle = ((below or 0.0) + high) / 2
-            found = where(middle)
-            below, high, item = (middle, high, item) if found is None else (below, middle, found)
-        return Critical(component, name, against, high, item)
-    return None
+    weights = [weight for weight in grid(scored.config, component) if weight > 0.0]
+    items = [where(weight) for weight in weights]
+    item = next((item for item in items if item is not None), None)
+    if item is None:
+        return None
+    first = items[0] is not None
+    turn = next((i for i, found in enumerate(items) if (found is not None) is not first), None)
+    if turn is None:
+        return Critical(component, name, against, "always", weights[0], item)
+    low, high = weights[turn - 1], weights[turn]
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (where(middle) is not None) is first else (low, middle)
+    return Critical(component, name, against, "up to" if first else "from", high, item)
 
 
 def _overtaken(scored: Scored, name: str, against: str) -> str | None:

@@ -212,8 +212,9 @@ def test_the_critical_weight_is_the_one_at_which_a_wrong_answer_overtakes() -> N
     # Ungated: the wrong obeying answer earns w, the right answer that ignores the checklist earns 1.
     built = build_cases([item("startend:quotation")])
     audit = audited(rewards(ChecklistComponent(weight=0.25)), built)
-    found = {(c.component, c.name, c.against): c.weight for c in audit.critical}
-    assert found[("checklist", WRONG, PLAIN)] == pytest.approx(1.0, abs=1e-3)
+    found = {(c.component, c.name, c.against): (c.side, pytest.approx(c.weight, abs=1e-3)) for c in audit.critical}
+    assert found[("checklist", WRONG, PLAIN)] == ("from", 1.0)
+    assert found[("math", WRONG, PLAIN)] == ("up to", 0.25)
     assert ("checklist", WRONG, HONEST) not in found
     gated = audited(rewards(ChecklistComponent(gate="math")), built)
     assert not [c for c in gated.critical if c.component == "checklist"]
