@@ -84,7 +84,7 @@ def score_batch(
     return [
         _error_score(item, generation.error)
         if generation.error
-        else _combine(_no_answer(item) if text is None else correct[i], _constraints(item, text, mode))
+        else _combine(_no_answer(item) if text is None else correct[i], _constraints(item, generation, text, mode))
         for i, ((item, generation), text) in enumerate(zip(pairs, texts, strict=True))
     ]
 
@@ -100,10 +100,11 @@ def _no_answer(item: PromptItem) -> Verdict:
     return unscored(Status.NOT_APPLICABLE, "no gold answer") if item.answer is None else failed(UNFINISHED)
 
 
-def _constraints(item: PromptItem, text: str | None, mode: Mode) -> tuple[Verdict, ...]:
+def _constraints(item: PromptItem, generation: Generation, text: str | None, mode: Mode) -> tuple[Verdict, ...]:
     if text is None:
         return tuple(failed(UNFINISHED) for _ in item.checklist)
-    return score_checklist(text, item.checklist, "mean", mode).parts
+    reasoning = split_response(generation.text, prefilled=generation.prefilled).finished_reasoning
+    return score_checklist(text, item.checklist, "mean", mode, reasoning=reasoning).parts
 
 
 def _error_score(item: PromptItem, error: str) -> Score:

@@ -51,11 +51,13 @@ def _math(config: MathComponent, rollouts: Sequence[Rollout], engine: Engine) ->
 def _checklist(config: ChecklistComponent, rollout: Rollout) -> Verdict:
     if not rollout.checklist:
         return unscored(Status.NOT_APPLICABLE, "no requirement")
-    text = split_response(rollout.response, prefilled=rollout.prefilled).scoped(config.scope)
+    segments = split_response(rollout.response, prefilled=rollout.prefilled)
+    text = segments.scoped(config.scope)
     if text is None:
         missing = UNFINISHED if config.scope == "answer" else NO_REASONING
         return Verdict(0.0, detail=missing, parts=tuple(failed(missing) for _ in rollout.checklist))
-    return score_checklist(text, rollout.checklist, config.scoring, config.mode)
+    reasoning = segments.finished_reasoning
+    return score_checklist(text, rollout.checklist, config.scoring, config.mode, reasoning=reasoning)
 
 
 def _format(config: FormatComponent, rollout: Rollout) -> Verdict:

@@ -6,24 +6,32 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rewards.checklist.requirement import Requirement
-from rewards.constraints import Mode, check
+from rewards.constraints import Mode, check_scoped
 from rewards.verdict import Status, Verdict, unscored
 
 ChecklistScoring = Literal["weighted_mean", "mean", "all"]
 
 
 def score_checklist(
-    text: str, checklist: Sequence[Requirement], scoring: ChecklistScoring = "weighted_mean", mode: Mode = "hardened"
+    text: str,
+    checklist: Sequence[Requirement],
+    scoring: ChecklistScoring = "weighted_mean",
+    mode: Mode = "hardened",
+    *,
+    reasoning: str | None = None,
 ) -> Verdict:
     """Score ``text`` in [0, 1]; ``parts`` holds one verdict per requirement, in order.
 
     ``weighted_mean`` is RLCF's Σ wᵢsᵢ / Σ wᵢ (arXiv 2507.18624), ``mean`` ignores the weights, and ``all`` is 1.0 only
     when every requirement is fully met. Requirements that do not apply are left out. One that could not be decided
     leaves the whole checklist without a score: a partial sum would reward whatever broke the check.
+
+    ``reasoning`` is the finished reasoning block, which constraints of scope ``reasoning`` are decided on; without one
+    they are not met.
     """
     if not checklist:
         return unscored(Status.NOT_APPLICABLE, "no requirement")
-    parts = tuple(check(r.check.constraint, text, r.check.kwargs, mode) for r in checklist)
+    parts = tuple(check_scoped(r.check.constraint, text, reasoning, r.check.kwargs, mode) for r in checklist)
     undecided = [p for p in parts if p.score is None and p.status is not Status.NOT_APPLICABLE]
     if undecided:
         return Verdict(None, undecided[0].status, undecided[0].detail, parts=parts)

@@ -61,10 +61,13 @@ class Constraint(ABC):
 
     ``phrasings`` are ways to ask for it, as format strings over ``fields``; the first one has MathIF's
     meaning. ``compat_rule`` and ``hardened_rule`` say in one sentence what passes; they become the reference
-    table. Checkers get clean arguments (``validate``) and a text that is not blank.
+    table. Checkers get clean arguments (``validate``) and a text that is not blank. ``collection`` is where the
+    id comes from (an id that MathIF has too is MathIF's), ``scope`` the part of a response that is decided.
     """
 
     id: ClassVar[str]
+    collection: ClassVar[Literal["mathif", "ifeval", "iftrain", "reasonif"]] = "mathif"
+    scope: ClassVar[Literal["answer", "reasoning"]] = "answer"
     step: ClassVar[Step]
     params: ClassVar[tuple[Param, ...]] = ()
     phrasings: ClassVar[tuple[str, ...]]
@@ -74,7 +77,7 @@ class Constraint(ABC):
 
     @abstractmethod
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        """Decide as the official evaluator of MathIF does (arXiv 2505.14810)."""
+        """Decide as the official evaluator of the constraint's collection does."""
 
     @abstractmethod
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
@@ -86,6 +89,10 @@ class Constraint(ABC):
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         """Return a text that should comply, or ``None``; called only for a text that does not, and checked after."""
+        return None
+
+    def misfit(self, kwargs: Kwargs) -> str | None:
+        """Return why arguments that are each in range do not fit together, or ``None`` where they do."""
         return None
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:

@@ -8,14 +8,32 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, get_args
 
-from rewards.constraints import case, keywords, language, layout, length, punctuation, startend
+from rewards.constraints import (
+    case,
+    characters,
+    contents,
+    forms,
+    keywords,
+    language,
+    layout,
+    length,
+    passages,
+    punctuation,
+    reasoning,
+    sentence_count,
+    startend,
+)
 from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
 from rewards.constraints.text import boxed_spans
 from rewards.constraints.vocabulary import TRAINING_KEYWORDS
 from rewards.errors import ConstraintError, nearest
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
-FAMILIES = (keywords, language, length, layout, startend, case, punctuation)
+FAMILIES = (
+    *(keywords, language, length, layout, startend, case, punctuation),
+    *(characters, sentence_count, passages, contents, forms),
+    reasoning,
+)
 """The modules whose constraints are registered; a new family is added here."""
 
 DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
@@ -28,6 +46,11 @@ DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "num_highlights": (1, 4),
         "num_sections": (2, 4),
         "capital_frequency": (1, 6),
+        "let_frequency": (3, 12),
+        "num_sentences": (3, 10),
+        "num_paragraphs": (2, 4),
+        "num_placeholders": (1, 4),
+        "reasoning_words": (60, 240),
     }
 )
 """Inclusive ranges that ``sample`` draws counts from."""
@@ -36,6 +59,11 @@ DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
 def registry() -> Mapping[str, Constraint]:
     """Return every constraint by its id, read-only."""
     return MappingProxyType(REGISTRY)
+
+
+def collections() -> tuple[str, ...]:
+    """Return the names of the collections that constraints come from, such as ``mathif``."""
+    return tuple(dict.fromkeys(constraint.collection for constraint in REGISTRY.values()))
 
 
 def find(constraint_id: str, where: str = "") -> Constraint:
@@ -78,6 +106,9 @@ def validate(constraint_id: str, kwargs: Kwargs | None, where: str = "") -> dict
             clean[param.name] = param.parse(given[param.name])
         except ValueError as error:
             raise ConstraintError(f"{_at(where)}{constraint_id}.{param.name}: {error}") from error
+    misfit = constraint.misfit(clean)
+    if misfit is not None:
+        raise ConstraintError(f"{_at(where)}{constraint_id}: {misfit}")
     return clean
 
 
@@ -88,7 +119,8 @@ def _at(where: str) -> str:
 def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mode = "hardened") -> Verdict:
     """Decide whether ``text`` meets a constraint: 1.0 or 0.0, with one line that says why.
 
-    ``compat`` agrees with MathIF's official code (arXiv 2505.14810), ``hardened`` closes its holes. A blank
+    ``compat`` agrees with the official code of MathIF (arXiv 2505.14810) and IFEval (arXiv 2311.07911), ``hardened``
+    closes its holes. A blank
     text fails everything in both. Both take time linear in the text. A keyword that is no regular expression
     leaves ``compat`` without a score.
 
@@ -105,6 +137,21 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     except re.error as error:
         return unscored(Status.ERROR, f"a keyword is no regular expression, the official code raises: {error}")
     return passed(outcome.detail) if outcome.ok else failed(outcome.detail)
+
+
+def check_scoped(
+    constraint_id: str, text: str, reasoning: str | None, kwargs: Kwargs | None = None, mode: Mode = "hardened"
+) -> Verdict:
+    """Decide a constraint on the part of a response that it is about: its ``reasoning``, or ``text``.
+
+    A constraint on the reasoning fails where there is none (``None``).
+
+    Raises:
+        ConstraintError: see ``check``.
+    """
+    if find(constraint_id).scope == "answer":
+        return check(constraint_id, text, kwargs, mode)
+    return failed("no finished reasoning block") if reasoning is None else check(constraint_id, reasoning, kwargs, mode)
 
 
 def paraphrases(constraint_id: str) -> int:

@@ -17,7 +17,7 @@ Span = tuple[int, int]
 _DELIMITER = re.compile(r"(?:\\\\)+|\\[\[\]()$]|\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}|\$+|`+")
 _END = re.compile(r"\\end[ ]?\{[^{}\n]{1,40}\}")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{", re.IGNORECASE)
-_BRACE = re.compile(r"\\[\\{}]|\\boxed\s{0,4}\{|\\fbox\s{0,4}\{|[{}]", re.IGNORECASE)
+_BRACE = re.compile(r"(?<!\\)\\{1,4}(?:boxed|fbox)\s{0,4}\{|\\[\\{}]|[{}]", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTER = r"[^\W\d_]"
@@ -70,7 +70,10 @@ def _closer(opener: str) -> str:
 
 
 def boxed_spans(text: str) -> list[Span]:
-    r"""Return where the outermost ``\boxed{...}`` and ``\fbox{...}`` stand, whatever their case, in order."""
+    r"""Return where the outermost ``\boxed{...}`` and ``\fbox{...}`` stand, whatever their case, in order.
+
+    Up to four backslashes are read as one: a JSON string doubles them.
+    """
     if not _BOX.search(text):
         return []
     stack: list[int] = []
