@@ -37,10 +37,14 @@ class Step(IntEnum):
     EMPHASISE = 3
     ARRANGE = 4
     SECTION = 5
-    CLOSE = 6
-    CASE = 7
-    REPEAT = 8
-    WRAP = 9
+    TITLE = 6
+    PARAGRAPH = 7
+    TWICE = 8
+    REMARK = 9
+    CLOSE = 10
+    CASE = 11
+    REPEAT = 12
+    WRAP = 13
 
 
 class Sampler(NamedTuple):

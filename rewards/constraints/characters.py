@@ -93,8 +93,6 @@ class LetterFrequency(Constraint):
         return needed.text.lower().count(kwargs["letter"].lower()) >= kwargs["let_frequency"]
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        if other_id == "language:response_language":
-            return bool(kwargs["let_relation"] == "at least" and other["language"] != "en")
         if other_id != self.id or kwargs["letter"].lower() != other["letter"].lower():
             return False
         if kwargs["let_relation"] == other["let_relation"]:

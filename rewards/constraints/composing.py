@@ -49,8 +49,8 @@ def comply(text: str, wishes: Sequence[Wish]) -> str | None:
 
     ``text`` is the one part of a response that all of them are about; ``by_scope`` sorts them.
 
-    What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections,
-    the end phrase, case, the repeated request and the quotation marks.
+    What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections, a title,
+    paragraphs, a second response, a postscript, the end phrase, case, the repeated request and what wraps it all.
     """
     ranked = sorted(wishes, key=lambda wish: find(wish[0]).step)
     content = [wish for wish in ranked if find(wish[0]).step in _CONTENT]

@@ -80,11 +80,6 @@ class Placeholders(Constraint):
             return None
         return f"{text.rstrip()}\nWritten for {' and '.join(f'[{name}]' for name in free[:missing])}."
 
-    def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        if other_id == "language:response_language":
-            return bool(other["language"] != "en")
-        return False
-
 
 def _marker_pattern(marker: str) -> str:
     r"""Return what the official code searches for; what surrounds it there, ``\s*`` and ``.*$``, matches always."""
@@ -99,7 +94,7 @@ class Postscript(Constraint):
 
     id = "detectable_content:postscript"
     collection = "ifeval"
-    step = Step.CLOSE
+    step = Step.REMARK
     params = (Text("postscript_marker", "what opens the postscript, such as `P.S.` or `P.P.S`"),)
     phrasings = (
         "At the end of your response, please explicitly add a postscript starting with {postscript_marker}",
@@ -153,7 +148,7 @@ class Title(Constraint):
 
     id = "detectable_format:title"
     collection = "ifeval"
-    step = Step.ARRANGE
+    step = Step.TITLE
     phrasings = (
         "Your answer must contain a title, wrapped in double angular brackets, such as <<poem of joy>>.",
         "Give the answer a title in double angular brackets on a line of its own, as in <<my day>>.",

@@ -111,7 +111,7 @@ class ConstrainedResponse(Constraint):
 
     id = "detectable_format:constrained_response"
     collection = "ifeval"
-    step = Step.CLOSE
+    step = Step.REMARK
     phrasings = (
         "Answer with one of the following options: ('My answer is yes.', 'My answer is no.', 'My answer is maybe.')",
         "Choose one of these sentences as your answer: 'My answer is yes.', 'My answer is no.' or 'My answer is "

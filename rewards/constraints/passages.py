@@ -35,7 +35,7 @@ class NumberParagraphs(Constraint):
 
     id = "length_constraints:number_paragraphs"
     collection = "ifeval"
-    step = Step.SECTION
+    step = Step.PARAGRAPH
     params = (Count("num_paragraphs", "the number of paragraphs"),)
     phrasings = (
         "There should be {paragraphs}. Paragraphs are separated with the markdown divider: ***",
@@ -85,7 +85,7 @@ class NumberParagraphs(Constraint):
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == self.id:
             return bool(kwargs["num_paragraphs"] != other["num_paragraphs"])
-        return other_id in (FirstWord.id, TwoResponses.id, "detectable_format:multiple_sections")
+        return other_id in (FirstWord.id, TwoResponses.id)
 
 
 def _divided(text: str, count: int) -> list[list[str]]:
@@ -102,7 +102,7 @@ class FirstWord(Constraint):
 
     id = "length_constraints:nth_paragraph_first_word"
     collection = "ifeval"
-    step = Step.SECTION
+    step = Step.PARAGRAPH
     params = (
         Count("num_paragraphs", "the number of paragraphs"),
         Count("nth_paragraph", "which paragraph begins with the word, counted from 1"),
@@ -179,11 +179,7 @@ class FirstWord(Constraint):
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == self.id:
             return kwargs != other
-        if other_id == "language:response_language":
-            return bool(other["language"] != "en")
-        if other_id in ("combination:repeat_prompt", TwoResponses.id):
-            return bool(kwargs["nth_paragraph"] == 1)
-        return other_id == "detectable_format:multiple_sections"
+        return other_id in ("combination:repeat_prompt", TwoResponses.id) and bool(kwargs["nth_paragraph"] == 1)
 
 
 @register
@@ -192,7 +188,7 @@ class TwoResponses(Constraint):
 
     id = "combination:two_responses"
     collection = "ifeval"
-    step = Step.SECTION
+    step = Step.TWICE
     phrasings = (
         "Give two different responses. Responses and only responses should be separated by 6 asterisk symbols: ******.",
         "Answer twice in different words; put a line of six asterisks (******) between the two answers.",
@@ -233,9 +229,6 @@ class TwoResponses(Constraint):
             if self.hardened(done, {}).ok:
                 return done
         return None
-
-    def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        return other_id == "detectable_format:multiple_sections"
 
 
 def _shared(one: str, two: str) -> float:

@@ -10,7 +10,7 @@ from rewards.constraints.params import RELATIONS, Count, holds, plural, relation
 from rewards.constraints.punkt import least_sentences, most_sentences, official_sentences
 from rewards.constraints.sentences import distinct_fillers, keep_last, lead
 
-_SHORTEST, _LONGEST = 8, 25
+_SHORTEST, _LONGEST = 8, 40
 """Words in a short and in a long sentence, to tell bounds on both that no sensible text meets."""
 
 _ADDING = {

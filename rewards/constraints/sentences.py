@@ -45,9 +45,12 @@ def fillers(count: int, start: int = 0) -> list[str]:
 
 
 def distinct_fillers(count: int) -> list[str]:
-    """Return up to 144 sentences that all differ: those of ``FILLERS``, then two of them joined by ``and``."""
+    """Return up to 144 sentences that all differ: those of ``FILLERS``, then two of them joined by ``and``.
+
+    None for a count below 1.
+    """
     joined = (f"{a[:-1]} and {b[0].lower()}{b[1:]}" for a, b in permutations(FILLERS, 2))
-    return [*FILLERS[:count], *islice(joined, max(0, count - len(FILLERS)))]
+    return [*FILLERS[: max(0, count)], *islice(joined, max(0, count - len(FILLERS)))]
 
 
 def keep_last(text: str, measure: Callable[[str], int], bound: int) -> str | None:
