@@ -17,15 +17,17 @@ RARE = "jkqvwz"
 
 _WORD = re.compile(r"[^\W\d_]++(?:['’-][^\W\d_]++)*")
 _RUN = re.compile(r"(\w)\1{2,}")
+_MARKS = ".,;:!?\"'()[]*_-"
 _ONE_LETTER_WORDS = frozenset("aio")
 
 
 def least_letters(letter: str, text: str) -> int:
     """Count ``letter`` in words: no lone letters, no runs longer than two, no word repeated at once."""
     count, before = 0, ""
-    for word in _WORD.findall(visible(text).lower()):
-        if word != before and (len(set(word)) > 1 or word in _ONE_LETTER_WORDS):
-            count += _RUN.sub(r"\1\1", word).count(letter)
+    for word in visible(text).lower().split():
+        if letter in word and word.strip(_MARKS) != before.strip(_MARKS):
+            kept = (part for part in _WORD.findall(word) if len(set(part)) > 1 or part in _ONE_LETTER_WORDS)
+            count += sum(_RUN.sub(r"\1\1", part).count(letter) for part in kept)
         before = word
     return count
 

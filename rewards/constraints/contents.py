@@ -169,10 +169,14 @@ class Title(Constraint):
         return Outcome(False, "no title")
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        titles, rest = [], []
+        titles: list[str] = []
+        rest: list[str] = []
         for line in masked(text, math_spans(text)).split("\n"):
             match = _TITLE.fullmatch(line)
-            (titles if match else rest).append(match.group(1) if match else line)
+            if match is None:
+                rest.append(line)
+            else:
+                titles.append(match.group(1))
         if not titles:
             return Outcome(False, "no line with nothing but a title")
         names = [title.strip(_SIGNS + ".:[]()").casefold() for title in titles]

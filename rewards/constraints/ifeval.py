@@ -22,14 +22,14 @@ class Following:
 
 
 def loose_variants(response: str) -> tuple[str, ...]:
-    """Return IFEval's eight readings of a response, blank and repeated ones left out; the response itself comes first.
+    """Return IFEval's eight readings of a response, the response itself first; blank and repeated ones are left out.
 
     Each is the response without its first line, its last line, both or neither, with or without asterisks.
     """
     lines = response.split("\n")
     cuts = [response, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
     variants = [*cuts, *(cut.replace("*", "") for cut in cuts)]
-    return tuple(dict.fromkeys(variant for variant in variants if variant.strip())) or (response,)
+    return tuple(dict.fromkeys([response, *(variant for variant in variants if variant.strip())]))
 
 
 def check_strict(response: str, constraint_id: str, kwargs: Kwargs | None = None, mode: Mode = "compat") -> Verdict:
@@ -46,19 +46,20 @@ def check_loose(response: str, constraint_id: str, kwargs: Kwargs | None = None,
     Raises:
         ConstraintError: see ``check``.
     """
-    first, *others = loose_variants(response)
-    verdict = check(constraint_id, first, kwargs, mode)
-    if verdict.passed:
-        return verdict
-    found = (check(constraint_id, variant, kwargs, mode) for variant in others)
-    return next((other for other in found if other.passed), verdict)
+    return _loosened(check_strict(response, constraint_id, kwargs, mode), response, constraint_id, kwargs, mode)
+
+
+def _loosened(strict: Verdict, response: str, constraint_id: str, kwargs: Kwargs | None, mode: Mode) -> Verdict:
+    if strict.passed:
+        return strict
+    found = (check(constraint_id, variant, kwargs, mode) for variant in loose_variants(response)[1:])
+    return next((verdict for verdict in found if verdict.passed), strict)
 
 
 def follow(response: str, wishes: Sequence[Wish], mode: Mode = "compat") -> Following:
     """Judge a response against the constraints of a prompt, strict and loose."""
     strict = tuple(check_strict(response, key, kwargs, mode) for key, kwargs in wishes)
     loose = tuple(
-        verdict if verdict.passed else check_loose(response, key, kwargs, mode)
-        for verdict, (key, kwargs) in zip(strict, wishes, strict=True)
+        _loosened(verdict, response, key, kwargs, mode) for verdict, (key, kwargs) in zip(strict, wishes, strict=True)
     )
     return Following(strict, loose)

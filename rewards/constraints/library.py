@@ -36,6 +36,8 @@ FAMILIES = (
 )
 """The modules whose constraints are registered; a new family is added here."""
 
+MODES: tuple[Mode, ...] = get_args(Mode)
+
 DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
         "num_keywords": (1, 2),
@@ -127,7 +129,7 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     Raises:
         ConstraintError: see ``validate``.
     """
-    if mode not in get_args(Mode):
+    if mode not in MODES:
         raise ConstraintError(f"mode: '{mode}' is neither 'compat' nor 'hardened'")
     clean = validate(constraint_id, kwargs)
     if not text.strip():
@@ -202,7 +204,7 @@ def sample(
 
 def meets(constraint_id: str, text: str, kwargs: Kwargs | None) -> bool:
     """Whether ``text`` meets a constraint in both modes."""
-    return all(check(constraint_id, text, kwargs, mode).passed for mode in get_args(Mode))
+    return all(check(constraint_id, text, kwargs, mode).passed for mode in MODES)
 
 
 def transform(constraint_id: str, text: str, kwargs: Kwargs | None = None) -> str | None:

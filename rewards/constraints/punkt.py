@@ -13,7 +13,8 @@ from typing import NamedTuple
 from rewards.constraints.languages import ENGLISH_WORDS
 from rewards.constraints.text import MASK, exempt_spans, has_content, masked, without_commands
 
-_RUN = re.compile(r"\S+")
+_RUN = re.compile(r"(?:^|(?<=\s))[^\s.?!]*+[.?!]\S*")
+_NEXT = re.compile(r"\s+(\S+)")
 _INSIDE = frozenset(")\";}]*:@'({[!?")
 _SPLIT = re.compile(r"[)\";}\]*:@'({\[!?,]|-{2,}|\.{2,}")
 _CLOSERS = re.compile(r"[\"')\]}]+(?:\s+|(?=--)|$)")
@@ -38,16 +39,15 @@ def official_sentences(text: str) -> int:
     run follows may end a sentence; a word between two breaks is not needed, so ``1.`` before a capital is a sentence.
     """
     text = text.strip()
-    runs = list(_RUN.finditer(text))
     starts, ends = [0], []
-    for i, run in enumerate(runs):
-        after = runs[i + 1] if i + 1 < len(runs) else None
+    for run in _RUN.finditer(text):
+        after = _NEXT.match(text, run.end())
         at = _candidate(run.group(), after is not None)
-        if at < 0 or not _breaks(run.group()[: at + 1], run.group()[at + 1 :], after.group() if after else ""):
+        if at < 0 or not _breaks(run.group()[: at + 1], run.group()[at + 1 :], after.group(1) if after else ""):
             continue
         end = run.start() + at + 1
         ends.append(end)
-        starts.append(end if end < run.end() or after is None else after.start())
+        starts.append(end if end < run.end() or after is None else after.start(1))
     return _realigned(text, starts, [*ends, len(text)])
 
 
@@ -73,7 +73,7 @@ def _breaks(head: str, rest: str, after: str) -> bool:
         return following[:1].isupper() and _bare(following) in STARTERS
     if len(word) == 1 and word.isupper():
         return not following[:1].isalpha() or (following[:1].isupper() and _bare(following) in STARTERS)
-    if re.fullmatch(r"-?[\d.,]*\d[\d.,-]*", word):
+    if word and not word.strip("-.,0123456789"):
         return not following[:1].islower()
     return True
 

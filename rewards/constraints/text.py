@@ -30,6 +30,8 @@ def math_spans(text: str) -> list[Span]:
     Inline spans end on their own line, and a ``$`` before a digit never closes one, so prices stay prose. An
     opener without a closer is ordinary text.
     """
+    if not any(mark in text for mark in "$`\\"):
+        return []
     ends = {match.group(): match.start() for match in _END.finditer(text)}
     last = ends | {closer: text.rfind(closer) for closer in ("$", "$$", "\\]", "\\)", "`", "```")}
     spans: list[Span] = []
@@ -74,7 +76,7 @@ def boxed_spans(text: str) -> list[Span]:
 
     Up to four backslashes are read as one: a JSON string doubles them.
     """
-    if not _BOX.search(text):
+    if "\\" not in text or not _BOX.search(text):
         return []
     stack: list[int] = []
     spans: list[Span] = []
@@ -127,7 +129,7 @@ def layout(text: str) -> str:
 
 def without_commands(text: str) -> str:
     r"""Remove LaTeX commands and ``\begin{...}``/``\end{...}``; their arguments stay."""
-    return _COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text))
+    return _COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text)) if "\\" in text else text
 
 
 def prose(text: str) -> str:
