@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -112,7 +113,8 @@ def main() -> int:
     with gzip.open(given.rows, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     seconds, left_out = measure(rows, given.peer, given.repeat)
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {len(rows)} responses")
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    print(f"{machine}, Python {platform.python_version()}, {len(rows)} responses")
     heads = ("constraint, microseconds a check", "n", "peer", "compat", "hardened", "x", "x")
     print("{:44} {:>4} {:>8} {:>8} {:>8} {:>6} {:>6}".format(*heads), end="")
     print(f" | {'peer s+l':>9} {'ours':>8} {'x':>6}")

@@ -100,7 +100,8 @@ def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig)
     if kind == "obeying":
         wishes, demands = by_scope([(r.check.constraint, r.check.kwargs) for r in item.checklist])
         obeying = _rewritten(item, scored, wishes)
-        thinking = _rewritten(item, reasoning, demands) if config.think else None if demands else reasoning
+        # without a block there is nowhere to meet a demand on the reasoning
+        thinking = None if demands and not config.think else _rewritten(item, reasoning, demands)
         kind = "not_obeyable" if obeying is None or thinking is None else "obeying"
         if obeying is not None and thinking is not None:
             scored, reasoning = obeying, thinking

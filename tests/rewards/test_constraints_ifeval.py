@@ -237,7 +237,7 @@ def test_arguments_that_cannot_be_are_refused(key: str, kwargs: dict[str, Any], 
         ((JSON, {}), ("startend:quotation", {})),
         ((JSON, {}), (PARAGRAPHS, {"num_paragraphs": 2})),
         ((OPTION, {}), ("change_case:english_capital", {})),
-        ((TWO, {}), ("detectable_format:multiple_sections", {"section_spliter": "Part", "num_sections": 2})),
+        ((TWO, {}), (PARAGRAPHS, {"num_paragraphs": 2})),
         ((PARAGRAPHS, {"num_paragraphs": 2}), (NTH, ARGUMENTS[NTH])),
         (
             (SENTENCES, {"num_sentences": 9, "relation": "at least"}),

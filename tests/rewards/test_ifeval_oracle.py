@@ -23,15 +23,13 @@ CONTRADICTORY = {
     (3305, LANGUAGE, REPEAT),
     (3305, LANGUAGE, "keywords:existence"),
     (3311, LANGUAGE, "keywords:existence"),
-    (3324, "combination:two_responses", "detectable_format:multiple_sections"),
     (3369, REPEAT, "keywords:frequency"),
     (3371, REPEAT, "keywords:forbidden_words"),
     (3718, REPEAT, "punctuation:no_comma"),
     (374, REPEAT, "keywords:forbidden_words"),
 }
-"""Prompts of IFEval's that ask for what no sensible response can do together: fewer than 5 sentences of 250 words in
-all, a request repeated that holds what is forbidden, English keywords in a Hindi or Korean text, two responses under
-sections that count to 7 once."""
+"""Prompts of IFEval that ask for what no sensible response can do together: fewer than 5 sentences of 250 words in all,
+a request repeated that holds what is forbidden, English keywords in a Hindi or Korean text."""
 
 
 @pytest.fixture(scope="module")
