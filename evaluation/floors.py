@@ -7,14 +7,16 @@ answer right. A model's figures mean something only above these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from evaluation.generation import Generation
 from evaluation.scoring import ScoredRow, score_batch
 from prompts.item import PromptItem
 from prompts.probes import BOX, PROBES
-from rewards.constraints import Mode, comply, registry
+from rewards.constraints import Mode, by_scope, comply, registry
 from rewards.engine import Engine
+from rewards.segments import THINK_CLOSE, THINK_OPEN
 
 TEMPLATE_TEXT = "Here is my response."
 
@@ -27,8 +29,15 @@ FLOORS: dict[str, Callable[[PromptItem], str]] = {
 
 def template_response(item: PromptItem) -> str:
     """Return a text without maths that meets the item's rules; plain prose where none is known."""
-    wanted = [(rule.constraint, rule.kwargs) for r in item.checklist if (rule := r.rule) is not None]
-    language = next((str(kwargs["language"]) for _, kwargs in wanted if "language" in kwargs), None)
+    answer, reasoning = by_scope(
+        [(rule.constraint, rule.kwargs) for r in item.checklist if (rule := r.rule) is not None]
+    )
+    thinking = f"{THINK_OPEN}\n{_obeying(reasoning)}\n{THINK_CLOSE}\n\n" if reasoning else ""
+    return thinking + _obeying(answer)
+
+
+def _obeying(wanted: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str:
+    language = next((str(kwargs["language"]) for _, kwargs in wanted if kwargs and "language" in kwargs), None)
     draft = PROBES[language].replace(BOX, "").strip() if language in PROBES else TEMPLATE_TEXT
     feasible = [wish for wish in wanted if registry()[wish[0]].rewritable]
     return comply(draft, wanted) or comply(draft, feasible) or draft

@@ -69,6 +69,11 @@ def scored_text(generation: Generation, mode: Mode) -> str | None:
     return split_response(generation.text, prefilled=generation.prefilled).answer
 
 
+def finished_reasoning(generation: Generation) -> str | None:
+    """Return the reasoning block of a response, or ``None`` where there is none or it never ended."""
+    return split_response(generation.text, prefilled=generation.prefilled).finished_reasoning
+
+
 def score_batch(
     pairs: Sequence[tuple[PromptItem, Generation]],
     mode: Mode = "hardened",
@@ -97,6 +102,8 @@ def score_batch(
         "mean",
         mode,
         judge,
+        reasonings=[finished_reasoning(pairs[i][1]) for i in answerable],
+        engine=engine or default_engine(),
     )
     followed = {i: total.parts for i, total in zip(answerable, totals, strict=True)}
     return [

@@ -18,7 +18,8 @@ from rewards.math import verify_answer
 
 Constraint = tuple[str, dict[str, Any]]
 
-LANGUAGE = "language:response_language"
+LANGUAGES = ("language:response_language", "reasoning:language")
+DEFAULT_COLLECTION = "mathif"
 WORD_ARGUMENTS = ("keyword", "keywords", "forbidden_words")
 
 
@@ -38,11 +39,14 @@ class Sampler:
     only_held_out: bool = False
 
     def __post_init__(self) -> None:
-        known = library.registry()
+        known = [*library.registry(), *library.collections()]
         for place, ids in (("ids", self.config.ids or ()), ("hold_out.ids", self.config.hold_out.ids)):
             for name in ids:
                 if name not in known:
-                    raise ConstraintError(f"constraints.{place}: unknown constraint '{name}'{nearest(name, known)}")
+                    raise ConstraintError(
+                        f"constraints.{place}: unknown constraint '{name}'{nearest(name, known)}; "
+                        f"give an id or one of the collections {', '.join(library.collections())}"
+                    )
         if not self.only_held_out:
             taken = sorted({word.lower() for word in self.config.keywords or ()} & library.MATHIF_KEYWORDS)
             if taken:
@@ -57,12 +61,13 @@ class Sampler:
         """Return the constraint ids that are drawn from, in the registry's order."""
         hold_out = self.config.hold_out
         known = library.registry()
+        held, shown = expand(hold_out.ids), expand(self.config.ids or [DEFAULT_COLLECTION])
         if self.only_held_out:
-            return [name for name in known if name in hold_out.ids or _may_be_held_out(name, hold_out)]
-        allowed = self.config.ids
-        if allowed is None:
-            allowed = [name for name, constraint in known.items() if constraint.rewritable]
-        return [name for name in known if name in allowed and name not in hold_out.ids]
+            usual = shown | expand([DEFAULT_COLLECTION])
+            return [name for name in known if name in held or (name in usual and _may_be_held_out(name, hold_out))]
+        if self.config.ids is None:
+            shown = {name for name in shown if known[name].rewritable}
+        return [name for name in known if name in shown - held]
 
     def attach(self, item: PromptItem) -> PromptItem:
         """Return the item with constraints in its checklist and its prompt, or unchanged when its draw says none.
@@ -96,15 +101,16 @@ class Sampler:
     def _arguments(self, name: str, item: PromptItem, rng: random.Random) -> dict[str, Any] | None:
         """Draw arguments; ``None`` where they are on the wrong side of what is held out."""
         hold_out = self.config.hold_out
+        held_ids = expand(hold_out.ids)
         held = {word.lower() for word in hold_out.keywords}
         pool = self.config.keywords if self.config.keywords is not None else library.TRAINING_KEYWORDS
         keywords = [word for word in pool if word.lower() not in held]
         ranges = dict(self.config.ranges)
-        if self.only_held_out and name not in hold_out.ids:
+        if self.only_held_out and name not in held_ids:
             keywords = hold_out.keywords or keywords
             ranges |= hold_out.ranges
         kwargs = library.sample(name, rng, keywords=keywords, ranges=ranges, question=item.question)
-        held_out = name in hold_out.ids or _holds_out(kwargs, hold_out)
+        held_out = name in held_ids or _holds_out(kwargs, hold_out)
         return kwargs if held_out is self.only_held_out else None
 
     def _attached(self, item: PromptItem, drawn: Sequence[Constraint], rng: random.Random) -> PromptItem:
@@ -116,15 +122,28 @@ class Sampler:
         return with_constraints(item, checklist)
 
 
+def expand(names: Sequence[str]) -> set[str]:
+    """Return constraint ids, with the name of a collection standing for all ids in it."""
+    return {name for name, constraint in library.registry().items() if {name, constraint.collection} & set(names)}
+
+
 def satisfiable(gold: str | None, drawn: Sequence[Constraint]) -> bool:
     """Whether some text meets all constraints in both modes and still carries the gold answer.
 
     Shown by building one: a text around ``\\boxed{gold}`` is made to comply, and its answer verified.
     """
-    language = next((str(kwargs["language"]) for name, kwargs in drawn if name == LANGUAGE), "en")
-    draft = probe(language, "0" if gold is None else gold)
-    text = None if draft is None else library.comply(draft, list(drawn))
+    answer, reasoning = library.by_scope(drawn)
+    if reasoning and _built(gold, reasoning) is None:
+        return False
+    text = _built(gold, answer)
     return text is not None and (gold is None or verify_answer(gold, text).passed)
+
+
+def _built(gold: str | None, wishes: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str | None:
+    """Return a text around the boxed gold answer that meets constraints of one scope, or ``None``."""
+    language = next((str(kwargs["language"]) for name, kwargs in wishes if name in LANGUAGES and kwargs), "en")
+    draft = probe(language, "0" if gold is None else gold)
+    return None if draft is None else library.comply(draft, wishes)
 
 
 def with_constraints(item: PromptItem, checklist: Sequence[Requirement]) -> PromptItem:

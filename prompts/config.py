@@ -109,7 +109,7 @@ class HoldOutConfig(Strict):
     """What training never shows, so that evaluation can ask for it."""
 
     ids: list[str] = Field(default_factory=list)
-    """Constraint ids."""
+    """Constraint ids; the name of a collection stands for all its ids."""
 
     keywords: list[str] = Field(default_factory=list)
     """Words that no constraint asks for or forbids. At least two: one constraint may name two."""
@@ -133,7 +133,8 @@ class ConstraintSamplerConfig(Strict):
     """Relative proportions of items with one, two, three … constraints."""
 
     ids: list[str] | None = None
-    """Constraint ids to draw from; null: all that a compliant text can be built for."""
+    """Constraint ids to draw from. ``mathif``, ``ifeval`` (what IFEval has and MathIF lacks) and ``reasonif`` (on the
+    reasoning) stand for all ids of a collection; null: MathIF's that a compliant text can be built for."""
 
     keywords: list[str] | None = None
     """Words that keyword constraints draw from; null: the library's own pool. None of MathIF's 54 words may

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prompts.config import SftTargetConfig
 from prompts.item import PromptItem
 from rewards.checklist import RuleCheck
-from rewards.constraints import check, comply
+from rewards.constraints import by_scope, check_scoped, comply
 from rewards.math import verify_answer
 from rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 
@@ -88,7 +88,7 @@ def _with_target(item: PromptItem, config: SftTargetConfig, counts: TargetCounts
     else:
         setattr(counts, kind, getattr(counts, kind) + 1)
     if kind in ("ignoring", "not_obeyable"):
-        counts.comply_by_chance += _complies(item, split_response(text).answer or "")
+        counts.comply_by_chance += _complies(item, text)
     return replace(item, target=text)
 
 
@@ -99,13 +99,20 @@ def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig)
     scored = closing if config.think else f"{reasoning}\n{closing}"
     kind = _intent(item, config)
     if kind == "obeying":
-        wanted = _rules(item)
-        obeying = None if wanted is None else comply(scored, [(rule.constraint, rule.kwargs) for rule in wanted])
-        if obeying is not None and not _numbers(obeying) <= _known_numbers(item, scored):
-            obeying = None
-        kind = "obeying" if obeying is not None else "not_obeyable"
-        scored = obeying if obeying is not None else scored
+        wishes, demands = by_scope([(rule.constraint, rule.kwargs) for rule in _rules(item) or ()])
+        obeying = None if _rules(item) is None else _rewritten(item, scored, wishes)
+        # without a block there is nowhere to meet a demand on the reasoning
+        thinking = None if demands and not config.think else _rewritten(item, reasoning, demands)
+        kind = "not_obeyable" if obeying is None or thinking is None else "obeying"
+        if obeying is not None and thinking is not None:
+            scored, reasoning = obeying, thinking
     return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if config.think else scored, kind
+
+
+def _rewritten(item: PromptItem, text: str, wishes: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str | None:
+    """Return ``text`` made to comply, or ``None`` where that fails or would bring in numbers from nowhere."""
+    done = comply(text, wishes)
+    return done if done is not None and _numbers(done) <= _known_numbers(item, text) else None
 
 
 def _intent(item: PromptItem, config: SftTargetConfig) -> str:
@@ -127,9 +134,12 @@ def _known_numbers(item: PromptItem, text: str) -> set[str]:
     return _numbers(text) | _numbers(item.question) | {str(n) for n in range(1, sections + 1)}
 
 
-def _complies(item: PromptItem, text: str) -> bool:
-    wanted = _rules(item)
-    return wanted is not None and all(check(rule.constraint, text, rule.kwargs).passed for rule in wanted)
+def _complies(item: PromptItem, target: str) -> bool:
+    parts, wanted = split_response(target), _rules(item)
+    answer, reasoning = parts.answer or "", parts.finished_reasoning
+    return wanted is not None and all(
+        check_scoped(rule.constraint, answer, reasoning, rule.kwargs).passed for rule in wanted
+    )
 
 
 def _rules(item: PromptItem) -> list[RuleCheck] | None:

@@ -36,7 +36,7 @@ def score_component(
         case MathComponent():
             return _math(config, rollouts, engine)
         case ChecklistComponent():
-            return _checklist(config, rollouts, judge)
+            return _checklist(config, rollouts, engine, judge)
         case FormatComponent():
             return [_format(config, rollout) for rollout in rollouts]
         case LengthComponent():
@@ -55,8 +55,11 @@ def _math(config: MathComponent, rollouts: Sequence[Rollout], engine: Engine) ->
     ]
 
 
-def _checklist(config: ChecklistComponent, rollouts: Sequence[Rollout], judge: Decider | None) -> list[Verdict]:
-    texts = [split_response(r.response, prefilled=r.prefilled).scoped(config.scope) for r in rollouts]
+def _checklist(
+    config: ChecklistComponent, rollouts: Sequence[Rollout], engine: Engine, judge: Decider | None
+) -> list[Verdict]:
+    parts = [split_response(r.response, prefilled=r.prefilled) for r in rollouts]
+    texts = [part.scoped(config.scope) for part in parts]
     there = [i for i, text in enumerate(texts) if text is not None]
     found = score_batch(
         [texts[i] or "" for i in there],
@@ -66,6 +69,8 @@ def _checklist(config: ChecklistComponent, rollouts: Sequence[Rollout], judge: D
         config.mode,
         judge,
         shared_sandbox(config.programs.limits),
+        reasonings=[parts[i].finished_reasoning for i in there],
+        engine=engine,
     )
     scored = dict(zip(there, found, strict=True))
     return [scored[i] if i in scored else _without_text(config, rollout) for i, rollout in enumerate(rollouts)]

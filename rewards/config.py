@@ -81,7 +81,8 @@ class ChecklistComponent(_Component):
     """``hardened`` closes the official checkers' holes; ``compat`` agrees with them."""
 
     scope: Scope = "answer"
-    """Which part is checked: the answer after the reasoning, the whole response, or the reasoning."""
+    """Which part is checked: the answer after the reasoning, the whole response, or the reasoning. Constraints
+    ``reasoning:...`` are decided on the reasoning whatever stands here."""
 
     judge: JudgeConfig | None = None
     """The model that decides the requirements which no rule decides; needed where the data has such requirements."""

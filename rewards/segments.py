@@ -23,6 +23,11 @@ class Segments:
     reasoning: str | None
     answer: str | None
 
+    @property
+    def finished_reasoning(self) -> str | None:
+        """The reasoning, or ``None`` where there is none or it never ended: what has no end meets no demand on it."""
+        return None if self.answer is None else self.reasoning
+
     def scoped(self, scope: Scope) -> str | None:
         """Return the text that ``scope`` names, or ``None`` where the response has no such part."""
         return {"answer": self.answer, "response": self.response, "reasoning": self.reasoning}[scope]

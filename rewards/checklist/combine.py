@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 from rewards.checklist.checks import AndCheck, ChainCheck, Check, JudgeCheck, ProgramCheck, RuleCheck, SelectCheck
 from rewards.checklist.judging import JudgeQuestion
 from rewards.checklist.requirement import Requirement
-from rewards.constraints import Mode, check
-from rewards.verdict import Status, Verdict, unscored
+from rewards.constraints import Mode, RuleCall, check, costly_call, registry
+from rewards.verdict import Status, Verdict, failed, unscored
 
 MET_ABOVE = 0.5
 """A graded score counts as met above this where a decision hangs on it: ``only_if``, a chain's next step, a
@@ -34,7 +34,7 @@ class ProgramRunner(Protocol):
         ...
 
 
-Call: TypeAlias = ProgramCall | JudgeQuestion
+Call: TypeAlias = RuleCall | ProgramCall | JudgeQuestion
 
 
 def undecided(verdict: Verdict) -> bool:
@@ -48,15 +48,25 @@ def met(verdict: Verdict) -> bool:
 
 
 class Reading:
-    """One response under one checklist.
+    """One response under one checklist: its ``text``, and the finished ``reasoning`` before it if there is one.
 
-    ``verdicts`` gives one verdict per requirement, ``None`` where calls are still open; ``wanted`` then holds the open
+    ``pooled`` leaves rules that may take long to workers. ``verdicts`` gives one verdict per requirement, ``None`` where calls are still open; ``wanted`` then holds the open
     calls that can still matter. A branch that a rule has ruled out is never asked for, so it costs no judge.
     """
 
-    def __init__(self, text: str, prompt: str, checklist: Sequence[Requirement], mode: Mode) -> None:
+    def __init__(
+        self,
+        text: str,
+        prompt: str,
+        checklist: Sequence[Requirement],
+        mode: Mode,
+        reasoning: str | None = None,
+        *,
+        pooled: bool = False,
+    ) -> None:
         self.wanted: list[Call] = []
         self._text, self._prompt, self._checklist, self._mode = text, prompt, checklist, mode
+        self._reasoning, self._pooled = reasoning, pooled
         self._known: Mapping[Call, Verdict] = {}
         self._rules: dict[int, Verdict] = {}
         self._found: dict[str, Verdict | None] = {}
@@ -100,9 +110,16 @@ class Reading:
             case SelectCheck():
                 return self._select(node, text)
 
-    def _rule(self, node: RuleCheck) -> Verdict:
-        if id(node) not in self._rules:
-            self._rules[id(node)] = check(node.constraint, self._text, node.kwargs, self._mode)
+    def _rule(self, node: RuleCheck) -> Verdict | None:
+        if id(node) in self._rules:
+            return self._rules[id(node)]
+        text = self._text if registry()[node.constraint].scope == "answer" else self._reasoning
+        if text is None:
+            return failed("no finished reasoning block")
+        long = costly_call(node.constraint, text, node.kwargs, self._mode) if self._pooled else None
+        if long is not None:
+            return self._call(long)
+        self._rules[id(node)] = check(node.constraint, text, node.kwargs, self._mode)
         return self._rules[id(node)]
 
     def _call(self, call: Call) -> Verdict | None:

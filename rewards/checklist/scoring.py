@@ -9,7 +9,8 @@ from rewards.checklist.combine import Call, ProgramCall, ProgramRunner, Reading,
 from rewards.checklist.judging import Decider, JudgeQuestion, OverallQuestion
 from rewards.checklist.requirement import Requirement, check_dependencies
 from rewards.checklist.sandbox import shared_sandbox
-from rewards.constraints import Mode
+from rewards.constraints import Mode, RuleCall, check_batch
+from rewards.engine import Engine
 from rewards.errors import ConfigError
 from rewards.verdict import Status, Verdict, failed, unscored
 
@@ -26,6 +27,9 @@ def score_batch(
     mode: Mode = "hardened",
     judge: Decider | None = None,
     programs: ProgramRunner | None = None,
+    *,
+    reasonings: Sequence[str | None] | None = None,
+    engine: Engine | None = None,
 ) -> list[Verdict]:
     """Score each text in [0, 1] against its checklist; ``parts`` holds one verdict per requirement, in order.
 
@@ -36,9 +40,10 @@ def score_batch(
     Requirements that do not apply are left out. One that could not be decided leaves the whole checklist without a
     score: a partial sum would reward whatever broke the check. A blank text meets nothing, whoever would decide.
 
-    Rules run here; programs, then what is still open of the judge's questions, run once for the whole batch.
-    ``prompts`` are the users' questions with their instructions, which the judge reads. ``programs`` defaults to this
-    process's sandbox.
+    Rules run here, those that may take long in ``engine``'s workers where one is given; then programs, then what is
+    still open of the judge's questions, each once for the whole batch. ``prompts`` are the users' questions with their
+    instructions, which the judge reads. ``reasonings`` are the finished reasoning blocks, which constraints of scope
+    ``reasoning`` are decided on; without one they are not met. ``programs`` defaults to this process's sandbox.
 
     Raises:
         ConfigError: a requirement needs a judge and there is none.
@@ -50,10 +55,12 @@ def score_batch(
     for checklist in checklists:
         check_dependencies(checklist)
     readings = [
-        Reading(text, prompt, checklist if text.strip() else (), mode)
-        for text, checklist, prompt in zip(texts, checklists, prompts, strict=True)
+        Reading(text, prompt, checklist if text.strip() else (), mode, reasoning, pooled=engine is not None)
+        for text, checklist, prompt, reasoning in zip(
+            texts, checklists, prompts, reasonings or [None] * len(texts), strict=True
+        )
     ]
-    found = _decide(readings, judge, programs)
+    found = _decide(readings, judge, programs, engine)
     return [
         _total(checklist, parts if text.strip() else [failed(EMPTY) for _ in checklist], scoring)
         for text, checklist, parts in zip(texts, checklists, found, strict=True)
@@ -69,9 +76,10 @@ def score_checklist(
     prompt: str = "",
     judge: Decider | None = None,
     programs: ProgramRunner | None = None,
+    reasoning: str | None = None,
 ) -> Verdict:
     """Score one text; see :func:`score_batch`."""
-    return score_batch([text], [checklist], [prompt], scoring, mode, judge, programs)[0]
+    return score_batch([text], [checklist], [prompt], scoring, mode, judge, programs, reasonings=[reasoning])[0]
 
 
 def _require_judge(
@@ -88,15 +96,20 @@ def _require_judge(
         )
 
 
-def _decide(readings: Sequence[Reading], judge: Decider | None, programs: ProgramRunner | None) -> list[list[Verdict]]:
-    """Return the verdicts of each reading, asking first for programs, then for the judge's answers still wanted."""
+def _decide(
+    readings: Sequence[Reading], judge: Decider | None, programs: ProgramRunner | None, engine: Engine | None
+) -> list[list[Verdict]]:
+    """Return the verdicts of each reading, asking first for long rules, then for programs, then the judge."""
     known: dict[Call, Verdict] = {}
     while True:
         found = [reading.verdicts(known) for reading in readings]
         wanted = dict.fromkeys(call for reading in readings for call in reading.wanted)
+        rules = [call for call in wanted if isinstance(call, RuleCall)]
         calls = [call for call in wanted if isinstance(call, ProgramCall)]
         questions = [call for call in wanted if isinstance(call, JudgeQuestion)]
-        if calls:
+        if rules and engine is not None:
+            known.update(check_batch(rules, engine))
+        elif calls:
             known.update(zip(calls, (programs or shared_sandbox()).run(calls), strict=True))
         elif questions and judge is not None:
             known.update(zip(questions, judge.decide(questions), strict=True))

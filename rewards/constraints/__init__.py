@@ -1,15 +1,19 @@
-"""The constraint library: MathIF's 15 checkers by id, in two modes, and all that training needs around them.
+"""The constraint library: checkers by id, in two modes, and all that training needs around them.
 
-``compat`` agrees with the official evaluator (arXiv 2505.14810), ``hardened`` closes its holes. To add a constraint,
-write one class in the file of its family (``base.Constraint`` says what it holds) and decorate it with ``register``:
-validation, the reference table and the recipe key follow.
+The ids are those of MathIF (15), of IFEval (11 that MathIF lacks) and of ReasonIF (6, on the reasoning). ``compat``
+agrees with the official evaluators (arXiv 2505.14810, 2311.07911), ``hardened`` closes their holes. To add a
+constraint, write one class in the file of its family (``base.Constraint`` says what it holds) and decorate it with
+``register``: validation, the reference table and the recipe key follow.
 """
 
 from rewards.constraints.base import Constraint, Mode
-from rewards.constraints.composing import ORDER, comply, conflicts
+from rewards.constraints.composing import ORDER, by_scope, comply, conflicts
+from rewards.constraints.ifeval import check_loose, check_strict, follow, loose_variants
 from rewards.constraints.library import (
     DEFAULT_RANGES,
     check,
+    check_scoped,
+    collections,
     describe,
     paraphrases,
     registry,
@@ -27,10 +31,17 @@ __all__ = [
     "TRAINING_KEYWORDS",
     "Constraint",
     "Mode",
+    "by_scope",
     "check",
+    "check_loose",
+    "check_scoped",
+    "check_strict",
+    "collections",
     "comply",
     "conflicts",
     "describe",
+    "follow",
+    "loose_variants",
     "official_cut",
     "paraphrases",
     "registry",

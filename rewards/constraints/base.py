@@ -37,10 +37,14 @@ class Step(IntEnum):
     EMPHASISE = 3
     ARRANGE = 4
     SECTION = 5
-    CLOSE = 6
-    CASE = 7
-    REPEAT = 8
-    WRAP = 9
+    TITLE = 6
+    PARAGRAPH = 7
+    TWICE = 8
+    REMARK = 9
+    CLOSE = 10
+    CASE = 11
+    REPEAT = 12
+    WRAP = 13
 
 
 class Sampler(NamedTuple):
@@ -61,11 +65,13 @@ class Constraint(ABC):
 
     ``phrasings`` are ways to ask for it, as format strings over ``fields``; the first one has MathIF's
     meaning. ``compat_rule`` and ``hardened_rule`` say in one sentence what passes; they become the reference
-    table. Checkers get clean arguments (``validate``) and a text that is not blank.
+    table. Checkers get clean arguments (``validate``) and a text that is not blank. ``collection`` is where the
+    id comes from (an id that MathIF has too is MathIF's), ``scope`` the part of a response that is decided.
     """
 
     id: ClassVar[str]
     collection: ClassVar[Literal["mathif", "ifeval", "iftrain", "reasonif"]] = "mathif"
+    scope: ClassVar[Literal["answer", "reasoning"]] = "answer"
     step: ClassVar[Step]
     params: ClassVar[tuple[Param, ...]] = ()
     phrasings: ClassVar[tuple[str, ...]]
@@ -75,7 +81,7 @@ class Constraint(ABC):
 
     @abstractmethod
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        """Decide as the official evaluator of MathIF does (arXiv 2505.14810)."""
+        """Decide as the official evaluator of the constraint's collection does."""
 
     @abstractmethod
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
@@ -87,6 +93,10 @@ class Constraint(ABC):
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         """Return a text that should comply, or ``None``; called only for a text that does not, and checked after."""
+        return None
+
+    def misfit(self, kwargs: Kwargs) -> str | None:
+        """Return why arguments that are each in range do not fit together, or ``None`` where they do."""
         return None
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:

@@ -21,11 +21,21 @@ _ROUNDS = 3
 def conflicts(a: Wish, b: Wish) -> bool:
     """Whether no sensible response meets both constraints, in either mode; the order of the two does not matter.
 
+    Constraints on different parts of a response never contradict each other.
+
     Raises:
         ConstraintError: see ``validate``.
     """
     one, two = (find(a[0]), validate(*a)), (find(b[0]), validate(*b))
+    if one[0].scope != two[0].scope:
+        return False
     return _excludes(*one, *two) or _excludes(*two, *one)
+
+
+def by_scope(wishes: Sequence[Wish]) -> tuple[list[Wish], list[Wish]]:
+    """Return the constraints on the answer and those on the reasoning, each in order."""
+    answer = [wish for wish in wishes if find(wish[0]).scope == "answer"]
+    return answer, [wish for wish in wishes if find(wish[0]).scope == "reasoning"]
 
 
 def _excludes(constraint: Constraint, kwargs: Kwargs, other: Constraint, other_kwargs: Kwargs) -> bool:
@@ -38,8 +48,11 @@ def _excludes(constraint: Constraint, kwargs: Kwargs, other: Constraint, other_k
 def comply(text: str, wishes: Sequence[Wish]) -> str | None:
     """Rewrite ``text`` so that it meets every constraint in both modes, or return ``None`` where that fails.
 
-    What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections,
-    the end phrase, case, the repeated request and the quotation marks. Wishes that contradict each other are refused.
+    ``text`` is the one part of a response that all of them are about; ``by_scope`` sorts them.
+
+    What adds, removes and cuts words goes round until all of it holds; then come emphasis, lists, sections, a title,
+    paragraphs, a second response, a postscript, the end phrase, case, the repeated request and what wraps it all.
+    Wishes that contradict each other are refused.
     """
     if any(conflicts(a, b) for a, b in combinations(wishes, 2)):
         return None

@@ -19,10 +19,27 @@ describe("punctuation:no_comma", {}, variant=1)  # 'Do not use a single comma.'
 transform("startend:quotation", "It is 5.", {})  # '"It is 5."'
 ```
 
-`compat` decides as the official evaluator of MathIF does (arXiv 2505.14810); comparisons with published
-numbers use it. `hardened` decides what the instruction says, and training uses it. A blank text fails every
-constraint in both. Formulas are what `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` and LaTeX environments
+`compat` decides as the official evaluator of the collection does: MathIF's (arXiv 2505.14810), IFEval's (arXiv
+2311.07911), ReasonIF's (arXiv 2510.15211); comparisons with published numbers use it. `hardened` decides what the
+instruction says, and training uses it. A blank text fails every constraint in both. Where IFEval or ReasonIF use
+an id of MathIF's, it is listed once, under MathIF. Constraints of ReasonIF are decided on the finished reasoning
+block, all others on the answer. Formulas are what `$...$`, `$$...$$`, `\\(...\\)`, `\\[...\\]` and LaTeX environments
 enclose; an unclosed one is prose, and so are three or more words of two letters or more in a row inside one.
+"""
+
+_DIFFERENCES = """## Where `compat` differs from the official code
+
+- A blank text fails everything. The official drivers of MathIF and IFEval do the same; their checkers alone would not.
+- `length_constraints:number_sentences`: IFEval counts with NLTK's trained Punkt model, which is downloaded at run time.
+  The same rules are followed here with short tables of our own, so that a rare abbreviation before a capital letter can
+  count differently.
+- `change_case:capital_word_frequency`: the Treebank's rules for tokens, without Punkt's sentences before them.
+- langdetect is seeded for every call. Unseeded, as the official code leaves it, it answers differently from call to
+  call.
+- `keywords:letter_frequency`: a character that is no letter, such as `#`, is counted. Some later versions of IFEval's
+  code draw a random letter in its place.
+- `reasoning:language` and `reasoning:english_capital`: langdetect, where ReasonIF's code uses fastText.
+- Arguments that are missing or out of range are errors. IFEval's code draws random ones in their place.
 """
 
 _ADDING = """## Adding a constraint
@@ -36,7 +53,7 @@ Write one class in the file of its family under `rewards/constraints/` and decor
 def reference() -> str:
     """Return the reference as Markdown."""
     sections = [_section(constraint) for constraint in registry().values()]
-    return "\n".join([_INTRODUCTION, *sections, _tables(), _ADDING])
+    return "\n".join([_INTRODUCTION, *sections, _tables(), _DIFFERENCES, _ADDING])
 
 
 def _section(constraint: Constraint) -> str:
@@ -44,7 +61,7 @@ def _section(constraint: Constraint) -> str:
     asks = "".join(f"- {' '.join(phrasing.split())}\n" for phrasing in constraint.phrasings)
     summary = (constraint.__doc__ or "").strip().splitlines()[0]
     return (
-        f"## `{constraint.id}`\n\n{summary}\n\n{arguments}\n"
+        f"## `{constraint.id}`\n\n{summary}\n\nCollection: {constraint.collection}.\n\n{arguments}\n"
         f"| mode | passes if |\n|---|---|\n| compat | {constraint.compat_rule} |\n"
         f"| hardened | {constraint.hardened_rule} |\n\n"
         f"Asked for as:\n\n{asks}"

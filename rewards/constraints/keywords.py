@@ -23,7 +23,26 @@ _MENTIONS = (
 
 def occurrences(word: str, text: str) -> int:
     """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in ``_word_``."""
+    if word.isascii() and text.isascii():
+        return _plain_occurrences(word.lower(), text.lower())
     return len(re.findall(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", text, re.IGNORECASE))
+
+
+def _plain_occurrences(word: str, text: str) -> int:
+    count, at = 0, text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        whole = not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum())
+        count += whole
+        at = text.find(word, end if whole else at + 1)
+    return count
+
+
+def official_matches(word: str, text: str) -> int:
+    """Count what the regular expression ``word`` finds, case ignored; plain words are counted without one."""
+    if word.isascii() and word.isalnum() and text.isascii():
+        return text.lower().count(word.lower())
+    return len(re.findall(word, text, re.IGNORECASE))
 
 
 def drop_words(text: str, drop: Callable[[str], bool]) -> str:
@@ -61,7 +80,7 @@ class Existence(Constraint):
         return {"keywords": listed(kwargs["keywords"])}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome([w for w in kwargs["keywords"] if not re.search(w, text, re.IGNORECASE)])
+        return self._outcome([w for w in kwargs["keywords"] if not official_matches(w, text)])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         seen = visible(text)
@@ -107,7 +126,7 @@ class Frequency(Constraint):
         return {**kwargs, "times": times(kwargs["frequency"], kwargs["relation"])}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(len(re.findall(kwargs["keyword"], text, re.IGNORECASE)), kwargs)
+        return self._outcome(official_matches(kwargs["keyword"], text), kwargs)
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome(occurrences(kwargs["keyword"], visible(text)), kwargs)
@@ -178,7 +197,9 @@ class Forbidden(Constraint):
         return {"words": listed(kwargs["forbidden_words"], "or")}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        words = kwargs["forbidden_words"]
+        # a plain word that does not occur at all needs no search for its boundaries
+        plain = text.lower() if text.isascii() else None
+        words = [w for w in kwargs["forbidden_words"] if plain is None or not w.isalnum() or w.lower() in plain]
         return self._outcome([w for w in words if re.search(rf"\b{w}\b", text, re.IGNORECASE)])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:

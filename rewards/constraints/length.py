@@ -7,10 +7,14 @@ from typing import Any
 
 from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
 from rewards.constraints.params import Count, holds, plural, relation
-from rewards.constraints.sentences import FILLERS, fillers, lead, split_sentences
-from rewards.constraints.text import boxed_spans, without_commands
+from rewards.constraints.sentences import FILLERS, fillers, keep_last, lead
+from rewards.constraints.text import without_commands
 
 _WORD = re.compile(r"\w++(?:['’]\w++)*")
+
+
+NUMBER_WORDS = ("length_constraint_checkers:number_words", "length_constraints:number_words")
+"""MathIF's and IFEval's id of the same constraint."""
 
 
 def official_words(text: str) -> int:
@@ -56,7 +60,7 @@ class NumberWords(Constraint):
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         if kwargs["relation"] == "less than":
-            return _cut(text, kwargs["num_words"])
+            return keep_last(text, official_words, kwargs["num_words"])
         missing, count = kwargs["num_words"] - min(words(text), official_words(text)), 0
         while missing > 0:
             missing -= words(FILLERS[count % len(FILLERS)])
@@ -67,24 +71,15 @@ class NumberWords(Constraint):
         return kwargs["relation"] == "less than" and official_words(needed.text) + 1 >= kwargs["num_words"]
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        if other_id != self.id or kwargs["relation"] == other["relation"]:
+        if other_id not in NUMBER_WORDS or kwargs["relation"] == other["relation"]:
             return False
         low, high = (kwargs, other) if kwargs["relation"] == "at least" else (other, kwargs)
         return bool(high["num_words"] <= low["num_words"])
 
 
-def _cut(text: str, bound: int) -> str | None:
-    """Keep the sentence with the last box (the last one if there is no box) and what fits of those before it."""
-    sentences = split_sentences(text)
-    boxed = [i for i, sentence in enumerate(sentences) if boxed_spans(sentence)]
-    kept: list[str] = []
-    total = 0
-    for sentence in reversed(sentences[: boxed[-1] + 1] if boxed else sentences):
-        total += official_words(sentence)
-        if total >= bound:
-            break
-        kept.insert(0, sentence)
-    if kept:
-        return " ".join(kept)
-    boxes = boxed_spans(text)
-    return text[slice(*boxes[-1])] if boxes else None
+@register
+class NumberWordsIFEval(NumberWords):
+    """At least, or less than, so many words: the same constraint under the id that IFEval gives it."""
+
+    id = "length_constraints:number_words"
+    collection = "ifeval"

@@ -10,9 +10,12 @@ from typing import Any, get_args
 
 from rewards.constraints import (
     case,
+    characters,
+    contents,
     copying,
     counting,
     firstlast,
+    forms,
     keywords,
     language,
     layout,
@@ -20,8 +23,11 @@ from rewards.constraints import (
     letters,
     marks,
     paragraphs,
+    passages,
     placement,
     punctuation,
+    reasoning,
+    sentence_count,
     startend,
     wrapping,
 )
@@ -32,23 +38,14 @@ from rewards.errors import ConstraintError, nearest
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
 FAMILIES = (
-    keywords,
-    language,
-    length,
-    layout,
-    startend,
-    case,
-    punctuation,
-    copying,
-    counting,
-    firstlast,
-    letters,
-    marks,
-    paragraphs,
-    placement,
-    wrapping,
+    *(keywords, language, length, layout, startend, case, punctuation),
+    *(characters, sentence_count, passages, contents, forms),
+    *(copying, counting, firstlast, letters, marks, paragraphs, placement, wrapping),
+    reasoning,
 )
 """The modules whose constraints are registered; a new family is added here."""
+
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -69,6 +66,11 @@ DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
         "word_position": (1, 6),
         "sentences_per_paragraph": (2, 3),
         "words_per_sentence": (4, 8),
+        "let_frequency": (3, 12),
+        "num_sentences": (3, 10),
+        "num_paragraphs": (2, 4),
+        "num_placeholders": (1, 4),
+        "reasoning_words": (60, 240),
     }
 )
 """Inclusive ranges that ``sample`` draws counts from."""
@@ -77,6 +79,11 @@ DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
 def registry() -> Mapping[str, Constraint]:
     """Return every constraint by its id, read-only."""
     return MappingProxyType(REGISTRY)
+
+
+def collections() -> tuple[str, ...]:
+    """Return the names of the collections that constraints come from, such as ``mathif``."""
+    return tuple(dict.fromkeys(constraint.collection for constraint in REGISTRY.values()))
 
 
 def find(constraint_id: str, where: str = "") -> Constraint:
@@ -119,6 +126,9 @@ def validate(constraint_id: str, kwargs: Kwargs | None, where: str = "") -> dict
             clean[param.name] = param.parse(given[param.name])
         except ValueError as error:
             raise ConstraintError(f"{_at(where)}{constraint_id}.{param.name}: {error}") from error
+    misfit = constraint.misfit(clean)
+    if misfit is not None:
+        raise ConstraintError(f"{_at(where)}{constraint_id}: {misfit}")
     return clean
 
 
@@ -129,14 +139,15 @@ def _at(where: str) -> str:
 def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mode = "hardened") -> Verdict:
     """Decide whether ``text`` meets a constraint: 1.0 or 0.0, with one line that says why.
 
-    ``compat`` agrees with MathIF's official code (arXiv 2505.14810), ``hardened`` closes its holes. A blank
+    ``compat`` agrees with the official code of MathIF (arXiv 2505.14810) and IFEval (arXiv 2311.07911), ``hardened``
+    closes its holes. A blank
     text fails everything in both. Both take time linear in the text. A keyword that is no regular expression
     leaves ``compat`` without a score.
 
     Raises:
         ConstraintError: see ``validate``.
     """
-    if mode not in get_args(Mode):
+    if mode not in MODES:
         raise ConstraintError(f"mode: '{mode}' is neither 'compat' nor 'hardened'")
     clean = validate(constraint_id, kwargs)
     if not text.strip() or (mode == "hardened" and blank(text)):
@@ -146,6 +157,21 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     except re.error as error:
         return unscored(Status.ERROR, f"a keyword is no regular expression, the official code raises: {error}")
     return passed(outcome.detail) if outcome.ok else failed(outcome.detail)
+
+
+def check_scoped(
+    constraint_id: str, text: str, reasoning: str | None, kwargs: Kwargs | None = None, mode: Mode = "hardened"
+) -> Verdict:
+    """Decide a constraint on the part of a response that it is about: its ``reasoning``, or ``text``.
+
+    A constraint on the reasoning fails where there is none (``None``).
+
+    Raises:
+        ConstraintError: see ``check``.
+    """
+    if find(constraint_id).scope == "answer":
+        return check(constraint_id, text, kwargs, mode)
+    return failed("no finished reasoning block") if reasoning is None else check(constraint_id, reasoning, kwargs, mode)
 
 
 def paraphrases(constraint_id: str) -> int:
@@ -197,7 +223,7 @@ def sample(
 
 def meets(constraint_id: str, text: str, kwargs: Kwargs | None) -> bool:
     """Whether ``text`` meets a constraint in both modes."""
-    return all(check(constraint_id, text, kwargs, mode).passed for mode in get_args(Mode))
+    return all(check(constraint_id, text, kwargs, mode).passed for mode in MODES)
 
 
 def transform(constraint_id: str, text: str, kwargs: Kwargs | None = None) -> str | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from itertools import islice, pairwise, permutations
 
-from rewards.constraints.text import exempt_spans
+from rewards.constraints.text import boxed_spans, exempt_spans
 
 FILLERS: tuple[str, ...] = (
     "Let us go through the task in small steps.",
@@ -25,7 +25,7 @@ FILLERS: tuple[str, ...] = (
 """Free of commas, quotation marks, emphasis, all-capital words and every keyword of the pools."""
 
 _BREAK = re.compile(r"(?<=[.!?])[ \t]+(?=[^\s\d])|(?<!\s)\s*\n\s*")
-_BLOCK = re.compile(r"\s*(?:[*+#>|-]|SECTION\b|Section\b)")
+_BLOCK = re.compile(r"\s*(?:[*+#>|-]|<<|SECTION\b|Section\b)")
 
 
 def opens_block(text: str) -> bool:
@@ -42,6 +42,35 @@ def lead(text: str, sentences: Sequence[str]) -> str:
 def fillers(count: int, start: int = 0) -> list[str]:
     """Return ``count`` sentences of ``FILLERS``, in turn from number ``start``."""
     return [FILLERS[i % len(FILLERS)] for i in range(start, start + count)]
+
+
+def distinct_fillers(count: int) -> list[str]:
+    """Return up to 144 sentences that all differ: those of ``FILLERS``, then two of them joined by ``and``.
+
+    None for a count below 1.
+    """
+    joined = (f"{a[:-1]} and {b[0].lower()}{b[1:]}" for a, b in permutations(FILLERS, 2))
+    return [*FILLERS[: max(0, count)], *islice(joined, max(0, count - len(FILLERS)))]
+
+
+def keep_last(text: str, measure: Callable[[str], int], bound: int) -> str | None:
+    """Keep the sentence with the last box (the last one if there is no box) and those before it below ``bound``.
+
+    ``measure`` says what a sentence counts. Where not even one fits, only the box is kept, if there is one.
+    """
+    sentences = split_sentences(text)
+    boxed = [i for i, sentence in enumerate(sentences) if boxed_spans(sentence)]
+    kept: list[str] = []
+    total = 0
+    for sentence in reversed(sentences[: boxed[-1] + 1] if boxed else sentences):
+        total += measure(sentence)
+        if total >= bound:
+            break
+        kept.insert(0, sentence)
+    if kept:
+        return " ".join(kept)
+    boxes = boxed_spans(text)
+    return text[slice(*boxes[-1])] if boxes else None
 
 
 def split_sentences(text: str) -> list[str]:

@@ -17,7 +17,7 @@ Span = tuple[int, int]
 _DELIMITER = re.compile(r"(?:\\\\)+|\\[\[\]()$]|\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}|\$+|`+")
 _END = re.compile(r"\\end[ ]?\{[^{}\n]{1,40}\}")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{", re.IGNORECASE)
-_BRACE = re.compile(r"\\[\\{}]|\\boxed\s{0,4}\{|\\fbox\s{0,4}\{|[{}]", re.IGNORECASE)
+_BRACE = re.compile(r"(?<!\\)\\{1,4}(?:boxed|fbox)\s{0,4}\{|\\[\\{}]|[{}]", re.IGNORECASE)
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)[ ]?\{[^{}\n]{1,40}\}", re.IGNORECASE)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTER = r"[^\W\d_]"
@@ -30,6 +30,8 @@ def math_spans(text: str) -> list[Span]:
     Inline spans end on their own line, and a ``$`` before a digit never closes one, so prices stay prose. An
     opener without a closer is ordinary text.
     """
+    if not any(mark in text for mark in "$`\\"):
+        return []
     ends = {match.group(): match.start() for match in _END.finditer(text)}
     last = ends | {closer: text.rfind(closer) for closer in ("$", "$$", "\\]", "\\)", "`", "```")}
     spans: list[Span] = []
@@ -70,8 +72,11 @@ def _closer(opener: str) -> str:
 
 
 def boxed_spans(text: str) -> list[Span]:
-    r"""Return where the outermost ``\boxed{...}`` and ``\fbox{...}`` stand, whatever their case, in order."""
-    if not _BOX.search(text):
+    r"""Return where the outermost ``\boxed{...}`` and ``\fbox{...}`` stand, whatever their case, in order.
+
+    Up to four backslashes are read as one: a JSON string doubles them.
+    """
+    if "\\" not in text or not _BOX.search(text):
         return []
     stack: list[int] = []
     spans: list[Span] = []
@@ -124,7 +129,7 @@ def layout(text: str) -> str:
 
 def without_commands(text: str) -> str:
     r"""Remove LaTeX commands and ``\begin{...}``/``\end{...}``; their arguments stay."""
-    return _COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text))
+    return _COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text)) if "\\" in text else text
 
 
 def prose(text: str) -> str:

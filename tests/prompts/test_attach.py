@@ -139,6 +139,34 @@ def test_unknown_ids_name_the_nearest_and_holding_out_everything_is_refused() ->
         attach(items(1), hold_out=HoldOutConfig(ids=list(registry())))
 
 
+def test_without_ids_only_mathifs_collection_is_drawn_from() -> None:
+    mathif = {name for name, constraint in registry().items() if constraint.collection == "mathif"}
+    assert set(Sampler(ConstraintSamplerConfig()).ids()) == mathif - {"language:response_language"}
+    held = HoldOutConfig(keywords=["orange", "violet"], ranges={"num_words": (40, 60)})
+    assert set(Sampler(ConstraintSamplerConfig(hold_out=held), only_held_out=True).ids()) < mathif
+
+
+def test_a_collection_stands_for_its_ids() -> None:
+    drawn = Sampler(ConstraintSamplerConfig(ids=["ifeval", "punctuation:no_comma"])).ids()
+    assert len(drawn) == 12 and "combination:two_responses" in drawn and "punctuation:no_comma" in drawn
+    held = HoldOutConfig(ids=["reasonif"])
+    config = ConstraintSamplerConfig(ids=["mathif", "reasonif"], hold_out=held)
+    assert len(Sampler(config).ids()) == 15
+    assert {name.partition(":")[0] for name in Sampler(config, only_held_out=True).ids()} == {"reasoning"}
+    with pytest.raises(ConstraintError, match=r"'ifevall' \(did you mean 'ifeval'\?\).*collections mathif"):
+        attach(items(1), ids=["ifevall"])
+    with pytest.raises(DataError, match="no constraint is left"):
+        attach(items(1), ids=["combination:two_responses"], hold_out=HoldOutConfig(ids=["ifeval"]))
+
+
+@pytest.mark.parametrize("collection", ["ifeval", "reasonif"])
+def test_every_id_of_a_collection_can_be_attached_to_a_problem(collection: str) -> None:
+    built = attach(items(120), ids=[collection], count=[1])
+    names = {name for item in built for name, _ in asked(item)}
+    assert names == set(Sampler(ConstraintSamplerConfig(ids=[collection])).ids())
+    assert all(satisfiable(item.answer, asked(item)) for item in built)
+
+
 @pytest.mark.parametrize("language", sorted(PROBES))
 def test_an_answer_in_every_language_can_be_shown_to_exist(language: str) -> None:
     assert satisfiable("12", [("language:response_language", {"language": language})])

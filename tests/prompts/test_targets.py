@@ -13,7 +13,7 @@ from prompts.sources import PromptStyle, load
 from prompts.targets import TargetCounts, build_targets, unboxed
 from rewards.checklist import Requirement
 from rewards.checklist.requirement import RuleCheck
-from rewards.constraints import check
+from rewards.constraints import check, check_scoped
 from rewards.math import verify_answer
 from rewards.segments import split_response
 
@@ -113,3 +113,17 @@ def test_items_without_solution_or_with_a_wrong_one_are_left_out_and_counted() -
 )
 def test_boxes_inside_a_solution_are_opened(solution: str, plain: str) -> None:
     assert unboxed(solution) == plain
+
+
+def test_demands_on_the_reasoning_are_obeyed_inside_the_block_or_not_at_all() -> None:
+    items = sums(40, ids=["reasoning:english_capital", "reasoning:no_comma", "punctuation:no_comma"], count=[0, 1])
+    built, counts = targets(items, compliance=1.0, think=True)
+    obeying = 0
+    for item in built:
+        parts = split_response(item.target or "")
+        answer, reasoning = parts.answer or "", parts.reasoning
+        obeying += all(check_scoped(r.check.constraint, answer, reasoning).passed for r in item.checklist)
+    assert obeying == counts["obeying"] + counts["comply_by_chance"] >= 30
+    demanding = [i for i in items if any(r.check.constraint.startswith("reasoning:") for r in i.checklist)]
+    _, counts = targets(demanding, compliance=1.0, think=False)
+    assert counts["not_obeyable"] == len(demanding) > 0

@@ -14,6 +14,7 @@ from rewards.constraints.text import boxed_spans
 
 QUESTION = "Tom has 3 apples and eats 1. How many are left?"
 REWRITABLE = [key for key, constraint in registry().items() if constraint.rewritable]
+ON_ANSWERS = [key for key in REWRITABLE if registry()[key].scope == "answer"]
 SOLUTIONS = [
     "Natalia sold 48/2 = 24 clips in May. She sold 48+24 = 72 clips in all. The answer is $\\boxed{72}$.",
     "We have $x = 3$ and $y = 4$, so $x + y = 7$.\n\nHence the total is \\boxed{7}.",
@@ -28,7 +29,7 @@ RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[Health
 
 def box(text: str) -> str:
     spans = boxed_spans(text)
-    return text[slice(*spans[-1])].casefold().replace(",", "") if spans else ""
+    return text[slice(*spans[-1])].casefold().replace(",", "").replace("\\\\", "\\") if spans else ""
 
 
 @pytest.mark.parametrize("key", REWRITABLE)
@@ -59,7 +60,7 @@ def test_any_text_is_decided_and_transformed_or_given_up(key: str, seed: int, te
 @given(seed=st.integers(0, 10**6), text=st.sampled_from(SOLUTIONS), count=st.integers(1, 3))
 def test_comply_meets_everything_or_nothing(seed: int, text: str, count: int) -> None:
     rng = random.Random(seed)
-    wishes = [(key, sample(key, rng, question=QUESTION)) for key in rng.sample(REWRITABLE, count)]
+    wishes = [(key, sample(key, rng, question=QUESTION)) for key in rng.sample(ON_ANSWERS, count)]
     done = comply(text, wishes)
     if done is not None:
         assert all(check(key, done, kwargs, mode).passed for key, kwargs in wishes for mode in ("compat", "hardened"))
@@ -70,7 +71,7 @@ def test_comply_reaches_nearly_all_that_does_not_conflict() -> None:
     rng = random.Random(7)
     tried = missed = contradictory = 0
     for _ in range(300):
-        wishes = [(key, sample(key, rng, question=QUESTION)) for key in rng.sample(REWRITABLE, 3)]
+        wishes = [(key, sample(key, rng, question=QUESTION)) for key in rng.sample(ON_ANSWERS, 3)]
         text = rng.choice(SOLUTIONS)
         if any(conflicts(a, b) for a, b in itertools.combinations(wishes, 2)):
             contradictory += comply(text, wishes) is not None

@@ -1,0 +1,98 @@
+"""Agreement of ``compat`` with IFEval's checkers (as ``if-verifiable`` packages them) on texts made to trip them.
+
+    python3.11 -m venv peer
+    peer/bin/pip install --no-deps if-verifiable==0.1.2
+    peer/bin/pip install datasets nltk langdetect immutabledict emoji syllapy
+    PYTHONPATH=. peer/bin/python bench/ifeval_agreement.py [--texts 30000] [--rows ifeval_gpt4_verdicts.jsonl.gz]
+
+Prints one line a constraint, and the number of sentences of the rows' responses against NLTK's Punkt, which here runs
+with our abbreviations and without its trained tables, since those have to be downloaded. Left out: what asks for a
+language (langdetect, unseeded there) and for words in capitals (NLTK's models). The exit code is 1 if one differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT
+from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+
+from rewards.constraints import check
+from rewards.constraints.punkt import ABBREVIATIONS, official_sentences
+
+DEFAULT = Path(__file__).parents[1] / "../shared/oracle/ifeval_gpt4_verdicts.jsonl.gz"
+
+ARGUMENTS: dict[str, list[dict[str, Any]]] = {
+    "keywords:letter_frequency": [
+        {"letter": "e", "let_frequency": 2, "let_relation": relation} for relation in ("at least", "less than")
+    ],
+    "keywords:existence": [{"keywords": ["ae", "p.s"]}],
+    "keywords:forbidden_words": [{"forbidden_words": ["ae", "e"]}],
+    "keywords:frequency": [{"keyword": "ae", "frequency": 2, "relation": "at least"}],
+    "length_constraints:number_words": [{"num_words": 3, "relation": "less than"}],
+    "length_constraints:number_paragraphs": [{"num_paragraphs": n} for n in (1, 2)],
+    "length_constraints:nth_paragraph_first_word": [
+        {"num_paragraphs": 2, "nth_paragraph": n, "first_word": word} for n in (1, 2) for word in ("a", "ae")
+    ],
+    "combination:two_responses": [{}],
+    "combination:repeat_prompt": [{"prompt_to_repeat": "A e"}],
+    "detectable_content:number_placeholders": [{"num_placeholders": n} for n in (1, 2)],
+    "detectable_content:postscript": [{"postscript_marker": marker} for marker in ("P.S.", "P.P.S", "N.B.")],
+    "detectable_format:title": [{}],
+    "detectable_format:json_format": [{}],
+    "detectable_format:constrained_response": [{}],
+    "detectable_format:multiple_sections": [{"section_spliter": "Se", "num_sections": 2}],
+    "detectable_format:number_highlighted_sections": [{"num_highlights": n} for n in (1, 2)],
+    "detectable_format:number_bullet_lists": [{"num_bullets": n} for n in (1, 2)],
+    "startend:end_checker": [{"end_phrase": "a e."}],
+    "startend:quotation": [{}],
+    "punctuation:no_comma": [{}],
+}
+PIECES = [
+    *("a", "e", "A", "E", "é", "ſ", "İ", " ", "\n", "\n\n", "*", "**", "***", "******", "[", "]", "<", ">", "<<", ">>"),
+    *("p.", "s.", "P.S.", "P. P. S", "n.b.", '"', "'", ",", ".", "{", "}", '{"a":1}', "```", "```json", "1", "Se"),
+    *("Se 1", "-", "\t", "\r", "\u2028", "\x0b", "NaN", "My answer is yes."),
+]
+
+
+def differences(texts: list[str]) -> int:
+    """Print one line a constraint and the first text that differs; return how many differ."""
+    total = 0
+    for key, choices in ARGUMENTS.items():
+        wrong = []
+        for kwargs in choices:
+            peer = INSTRUCTION_DICT[key](key)
+            peer.build_description(**kwargs)
+            wrong += [t for t in texts if bool(peer.check_following(t)) != check(key, t, kwargs, "compat").passed]
+        total += len(wrong)
+        print(f"{key:46} {len(texts) * len(choices):7} checks, {len(wrong)} differ {wrong[:1] or ''}")
+    return total
+
+
+def main() -> int:
+    """Compare verdicts on generated texts, then numbers of sentences on real ones; return the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--texts", type=int, default=30_000)
+    parser.add_argument("--rows", type=Path, default=DEFAULT)
+    given = parser.parse_args()
+    rng = random.Random(0)
+    made = ("".join(rng.choices(PIECES, k=rng.randint(1, 14))) for _ in range(given.texts))
+    total = differences([text for text in made if text.strip()])
+    parameters = PunktParameters()
+    parameters.abbrev_types = set(ABBREVIATIONS)
+    punkt = PunktSentenceTokenizer(parameters)
+    with gzip.open(given.rows, "rt", encoding="utf-8") as lines:
+        responses = [json.loads(line)["response"] for line in lines]
+    same = sum(official_sentences(text) == len(punkt.tokenize(text)) for text in responses)
+    print(f"sentences counted as Punkt does, untrained: {same} of {len(responses)} responses")
+    return 1 if total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
