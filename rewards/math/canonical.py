@@ -110,7 +110,9 @@ def _ascii_digit(char: str) -> str:
 def _unwrap(text: str) -> str:
     while True:
         before = text
-        text = text.rstrip(" .,;:?").strip()
+        kept = text.rstrip(" .,;:?")
+        spaced = kept != text and kept.endswith("\\") and not kept.endswith("\\\\")
+        text = (kept[:-1] if spaced else kept).strip()
         for start, end in _WRAPPERS:
             inner = text[len(start) : -len(end)]
             if (
