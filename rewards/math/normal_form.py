@@ -22,6 +22,7 @@ Form: TypeAlias = tuple[Sum, Sum]
 MAX_TERMS = 200
 MAX_WORK = 20_000
 MAX_EXPONENT = 64
+MAX_FACTORIAL = 30
 _MAX_RADICAND = 10**8
 _MAX_BITS = 2_000
 
@@ -69,6 +70,9 @@ def normal_form(term: Term) -> Form:
     if kind == "root":
         assert isinstance(payload, Fraction)
         return _root(forms[0], int(payload))
+    whole = _rational(forms[0]) if payload == "!" else None
+    if whole is not None and whole.denominator == 1 and 0 <= whole <= MAX_FACTORIAL:
+        return {((), 1): Fraction(math.factorial(int(whole)))}, ONE
     return _generator(str(payload), forms[0])
 
 
@@ -169,6 +173,9 @@ def _power(base: Form, exponent: Form) -> Form:
         base, number = _inverse(base), -number
     if number == 0 and not base[0]:
         raise UndefinedError
+    terms = max(len(base[0]), len(base[1]))
+    if terms > 1 and math.comb(int(number) + terms - 1, terms - 1) > MAX_TERMS:
+        raise NoFormError
     result: Form = (ONE, ONE)
     for _ in range(int(number)):
         result = _times(result, base)

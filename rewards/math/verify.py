@@ -53,7 +53,7 @@ def verify_batch(
     open_pairs: list[tuple[str, str]] = []
     for place, (gold, response) in enumerate(pairs):
         start = time.perf_counter()
-        result = _decide(gold, response)
+        result = decide_here(gold, response)
         if isinstance(result, Verdict):
             seconds = time.perf_counter() - start
             verdicts.append(Verdict(result.score, result.status, result.detail, seconds))
@@ -67,7 +67,7 @@ def verify_batch(
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def _decide(gold: str | None, response: str) -> Verdict | tuple[str, str]:
+def decide_here(gold: str | None, response: str) -> Verdict | tuple[str, str]:
     """Return the verdict of the exact path, or the canonical pair that algebra has to decide."""
     if gold is None:
         return unscored(Status.NOT_APPLICABLE, "no gold answer")
