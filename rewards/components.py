@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rewards.checklist import score_checklist
+from rewards.checklist import costly_calls, score_checklist
 from rewards.config import (
     ChecklistComponent,
     ComponentConfig,
@@ -13,6 +13,7 @@ from rewards.config import (
     LengthComponent,
     MathComponent,
 )
+from rewards.constraints import RuleCall, check_batch
 from rewards.engine import Engine
 from rewards.math import verify_batch
 from rewards.math.extract import extract_answer
@@ -31,7 +32,7 @@ def score_component(config: ComponentConfig, rollouts: Sequence[Rollout], engine
         case MathComponent():
             return _math(config, rollouts, engine)
         case ChecklistComponent():
-            return [_checklist(config, rollout) for rollout in rollouts]
+            return _checklists(config, rollouts, engine)
         case FormatComponent():
             return [_format(config, rollout) for rollout in rollouts]
         case LengthComponent():
@@ -48,14 +49,23 @@ def _math(config: MathComponent, rollouts: Sequence[Rollout], engine: Engine) ->
     ]
 
 
-def _checklist(config: ChecklistComponent, rollout: Rollout) -> Verdict:
+def _checklists(config: ChecklistComponent, rollouts: Sequence[Rollout], engine: Engine) -> list[Verdict]:
+    texts = [split_response(r.response, prefilled=r.prefilled).scoped(config.scope) for r in rollouts]
+    pairs = list(zip(rollouts, texts, strict=True))
+    calls = [call for r, text in pairs for call in costly_calls(text or "", r.checklist, config.mode)]
+    known = check_batch(calls, engine)
+    return [_checklist(config, rollout, text, known) for rollout, text in pairs]
+
+
+def _checklist(
+    config: ChecklistComponent, rollout: Rollout, text: str | None, known: Mapping[RuleCall, Verdict]
+) -> Verdict:
     if not rollout.checklist:
         return unscored(Status.NOT_APPLICABLE, "no requirement")
-    text = split_response(rollout.response, prefilled=rollout.prefilled).scoped(config.scope)
     if text is None:
         missing = UNFINISHED if config.scope == "answer" else NO_REASONING
         return Verdict(0.0, detail=missing, parts=tuple(failed(missing) for _ in rollout.checklist))
-    return score_checklist(text, rollout.checklist, config.scoring, config.mode)
+    return score_checklist(text, rollout.checklist, config.scoring, config.mode, known)
 
 
 def _format(config: FormatComponent, rollout: Rollout) -> Verdict:

@@ -6,6 +6,7 @@ validation, the reference table and the recipe key follow.
 """
 
 from rewards.constraints.base import Constraint, Mode
+from rewards.constraints.batch import RuleCall, check_batch, costly_call
 from rewards.constraints.composing import ORDER, comply, conflicts
 from rewards.constraints.library import (
     DEFAULT_RANGES,
@@ -27,9 +28,12 @@ __all__ = [
     "TRAINING_KEYWORDS",
     "Constraint",
     "Mode",
+    "RuleCall",
     "check",
+    "check_batch",
     "comply",
     "conflicts",
+    "costly_call",
     "describe",
     "official_cut",
     "paraphrases",

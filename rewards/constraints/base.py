@@ -88,6 +88,10 @@ class Constraint(ABC):
         """Return a text that should comply, or ``None``; called only for a text that does not, and checked after."""
         return None
 
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        """Whether a check may take more than a moment on an ordinary text, so that batches run it in a worker."""
+        return False
+
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
         """Return what the phrasings' placeholders stand for."""
         return dict(kwargs)
