@@ -4,15 +4,14 @@ r"""Coverage-guided fuzzing of what model text reaches: extraction, the verifier
 
 An exception, or an input of at most 4,096 bytes that takes longer than a second, is a failure: atheris prints it and
 writes the input to ``crash-*`` in the working directory. New inputs that reach new code go to ``--corpus``'s
-subdirectories, one for each target; ``--keep`` bytes of them are kept, smallest first. ``tests/rewards/test_fuzz_corpus.py``
-replays them without atheris.
+subdirectories, one for each target; ``--keep`` bytes of them are kept, smallest first; the tests replay
+them without atheris.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -136,12 +135,23 @@ def main() -> None:
         folder = arguments.corpus / name
         folder.mkdir(parents=True, exist_ok=True)
         share = max(1, arguments.seconds // len(arguments.only))
-        command = [sys.executable, __file__, "--target", name, "--seconds", str(share), "--corpus", str(arguments.corpus)]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", env=dict(os.environ), check=False)
+        command = [
+            sys.executable,
+            __file__,
+            "--target",
+            name,
+            "--seconds",
+            str(share),
+            "--corpus",
+            str(arguments.corpus),
+        ]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
         executions = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
         kept = keep_smallest(folder, arguments.keep)
         count = executions[1] if executions else "unknown"
-        print(f"{name:13} {share} s, executions {count}, corpus {kept} files, exit status {done.returncode}", flush=True)
+        print(
+            f"{name:13} {share} s, executions {count}, corpus {kept} files, exit status {done.returncode}", flush=True
+        )
         if done.returncode != 0:
             failed = True
             print(done.stderr[-3000:], flush=True)

@@ -143,7 +143,9 @@ def main() -> None:
     parser.add_argument("--hostile", type=int, default=5000)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPUs, {arguments.workers} workers")
+    print(
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPUs, {arguments.workers} workers"
+    )
     gsm8k, math500 = read_rows(arguments.gsm8k), read_rows(arguments.math)
     compare("GSM8K", pairs(gsm8k, arguments.rows, "answer"), arguments.workers, 10)
     compare("MATH", pairs(math500, arguments.rows, "solution"), arguments.workers, 4)

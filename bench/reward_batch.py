@@ -39,7 +39,9 @@ COMPONENTS: dict[str, Any] = {
 
 def batch(rows: list[dict[str, Any]], size: int, rng: random.Random) -> dict[str, Any]:
     """Return what TRL passes to a reward function: ``size`` completions of about 150 words, eight to a prompt."""
-    columns: dict[str, list[Any]] = {key: [] for key in ("prompts", "completions", "completion_ids", "answer", "checklist")}
+    columns: dict[str, list[Any]] = {
+        key: [] for key in ("prompts", "completions", "completion_ids", "answer", "checklist")
+    }
     for row in rng.sample(rows, size // GROUP):
         gold = str(row["answer"]).rpartition("####")[2].strip()
         work = str(row.get("solution") or row["answer"]).replace("\\boxed", "").partition("####")[0]
@@ -75,7 +77,9 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = read_rows(arguments.gsm8k)[:500] + read_rows(arguments.math)[:500]
     rng = random.Random(0)
-    print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPUs, {arguments.workers} workers")
+    print(
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPUs, {arguments.workers} workers"
+    )
     with Engine(workers=arguments.workers) as engine:
         composite = Composite(RewardConfig.model_validate({"components": COMPONENTS}), engine)
         rewards = RewardFunctions(composite)

@@ -78,7 +78,7 @@ def _difference(left: str, right: str) -> Sum | None:
 
 
 def _irreducible(polynomial: Sum) -> bool:
-    """Whether some symbol occurs in one term alone, as its only symbol and to the first power: then no factor splits."""
+    """Whether some symbol occurs once, alone and to the first power: then the polynomial has no factors."""
     counts: dict[str, int] = {}
     for monomial, _ in polynomial:
         for name, _ in monomial:

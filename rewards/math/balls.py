@@ -52,7 +52,9 @@ def _evaluate(term: Term, point: Callable[[str], float]) -> Ball:
         return _rounded(CONSTANTS[name] if name in CONSTANTS else complex(point(name)), 0.0)
     values = [evaluate(child, point) for child in children]
     if kind == "+":
-        return _rounded(sum(v for v, _ in values), sum(e for _, e in values), len(values) * max(abs(v) for v, _ in values))
+        return _rounded(
+            sum(v for v, _ in values), sum(e for _, e in values), len(values) * max(abs(v) for v, _ in values)
+        )
     if kind == "*":
         product = values[0]
         for factor in values[1:]:

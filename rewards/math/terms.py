@@ -19,24 +19,26 @@ MAX_DEPTH = 60
 MAX_DIGITS = 60
 
 FUNCTIONS = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "ln", "arcsin", "arccos", "arctan"})
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon theta lambda mu nu phi rho sigma tau omega psi xi eta zeta kappa pi".split()
-)
+_GREEK = frozenset({
+    "alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "nu", "phi", "rho", "sigma", "tau",
+    "omega", "psi", "xi", "eta", "zeta", "kappa", "pi",
+})  # fmt: skip
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<sign>[-+*/^_(){}\[\]!]))"
 )
 _SUBSCRIPT = re.compile(r"_(?:\{([A-Za-z0-9]{1,3})\}|([A-Za-z0-9]))")
 _APPLIED = frozenset("fghFGHPQ")
-_NOT_PRODUCTS = frozenset(
-    "am pm cm mm km kg mg ft in yd mi mph lb oz hr ml pi ln or an is of to no and rad deg sec min".split()
-)
+_NOT_PRODUCTS = frozenset({
+    "am", "pm", "cm", "mm", "km", "kg", "mg", "ft", "in", "yd", "mi", "mph", "lb", "oz", "hr", "ml", "pi", "ln",
+    "or", "an", "is", "of", "to", "no", "and", "rad", "deg", "sec", "min",
+})  # fmt: skip
 
 
 class UnreadableError(ValueError):
     """The text is outside the grammar or its bounds."""
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=2_048)
 def read_term(latex: str) -> Term | None:
     """Return the tree of ``latex`` (canonical), or ``None`` where it is outside the grammar or its bounds."""
     try:

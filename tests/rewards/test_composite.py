@@ -49,7 +49,7 @@ def rollout(response: str, answer: str | None = "4", **changes: Any) -> Rollout:
 
 
 HANGS = rollout("it is \\boxed{9^{9^{9^8}}}", answer="9^{9^{9^9}}")
-"""Gold and answer that algebra takes for ever to compare: a gold answer beyond the bounds of cost is tried all the same."""
+"""Algebra takes for ever here: a gold answer beyond the bounds of cost is tried all the same."""
 
 
 def score(settings: RewardConfig, engine: Engine, *rollouts: Rollout) -> BatchScores:

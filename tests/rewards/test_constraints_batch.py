@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import time
 from collections.abc import Iterator
 
@@ -10,7 +12,7 @@ import pytest
 from rewards.checklist import parse_checklist
 from rewards.components import score_component
 from rewards.config import ChecklistComponent
-from rewards.constraints import RuleCall, check, check_batch, costly_call, registry, sample
+from rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, registry, sample
 from rewards.constraints.batch import LONG_CHARS
 from rewards.engine import Engine
 from rewards.rollout import Rollout
@@ -51,12 +53,13 @@ def test_plain_words_and_hardened_checks_need_no_worker() -> None:
 
 
 def test_a_worker_says_what_the_check_says_here(engine: Engine) -> None:
-    import random
-
-    texts = ["Ich rechne das jetzt in kleinen Schritten aus und zeige jeden davon.", "We go step by step, all in English."]
+    texts = [
+        "Ich rechne das jetzt in kleinen Schritten aus und zeige jeden davon.",
+        "We go step by step, all in English.",
+    ]
     for constraint in registry():
         kwargs = sample(constraint, random.Random(1), question="What is 2 + 2?")
-        calls = [RuleCall(constraint, __import__("json").dumps(kwargs), "compat", text) for text in texts]
+        calls = [RuleCall(constraint, json.dumps(kwargs), "compat", text) for text in texts]
         found = check_batch(calls, engine, deadline=60.0)
         assert [found[c].score for c in calls] == [check(constraint, text, kwargs, "compat").score for text in texts]
 
@@ -67,13 +70,13 @@ def test_a_very_long_text_is_for_a_worker() -> None:
 
 
 @pytest.mark.parametrize("mode", ["compat", "hardened"])
-@pytest.mark.parametrize("unit", ["a", "a ", "A", "* ", "\n", "**", "$", "\\", "{", "SECTION ", '"', "<", "[x", ". ", "-", "é"])
-def test_every_check_of_a_million_characters_is_linear(mode: str, unit: str) -> None:
-    import random
-
+@pytest.mark.parametrize(
+    "unit", ["a", "a ", "A", "* ", "\n", "**", "$", "\\", "{", "SECTION ", '"', "<", "[x", ". ", "-", "é"]
+)
+def test_every_check_of_a_long_text_is_linear(mode: Mode, unit: str) -> None:
     text = unit * (200_000 // len(unit))
     for constraint in registry():
         kwargs = sample(constraint, random.Random(2), question="What is 2 + 2?")
         start = time.process_time()
-        check(constraint, text, kwargs, mode)  # type: ignore[arg-type]
+        check(constraint, text, kwargs, mode)
         assert time.process_time() - start < 10, f"{constraint}: quadratic work on {unit!r} would take minutes"

@@ -21,6 +21,7 @@ from rewards.composite import normalize_then_sum
 from rewards.config import ChecklistComponent, MathComponent
 from rewards.errors import StageError
 from rewards.verdict import Status, Verdict
+from train.stages.together import together
 
 if TYPE_CHECKING:
     from rewards.functions import RewardFunctions
@@ -52,6 +53,10 @@ class AdhereGRPOTrainer(GRPOTrainer):
         return self.model.training
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        columns = {key: [example[key] for example in inputs] for key in inputs[0]}
+        # TRL's own call of the reward functions, next, finds this batch scored: it is the same list of completions.
+        batch = {**columns, "prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
+        together(lambda: self._rewards.score(batch), "scoring this step's rollouts")
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         self._stop_if_hopeless()
