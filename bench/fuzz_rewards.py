@@ -3,9 +3,9 @@ r"""Coverage-guided fuzzing of what model text reaches: extraction, the verifier
     pip install atheris && python bench/fuzz_rewards.py [--seconds 600] [--corpus tests/data/fuzz] [--only TARGET ...]
 
 An exception, or an input of at most 4,096 bytes that takes longer than a second, is a failure: atheris prints it and
-writes the input to ``crash-*`` in the working directory. New inputs that reach new code go to ``--corpus``'s
-subdirectories, one for each target; ``--keep`` bytes of them are kept, smallest first; the tests replay
-them without atheris.
+writes the input to ``crash-*`` in the working directory. Inputs that reach new code are added to
+``--corpus``, one file for each target; ``--keep`` bytes of each are kept, smallest first. The tests replay them without
+atheris.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 
 SLOW_SECONDS = 1.0
@@ -105,21 +107,43 @@ def fuzz(name: str, corpus: Path, seconds: int) -> None:
     atheris.Fuzz()
 
 
-def keep_smallest(corpus: Path, budget: int) -> int:
-    """Delete the largest inputs of ``corpus`` until ``budget`` bytes are left; return how many files stay."""
-    files = sorted((path for path in corpus.iterdir() if path.is_file()), key=lambda path: path.stat().st_size)
-    used = kept = 0
-    for path in files:
-        used += path.stat().st_size
-        if used > budget:
-            path.unlink()
-        else:
-            kept += 1
-    return kept
+def read_corpus(file: Path) -> list[bytes]:
+    """Return the inputs of a corpus file: JSON strings, one a line, each character a byte."""
+    return (
+        [json.loads(line).encode("latin-1") for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    )
+
+
+def write_corpus(file: Path, inputs: list[bytes], budget: int) -> int:
+    """Write the smallest of ``inputs`` that fit into ``budget`` bytes; return how many they are."""
+    lines = sorted({json.dumps(data.decode("latin-1")) for data in inputs}, key=lambda line: (len(line), line))
+    sizes = accumulate(len(line) + 1 for line in lines)
+    kept = [line for line, size in zip(lines, sizes, strict=True) if size <= budget]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return len(kept)
+
+
+def fuzz_apart(name: str, file: Path, seconds: int, keep: int) -> bool:
+    """Fuzz one target in a process of its own, print executions and findings, and keep what reached new code."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for i, data in enumerate(read_corpus(file)):
+            (folder / f"{i:05}").write_bytes(data)
+        command = [sys.executable, __file__, "--target", name, "--seconds", str(seconds), "--corpus", temporary]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
+        executions = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
+        kept = write_corpus(file, [path.read_bytes() for path in folder.iterdir()], keep)
+    count = executions[1] if executions else "unknown"
+    status = f"exit status {done.returncode}"
+    print(f"{name:13} {seconds} s, executions {count}, corpus {kept} inputs, {status}", flush=True)
+    if done.returncode != 0:
+        print(done.stderr[-3000:], flush=True)
+    return done.returncode == 0
 
 
 def main() -> None:
-    """Fuzz every target in turn, each in a process of its own, and print executions and findings."""
+    """Fuzz every target in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=600, help="altogether, shared by the targets")
     parser.add_argument("--corpus", type=Path, default=Path("tests/data/fuzz"))
@@ -128,34 +152,11 @@ def main() -> None:
     parser.add_argument("--target", choices=TARGETS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.target:
-        fuzz(arguments.target, arguments.corpus / arguments.target, arguments.seconds)
+        fuzz(arguments.target, arguments.corpus, arguments.seconds)
         return
-    failed = False
-    for name in arguments.only:
-        folder = arguments.corpus / name
-        folder.mkdir(parents=True, exist_ok=True)
-        share = max(1, arguments.seconds // len(arguments.only))
-        command = [
-            sys.executable,
-            __file__,
-            "--target",
-            name,
-            "--seconds",
-            str(share),
-            "--corpus",
-            str(arguments.corpus),
-        ]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
-        executions = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
-        kept = keep_smallest(folder, arguments.keep)
-        count = executions[1] if executions else "unknown"
-        print(
-            f"{name:13} {share} s, executions {count}, corpus {kept} files, exit status {done.returncode}", flush=True
-        )
-        if done.returncode != 0:
-            failed = True
-            print(done.stderr[-3000:], flush=True)
-    sys.exit(1 if failed else 0)
+    share = max(1, arguments.seconds // len(arguments.only))
+    clean = [fuzz_apart(n, arguments.corpus / f"{n}.jsonl", share, arguments.keep) for n in arguments.only]
+    sys.exit(0 if all(clean) else 1)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def costly_calls(text: str, checklist: Sequence[Requirement], mode: Mode) -> lis
 def _check(requirement: Requirement, text: str, mode: Mode, known: Mapping[RuleCall, Verdict]) -> Verdict:
     rule = requirement.check
     call = costly_call(rule.constraint, text, rule.kwargs, mode) if known else None
-    return known[call] if call in known else check(rule.constraint, text, rule.kwargs, mode)
+    if call is not None and call in known:
+        return known[call]
+    return check(rule.constraint, text, rule.kwargs, mode)
 
 
 def _aggregate(scored: Sequence[tuple[float, float]], scoring: ChecklistScoring) -> float:

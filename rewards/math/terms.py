@@ -225,8 +225,8 @@ class _Reader:
 
 
 def _is_call(term: Term) -> bool:
-    kind, children, _ = term
-    return kind == "call" or (kind == "^" and children[0][0] == "call")
+    kind, children, name = term
+    return (kind == "call" and name != "!") or (kind == "^" and children[0][0] == "call")
 
 
 def _times(parts: list[Term]) -> Term:
