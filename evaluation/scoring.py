@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evaluation.generation import Generation
 from prompts.item import PromptItem
-from rewards.checklist import Requirement, score_checklist
-from rewards.constraints import Mode, official_cut
+from rewards.checklist import Requirement, costly_calls, score_checklist
+from rewards.constraints import Mode, RuleCall, check_batch, official_cut
 from rewards.engine import Engine, default_engine
 from rewards.math import verify_batch
 from rewards.segments import split_response
@@ -81,10 +81,12 @@ def score_batch(
     answerable = [i for i, text in enumerate(texts) if text is not None]
     found = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in answerable], engine or default_engine())
     correct = dict(zip(answerable, found, strict=True))
+    calls = [call for i in answerable for call in costly_calls(texts[i] or "", pairs[i][0].checklist, mode)]
+    known = check_batch(calls, engine or default_engine())
     return [
         _error_score(item, generation.error)
         if generation.error
-        else _combine(_no_answer(item) if text is None else correct[i], _constraints(item, text, mode))
+        else _combine(_no_answer(item) if text is None else correct[i], _constraints(item, text, mode, known))
         for i, ((item, generation), text) in enumerate(zip(pairs, texts, strict=True))
     ]
 
@@ -100,10 +102,12 @@ def _no_answer(item: PromptItem) -> Verdict:
     return unscored(Status.NOT_APPLICABLE, "no gold answer") if item.answer is None else failed(UNFINISHED)
 
 
-def _constraints(item: PromptItem, text: str | None, mode: Mode) -> tuple[Verdict, ...]:
+def _constraints(
+    item: PromptItem, text: str | None, mode: Mode, known: Mapping[RuleCall, Verdict]
+) -> tuple[Verdict, ...]:
     if text is None:
         return tuple(failed(UNFINISHED) for _ in item.checklist)
-    return score_checklist(text, item.checklist, "mean", mode).parts
+    return score_checklist(text, item.checklist, "mean", mode, known).parts
 
 
 def _error_score(item: PromptItem, error: str) -> Score:

@@ -7,16 +7,15 @@ statistics) and every check of a very long text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rewards.constraints.base import REGISTRY, Kwargs, Mode
 from rewards.engine import Engine
 from rewards.verdict import Status, Verdict, unscored
 
-CHECK = "rewards.constraints.batch:check_call"
-DEADLINE_S = 2.0
+CHECK = "rewards.constraints.batch_worker:check_call"
+DEADLINE_S = 5.0
 LONG_CHARS = 50_000
 
 
@@ -60,11 +59,3 @@ def check_batch(calls: Sequence[RuleCall], engine: Engine, deadline: float = DEA
 def _run(calls: Sequence[RuleCall], engine: Engine, deadline: float) -> dict[RuleCall, Verdict]:
     items = [(call.constraint, call.text, call.kwargs, call.mode) for call in calls]
     return dict(zip(calls, engine.map(CHECK, items, deadline=deadline), strict=True)) if calls else {}
-
-
-def check_call(constraint: str, text: str, kwargs: str, mode: Mode) -> Verdict:
-    """Decide one call in a worker."""
-    from rewards.constraints import check
-
-    arguments: Mapping[str, Any] = json.loads(kwargs)
-    return check(constraint, text, arguments, mode)

@@ -11,14 +11,18 @@ import re
 MAX_ALGEBRA_CHARS = 500
 MAX_NUMERAL = 100
 MAX_EXPONENT = 100
+MAX_INNER_EXPONENT = 4
 MAX_GROUP_EXPONENT = 16
+MAX_STACKED_EXPONENT = 1_000
 MAX_FACTORIAL = 100
 MAX_NESTED = 6
 MAX_FUNCTIONS = 12
 MAX_SIGNS = 4
 
 _NUMERAL = re.compile(r"\d+")
-_POWER = re.compile(r"\^\s*(?:\{|(\d)|)")
+_POWER = re.compile(r"(?:\^|\*\*)\s*(?:[{(]|(\d+))")
+_CHAINED = re.compile(r"[})]?\s*(?:\^|\*\*)\s*[{(\d]")
+_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 _WORK_LEFT = re.compile(r"\\(?:i*int|oint|sum|prod|lim|bigcup|bigcap|bigoplus|coprod|partial|nabla)(?![a-z])")
 _BINOMIAL = re.compile(r"\\[td]?binom\s*\{\s*(\d*)[^{}]*\}\s*\{\s*(\d*)[^{}]*\}|\\(?:[td]?binom|choose)(?![a-z])")
 _FACTORIAL = re.compile(r"(\d*)\s*([)}\]!]?)\s*!")
@@ -61,38 +65,33 @@ def _large_binomial(match: re.Match[str]) -> bool:
 
 
 def _tower(text: str) -> bool:
-    """Whether an exponent is large, or is itself built with a power, a factorial or a large number."""
+    """Whether an exponent is large, is itself built with powers or factorials, or stacks up with others."""
+    stacked = 1
     for match in _POWER.finditer(text):
-        if match[1]:
-            if _NUMERAL.match(text, match.start(1)) and match.end() < len(text) and text[match.end()].isdigit():
-                continue
-            exponent = match[1]
-        elif text[match.end() - 1] == "{":
-            exponent = text[match.end() : _group_end(text, match.end())]
-        else:
-            exponent = ""
-        if "!" in exponent or exponent.count("^") > 1:
+        end = match.end() if match[1] else _group_end(text, match.end())
+        exponent = match[1] or text[match.end() : end]
+        if "!" in exponent or exponent.count("^") > 1 or _CHAINED.match(text, end):
             return True
-        numerals = [digits for digits in _NUMERAL.findall(exponent)]
-        bound = MAX_EXPONENT if "^" not in exponent else 4
-        if _grouped(text, match.start()) and _LETTER.search(text[: match.start()]):
+        grouped = text[: match.start()].rstrip().endswith((")", "}", "]", "!"))
+        bound = MAX_INNER_EXPONENT if "^" in exponent else MAX_EXPONENT
+        if grouped and _LETTER.search(text[: match.start()]):
             bound = min(bound, MAX_GROUP_EXPONENT)
-        if any(_large(digits, bound) for digits in numerals):
+        size = 1
+        for digits in _NUMERAL.findall(exponent):
+            if _large(digits, bound):
+                return True
+            size *= max(1, int(digits))
+        stacked *= size if grouped else 1
+        if max(size, stacked) > MAX_STACKED_EXPONENT:
             return True
     return False
 
 
-_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
-
-
-def _grouped(text: str, end: int) -> bool:
-    return text[:end].rstrip().endswith((")", "}", "]"))
-
-
 def _group_end(text: str, start: int) -> int:
+    """Return where the group that was opened before ``start`` closes, or the end of ``text``."""
     depth = 1
     for i in range(start, len(text)):
-        depth += (text[i] == "{") - (text[i] == "}")
+        depth += (text[i] in "{(") - (text[i] in "})")
         if depth == 0:
             return i
     return len(text)

@@ -39,9 +39,9 @@ def test_a_pattern_that_backtracks_for_ever_costs_one_deadline_not_one_for_each_
     rollouts.append(keyword_rollout("b+c", "abbbc"))
     start = time.monotonic()
     found = score_component(ChecklistComponent(mode="compat"), rollouts, engine)
-    assert time.monotonic() - start < 30, "32 deadlines would take over a minute"
+    assert time.monotonic() - start < 60, "32 deadlines would take minutes"
     assert {(v.score, v.status) for v in found[:-1]} == {(None, Status.TIMEOUT)}
-    assert "2 s" in found[0].parts[0].detail and "not tried" in found[1].parts[0].detail
+    assert "5 s" in found[0].parts[0].detail and "not tried" in found[1].parts[0].detail
     assert found[-1].score == 1.0
 
 
