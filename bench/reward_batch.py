@@ -5,7 +5,8 @@
 Half the prompts have GSM8K-type gold answers, half MATH-type ones; 8 completions to a prompt, half of them right; three
 rule constraints to a prompt, drawn from the registry. The components are ``math``, ``checklist`` (gated), ``format``
 and ``length``. Every batch has new completions, so no cache of verdicts helps; the workers of the engine are warm, as
-they are from the second step of training on. Also prints seconds by component and memory by worker.
+they are from the second step of training on. Also prints CPU seconds, which do not
+depend on what else the machine does, and memory by worker.
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ def resident_mb(pid: int) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process has used, to the kernel's tick of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Score the batches and print seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,14 +90,17 @@ def main() -> None:
     with Engine(workers=arguments.workers) as engine:
         composite = Composite(RewardConfig.model_validate({"components": COMPONENTS}), engine)
         rewards = RewardFunctions(composite)
-        totals, parts = [], []
+        totals, parts, own, helped = [], [], [], []
         for number in range(arguments.batches + 1):
             given = batch(rows, arguments.size, rng)
-            start = time.perf_counter()
+            workers_before = sum(map(cpu_seconds, engine.worker_pids()))
+            start, start_cpu = time.perf_counter(), time.process_time()
             for function in rewards.as_list():
                 function(**given)
             if number:
                 totals.append(time.perf_counter() - start)
+                own.append(time.process_time() - start_cpu)
+                helped.append(sum(map(cpu_seconds, engine.worker_pids())) - workers_before)
                 assert rewards.scores is not None
                 parts.append(rewards.scores.seconds)
         shown = ", ".join(f"{name} {statistics.median(p[name] for p in parts):.3f}" for name in COMPONENTS)
@@ -98,6 +108,7 @@ def main() -> None:
             f"{arguments.size} completions x {len(COMPONENTS)} components: median {statistics.median(totals):.3f} s, "
             f"largest {max(totals):.3f} s (target 0.5 s); by component: {shown}"
         )
+        print(f"CPU seconds, median: {statistics.median(own):.3f} here, {statistics.median(helped):.3f} in all workers")
         print(f"items that needed a worker: {engine.stats.items - engine.stats.cache_hits}; {engine.stats}")
         memory = [f"{resident_mb(pid):.0f}" for pid in engine.worker_pids()]
         print(f"peak resident memory by worker: {', '.join(memory)} MiB (target 300)")
