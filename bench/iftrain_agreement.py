@@ -2,9 +2,10 @@
 
     python bench/iftrain_agreement.py CHECKOUT [responses.jsonl.gz]
 
-``CHECKOUT`` is a clone of allenai/open-instruct whose ``open_instruct/IFEvalG`` can be imported (it needs nltk with its
-``punkt_tab`` data, absl-py, langdetect and immutabledict). The second argument is a file of rows with a ``response``, whose
-texts and lines are checked too. Prints one line a constraint and the first differences; the exit code is 1 if there are any.
+``CHECKOUT`` is a clone of allenai/open-instruct whose ``open_instruct/IFEvalG`` can be imported (it needs nltk with
+its ``punkt_tab`` data, absl-py, langdetect and immutabledict). The second argument is a file of rows with a
+``response``, whose texts and lines are checked too. Prints one line a constraint and the first differences; the exit
+code is 1 if there are any.
 """
 
 from __future__ import annotations

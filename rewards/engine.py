@@ -110,6 +110,10 @@ class Engine:
             self._pool.clear()
         atexit.unregister(self._kill)
 
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of the workers that have been started."""
+        return [worker.process.pid for worker in self._pool]
+
     def _kill(self) -> None:
         # Takes no lock: at the exit of the process a daemon thread may hold it in the middle of a batch.
         if self._pid == os.getpid():

@@ -61,16 +61,16 @@ class RewardFunctions:
         self._scored = None
 
     def _component(self, name: str) -> Callable[..., list[float | None]]:
-        return lambda **batch: list(self._score(batch).values[name])
+        return lambda **batch: list(self.score(batch).values[name])
 
     def _combined(self, batch: dict[str, Any]) -> list[float | None]:
-        values = self._score(batch).values
+        values = self.score(batch).values
         rows = [{name: values[name][i] for name in values} for i in range(len(batch["completions"]))]
         if self.composite.config.aggregation in GROUPWISE:
             return [None if all(v is None for v in row.values()) else 0.0 for row in rows]
         return [combine(self.composite.config, row, self.composite.weights) for row in rows]
 
-    def _score(self, batch: dict[str, Any]) -> BatchScores:
+    def score(self, batch: dict[str, Any]) -> BatchScores:
         """Score the batch once; the functions that TRL calls after the first one find the result."""
         if self.scores is None or self._scored is not batch["completions"]:
             if self.composite.config.scheduled:

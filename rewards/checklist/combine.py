@@ -50,8 +50,9 @@ def met(verdict: Verdict) -> bool:
 class Reading:
     """One response under one checklist: its ``text``, and the finished ``reasoning`` before it if there is one.
 
-    ``pooled`` leaves rules that may take long to workers. ``verdicts`` gives one verdict per requirement, ``None`` where calls are still open; ``wanted`` then holds the open
-    calls that can still matter. A branch that a rule has ruled out is never asked for, so it costs no judge.
+    ``pooled`` leaves rules that may take long to workers. ``verdicts`` gives one verdict per requirement, ``None``
+    where calls are still open; ``wanted`` then holds the open calls that can still matter. A branch that a rule has
+    ruled out is never asked for, so it costs no judge.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ constraint, write one class in the file of its family (``base.Constraint`` says 
 """
 
 from rewards.constraints.base import Constraint, Mode
+from rewards.constraints.batch import RuleCall, check_batch, costly_call
 from rewards.constraints.composing import ORDER, by_scope, comply, conflicts
 from rewards.constraints.ifeval import check_loose, check_strict, follow, loose_variants
 from rewards.constraints.library import (
@@ -31,14 +32,17 @@ __all__ = [
     "TRAINING_KEYWORDS",
     "Constraint",
     "Mode",
+    "RuleCall",
     "by_scope",
     "check",
+    "check_batch",
     "check_loose",
     "check_scoped",
     "check_strict",
     "collections",
     "comply",
     "conflicts",
+    "costly_call",
     "describe",
     "follow",
     "loose_variants",

@@ -99,6 +99,10 @@ class Constraint(ABC):
         """Return why arguments that are each in range do not fit together, or ``None`` where they do."""
         return None
 
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        """Whether a check may take more than a moment on an ordinary text, so that batches run it in a worker."""
+        return False
+
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
         """Return what the phrasings' placeholders stand for."""
         return dict(kwargs)

@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.base import Constraint, Kwargs, Mode, Needed, Outcome, Sampler, Step, register
 from rewards.constraints.params import Count, Text, Words, holds, relation, times
 from rewards.constraints.sentences import lead
 from rewards.constraints.text import edit_outside, exempt_spans, visible
 
 _ALNUM = r"[^\W_]"
+_PLAIN_WORDS = re.compile(r"[\w '’-]+")
 _MENTIONS = (
     "Think of the word {} first.",
     "Next to it we keep {} in mind.",
@@ -45,6 +46,11 @@ def official_matches(word: str, text: str) -> int:
     return len(re.findall(word, text, re.IGNORECASE))
 
 
+def is_pattern(words: list[str]) -> bool:
+    """Whether the official code reads one of ``words`` as more than plain words; a pattern may backtrack for ever."""
+    return not all(_PLAIN_WORDS.fullmatch(word) for word in words)
+
+
 def drop_words(text: str, drop: Callable[[str], bool]) -> str:
     """Remove the words for which ``drop`` is true, outside formulas, boxes and code."""
 
@@ -75,6 +81,9 @@ class Existence(Constraint):
     )
     compat_rule = "each keyword, read as a regular expression, matches somewhere, inside other words too"
     hardened_rule = "each keyword occurs as a whole word; LaTeX commands and environment names do not count"
+
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        return mode == "compat" and is_pattern(kwargs["keywords"])
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
         return {"keywords": listed(kwargs["keywords"])}
@@ -121,6 +130,9 @@ class Frequency(Constraint):
     )
     compat_rule = "the regular expression's matches, inside other words and LaTeX too, stand in the relation"
     hardened_rule = "whole-word occurrences stand in the relation; LaTeX commands do not count"
+
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        return mode == "compat" and is_pattern([kwargs["keyword"]])
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
         return {**kwargs, "times": times(kwargs["frequency"], kwargs["relation"])}
@@ -192,6 +204,9 @@ class Forbidden(Constraint):
         "no word occurs as a whole word, hidden characters and full-width forms seen through; LaTeX commands do not "
         "count"
     )
+
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        return mode == "compat" and is_pattern(kwargs["forbidden_words"])
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
         return {"words": listed(kwargs["forbidden_words"], "or")}

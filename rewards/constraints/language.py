@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.base import Constraint, Kwargs, Mode, Needed, Outcome, Sampler, Step, register
 from rewards.constraints.languages import LANGUAGES, detect, matches
 from rewards.constraints.params import Choice
 from rewards.constraints.text import prose
@@ -29,6 +29,9 @@ class ResponseLanguage(Constraint):
         "formulas aside, at least 80 % of the letters are in the language's script, and langdetect is 70 % sure among "
         "the languages that share it; fewer than 20 letters (8 in Chinese, Japanese, Korean, Thai) fail"
     )
+
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        return True
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
         return {"name": LANGUAGES[kwargs["language"]]}

@@ -50,6 +50,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\s+", " "),
     )
 )
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)?")
 _CAPITAL_COMMAND = re.compile(r"\\([A-Z]{2,})(?![a-z])")
 _CAPITAL_ENVIRONMENT = re.compile(r"\\(begin|end)\{([A-Z]+)\}")
 _WRAPPERS = (
@@ -63,6 +64,7 @@ _WRAPPERS = (
     ("`", "`"),
     ("'", "'"),
 )
+_OPENERS = "$\\*\"`'{"
 
 
 def undo_capitals(text: str) -> str:
@@ -82,6 +84,8 @@ def canonical(answer: str) -> str:
     is kept where it is a currency. The value is not touched: ``0.50`` and ``\\frac{2}{4}`` stay what they
     are.
     """
+    if _PLAIN_NUMBER.fullmatch(answer):
+        return answer
     text = "".join(_ascii_digit(char) for char in answer) if not answer.isascii() else answer
     text = undo_capitals(text.translate(_TABLE))
     text = _unwrap(text.strip())
@@ -110,7 +114,11 @@ def _ascii_digit(char: str) -> str:
 def _unwrap(text: str) -> str:
     while True:
         before = text
-        text = text.rstrip(" .,;:?").strip()
+        kept = text.rstrip(" .,;:?")
+        spaced = kept != text and kept.endswith("\\") and not kept.endswith("\\\\")
+        text = (kept[:-1] if spaced else kept).strip()
+        if text[:1] not in _OPENERS:
+            return text
         for start, end in _WRAPPERS:
             inner = text[len(start) : -len(end)]
             if (

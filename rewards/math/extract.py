@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 from rewards.math.canonical import canonical
 from rewards.math.values import Number, read
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)", re.IGNORECASE)
 _BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s{}$]+)", re.IGNORECASE)
-_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 _JOINED = re.compile(r"(?:[\s,;$*]|\\[()\[\]]|\b(?:and|or|und|oder)\b)*", re.IGNORECASE)
 
 _CUE = re.compile(
@@ -86,19 +86,35 @@ def _boxes(text: str) -> list[tuple[int, int, str]]:
     starts = {match.end(): match.start() for match in _BOX.finditer(text)}
     if not starts:
         return []
-    boxes: list[tuple[int, int, str]] = []
+    boxes: list[tuple[int, int, int]] = []
     opened: list[int] = []
-    for match in _BRACES.finditer(text, min(starts)):
-        if match[0] == "{":
-            opened.append(match.start())
-        elif match[0] == "}" and opened:
+    for at in _braces(text, min(starts)):
+        if text[at] == "{":
+            opened.append(at)
+        elif opened:
             brace = opened.pop()
-            if brace not in starts or not text[brace + 1 : match.start()].strip(" {}$\n\t"):
+            holds_box = brace in starts and bool(boxes) and boxes[-1][0] > brace
+            # Only a span without a kept box is read here, so that nested boxes are read once.
+            if brace not in starts or not (holds_box or text[brace + 1 : at].strip(" {}$\n\t")):
                 continue
-            while boxes and boxes[-1][0] > starts[brace]:
+            while boxes and boxes[-1][0] > brace:
                 boxes.pop()
-            boxes.append((starts[brace], match.end(), text[brace + 1 : match.start()].strip()))
-    return boxes
+            boxes.append((starts[brace], at + 1, brace + 1))
+    return [(start, end, text[inside : end - 1].strip()) for start, end, inside in boxes]
+
+
+def _braces(text: str, start: int) -> Iterator[int]:
+    """Yield where braces stand that no backslash escapes; ``str.find`` skips long texts faster than an expression."""
+    end = len(text)
+    following = {char: text.find(char, start) % (end + 1) for char in "{}\\"}
+    while (at := min(following.values())) < end:
+        char = text[at]
+        if char != "\\":
+            yield at
+        at += 2 if char == "\\" else 1
+        for char, position in following.items():
+            if position < at:
+                following[char] = text.find(char, at) % (end + 1)
 
 
 def _after_cue(text: str) -> str | None:

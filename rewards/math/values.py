@@ -197,7 +197,7 @@ def _read_scalar(text: str) -> Value | None:
         return Words(choice[1].casefold())
     if text.lstrip("+-") == r"\infty":
         return Words(text.lstrip("+"))
-    bare = _without_unit(text)
+    bare = _without_unit(text) if len(split_top(text, ",")) == 1 else text
     if bare != text:
         return read(bare)
     if text in _EMPTY_SETS:

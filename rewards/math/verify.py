@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from rewards.engine import Engine, default_engine
+from rewards.math.algebra import decide
 from rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
+from rewards.math.cost import too_expensive
 from rewards.math.equality import equal
 from rewards.math.extract import extract_answer
 from rewards.math.gold import gold_problem, normalise_gold
+from rewards.math.terms import read_term
+from rewards.math.values import algebraic_parts, read, split_name
 from rewards.segments import split_response
 from rewards.verdict import Status, Verdict, failed, passed, unscored
 
@@ -24,8 +28,8 @@ def verify_answer(gold: str, response: str, *, timeout: float = 5.0) -> Verdict:
 
     What counts is the part after ``</think>``; an unfinished reasoning block is no answer. Not scored:
     ``unparsed`` where ``gold`` cannot be read, ``timeout`` where algebra takes longer than ``timeout``
-    seconds. An answer longer than 2,000 characters or nested deeper than 40 brackets is wrong. May be called
-    from any thread.
+    seconds. An answer over the bounds of :mod:`rewards.math.cost`, longer than 2,000 characters or nested deeper
+    than 40 brackets, is wrong: its text alone says so, no clock. May be called from any thread.
     """
     answer = split_response(response).answer
     if answer is None:
@@ -49,7 +53,7 @@ def verify_batch(
     open_pairs: list[tuple[str, str]] = []
     for place, (gold, response) in enumerate(pairs):
         start = time.perf_counter()
-        result = _decide(gold, response)
+        result = decide_here(gold, response)
         if isinstance(result, Verdict):
             seconds = time.perf_counter() - start
             verdicts.append(Verdict(result.score, result.status, result.detail, seconds))
@@ -63,7 +67,7 @@ def verify_batch(
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def _decide(gold: str | None, response: str) -> Verdict | tuple[str, str]:
+def decide_here(gold: str | None, response: str) -> Verdict | tuple[str, str]:
     """Return the verdict of the exact path, or the canonical pair that algebra has to decide."""
     if gold is None:
         return unscored(Status.NOT_APPLICABLE, "no gold answer")
@@ -78,10 +82,23 @@ def _decide(gold: str | None, response: str) -> Verdict | tuple[str, str]:
     if nesting(found) > MAX_DEPTH:
         return failed(f"answer nested deeper than {MAX_DEPTH} brackets")
     canonical_gold, answer = _canonical_gold(gold), canonical(found)
-    same = equal(canonical_gold, answer)
+    same = equal(canonical_gold, answer, decide)
     if same is None:
-        return canonical_gold, answer
+        return _within_cost(canonical_gold, answer)
     return passed(f"{answer[:80]} is the gold answer") if same else failed(f"{answer[:80]} is not {gold[:80]}")
+
+
+def _within_cost(gold: str, answer: str) -> Verdict | tuple[str, str]:
+    """Return the pair for algebra, or the verdict that the answer costs too much where the gold one does not.
+
+    Such an answer is wrong and not unscored: what bounds it is counted in its text, not measured by a clock, so it is
+    no accident of the machine, and an answer that nobody can evaluate must not earn more than a wrong one.
+    """
+    reason = too_expensive(answer)
+    if not reason or too_expensive(gold):
+        return gold, answer
+    detail = f"answer too expensive to compare with the gold one: {reason}"
+    return failed(detail) if read_term(gold) or not algebraic_parts(read(split_name(gold)[1])) else (gold, "")
 
 
 @lru_cache(maxsize=16_384)

@@ -20,7 +20,6 @@ CHECKLIST = parse_checklist(
     [{"id": "no_comma", "text": "no comma", "check": {"constraint": "punctuation:no_comma"}}], where="test"
 )
 RIGHT, WRONG = "it is \\boxed{4}", "it is \\boxed{5}"
-HANGS = "it is \\boxed{9^{9^{9^9}}}"
 COMPLIANT = {"math": 1.0, "checklist": 1.0}
 Values = Mapping[str, float | None]
 
@@ -47,6 +46,10 @@ def pair(math_weight: float, checklist_weight: float, gate: str | None = None, *
 
 def rollout(response: str, answer: str | None = "4", **changes: Any) -> Rollout:
     return Rollout("What is 2 + 2?", response, answer, **{"checklist": CHECKLIST, "tokens": 5, **changes})
+
+
+HANGS = rollout("it is \\boxed{9^{9^{9^8}}}", answer="9^{9^{9^9}}")
+"""Algebra takes for ever here: a gold answer beyond the bounds of cost is tried all the same."""
 
 
 def score(settings: RewardConfig, engine: Engine, *rollouts: Rollout) -> BatchScores:
@@ -88,7 +91,7 @@ def test_a_gated_component_that_does_not_apply_stays_without_a_value(engine: Eng
 # What could not be scored ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("unscorable", [rollout(HANGS), rollout(RIGHT, answer="\\frac{1")], ids=["timeout", "unparsed"])
+@pytest.mark.parametrize("unscorable", [HANGS, rollout(RIGHT, answer="\\frac{1")], ids=["timeout", "unparsed"])
 def test_an_undecided_weighted_component_leaves_all_without_a_value(unscorable: Rollout, engine: Engine) -> None:
     scores = score(config(), engine, rollout(RIGHT), unscorable)
     assert scores.values == {"math": [1.0, None], "checklist": [1.0, None]}
@@ -97,7 +100,7 @@ def test_an_undecided_weighted_component_leaves_all_without_a_value(unscorable: 
 
 def test_an_undecided_metric_leaves_the_others_alone(engine: Engine) -> None:
     components = {"math": {"kind": "math", "weight": 0.0, "timeout": 0.2}, "checklist": {"kind": "checklist"}}
-    scores = score(config(components), engine, rollout(HANGS))
+    scores = score(config(components), engine, HANGS)
     assert scores.values == {"math": [None], "checklist": [1.0]}
     assert scores.decided == [True]
 
@@ -105,10 +108,10 @@ def test_an_undecided_metric_leaves_the_others_alone(engine: Engine) -> None:
 def test_an_undecided_gate_is_not_a_closed_one(engine: Engine) -> None:
     gated = {"kind": "checklist", "gate": "math"}
     solver = {"kind": "math", "weight": 0.0, "timeout": 0.2}
-    scores = score(config({"math": solver, "checklist": gated}), engine, rollout(HANGS))
+    scores = score(config({"math": solver, "checklist": gated}), engine, HANGS)
     assert scores.values["checklist"] == [None] and scores.decided == [False]
     metric = config({"math": solver, "checklist": {**gated, "weight": 0.0}, "format": {"kind": "format"}})
-    assert score(metric, engine, rollout(HANGS)).values == {"math": [None], "checklist": [None], "format": [1.0]}
+    assert score(metric, engine, HANGS).values == {"math": [None], "checklist": [None], "format": [1.0]}
 
 
 def test_every_component_is_timed_and_named_in_order(engine: Engine) -> None:

@@ -153,6 +153,44 @@ def test_the_default_engine_is_shared() -> None:
     assert default_engine() is default_engine()
 
 
+PARENTS = """
+import multiprocessing, os, sys
+from rewards.engine import Engine, default_engine
+from rewards.math import verify_batch
+
+def score(_):
+    pairs = [("p-q", "\\\\boxed{-q+p}"), ("\\\\sqrt{51}", "\\\\boxed{7.1414284}"), ("5", "\\\\boxed{6}")]
+    scores = [verdict.score for verdict in verify_batch(pairs, default_engine())]
+    return scores, default_engine().worker_pids()
+
+if __name__ == "__main__":
+    own = score(0)
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        found = [own, *pool.map(score, range(4), chunksize=1)]
+    again = score(0)
+    assert all(scores == [1.0, 1.0, 0.0] for scores, _ in [*found, again]), found
+    assert again[1] == own[1] and not any(set(pids) & set(own[1]) for _, pids in found[1:]), "a child took a worker"
+    print("alike")
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_a_process_with_workers_have_workers_of_their_own(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENTS)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOCAL_WORLD_SIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, str(script), method], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == "alike\n", done.stderr
+
+
+def test_a_batch_waits_in_the_parent_not_in_the_pipe() -> None:
+    with Engine(workers=1, deadline=0.5) as engine:
+        statuses = [v.status for v in engine.map(misbehave, [("power",), *((f"{i} " * 200_000,) for i in range(8))])]
+    assert statuses == [Status.TIMEOUT] + [Status.OK] * 8, "items behind a hanging one must not share its fate"
+
+
 SCRIPT = """
 import sys, threading, time
 from rewards.engine import Engine

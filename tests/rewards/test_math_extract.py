@@ -101,3 +101,12 @@ def test_a_million_characters_take_linear_time(unit: str) -> None:
     start = time.monotonic()
     extract_answer(text)
     assert time.monotonic() - start < 20, "quadratic extraction would take minutes"
+
+
+def test_nested_boxes_are_read_once() -> None:
+    assert extract_answer("\\boxed{" * 100_000 + "5" + "}" * 100_000) is not None
+
+
+@pytest.mark.parametrize("escaped", [r"\boxed{\{1, 2\}}", r"\boxed{\left\{1\right.}"])
+def test_escaped_braces_close_no_box(escaped: str) -> None:
+    assert extract_answer(escaped) == escaped[7:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.engine import Engine
-from rewards.math import verify_answer, verify_batch
+from rewards.math import normalise_gold, verify_answer, verify_batch
+from rewards.math.canonical import canonical
+from rewards.math.cost import too_expensive
 from rewards.verdict import Status, Verdict
 
 
@@ -256,10 +259,74 @@ def test_hostile_latex_never_hangs_and_never_earns(engine: Engine, gold: str, ho
     assert verdict.status in (Status.OK, Status.TIMEOUT)
 
 
-def test_a_response_that_takes_too_long_is_not_scored(engine: Engine) -> None:
-    verdict = verify_answer("5", box("9^{9^{9^9}}"), timeout=0.5)
-    assert (verdict.score, verdict.status) == (None, Status.TIMEOUT)
-    assert "0.5 s" in verdict.detail
+EXPENSIVE = [
+    "9^{9^{9^9}}",
+    "2^{10^{10}}",
+    "x^{9^{9}}",
+    "9^(9^(9^9))",
+    "9^{9}^{9}^{9}",
+    "9^99999999",
+    "9**9**9**9",
+    "9^{99 \\cdot 99 \\cdot 99}",
+    "(((9^{99})^{99})^{99})^{99}",
+    "(100!)^{10^{9}}",
+    r"\begin{pmatrix} x & 1 \\ 1 & y \end{pmatrix}^{99}",
+    "((10!)!)!",
+    "100000!",
+    "n!!",
+    "(x+y+z+w)^{60}",
+    "(" * 100_000 + "5" + ")" * 100_000,
+    "1" * 1_000_000,
+    r"\sqrt{" + "7" * 900 + "}",
+    r"\frac{1}{1+" * 38 + "x" + "}" * 38,
+    r"\sqrt{2+" * 38 + "x" + "}" * 38,
+    r"\sqrt[3]{2+" * 30 + "x" + "}" * 30,
+    r"\int_0^{9} \frac{\sin(x^{17})}{\ln(1+x)} dx",
+    r"\sum_{k=1}^{10^{9}} \frac{1}{k^7}",
+    r"\prod_{k=1}^{1000000} k",
+    r"\lim_{x \to 0} \frac{\sin x}{x}",
+    r"\binom{1000000000}{500000000}",
+    r"\binom{n}{k}",
+    "+".join(rf"\sin({k}x)\cos({k}y)" for k in range(1, 14)),
+    r"\pm" * 300,
+    r"1\pm 2\pm 3\pm 4\pm 5\pm 6",
+    "+".join(f"x^{{{k}}}" for k in range(1, 99)),
+]
+
+
+@pytest.mark.parametrize("gold", ["5", r"\sqrt{51}", "x+1", r"\text{(C)}", "(1,2)", r"\frac{\pi}{2}"])
+@pytest.mark.parametrize("hostile", EXPENSIVE, ids=lambda text: text[:20])
+def test_an_answer_too_expensive_to_evaluate_is_wrong_not_unscored(gold: str, hostile: str) -> None:
+    with Engine(deadline=60.0) as engine:
+        (verdict,) = verify_batch([(gold, box(hostile))], engine)
+        assert (verdict.score, verdict.status) == (0.0, Status.OK), verdict.detail
+        assert engine.stats.items == 0, "the text alone decides, no worker and no clock"
+
+
+def test_the_cost_bound_names_itself() -> None:
+    detail = verify_answer("5", box("9^{9^{9^9}}")).detail
+    assert detail == "answer too expensive to compare with the gold one: a power tower or an exponent over 100"
+
+
+@pytest.mark.parametrize("gold", [r"\int_0^1 f(x) dx", r"\sum_{k=1}^{n} \frac{1}{k^2}", "2^{2010}", r"\binom{2n}{n}"])
+def test_a_gold_answer_over_the_bounds_is_compared_all_the_same(gold: str) -> None:
+    assert verify_answer(gold, box(gold + r"\,")).score == 1.0
+    assert verify_answer(gold, box("7")).score == 0.0
+
+
+@pytest.mark.parametrize("pattern", ["gsm8k/*.jsonl", "math500/*.jsonl", "mathif/*.jsonl"])
+def test_gold_answers_of_public_data_are_cheap(pattern: str) -> None:
+    files = sorted((Path(__file__).parents[2] / "../shared/data").glob(pattern))
+    if not files:
+        pytest.skip(f"no data/{pattern} beside the checkout")
+    golds = [str(json.loads(line)["answer"]) for file in files for line in file.read_text("utf-8").splitlines()]
+    assert [gold for gold in golds if too_expensive(canonical(normalise_gold(gold)))] == []
+
+
+def test_a_clock_that_decides_leaves_the_answer_unscored() -> None:
+    with Engine(deadline=0.001) as engine:
+        verdicts = engine.map("time:sleep", [(60,)])
+    assert [(v.score, v.status) for v in verdicts] == [(None, Status.TIMEOUT)]
 
 
 def test_no_answer_and_unreadable_gold_are_told_apart() -> None:

@@ -25,6 +25,7 @@ from rewards.judge.usage import JudgeUsage
 from rewards.verdict import Status, Verdict
 from train.stages.figures import generation_figures
 from train.stages.judge_pause import JudgePause, Restore, random_state
+from train.stages.together import together
 
 if TYPE_CHECKING:
     from rewards.functions import RewardFunctions
@@ -86,7 +87,11 @@ class AdhereGRPOTrainer(GRPOTrainer):
         return matrix
 
     def _score(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        """Score this rank's rollouts, and gather the rows of all ranks."""
+        """Score this rank's rollouts, and gather the rows of all ranks; an error on one rank is raised on all."""
+        columns = {key: [example[key] for example in inputs] for key in inputs[0]}
+        # TRL's own call of the reward functions, next, finds this batch scored: it is the same list of completions.
+        batch = {**columns, "prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
+        together(lambda: self._rewards.score(batch), "scoring this step's rollouts")
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         assert self._rewards.scores is not None

@@ -1,0 +1,115 @@
+"""Decide in this process, exactly and within fixed bounds, what would else need sympy in a worker.
+
+Equality is proven by normal forms, difference by values whose error bounds do not meet; where neither is possible the
+answer is ``None`` and a worker decides. Two expressions that differ at one point are different functions, so one
+point with bounds is a proof and no sample: points are fixed by the symbols' names, never drawn.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from rewards.math.balls import CONSTANTS, UnboundedError, evaluate
+from rewards.math.normal_form import ONE, NoFormError, Sum, UndefinedError, equal_forms, normal_form, proportional
+from rewards.math.terms import Term, read_term
+
+TOLERANCE = 1e-5
+"""Relative difference below which two values are left to sympy: an answer may be a decimal for an irrational gold."""
+
+_LOWER_CASE = re.compile(r"(?<![\\a-zA-Z])[a-z]")
+_RELATION = re.compile(r"[=<>,]|\\(?:le|ge|ne|in|approx|pm|mp)(?![a-z])")
+
+
+def decide(gold: str, answer: str) -> bool | None:
+    """Return whether two canonical expressions or equations are equal, or ``None`` where that is not provable here.
+
+    An answer without any lower-case letter comes from an all-capitals response: its letters' case does not count.
+    """
+    same = _decide(gold, answer)
+    if same or _LOWER_CASE.search(answer) or (gold.lower(), answer.lower()) == (gold, answer):
+        return same
+    return _decide(gold.lower(), answer.lower())
+
+
+def _decide(gold: str, answer: str) -> bool | None:
+    if _RELATION.search(gold) or _RELATION.search(answer):
+        return _decide_equations(gold, answer)
+    left, right = read_term(gold), read_term(answer)
+    if left is None or right is None:
+        return None
+    try:
+        if equal_forms(normal_form(left), normal_form(right)):
+            return True
+    except NoFormError:
+        pass
+    except UndefinedError:
+        return None if _undefined(left) else False
+    return None if _meet(left, right) else False
+
+
+def _decide_equations(gold: str, answer: str) -> bool | None:
+    """Compare equations: proportional polynomials are equal, others differ where one of them is irreducible."""
+    sides = [text.split("=") for text in (gold, answer)]
+    if any(len(parts) != 2 or any(_RELATION.search(part) for part in parts) for parts in sides):
+        return None
+    sums = [_difference(*parts) for parts in sides]
+    if sums[0] is None or sums[1] is None:
+        return None
+    if proportional(sums[0], sums[1]):
+        return True
+    return False if any(_irreducible(one) for one in sums if one is not None) else None
+
+
+def _difference(left: str, right: str) -> Sum | None:
+    """Return ``left - right`` as a polynomial, or ``None`` where it is none, or constant."""
+    terms = read_term(left), read_term(right)
+    if terms[0] is None or terms[1] is None:
+        return None
+    try:
+        top, bottom = normal_form(("+", (terms[0], ("neg", (terms[1],), None)), None))
+    except (NoFormError, UndefinedError):
+        return None
+    names = {name for monomial, _ in top for name, _ in monomial}
+    powers = (exponent for monomial, _ in top for _, exponent in monomial)
+    if bottom != ONE or not names - CONSTANTS.keys() or any("(" in name for name in names) or min(powers) < 0:
+        return None
+    return top
+
+
+def _irreducible(polynomial: Sum) -> bool:
+    """Whether some symbol occurs once, alone and to the first power: then the polynomial has no factors."""
+    counts: dict[str, int] = {}
+    for monomial, _ in polynomial:
+        for name, _ in monomial:
+            counts[name] = counts.get(name, 0) + 1
+    return any(
+        len(monomial) == 1 and monomial[0][1] == 1 and counts[monomial[0][0]] == 1 and monomial[0][0] not in CONSTANTS
+        for monomial, _ in polynomial
+    )
+
+
+def _undefined(term: Term) -> bool:
+    try:
+        normal_form(term)
+    except UndefinedError:
+        return True
+    except NoFormError:
+        return False
+    return False
+
+
+def _meet(left: Term, right: Term) -> bool:
+    """Whether the values of both terms may be the same, as far as their error bounds tell."""
+    for attempt in range(2):
+
+        def point(name: str, attempt: int = attempt) -> float:
+            return 1.125 + zlib.crc32(f"{attempt} {name}".encode()) / 2**31
+
+        try:
+            (a, a_error), (b, b_error) = evaluate(left, point), evaluate(right, point)
+        except UnboundedError:
+            continue
+        if abs(a - b) > a_error + b_error + TOLERANCE * max(abs(a), abs(b)):
+            return False
+    return True

@@ -1,0 +1,221 @@
+r"""A normal form for rational functions with square roots: equal normal forms prove equality, without sympy.
+
+A sum is a dictionary from (monomial, radicand) to a rational coefficient. Products of square roots of whole numbers
+are merged (:math:`\sqrt 2\sqrt 6 = 2\sqrt 3`); radicands are squarefree, so over the rationals their roots are linearly
+independent and the form of a number is unique. What has no form of its own (``\sin(x)``) is a generator named by its
+argument's form: then equal forms still prove equality, and unequal ones prove nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TypeAlias
+
+from rewards.math.terms import Term
+
+Monomial: TypeAlias = tuple[tuple[str, int], ...]
+Sum: TypeAlias = dict[tuple[Monomial, int], Fraction]
+Form: TypeAlias = tuple[Sum, Sum]
+"""Numerator and denominator; a denominator of one term is always 1."""
+
+MAX_TERMS = 200
+MAX_WORK = 20_000
+MAX_EXPONENT = 64
+MAX_FACTORIAL = 30
+_MAX_RADICAND = 10**8
+_MAX_BITS = 2_000
+
+ONE: Sum = {((), 1): Fraction(1)}
+
+
+class NoFormError(ArithmeticError):
+    """The term is outside what the normal form covers, or too large for it."""
+
+
+class UndefinedError(ArithmeticError):
+    """The term divides by zero."""
+
+
+def normal_form(term: Term) -> Form:
+    """Return the form of ``term``.
+
+    Raises:
+        NoFormError: over 200 terms, an exponent over 64, or a power that is no rational one.
+        UndefinedError: a division by zero.
+    """
+    kind, children, payload = term
+    if kind == "number":
+        assert isinstance(payload, Fraction)
+        return ({((), 1): payload} if payload else {}), ONE
+    if kind == "symbol":
+        return {(((str(payload), 1),), 1): Fraction(1)}, ONE
+    forms = [normal_form(child) for child in children]
+    if kind == "+":
+        total = forms[0]
+        for form in forms[1:]:
+            total = _add(total, form)
+        return total
+    if kind == "neg":
+        return _negative(forms[0][0]), forms[0][1]
+    if kind == "*":
+        product = forms[0]
+        for form in forms[1:]:
+            product = _times(product, form)
+        return product
+    if kind == "/":
+        return _times(forms[0], _inverse(forms[1]))
+    if kind == "^":
+        return _power(forms[0], forms[1])
+    if kind == "root":
+        assert isinstance(payload, Fraction)
+        return _root(forms[0], int(payload))
+    whole = _rational(forms[0]) if payload == "!" else None
+    if whole is not None and whole.denominator == 1 and 0 <= whole <= MAX_FACTORIAL:
+        return {((), 1): Fraction(math.factorial(int(whole)))}, ONE
+    return _generator(str(payload), forms[0])
+
+
+def equal_forms(a: Form, b: Form) -> bool:
+    """Whether two forms are equal: as rational functions, cross-multiplied."""
+    if a[1] == b[1]:
+        return a[0] == b[0]
+    return _product(a[0], b[1]) == _product(b[0], a[1])
+
+
+def proportional(a: Sum, b: Sum) -> bool:
+    """Whether one sum is a rational multiple of the other; both must have terms."""
+    if a.keys() != b.keys():
+        return False
+    key = next(iter(a))
+    ratio = a[key] / b[key]
+    return all(value == ratio * b[other] for other, value in a.items())
+
+
+def _add(a: Form, b: Form) -> Form:
+    if a[1] == b[1]:
+        return _form(_sum(a[0], b[0]), a[1])
+    return _form(_sum(_product(a[0], b[1]), _product(b[0], a[1])), _product(a[1], b[1]))
+
+
+def _times(a: Form, b: Form) -> Form:
+    return _form(_product(a[0], b[0]), _product(a[1], b[1]))
+
+
+def _form(top: Sum, bottom: Sum) -> Form:
+    if not bottom:
+        raise UndefinedError
+    if len(bottom) > 1 or bottom == ONE:
+        return top, bottom
+    (((monomial, radicand), value),) = bottom.items()
+    inverse = tuple((name, -exponent) for name, exponent in monomial)
+    return _product(top, {(inverse, radicand): 1 / (value * radicand)}), ONE
+
+
+def _inverse(a: Form) -> Form:
+    return _form(a[1], a[0])
+
+
+def _negative(a: Sum) -> Sum:
+    return {key: -value for key, value in a.items()}
+
+
+def _sum(a: Sum, b: Sum) -> Sum:
+    total = dict(a)
+    for key, value in b.items():
+        value += total.get(key, Fraction(0))
+        if value:
+            total[key] = value
+        else:
+            del total[key]
+    return _bounded(total)
+
+
+def _product(a: Sum, b: Sum) -> Sum:
+    if len(a) * len(b) > MAX_WORK:
+        raise NoFormError
+    total: Sum = {}
+    for (left, root), x in a.items():
+        for (right, other), y in b.items():
+            shared = math.gcd(root, other)
+            key = (_join(left, right), root * other // shared**2)
+            total[key] = total.get(key, Fraction(0)) + x * y * shared
+    return _bounded({key: value for key, value in total.items() if value})
+
+
+def _join(left: Monomial, right: Monomial) -> Monomial:
+    if not left or not right:
+        return left or right
+    exponents = dict(left)
+    for name, exponent in right:
+        exponents[name] = exponents.get(name, 0) + exponent
+    return tuple(sorted((name, exponent) for name, exponent in exponents.items() if exponent))
+
+
+def _bounded(a: Sum) -> Sum:
+    if len(a) > MAX_TERMS:
+        raise NoFormError
+    for (_, radicand), value in a.items():
+        if radicand > _MAX_RADICAND or value.numerator.bit_length() + value.denominator.bit_length() > _MAX_BITS:
+            raise NoFormError
+    return a
+
+
+def _power(base: Form, exponent: Form) -> Form:
+    number = _rational(exponent)
+    if number is None or abs(number) > MAX_EXPONENT:
+        raise NoFormError
+    if number.denominator == 2:
+        return _power(_root(base, 2), ({((), 1): Fraction(number.numerator)}, ONE))
+    if number.denominator != 1:
+        raise NoFormError
+    if number < 0:
+        base, number = _inverse(base), -number
+    if number == 0 and not base[0]:
+        raise UndefinedError
+    terms = max(len(base[0]), len(base[1]))
+    if terms > 1 and math.comb(int(number) + terms - 1, terms - 1) > MAX_TERMS:
+        raise NoFormError
+    result: Form = (ONE, ONE)
+    for _ in range(int(number)):
+        result = _times(result, base)
+    return result
+
+
+def _rational(form: Form) -> Fraction | None:
+    """Return the rational number that ``form`` is, or ``None``."""
+    if form[1] != ONE or not set(form[0]) <= {((), 1)}:
+        return None
+    return form[0].get(((), 1), Fraction(0))
+
+
+def _root(form: Form, degree: int) -> Form:
+    value = _rational(form)
+    if value is None or value < 0 or degree != 2:
+        return _generator(f"root {degree}", form)
+    if value == 0:
+        return {}, ONE
+    radicand = value.numerator * value.denominator
+    if radicand > _MAX_RADICAND:
+        raise NoFormError
+    outside, inside = _squarefree(radicand)
+    return {((), inside): Fraction(outside, value.denominator)}, ONE
+
+
+def _squarefree(number: int) -> tuple[int, int]:
+    """Return (a, b) with ``number`` = a²·b and b squarefree; at most 10^4 divisions."""
+    outside, factor = 1, 2
+    while factor * factor <= number:
+        while number % (factor * factor) == 0:
+            number //= factor * factor
+            outside *= factor
+        factor += 1
+    return outside, number
+
+
+def _generator(name: str, form: Form) -> Form:
+    top, bottom = (sorted((str(key), str(value)) for key, value in part.items()) for part in form)
+    label = f"{name}({top}/{bottom})"
+    if len(label) > 2_000:
+        raise NoFormError
+    return {(((label, 1),), 1): Fraction(1)}, ONE

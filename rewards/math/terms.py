@@ -1,0 +1,233 @@
+r"""Read a plain LaTeX expression into a tree, within fixed bounds, or not at all.
+
+The grammar holds what answers are made of (sums, products, powers, fractions, roots, a few functions) and leaves out
+everything that can be read in two ways: ``1/2x``, ``\sin 2x``, mixed numbers, words. Such text is for math-verify.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import TypeAlias
+
+Term: TypeAlias = tuple[str, tuple["Term", ...], object]
+"""``(kind, children, payload)``; kinds: number, symbol, +, *, /, ^, neg, root, call."""
+
+MAX_TOKENS = 400
+MAX_DEPTH = 60
+MAX_DIGITS = 60
+
+FUNCTIONS = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "ln", "arcsin", "arccos", "arctan"})
+_GREEK = frozenset({
+    "alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "nu", "phi", "rho", "sigma", "tau",
+    "omega", "psi", "xi", "eta", "zeta", "kappa", "pi",
+})  # fmt: skip
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<sign>[-+*/^_(){}\[\]!]))"
+)
+_SUBSCRIPT = re.compile(r"_(?:\{([A-Za-z0-9]{1,3})\}|([A-Za-z0-9]))")
+_APPLIED = frozenset("fghFGHPQ")
+_NOT_PRODUCTS = frozenset({
+    "am", "pm", "cm", "mm", "km", "kg", "mg", "ft", "in", "yd", "mi", "mph", "lb", "oz", "hr", "ml", "pi", "ln",
+    "or", "an", "is", "of", "to", "no", "and", "rad", "deg", "sec", "min",
+})  # fmt: skip
+
+
+class UnreadableError(ValueError):
+    """The text is outside the grammar or its bounds."""
+
+
+@lru_cache(maxsize=2_048)
+def read_term(latex: str) -> Term | None:
+    """Return the tree of ``latex`` (canonical), or ``None`` where it is outside the grammar or its bounds."""
+    try:
+        reader = _Reader(_tokens(latex))
+        term = reader.sum()
+        return term if reader.peek() == ("", "") else None
+    except UnreadableError:
+        return None
+
+
+def _tokens(latex: str) -> list[tuple[str, str]]:
+    tokens: list[tuple[str, str]] = []
+    at, end = 0, len(latex.rstrip())
+    while at < end:
+        match = _TOKEN.match(latex, at)
+        if match is None or len(tokens) >= MAX_TOKENS:
+            raise UnreadableError
+        at, kind = match.end(), str(match.lastgroup)
+        text = match[kind]
+        if kind == "number" and len(text) > MAX_DIGITS:
+            raise UnreadableError
+        if kind == "letters":
+            if len(text) > 2 or text.lower() in _NOT_PRODUCTS:
+                raise UnreadableError
+            tokens.extend(("letter", letter) for letter in text[:-1])
+            text = text[-1]
+        if kind == "letters" or (kind == "command" and text in _GREEK):
+            index = _SUBSCRIPT.match(latex, at)
+            if index:
+                at, text = index.end(), f"{text}_{index[1] or index[2]}"
+            tokens.append(("letter", text))
+        else:
+            tokens.append((kind, text))
+    return tokens
+
+
+class _Reader:
+    """Recursive descent over tokens; the depth is bounded, so the interpreter's stack never decides."""
+
+    def __init__(self, tokens: list[tuple[str, str]]) -> None:
+        self._tokens = [*tokens, ("", "")]
+        self._at = 0
+        self._depth = 0
+
+    def peek(self) -> tuple[str, str]:
+        return self._tokens[self._at]
+
+    def _take(self, text: str) -> bool:
+        kind, found = self.peek()
+        if kind == "sign" and found == text:
+            self._at += 1
+            return True
+        return False
+
+    def _expect(self, text: str) -> None:
+        if not self._take(text):
+            raise UnreadableError
+
+    def sum(self) -> Term:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise UnreadableError
+        parts = [self._signed()]
+        while self.peek() in (("sign", "+"), ("sign", "-")):
+            negative = self.peek()[1] == "-"
+            self._at += 1
+            part = self._product()
+            parts.append(("neg", (part,), None) if negative else part)
+        self._depth -= 1
+        return parts[0] if len(parts) == 1 else ("+", tuple(parts), None)
+
+    def _signed(self) -> Term:
+        if self._take("-"):
+            return ("neg", (self._product(),), None)
+        self._take("+")
+        return self._product()
+
+    def _product(self) -> Term:
+        parts = [self._power()]
+        divided = False
+        while True:
+            kind, text = self.peek()
+            if kind == "sign" and text == "/":
+                if divided:
+                    raise UnreadableError
+                self._at += 1
+                parts = [("/", (_times(parts), self._power()), None)]
+                divided = True
+            elif (kind, text) in (("sign", "*"), ("command", "cdot"), ("command", "times")):
+                self._at += 1
+                parts.append(self._power())
+            elif self._starts_factor():
+                if divided or kind == "number" or (_is_call(parts[-1]) and text not in FUNCTIONS):
+                    raise UnreadableError
+                if parts[-1][0] == "number" and (kind, text) == ("command", "frac"):
+                    parts.append(self._not_mixed())
+                else:
+                    parts.append(self._power())
+            else:
+                return _times(parts)
+
+    def _not_mixed(self) -> Term:
+        factor = self._power()
+        if factor[0] == "/" and all(child[0] == "number" for child in factor[1]):
+            raise UnreadableError
+        return factor
+
+    def _starts_factor(self) -> bool:
+        kind, text = self.peek()
+        return (
+            kind in ("number", "letter")
+            or (kind == "sign" and text in "({")
+            or (kind == "command" and (text in ("frac", "sqrt") or text in FUNCTIONS))
+        )
+
+    def _power(self) -> Term:
+        base = self._atom()
+        if self._take("!"):
+            base = ("call", (base,), "!")
+        if not self._take("^"):
+            return base
+        exponent = self._argument()
+        if self.peek() in (("sign", "^"), ("sign", "!")):
+            raise UnreadableError
+        return ("^", (base, exponent), None)
+
+    def _argument(self) -> Term:
+        """Read a group in braces, or one digit or symbol."""
+        if self._take("{"):
+            inner = self.sum()
+            self._expect("}")
+            return inner
+        kind, text = self.peek()
+        if kind == "number" and len(text) > 1:
+            raise UnreadableError
+        if kind in ("number", "letter"):
+            return self._atom()
+        raise UnreadableError
+
+    def _atom(self) -> Term:
+        kind, text = self.peek()
+        self._at += 1
+        if kind == "number":
+            return ("number", (), Fraction(text))
+        if kind == "letter":
+            if text in _APPLIED and self.peek() == ("sign", "("):
+                raise UnreadableError
+            return ("symbol", (), text)
+        if kind == "sign" and text in "({":
+            inner = self.sum()
+            self._expect(")" if text == "(" else "}")
+            return inner
+        if kind == "command" and text == "frac":
+            top = self._argument()
+            return ("/", (top, self._argument()), None)
+        if kind == "command" and text == "sqrt":
+            return self._root()
+        if kind == "command" and text in FUNCTIONS:
+            return self._call(text)
+        raise UnreadableError
+
+    def _root(self) -> Term:
+        degree = Fraction(2)
+        if self._take("["):
+            kind, text = self.peek()
+            self._at += 1
+            self._expect("]")
+            if kind != "number" or text not in "23456789":
+                raise UnreadableError
+            degree = Fraction(text)
+        return ("root", (self._argument(),), degree)
+
+    def _call(self, name: str) -> Term:
+        power = self._argument() if self._take("^") else None
+        if power is not None and (power[0] != "number" or not isinstance(power[2], Fraction) or power[2] < 1):
+            raise UnreadableError
+        kind, text = self.peek()
+        if not (kind == "letter" or (kind == "sign" and text in "({")):
+            raise UnreadableError
+        call: Term = ("call", (self._atom(),), name)
+        if self.peek() == ("sign", "^"):
+            raise UnreadableError
+        return call if power is None else ("^", (call, power), None)
+
+
+def _is_call(term: Term) -> bool:
+    kind, children, name = term
+    return (kind == "call" and name != "!") or (kind == "^" and children[0][0] == "call")
+
+
+def _times(parts: list[Term]) -> Term:
+    return parts[0] if len(parts) == 1 else ("*", tuple(parts), None)

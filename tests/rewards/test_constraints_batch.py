@@ -1,0 +1,82 @@
+"""Checks that may take long: in workers, under a deadline, once for each text, and never a zero by the clock."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rewards.checklist import parse_checklist
+from rewards.components import score_component
+from rewards.config import ChecklistComponent
+from rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, registry, sample
+from rewards.constraints.batch import LONG_CHARS
+from rewards.engine import Engine
+from rewards.rollout import Rollout
+from rewards.verdict import Status
+
+CATASTROPHE = "(a+)+$"
+VICTIM = "a" * 40 + "!"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine(workers=1) as shared:
+        yield shared
+
+
+def keyword_rollout(keyword: str, response: str) -> Rollout:
+    rule = {"constraint": "keywords:existence", "kwargs": {"keywords": [keyword]}}
+    checklist = parse_checklist([{"id": "word", "text": "say it", "check": rule}], where="test")
+    return Rollout("Say it.", response, None, checklist=checklist)
+
+
+def test_a_pattern_that_backtracks_for_ever_costs_one_deadline_not_one_for_each_completion(engine: Engine) -> None:
+    rollouts = [keyword_rollout(CATASTROPHE, f"{VICTIM} {i}") for i in range(32)]
+    rollouts.append(keyword_rollout("b+c", "abbbc"))
+    start = time.monotonic()
+    found = score_component(ChecklistComponent(mode="compat"), rollouts, engine)
+    assert time.monotonic() - start < 60, "32 deadlines would take minutes"
+    assert {(v.score, v.status) for v in found[:-1]} == {(None, Status.TIMEOUT)}
+    assert "5 s" in found[0].parts[0].detail and "not tried" in found[1].parts[0].detail
+    assert found[-1].score == 1.0
+
+
+def test_plain_words_and_hardened_checks_need_no_worker() -> None:
+    with Engine() as engine:
+        for keyword, mode in (("plain words", "compat"), ("don't", "compat"), (CATASTROPHE, "hardened")):
+            score_component(ChecklistComponent(mode=mode), [keyword_rollout(keyword, VICTIM)], engine)
+        assert engine.worker_pids() == []
+
+
+def test_a_worker_says_what_the_check_says_here(engine: Engine) -> None:
+    texts = [
+        "Ich rechne das jetzt in kleinen Schritten aus und zeige jeden davon.",
+        "We go step by step, all in English.",
+    ]
+    for constraint in registry():
+        kwargs = sample(constraint, random.Random(1), question="What is 2 + 2?")
+        calls = [RuleCall(constraint, json.dumps(kwargs), "compat", text) for text in texts]
+        found = check_batch(calls, engine, deadline=60.0)
+        assert [found[c].score for c in calls] == [check(constraint, text, kwargs, "compat").score for text in texts]
+
+
+def test_a_very_long_text_is_for_a_worker() -> None:
+    assert costly_call("punctuation:no_comma", "a" * LONG_CHARS, {}, "hardened") is None
+    assert costly_call("punctuation:no_comma", "a" * (LONG_CHARS + 1), {}, "hardened") is not None
+
+
+@pytest.mark.parametrize("mode", ["compat", "hardened"])
+@pytest.mark.parametrize(
+    "unit", ["a", "a ", "A", "* ", "\n", "**", "$", "\\", "{", "SECTION ", '"', "<", "[x", ". ", "-", "é"]
+)
+def test_every_check_of_a_long_text_is_linear(mode: Mode, unit: str) -> None:
+    text = unit * (200_000 // len(unit))
+    for constraint in registry():
+        kwargs = sample(constraint, random.Random(2), question="What is 2 + 2?")
+        start = time.process_time()
+        check(constraint, text, kwargs, mode)
+        assert time.process_time() - start < 10, f"{constraint}: quadratic work on {unit!r} would take minutes"
