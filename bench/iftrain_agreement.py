@@ -2,10 +2,11 @@
 
     python bench/iftrain_agreement.py CHECKOUT [responses.jsonl.gz]
 
-``CHECKOUT`` is a clone of allenai/open-instruct whose ``open_instruct/IFEvalG`` can be imported (it needs nltk with
-its ``punkt_tab`` data, absl-py, langdetect and immutabledict). The second argument is a file of rows with a
-``response``, whose texts and lines are checked too. Prints one line a constraint and the first differences; the exit
-code is 1 if there are any.
+``CHECKOUT`` is a clone of allenai/open-instruct whose ``open_instruct/IFEvalG`` can be imported (it needs nltk with its
+``punkt_tab`` data, absl-py, langdetect and immutabledict). The second argument is a file of rows with a ``response``,
+whose texts and lines are checked too. Prints one line a constraint and the first differences; the exit code is 1 if
+there are any. Those left are of ``count:count_unique``: Punkt's trained model, which is not kept here, decides whether
+the period of an abbreviation is a token of its own.
 """
 
 from __future__ import annotations
@@ -24,24 +25,8 @@ from rewards.constraints import check, registry, sample, transform
 
 SEEDS, PIECES_PER_TEXT = 150, 14
 QUESTION = "Tom has 3 apples and eats 1. How many are left?"
-PIECES = [
-    ". ",
-    " ",
-    "\n",
-    "\n\n",
-    "!",
-    "?",
-    "...",
-    '"',
-    "'",
-    "-",
-    "***",
-    "* * *",
-    "******",
-    "<<",
-    ">>",
-    "[",
-    "]",
+_SIGNS = [".", "\n", "\n\n", "!", "?", "...", '"', "'", "-", "***", "*", "******", "<<", ">>", "[", "]", "“", "”", "_"]
+_WORDS = (
     "So ",
     "so",
     "win",
@@ -52,24 +37,23 @@ PIECES = [
     "1 2",
     "3.5",
     "x.y",
+    "\u00e9",
+    "\u0130",
+    "well-known ",
+    "$x = 3$",
+)
+_PHRASES = (
     "Mr. ",
     "U.S. He ",
     "Inc. It ",
     "e.g. ",
     "can't ",
     "cannot ",
-    "well-known ",
     "It is so. ",
     "We do win here. ",
     "\\boxed{5} ",
-    "$x = 3$",
-    "Time drags when having fun",
-    "“",
-    "”",
-    "é",
-    "İ",
-    "_",
-]
+)
+PIECES = [" ", "* * *", "Time drags when having fun", *_SIGNS, *_WORDS, *_PHRASES]
 
 
 def texts(rng: random.Random, key: str, kwargs: dict[str, Any], pool: list[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
 from rewards.constraints.iftrain import IFTrain, WholeResponse, spoken
 from rewards.constraints.params import Count, Text
-from rewards.constraints.startend import flattened
+from rewards.constraints.sentences import flat
 
 _REQUEST = Text("prompt_to_repeat", "the request that has to be copied")
 _DIVIDER = "*" * 6
@@ -96,7 +96,7 @@ class RepeatPhrase(IFTrain):
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == "combination:repeat_prompt":
-            return flattened(kwargs["phrase"]).casefold() in flattened(other["prompt_to_repeat"]).casefold()
+            return flat(kwargs["phrase"]).casefold() in flat(other["prompt_to_repeat"]).casefold()
         return other_id == self.id and dict(kwargs) != dict(other)
 
 
@@ -136,8 +136,8 @@ class _Copy(WholeResponse):
         return Outcome(ok, "a copy" if ok else "not a copy")
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        target = flattened(self.target(kwargs, official=False))
-        ok = bool(target) and flattened(text) == target
+        target = flat(self.target(kwargs, official=False))
+        ok = bool(target) and flat(text) == target
         return Outcome(ok, "an exact copy" if ok else "not an exact copy")
 
     def sample(self, source: Sampler) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class CopyingMultiple(_Copy):
         return self._parts([part.strip().lower() for part in text.split(_DIVIDER)], kwargs, str.lower)
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._parts([flattened(part) for part in text.split(_DIVIDER)], kwargs, flattened)
+        return self._parts([flat(part) for part in text.split(_DIVIDER)], kwargs, flat)
 
     @staticmethod
     def _parts(parts: list[str], kwargs: Kwargs, fold: Any) -> Outcome:

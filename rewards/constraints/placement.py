@@ -71,6 +71,7 @@ class WordCountDifferentNumbers(Frequency):
     phrasings = (
         "In your response, the word {keyword} should appear {relation} {frequency} times.",
         'Write the word "{keyword}" {relation} {frequency} times.',
+        'Have the word "{keyword}" in your answer {relation} {frequency} times.',
         'The number of times that "{keyword}" occurs in your answer has to be {relation} {frequency}.',
     )
 
@@ -280,7 +281,7 @@ class StartEnd(IFTrain):
     """The response starts and ends with the same word."""
 
     id = "keywords:start_end"
-    step = Step.REPEAT
+    step = Step.WRAP
     phrasings = (
         "Start and end your response with the same word (do not write anything after the last word, not even "
         "punctuation).",
