@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -183,6 +184,11 @@ class RewardConfig(Strict):
         if self.scheduled and (step is None or total is None):
             raise ValueError("a scheduled weight has no value without the step and the number of steps")
         return {name: weight_at(c.weight, step or 0, total or 1) for name, c in self.components.items()}
+
+    def with_weights(self, weights: Mapping[str, float]) -> RewardConfig:
+        """Return the same with these weights, by component, in place of schedules."""
+        fixed = {name: c.model_copy(update={"weight": weights[name]}) for name, c in self.components.items()}
+        return self.model_copy(update={"components": fixed})
 
     def gate_of(self, name: str) -> str | None:
         """Return the component that gates ``name``: its own gate or, under ``gated``, the primary."""

@@ -13,12 +13,13 @@ from evaluation.audit.report import show, write
 from prompts.build import build
 from prompts.config import DataConfig
 from prompts.item import PromptItem, read_items
+from rewards.config import RewardConfig
 from rewards.engine import default_engine
 from rewards.errors import ConfigError
 from train.config.compose import compose_recipe
 from train.config.schema import Recipe
 
-KEYS = ("prompts", "items", "order", "out")
+KEYS = ("prompts", "items", "order", "step", "out")
 ITEMS = 12
 PIPED = 150
 """Columns of the report where it does not go to a terminal."""
@@ -35,6 +36,7 @@ class Options:
     prompts: Path | None
     items: int
     order: OrderPolicy
+    step: int | None
     out: Path | None
 
 
@@ -45,7 +47,7 @@ def audit(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     recipe = compose_recipe(options.overrides)
     found = audit_rewards(
-        recipe.rewards,
+        at_step(recipe, options.step),
         read_items(options.prompts)[: options.items] if options.prompts else sample_items(recipe.data, options.items),
         default_engine(),
         reasoning=recipe.data.targets.think,
@@ -60,7 +62,7 @@ def audit(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Read ``recipe=NAME | rewards=NAME [prompts=FILE] [items=N] [order=report|fail] [out=FOLDER] [overrides]``.
+    """Read ``recipe=NAME | rewards=NAME`` and the audit's own ``KEYS``; all else are overrides.
 
     Raises:
         ConfigError: an option that is no ``key=value``, or has a value that it does not take.
@@ -77,14 +79,23 @@ def parse(arguments: Sequence[str]) -> Options:
         raise ConfigError(f"items: '{count}' is no number of prompts; give 1 or more")
     if order not in get_args(OrderPolicy):
         raise ConfigError(f"order: '{order}' is neither report nor fail")
-    prompts, out = own.get("prompts"), own.get("out")
+    prompts, out, step = own.get("prompts"), own.get("out"), own.get("step")
+    if step is not None and not step.isdecimal():
+        raise ConfigError(f"step: '{step}' is no optimizer step; give 0 or more")
     return Options(
         tuple(overrides),
         Path(prompts) if prompts else None,
         int(count),
         cast(OrderPolicy, order),
+        None if step is None else int(step),
         Path(out) if out else None,
     )
+
+
+def at_step(recipe: Recipe, step: int | None) -> RewardConfig:
+    """Return the rewards with the weights of one optimizer step, the last one by default, in place of schedules."""
+    total = recipe.grpo.max_steps
+    return recipe.rewards.with_weights(recipe.rewards.weights(total if step is None else step, total))
 
 
 def sample_items(data: DataConfig, count: int) -> list[PromptItem]:

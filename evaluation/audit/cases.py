@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prompts.attach import LANGUAGE
+from prompts.attach import LANGUAGES
 from prompts.config import SftTargetConfig
 from prompts.item import PromptItem
 from prompts.probes import probe
 from prompts.targets import TargetCounts, build_targets
-from rewards.constraints import check, comply
+from rewards.checklist import RuleCheck
+from rewards.constraints import check, comply, registry
 from rewards.errors import DataError
 from rewards.math import verify_answer
 from rewards.segments import THINK_CLOSE, THINK_OPEN
@@ -106,14 +107,26 @@ def build_cases(items: Sequence[PromptItem], form: Form | None = None) -> Cases:
     return Cases(tuple(built), tuple(left_out))
 
 
+def rules(item: PromptItem) -> list[RuleCheck]:
+    """Return the constraints on the answer that alone decide a requirement."""
+    return [rule for r in item.checklist if (rule := r.rule) is not None and _on_answer(rule)]
+
+
 def wishes(item: PromptItem) -> list[tuple[str, dict[str, object]]]:
-    """Return the checklist as constraint ids and arguments."""
-    return [(r.check.constraint, dict(r.check.kwargs)) for r in item.checklist]
+    """Return the rules of the checklist as constraint ids and arguments."""
+    return [(rule.constraint, dict(rule.kwargs)) for rule in rules(item)]
+
+
+def _on_answer(rule: RuleCheck) -> bool:
+    return registry()[rule.constraint].scope == "answer"
 
 
 def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | str:
     if item.answer is None:
         return "no gold answer, so that no answer can be told to be right"
+    for requirement in item.checklist:
+        if requirement.rules and (requirement.rule is None or not _on_answer(requirement.rule)):
+            return f"no answer that is sure to meet '{requirement.id}' can be built"
     honest = _answer(item, item.answer, obey=True)
     plain = _answer(item, item.answer, obey=False)
     if honest is None or plain is None:
@@ -140,14 +153,14 @@ def _answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
     made = build_targets([replace(item, target=None)], OBEYING if obey else IGNORING, TargetCounts())
     if made and (text := made[0].target) is not None and (not obey or _obeys(item, text)):
         return text
-    language = next((str(r.check.kwargs["language"]) for r in item.checklist if r.check.constraint == LANGUAGE), "en")
+    language = next((str(rule.kwargs["language"]) for rule in rules(item) if rule.constraint in LANGUAGES), "en")
     draft = probe(language if obey else "en", value)
     text = comply(draft, wishes(item)) if draft is not None and obey else draft
     return text if text is not None and verify_answer(value, text).passed else None
 
 
 def _obeys(item: PromptItem, text: str) -> bool:
-    return all(check(r.check.constraint, text, r.check.kwargs).passed for r in item.checklist)
+    return all(check(rule.constraint, text, rule.kwargs).passed for rule in rules(item))
 
 
 def _wrong_value(gold: str) -> str:

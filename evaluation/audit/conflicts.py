@@ -52,7 +52,7 @@ def _pair(scored: Scored, first: str, second: str) -> Pair:
     signs = [(a - c) * (b - d) for group in both for (a, b), (c, d) in combinations(group, 2)]
     told_apart = [sign for sign in signs if sign != 0.0]
     split = [e for group in scored.groups for e in group if e.name == HONEST and _splits(e, first, second)]
-    blamed = Counter(r.check.constraint for e in split for r in e.case.item.checklist)
+    blamed = Counter(r.label for e in split for r in e.case.item.checklist)
     return Pair(
         first,
         second,

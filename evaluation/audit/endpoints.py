@@ -41,7 +41,7 @@ def without_unreachable(
         for name, component in config.components.items()
         if name not in judges
     }
-    if not any(component.weight > 0.0 for component in components.values()):
+    if not any(weight > 0.0 for name, weight in config.weights().items() if name in components):
         raise ConfigError(
             f"audit: every weighted component needs {', '.join(dead.values())}, which does not answer; start the judge"
         )
@@ -71,5 +71,5 @@ def _urls(model: BaseModel) -> Iterator[str]:
 
 
 def _without_judged(item: PromptItem) -> PromptItem:
-    ruled = tuple(r for r in item.checklist if r.to_dict()["check"]["type"] != "judge")
+    ruled = tuple(r for r in item.checklist if not r.needs_judge)
     return item if len(ruled) == len(item.checklist) else replace(item, checklist=ruled)

@@ -87,7 +87,7 @@ def _rated(scored: Scored) -> Iterator[Group]:
 
 
 def _finding(config: RewardConfig, entry: Entry, reward: float | None, against: str, limit: float | None) -> Finding:
-    weighted = [name for name, component in config.components.items() if component.weight > 0.0]
+    weighted = [name for name, weight in config.weights().items() if weight > 0.0]
     reason = "; ".join(
         f"{name} {_shown(entry.values[name])} ({entry.verdicts[name].detail or entry.verdicts[name].status.value})"
         for name in weighted
@@ -97,19 +97,19 @@ def _finding(config: RewardConfig, entry: Entry, reward: float | None, against: 
 
 def advice(config: RewardConfig, entry: Entry) -> str:
     """Say which keys would stop ``entry``: a gate, the strict mode, another weight, or a checker to repair."""
-    paid = [n for n, c in config.components.items() if c.weight > 0.0 and (entry.values[n] or 0.0) > 0.0]
+    paid = [name for name, weight in config.weights().items() if weight > 0.0 and (entry.values[name] or 0.0) > 0.0]
     maths = next((n for n, c in config.components.items() if isinstance(c, MathComponent)), None)
     hints = []
     for name in paid:
         component = config.components[name]
         if isinstance(component, ChecklistComponent) and component.mode == "compat":
             hints.append(f"rewards.components.{name}.mode=hardened")
-        if maths is not None and name != maths and component.gate is None:
+        if maths is not None and name != maths and config.gate_of(name) is None:
             hints.append(f"rewards.components.{name}.gate={maths}")
             hints.append(f"a smaller rewards.components.{name}.weight")
     if maths is None:
         hints.append("add a component of kind math: nothing here asks whether the answer is right")
-    elif config.components[maths].weight == 0.0:
+    elif config.weights()[maths] == 0.0:
         hints.append(f"rewards.components.{maths}.weight above 0")
     if entry.verdicts and all(v.score is None for v in entry.verdicts.values()):
         hints.append("an honest answer has to be scored: look at the statuses above")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rewards.checklist import Requirement
+from rewards.checklist import RuleCheck
 
 LOOK_ALIKES = str.maketrans(
     {",": "‚", "a": "а", "c": "с", "e": "е", "o": "о", "p": "р", "x": "х", "A": "А", "B": "В", "E": "Е", "O": "О"}
@@ -24,14 +24,14 @@ def disguised(text: str) -> str | None:
     return None if changed == text else changed
 
 
-def exploited(text: str, gold: str, checklist: Sequence[Requirement]) -> str | None:
+def exploited(text: str, gold: str, rules: Sequence[RuleCheck]) -> str | None:
     """Return ``text`` with the tokens that fool each constraint's official checker, or ``None`` without any.
 
     They break what the constraint says: a keyword inside another word is not that word.
     """
-    if [r.check.constraint for r in checklist] == ["language:response_language"]:
+    if [rule.constraint for rule in rules] == ["language:response_language"]:
         return gold if gold.isdecimal() else f"\\boxed{{{gold}}}"
-    holes = [HOLES[r.check.constraint](r.check.kwargs) for r in checklist if r.check.constraint in HOLES]
+    holes = [HOLES[rule.constraint](rule.kwargs) for rule in rules if rule.constraint in HOLES]
     tokens = [token for token in holes if token]
     return "\n".join([*tokens, text]) if tokens else None
 

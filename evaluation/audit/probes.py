@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from evaluation.audit.cases import Case
+from evaluation.audit.cases import Case, rules
 from evaluation.audit.loopholes import disguised, exploited
 
 Limit = Literal["below_honest", "at_most_plain"]
@@ -105,7 +105,7 @@ def scaled_answer(case: Case) -> str | None:
 @probe("below_honest", "IFDecorator (arXiv 2508.04632): 'p p p' for a letter count")
 def repeated_keyword(case: Case) -> str:
     """Repeat the words that a checker counts, and nothing else."""
-    words = [w for r in case.item.checklist for v in r.check.kwargs.values() for w in _words(v)] or ["answer"]
+    words = [w for rule in rules(case.item) for v in rule.kwargs.values() for w in _words(v)] or ["answer"]
     return case.respond(" ".join(words * 40))
 
 
@@ -190,7 +190,7 @@ def look_alikes(case: Case) -> str | None:
 @probe("at_most_plain", "MathIF's official checkers (arXiv 2505.14810): substrings, arithmetic stars, '---', '42'")
 def checker_loophole(case: Case) -> str | None:
     """Meet the letter of a known checker: a keyword inside another word, stars of a product for emphasis."""
-    text = None if case.obeys else exploited(case.plain, case.gold, case.item.checklist)
+    text = None if case.obeys else exploited(case.plain, case.gold, rules(case.item))
     return None if text is None else case.respond(text)
 
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from evaluation.audit.cases import Case
 from evaluation.audit.probes import PROBES, Probe
-from rewards.composite import BatchScores, combine, normalize_then_sum
+from rewards.aggregation import aggregate
+from rewards.composite import BatchScores
 from rewards.config import RewardConfig
 from rewards.rollout import Rollout
 from rewards.verdict import Verdict
@@ -65,7 +66,8 @@ class Scored:
 
     def under(self, config: RewardConfig) -> Scored:
         """Return the same entries rewarded by ``config``, which differs in its weights alone; nothing is rescored."""
-        return Scored(config, self.groups, aggregate(config, [[e.values for e in group] for group in self.groups]))
+        rewards = iter(aggregate(config, [[entry.values for entry in group] for group in self.groups]))
+        return Scored(config, self.groups, [[next(rewards) for _ in group] for group in self.groups])
 
 
 def score_cases(cases: Sequence[Case], scorer: Scorer, probes: Mapping[str, Probe] = PROBES) -> Scored:
@@ -91,14 +93,6 @@ def score_cases(cases: Sequence[Case], scorer: Scorer, probes: Mapping[str, Prob
         for case, responses in zip(cases, planned, strict=True)
     ]
     return Scored(scorer.config, groups).under(scorer.config)
-
-
-def aggregate(config: RewardConfig, groups: Sequence[Sequence[Mapping[str, float | None]]]) -> list[list[float | None]]:
-    """Return the reward of every response; all responses to one prompt stand for its group."""
-    if config.aggregation != "normalize_then_sum":
-        return [[combine(config, values) for values in group] for group in groups]
-    flat = iter(normalize_then_sum(config, groups))
-    return [[next(flat) for _ in group] for group in groups]
 
 
 def _responses(case: Case, probes: Mapping[str, Probe]) -> Iterator[tuple[str, str, bool]]:

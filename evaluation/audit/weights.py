@@ -55,7 +55,7 @@ def with_weight(config: RewardConfig, component: str, weight: float) -> RewardCo
 
 def grid(config: RewardConfig, component: str) -> list[float]:
     """Return the weights that are tried for ``component``."""
-    others = [c.weight for name, c in config.components.items() if name != component]
+    others = [weight for name, weight in config.weights().items() if name != component]
     unit = max(others, default=0.0) or 1.0
     return [factor * unit for factor in FACTORS if factor > 0.0 or any(others)]
 

@@ -108,7 +108,7 @@ def _decide(
         calls = [call for call in wanted if isinstance(call, ProgramCall)]
         questions = [call for call in wanted if isinstance(call, JudgeQuestion)]
         if rules and engine is not None:
-            known.update(check_batch(rules, engine))
+            known.update(check_batch(rules, engine).items())
         elif calls:
             known.update(zip(calls, (programs or shared_sandbox()).run(calls), strict=True))
         elif questions and judge is not None:

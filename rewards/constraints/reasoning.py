@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Needed, Outcome, Sampler, register
+from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Needed, Outcome, Sampler, register
 from rewards.constraints.case import EnglishCapital
 from rewards.constraints.forms import JsonFormat
 from rewards.constraints.language import ResponseLanguage
@@ -43,6 +43,9 @@ class _Reasoning(Constraint):
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._twin().hardened(text, self._given(kwargs))
+
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        return self._twin().costly(self._given(kwargs), mode)
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         return self._twin().sample(source)

@@ -149,7 +149,8 @@ class AdhereGRPOTrainer(GRPOTrainer):
         """Show this generation to the drift monitors, on all ranks alike, and log what they say."""
         if self._monitors is None:
             return
-        step, audited = self.state.global_step, [[]]
+        step = self.state.global_step
+        audited: list[list[str]] = [[]]
         if self._audit is not None and self._audit.due(step):
             if self.accelerator.is_main_process:
                 audited = [self._audit([row["item_id"] for row in self._rows], self._rewards.composite)]

@@ -102,7 +102,7 @@ class TrainingAudit:
             cases: Cases = build_cases(items, self._form)
         except DataError:
             return []  # none of these prompts has a gold answer or an obeying answer; the next audit takes others
-        found = audit_failures(Composite(capped(composite.config), self._engine), cases)
+        found = audit_failures(Composite(capped(composite.config.with_weights(composite.weights)), self._engine), cases)
         return [f"{finding.name} on {finding.item}" for finding in found]
 
 
