@@ -150,7 +150,8 @@ class ConstrainedResponse(Constraint):
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == "language:response_language":
             return bool(other["language"] != "en")
-        return other_id in ("change_case:english_capital", "change_case:english_lowercase", JsonFormat.id)
+        fixed = ("change_case:english_capital", "change_case:english_lowercase", "keywords:start_end", JsonFormat.id)
+        return other_id in fixed or other_id == "last_word:last_word_answer"
 
 
 def _before(text: str, option: str) -> str:

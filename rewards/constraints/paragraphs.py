@@ -67,7 +67,9 @@ class Paragraphs(_TwoParagraphs):
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id.endswith(":number_paragraphs"):
             return bool(other["num_paragraphs"] != 2)
-        return other_id == Paragraphs2.id or other_id.endswith(":nth_paragraph_first_word")
+        # six asterisks between two responses hold the three that part two paragraphs
+        also = (Paragraphs2.id, "combination:two_responses")
+        return other_id in also or other_id.endswith(":nth_paragraph_first_word")
 
 
 @register

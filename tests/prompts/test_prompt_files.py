@@ -80,8 +80,8 @@ REQUIREMENT = {"id": "c", "text": "Use no commas.", "check": RULE}
         ({"checklist": [{"id": "c", "text": "Use no commas."}]}, r"checklist\[0\]: lacks check"),
         ({"checklist": [REQUIREMENT | {"weight": "high"}]}, r"checklist\[0\]\.weight: 'high' is no number"),
         ({"checklist": [REQUIREMENT | {"weight": 101}]}, r"checklist\[0\]\.weight: 101 is no number in \[0, 100\]"),
-        ({"checklist": [REQUIREMENT | {"check": "no_comma"}]}, r"checklist\[0\]\.check: names no constraint"),
-        ({"checklist": [REQUIREMENT | {"check": RULE | {"type": "judge"}}]}, r"\.check\.type: 'judge' is not a kind"),
+        ({"checklist": [REQUIREMENT | {"check": "no_comma"}]}, r"checklist\[0\]\.check: is str"),
+        ({"checklist": [REQUIREMENT | {"check": RULE | {"type": "oracle"}}]}, r"\.check\.type: 'oracle' is not a kind"),
     ],
 )
 def test_a_malformed_item_is_named_with_its_line(tmp_path: Path, change: dict[str, object], message: str) -> None:

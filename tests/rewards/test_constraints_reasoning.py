@@ -90,7 +90,7 @@ def test_one_checklist_asks_for_both_parts() -> None:
             (verdict,) = score_component(ChecklistComponent(scope=scope), [rollout], engine)  # type: ignore[arg-type]
         assert verdict.parts[0].passed
         assert verdict.parts[1].passed is (scope == "answer")
-    item = PromptItem("i", (), None, checklist, "test", "q")
+    item = PromptItem("i", ({"role": "user", "content": "q"},), None, checklist, "test", "q")
     assert [v.passed for v in score_response(item, Generation(response, None, True)).verdicts] == [True, True]
     assert [v.passed for v in score_response(item, Generation("it is 4", None, True)).verdicts] == [False, True]
 
@@ -117,6 +117,6 @@ def test_demands_on_the_reasoning_can_be_met_together() -> None:
 
 def test_the_floor_that_only_obeys_obeys_in_its_reasoning_too() -> None:
     checklist = (requirement(CAPITAL, {}), requirement("change_case:english_lowercase", {}))
-    item = PromptItem("i", (), None, checklist, "test", "q")
+    item = PromptItem("i", ({"role": "user", "content": "q"},), None, checklist, "test", "q")
     scored = score_response(item, Generation(template_response(item), None, True))
     assert scored.hacc == 1.0

@@ -79,7 +79,7 @@ def test_comply_reaches_nearly_all_that_does_not_conflict() -> None:
         tried += 1
         missed += comply(text, wishes) is None
     assert contradictory == 0
-    assert missed <= 0.02 * tried
+    assert missed <= 0.04 * tried
 
 
 def test_a_language_has_no_transform() -> None:

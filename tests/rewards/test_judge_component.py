@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ pytest.importorskip("httpx", reason="needs the judge extra")
 from judge_server import ScriptedServer
 from pydantic import ValidationError
 
-from rewards.checklist.requirement import Requirement
+from rewards.checklist.requirement import parse_checklist
 from rewards.composite import Composite
 from rewards.config import RewardConfig
 from rewards.engine import Engine
@@ -23,6 +22,8 @@ from rewards.functions import RewardFunctions
 from rewards.judge.needs import check_judged
 from rewards.rollout import Rollout
 from rewards.verdict import Status
+
+NO_COMMA = {"type": "rule", "constraint": "punctuation:no_comma"}
 
 
 @pytest.fixture
@@ -105,26 +106,19 @@ def test_a_missing_key_fails_when_the_reward_is_built(server: ScriptedServer) ->
         Composite(rewards(server, api_key_env="NO_SUCH_KEY"), Engine())
 
 
-@dataclass(frozen=True)
-class AskJudge:
-    """A check as a checklist may hold it; only its JSON form is read."""
-
-    row: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(self.row)
-
-
-@pytest.mark.parametrize("row", [{"type": "judge"}, {"type": "and", "checks": [{"type": "rule"}, {"type": "judge"}]}])
+@pytest.mark.parametrize("row", [{"type": "judge"}, {"type": "and", "checks": [NO_COMMA, {"type": "judge"}]}])
 def test_data_that_needs_a_judge_is_refused_when_there_is_none(server: ScriptedServer, row: dict[str, Any]) -> None:
-    asked = Requirement("polite", "Is it polite?", AskJudge(row))  # type: ignore[arg-type]
+    asked = parse_checklist([{"id": "polite", "text": "Is it polite?", "check": row}], "here")
     message = (
         r"item 3: requirement 'polite' is decided by a judge, and rewards\.components\.checklist\.judge is not set"
     )
     with pytest.raises(DataError, match=message):
-        check_judged(RewardConfig(), [("item 2", ()), ("item 3", (asked,))])
+        check_judged(RewardConfig(), [("item 2", ()), ("item 3", asked)])
     judge = {"base_url": server.url, "model": "m"}
     given = RewardConfig.model_validate({"components": {"checklist": {"kind": "checklist", "judge": judge}}})
-    check_judged(given, [("item 3", (asked,))])
-    rule = Requirement("r", "r", AskJudge({"type": "rule", "kwargs": {"keywords": ["judge"]}}))  # type: ignore[arg-type]
-    check_judged(RewardConfig(), [("item 3", (rule,))])
+    check_judged(given, [("item 3", asked)])
+    rule = parse_checklist([{"id": "r", "text": "r", "check": NO_COMMA}], "here")
+    check_judged(RewardConfig(), [("item 3", rule)])
+    implicit = RewardConfig.model_validate({"components": {"checklist": {"kind": "checklist", "scoring": "implicit"}}})
+    with pytest.raises(DataError, match="item 3: requirement 'r' is decided by a judge"):
+        check_judged(implicit, [("item 3", rule)])

@@ -94,13 +94,13 @@ def test_a_schedule_survives_being_written_and_read() -> None:
     assert RewardConfig.model_validate(given.model_dump(mode="json")) == given
 
 
-def batch(step: int | None, texts: list[str]) -> dict[str, Any]:
+def batch(step: int | None, texts: list[str], gold: str = "4") -> dict[str, Any]:
     state = None if step is None else SimpleNamespace(global_step=step, max_steps=10)
     turns = [[{"role": "assistant", "content": text}] for text in texts]
     size = len(texts)
     prompts = [[{"role": "user", "content": "2 + 2?"}]] * size
     return {
-        "prompts": prompts, "completions": turns, "completion_ids": [[1]] * size, "answer": ["4"] * size,
+        "prompts": prompts, "completions": turns, "completion_ids": [[1]] * size, "answer": [gold] * size,
         "trainer_state": state,
     }  # fmt: skip
 
@@ -132,8 +132,8 @@ def test_a_component_that_weighs_nothing_yet_cannot_leave_a_rollout_out(engine: 
     functions = RewardFunctions(Composite(reward, engine))
     _, form = functions.as_list()
     hangs = "it is \\boxed{9^{9^{9^9}}}"
-    assert form(**batch(0, [hangs])) == [1.0]
-    assert form(**batch(5, [hangs])) == [None]
+    assert form(**batch(0, [hangs], "9^{9^{9^8}}")) == [1.0]
+    assert form(**batch(5, [hangs], "9^{9^{9^8}}")) == [None]
 
 
 def test_gated_is_a_gate_on_every_component_but_the_primary(engine: Engine) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from rewards.errors import ConfigError
 from train.config.compose import compose_recipe
-from train.plan.graph import stage_settings
 from train.plan.rewards import equal_arms, reward_lines
 
 CHECKLIST = "rewards.components.checklist"
@@ -137,10 +136,3 @@ def test_a_schedule_that_is_wrong_is_named_by_its_key(weight: str, message: str)
         compose_recipe([f"{CHECKLIST}.weight={weight}"])
     assert message in str(caught.value)
     assert "float" not in str(caught.value), "the form that was not meant is not spoken of"
-
-
-def test_settings_that_came_later_change_no_key_until_they_are_used() -> None:
-    plain = stage_settings("grpo", compose_recipe([]))
-    assert not {"primary", "saturation_gamma"} & plain["rewards"].keys()
-    assert plain["rewards"]["components"]["math"]["weight"] == 1.0
-    assert stage_settings("grpo", compose_recipe(["rewards.primary=checklist"]))["rewards"]["primary"] == "checklist"
