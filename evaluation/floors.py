@@ -14,6 +14,7 @@ from evaluation.generation import Generation
 from evaluation.scoring import ScoredRow, score_batch
 from prompts.item import PromptItem
 from prompts.probes import BOX, PROBES
+from rewards.checklist import Decider
 from rewards.constraints import Mode, by_scope, comply, registry
 from rewards.engine import Engine
 from rewards.segments import THINK_CLOSE, THINK_OPEN
@@ -44,13 +45,13 @@ def _obeying(wanted: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str:
 
 
 def score_floors(
-    items: Sequence[PromptItem], mode: Mode = "hardened", engine: Engine | None = None
+    items: Sequence[PromptItem], mode: Mode = "hardened", engine: Engine | None = None, judge: Decider | None = None
 ) -> dict[str, list[ScoredRow]]:
     """Return the scored rows of every floor on ``items``, by the floor's name."""
     rows: dict[str, list[ScoredRow]] = {}
     for name, respond in FLOORS.items():
         given = [(item, Generation(respond(item), None, True)) for item in items]
-        scores = score_batch(given, mode, engine)
+        scores = score_batch(given, mode, engine, judge)
         rows[name] = [
             ScoredRow(item, 0, generation, score) for (item, generation), score in zip(given, scores, strict=True)
         ]

@@ -16,6 +16,7 @@ from evaluation.scoring import MODES, ScoredRow, score_batch
 from evaluation.statistics import Estimate, paired_difference, prompt_means
 from evaluation.suites import Suite
 from prompts.item import PromptItem
+from rewards.checklist import Decider, require_judge
 from rewards.constraints import Mode
 from rewards.engine import Engine
 from rewards.errors import DataError, StageError
@@ -41,6 +42,7 @@ def evaluate(
     without_constraints: bool = False,
     bootstrap: Bootstrap | None = None,
     engine: Engine | None = None,
+    judge: Decider | None = None,
     log: Path | None = None,
     chunk: int = 256,
     progress: Progress | None = None,
@@ -56,6 +58,7 @@ def evaluate(
         without_constraints: generate a second time without the constraint text, for the accuracy without.
         bootstrap: options of the intervals.
         engine: worker pool of the maths verifier; default: the shared one.
+        judge: decides the requirements that only a judge can.
         log: ``responses.jsonl`` to resume from and append to; ``None`` keeps responses in memory only.
         chunk: prompts that are generated, and logged, at once.
         progress: told after each chunk.
@@ -69,14 +72,16 @@ def evaluate(
         StageError: more than ``max_error_share`` of the responses are missing; what was generated is kept in
             ``log``.
         DataError: ``log`` belongs to another model or sampling.
+        ConfigError: a requirement needs a judge and there is none; said before anything is generated.
     """
+    require_judge([item.checklist for item in suite.items], judge)
     bootstrap = bootstrap or Bootstrap()
     responses = ResponseLog(log, generator.name, sampling) if log else None
     twins = suite.twins() if without_constraints else ()
     asked = (*suite.items, *twins)
     drawn = generate_all(asked, generator, sampling, responses, chunk=chunk, progress=progress)
     _check_errors(drawn, max_error_share, log)
-    scored = score_all(drawn, mode, engine)
+    scored = score_all(drawn, mode, engine, judge)
     rows = tuple(row for row in scored if "twin_of" not in row.item.meta)
     plain = tuple(row for row in scored if "twin_of" in row.item.meta)
     results = {
@@ -86,32 +91,39 @@ def evaluate(
         "mode": mode,
         "sampling": sampling.to_dict(),
         "metrics": measure(rows, plain, bootstrap),
-        "modes": {m: summarise(rows if m == mode else _rescore(rows, m, engine), bootstrap) for m in MODES},
-        "floors": measure_floors(suite.items, mode, bootstrap, engine),
+        "modes": {m: summarise(rows if m == mode else _rescore(rows, m, engine, judge), bootstrap) for m in MODES},
+        "floors": measure_floors(suite.items, mode, bootstrap, engine, judge),
         "flags": {flag: list(ids) for flag, ids in suite.flags.items()},
     }
     return Evaluation(results, rows, plain)
 
 
 def score_all(
-    drawn: Sequence[tuple[PromptItem, Sequence[Generation]]], mode: Mode, engine: Engine | None = None
+    drawn: Sequence[tuple[PromptItem, Sequence[Generation]]],
+    mode: Mode,
+    engine: Engine | None = None,
+    judge: Decider | None = None,
 ) -> list[ScoredRow]:
     """Score all generations of all items, in order."""
     flat = [(item, i, generation) for item, drawn_here in drawn for i, generation in enumerate(drawn_here)]
-    scores = score_batch([(item, generation) for item, _, generation in flat], mode, engine)
+    scores = score_batch([(item, generation) for item, _, generation in flat], mode, engine, judge)
     return [ScoredRow(item, i, generation, s) for (item, i, generation), s in zip(flat, scores, strict=True)]
 
 
-def _rescore(rows: Sequence[ScoredRow], mode: Mode, engine: Engine | None) -> list[ScoredRow]:
-    scores = score_batch([(row.item, row.generation) for row in rows], mode, engine)
+def _rescore(rows: Sequence[ScoredRow], mode: Mode, engine: Engine | None, judge: Decider | None) -> list[ScoredRow]:
+    scores = score_batch([(row.item, row.generation) for row in rows], mode, engine, judge)
     return [replace(row, score=score) for row, score in zip(rows, scores, strict=True)]
 
 
 def measure_floors(
-    items: Sequence[PromptItem], mode: Mode, bootstrap: Bootstrap, engine: Engine | None = None
+    items: Sequence[PromptItem],
+    mode: Mode,
+    bootstrap: Bootstrap,
+    engine: Engine | None = None,
+    judge: Decider | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return accuracy, HAcc, SAcc and joint of the trivial floors on ``items``, by name."""
-    floors = score_floors(items, mode, engine).items()
+    floors = score_floors(items, mode, engine, judge).items()
     return {name: {**summarise(rows, bootstrap), "unscored": unscored_counts(rows)} for name, rows in floors}
 
 

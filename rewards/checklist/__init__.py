@@ -14,7 +14,7 @@ from rewards.checklist.combine import ProgramCall, ProgramRunner
 from rewards.checklist.judging import Decider, JudgeQuestion, OverallQuestion
 from rewards.checklist.requirement import CATEGORY_WEIGHTS, Category, Requirement, parse_checklist
 from rewards.checklist.sandbox import Sandbox, SandboxLimits, shared_sandbox
-from rewards.checklist.scoring import ChecklistScoring, score_batch, score_checklist
+from rewards.checklist.scoring import ChecklistScoring, require_judge, score_batch, score_checklist
 
 __all__ = [
     "CATEGORY_WEIGHTS",
@@ -37,6 +37,7 @@ __all__ = [
     "SelectCheck",
     "parse_check",
     "parse_checklist",
+    "require_judge",
     "score_batch",
     "score_checklist",
     "shared_sandbox",

@@ -49,7 +49,7 @@ def score_batch(
         ConfigError: a requirement needs a judge and there is none.
         DataError: an ``only_if`` that names no requirement, or goes round in a circle.
     """
-    _require_judge(checklists, scoring, judge)
+    require_judge(checklists, judge, scoring)
     if scoring == "implicit" and judge is not None:
         return _implicit(texts, checklists, prompts, judge)
     for checklist in checklists:
@@ -82,17 +82,22 @@ def score_checklist(
     return score_batch([text], [checklist], [prompt], scoring, mode, judge, programs, reasonings=[reasoning])[0]
 
 
-def _require_judge(
-    checklists: Sequence[Sequence[Requirement]], scoring: ChecklistScoring, judge: Decider | None
+def require_judge(
+    checklists: Sequence[Sequence[Requirement]], judge: Decider | None, scoring: ChecklistScoring = "weighted_mean"
 ) -> None:
+    """Check that there is a judge where a requirement or ``scoring`` asks one.
+
+    Raises:
+        ConfigError: there is none; names the requirement.
+    """
     if judge is not None:
         return
     if scoring == "implicit":
         raise ConfigError("checklist scoring 'implicit' is one question to a judge, and no judge is configured")
     for requirement in (r for checklist in checklists for r in checklist if r.needs_judge):
         raise ConfigError(
-            f"requirement '{requirement.id}' is decided by a judge, and none is configured; name one under the "
-            f"checklist component, or leave requirements with a judge check out of the data"
+            f"requirement '{requirement.id}' is decided by a judge, and none is configured; set judge.base_url and "
+            f"judge.model beside it, or leave requirements with a judge check out of the data"
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from prompts.config import DataConfig
 from rewards.config import RewardConfig, Strict
+from rewards.judge.config import JudgeConfig
 from train.config.monitors import MonitorsConfig
 
 StageName = Literal["sft", "grpo", "evaluate"]
@@ -189,6 +190,9 @@ class EvaluationConfig(Strict):
 
     base_url: str | None = None
     """Endpoint of the ``openai`` back end; its key is read from OPENAI_API_KEY."""
+
+    judge: JudgeConfig | None = None
+    """Decides the requirements that only a judge can; best another model than the one that training asked."""
 
     batch_size: int = Field(default=64, ge=1)
     """Prompts per generation batch (transformers back end)."""

@@ -110,22 +110,22 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
         settings["model"]["chat_template"] = _content(Path(recipe.model.chat_template))
     if kind == "evaluate":
         settings["model"].pop("adapter")
-        return settings | {"evaluation": recipe.evaluation.model_dump(exclude={"subjects", "path", "batch_size"})}
+        evaluation = recipe.evaluation.model_dump(exclude={"subjects", "path", "batch_size"})
+        return settings | {"evaluation": _by_judgement(evaluation)}
     settings["processes"] = recipe.launcher.processes
     settings[kind] = (recipe.sft if kind == "sft" else recipe.grpo).model_dump(exclude=SPEED_ONLY)
     if kind == "grpo":
-        settings["rewards"] = _reward_settings(recipe)
+        rewards = recipe.rewards.model_dump()
+        components = {name: _by_judgement(component) for name, component in rewards["components"].items()}
+        settings["rewards"] = rewards | {"components": components}
     return settings
 
 
-def _reward_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the rewards' settings without those that only say how a judge is reached: a run goes on under others."""
-    settings = recipe.rewards.model_dump()
-    for component in settings["components"].values():
-        judge = component.pop("judge", None)
-        if judge is not None:
-            component["judge"] = {name: value for name, value in judge.items() if name not in OPERATIONAL}
-    return settings
+def _by_judgement(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` without what only says how its judge is reached: a run goes on under another address."""
+    judge = settings.get("judge")
+    kept = {key: value for key, value in settings.items() if key != "judge"}
+    return kept | ({} if judge is None else {"judge": {k: v for k, v in judge.items() if k not in OPERATIONAL}})
 
 
 def _content(template: Path) -> str:

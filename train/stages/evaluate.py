@@ -17,6 +17,7 @@ from evaluation.metrics import Bootstrap
 from evaluation.run import LOG, evaluate, write_results
 from evaluation.suites import Suite, mathif, prompt_file, prompt_suite
 from rewards.engine import default_engine
+from rewards.judge import load_judge
 from train.artifacts import Artifact
 from train.chat import check_template
 from train.models import load_for_inference, load_tokenizer
@@ -49,6 +50,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             without_constraints=config.without_constraints,
             bootstrap=Bootstrap(resamples=config.bootstrap),
             engine=default_engine(),
+            judge=load_judge(config.judge) if config.judge is not None else None,
             log=artifact.path / LOG,
             progress=show,
         )
