@@ -24,8 +24,13 @@ ITEMS = 12
 PIPED = 150
 """Columns of the report where it does not go to a terminal."""
 
-BARE = ("data=arithmetic", "data.constraints.ids=null", "data.constraints.count=[1,1,1]", "data.constraints.ranges={}")
-"""The data where no recipe is named: sums with one to three constraints of every family there is."""
+BARE = (
+    "data=arithmetic",
+    "data.constraints.ids=[mathif,ifeval,iftrain]",
+    "data.constraints.count=[1,1,1]",
+    "data.constraints.ranges={}",
+)
+"""The data where no recipe is named: sums with one to three of the constraints on answers."""
 
 
 @dataclass(frozen=True, slots=True)

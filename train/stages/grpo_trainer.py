@@ -90,8 +90,8 @@ class AdhereGRPOTrainer(GRPOTrainer):
         """Score this rank's rollouts, and gather the rows of all ranks; an error on one rank is raised on all."""
         columns = {key: [example[key] for example in inputs] for key in inputs[0]}
         # TRL's own call of the reward functions, next, finds this batch scored: it is the same list of completions.
-        batch = {**columns, "prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
-        together(lambda: self._rewards.score(batch), "scoring this step's rollouts")
+        columns |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
+        together(lambda: self._rewards.score(columns | {"trainer_state": self.state}), "scoring this step's rollouts")
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         assert self._rewards.scores is not None
