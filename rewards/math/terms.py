@@ -204,10 +204,10 @@ class _Reader:
         degree = Fraction(2)
         if self._take("["):
             kind, text = self.peek()
+            if kind != "number" or text not in tuple("23456789"):
+                raise UnreadableError
             self._at += 1
             self._expect("]")
-            if kind != "number" or text not in "23456789":
-                raise UnreadableError
             degree = Fraction(text)
         return ("root", (self._argument(),), degree)
 
