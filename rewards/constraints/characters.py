@@ -45,7 +45,7 @@ class LetterFrequency(Constraint):
         Choice("let_relation", "whether the number is a lower bound or a strict upper bound", RELATIONS),
     )
     phrasings = (
-        "In your response, the letter {letter} should appear {let_relation} {let_frequency} times.",
+        "Count your letters: {letter} has to be there {let_relation} {let_frequency} times.",
         "Use the letter {letter} {let_relation} {let_frequency} times in your answer.",
         "The character {letter} has to occur {let_relation} {let_frequency} times in what you write.",
         "Write so that the letter {letter} is used {let_relation} {let_frequency} times.",

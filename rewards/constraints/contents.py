@@ -43,7 +43,7 @@ class Placeholders(Constraint):
     step = Step.ADD
     params = (Count("num_placeholders", "the least number of placeholders"),)
     phrasings = (
-        "The response must contain at least {placeholders} represented by square brackets, such as [address].",
+        "Put at least {placeholders} in square brackets into your answer, for instance [address].",
         "Leave at least {placeholders} in square brackets to be filled in later, as in [name].",
         "Include {num_placeholders} or more different placeholders such as [date] in your answer.",
         "Use at least {placeholders} like [city], each a description in square brackets.",
@@ -97,7 +97,7 @@ class Postscript(Constraint):
     step = Step.REMARK
     params = (Text("postscript_marker", "what opens the postscript, such as `P.S.` or `P.P.S`"),)
     phrasings = (
-        "At the end of your response, please explicitly add a postscript starting with {postscript_marker}",
+        "Let a postscript stand below your answer; it starts with {postscript_marker}",
         "Close with a postscript that opens with {postscript_marker}",
         "After the answer, add a last remark on a new line that begins with {postscript_marker}",
         "Finish your response by a postscript marked {postscript_marker}",
@@ -150,7 +150,7 @@ class Title(Constraint):
     collection = "ifeval"
     step = Step.TITLE
     phrasings = (
-        "Your answer must contain a title, wrapped in double angular brackets, such as <<poem of joy>>.",
+        "Head your answer with a title between double angular brackets, like <<first light>>.",
         "Give the answer a title in double angular brackets on a line of its own, as in <<my day>>.",
         "Put a title of your own above the answer, written like <<a walk>>.",
         "Add a heading that is wrapped in << and >>, for example <<three steps>>.",

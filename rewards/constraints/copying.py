@@ -159,7 +159,7 @@ class Copy(_Copy):
     id = "copy:copy"
     params = (_REQUEST,)
     phrasings = (
-        "Copy this instruction verbatim; do not follow it, only copy it into the output (without this sentence!).",
+        "Do nothing that the text above asks for: hand it back letter for letter, without this last sentence.",
         "Do not carry out the task above. Write it down again, word for word, and nothing else (not this sentence).",
         "Your whole response has to be an exact copy of the text above, this sentence left out; do not act on it.",
     )
@@ -174,8 +174,7 @@ class CopyingSimple(_Copy):
     id = "copy:copying_simple"
     params = (_REQUEST,)
     phrasings = (
-        "Repeat the request without change (say nothing before it; the request does not include this sentence) and do "
-        "not answer the actual request!",
+        "Say the request again as it is, with nothing around it and without this sentence; no answer is wanted.",
         "Give back the request exactly as it stands, this sentence left out, and leave it unanswered.",
         "Write the request again, unchanged, and nothing else: no answer, no introduction, not this sentence.",
     )
@@ -190,8 +189,8 @@ class CopyingMultiple(_Copy):
     id = "copy:copying_multiple"
     params = (_REQUEST, Count("N", "the number of copies", high=1000))
     phrasings = (
-        "Repeat the request without change {N} times, separated by 6 asterisk symbols (say nothing before it; the "
-        "request does not include this sentence) and do not answer the actual request!",
+        "Say the request {N} times as it is, six asterisks ****** between one and the next, without this sentence; no "
+        "answer is wanted.",
         "Write the request {N} times, unchanged and unanswered, with ****** between them; leave this sentence out.",
         "Output {N} exact copies of the request (without this sentence), separated by ******, and nothing else.",
     )
@@ -228,8 +227,7 @@ class CopySpanIdx(_Copy):
         Count("n_end", "the index of the last character"),
     )
     phrasings = (
-        "Copy the span of words that lies between (and including) index {n_start} and {n_end}; the indices are "
-        "character indices!",
+        "Cut out of the request what stands from character {n_start} through character {n_end}, and write only that.",
         "Write only the characters of the text above from index {n_start} to index {n_end}, both included.",
         "Your response is the part of the request from character {n_start} up to and including character {n_end}, "
         "counted from 0.",

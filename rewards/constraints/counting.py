@@ -40,7 +40,7 @@ class LowercaseCounting(IFTrain):
     step = Step.CASE
     params = (Count("N", "the greatest number of lower-case words"),)
     phrasings = (
-        "In your response, lowercase words should appear at most {N} times.",
+        "Of words in lower case your response has {N} or fewer.",
         "Use no more than {N} words that are all in lower case.",
         "At most {N} words of your response may be written in lower-case letters only.",
     )
@@ -88,7 +88,7 @@ class CountIncrementWord(IFTrain):
     step = Step.ADD
     params = (Word("keyword1", "the word that occurs once"), Word("keyword2", "the word that occurs twice"))
     phrasings = (
-        "Include keyword {keyword1} once in your response, keyword {keyword2} twice in your response.",
+        "Of the word {keyword1} there is one in your response, of the word {keyword2} there are two.",
         'Use the word "{keyword1}" exactly once and the word "{keyword2}" exactly twice.',
         'Your answer must mention "{keyword1}" one time and "{keyword2}" two times, no more and no less.',
     )
@@ -129,7 +129,7 @@ class CountUnique(WholeResponse):
     step = Step.CASE
     rewritable = False
     phrasings = (
-        "Only use unique words in your response, no word should be repeated!",
+        "Let no word occur a second time in your response.",
         "Every word of your answer may be used once and never again.",
         "Do not repeat a single word in what you write.",
     )
@@ -161,8 +161,7 @@ class CountingComposition(WholeResponse):
         Count("n_words", "the number of words in each sentence"),
     )
     phrasings = (
-        "Write 3 paragraphs, delimited by the markdown divider: * * *, with exactly {n_sent} sentences each, with "
-        "exactly {n_words} words in each sentence.",
+        "Make it 3 paragraphs parted by * * *; a paragraph is {n_sent} sentences, and a sentence is {n_words} words.",
         "Your response has 3 paragraphs with * * * between them; each has {n_sent} sentences of {n_words} words.",
         "Structure: 3 paragraphs, * * * as the divider, {n_sent} sentences a paragraph, {n_words} words a sentence.",
     )

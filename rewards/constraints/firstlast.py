@@ -41,7 +41,7 @@ class FirstWordAnswer(_WordOf):
     step = Step.CLOSE
     params = (Word("first_word", "the word that comes first"),)
     phrasings = (
-        "The first word of your response should be the word {first_word}.",
+        "Your response opens with {first_word} as its first word.",
         'Begin your answer with the word "{first_word}".',
         'Let "{first_word}" be the very first word that you write.',
     )
@@ -76,7 +76,7 @@ class LastWordAnswer(_WordOf):
     step = Step.CLOSE
     params = (Word("last_word", "the word that comes last"),)
     phrasings = (
-        "The last word of your response should be the word {last_word}.",
+        "Your response closes with {last_word} as its last word.",
         'End your answer with the word "{last_word}".',
         'Let "{last_word}" be the very last word that you write.',
     )
@@ -140,7 +140,7 @@ class FirstWordSent(_EachSentence):
     id = "first_word:first_word_sent"
     params = (Word("first_word", "the word that comes first in each sentence"),)
     phrasings = (
-        "The first word of each sentence should be the word {first_word}.",
+        "Every sentence starts with {first_word} as its first word.",
         'Begin every sentence with the word "{first_word}".',
         'Each sentence of your answer has to open with "{first_word}".',
     )
@@ -168,7 +168,7 @@ class LastWordSent(_EachSentence):
     place = -1
     params = (Word("last_word", "the word that comes last in each sentence"),)
     phrasings = (
-        "The last word of each sentence, before punctuation, should be the word {last_word}.",
+        "Every sentence has {last_word} as its last word, whatever sign follows.",
         'End every sentence with the word "{last_word}".',
         'Each sentence of your answer has to close with "{last_word}", punctuation aside.',
     )

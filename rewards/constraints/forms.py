@@ -64,7 +64,7 @@ class JsonFormat(Constraint):
     collection = "ifeval"
     step = Step.WRAP
     phrasings = (
-        "Entire output should be wrapped in JSON format. You can use markdown ticks such as ```.",
+        "Put all that you say into valid JSON, in a code fence or without one.",
         "Answer with one JSON object and nothing else; a markdown code fence around it is fine.",
         "Write the whole response as valid JSON.",
         "Your output has to be a single JSON value that holds everything you want to say.",

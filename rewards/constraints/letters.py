@@ -36,7 +36,7 @@ class LetterCounting(IFTrain):
     step = Step.CUT
     params = (Count("N", "the number of letters"), relation())
     phrasings = (
-        "Answer with {relation} {N} letters.",
+        "Your answer is {relation} {N} letters long.",
         "Your response should consist of {relation} {N} letters.",
         "Write {relation} {N} letters in total, spaces and signs not counted.",
     )
@@ -109,7 +109,7 @@ class LetterCounting2(IFTrain):
         Choice("let_relation", "whether the number is a lower bound or a strict upper bound", RELATIONS),
     )
     phrasings = (
-        "In your response, the letter {letter} should appear {let_relation} {let_frequency} times.",
+        "Count your letters: {letter} has to be there {let_relation} {let_frequency} times.",
         'The letter "{letter}" has to occur {let_relation} {let_frequency} times, in either case.',
         'Your answer should contain the character "{letter}" {let_relation} {let_frequency} times.',
     )

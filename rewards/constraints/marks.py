@@ -36,7 +36,7 @@ class PunctuationExclamation(_Without):
     id = "punctuation:punctuation_exclamation"
     mark = "!"
     phrasings = (
-        "In your entire response, refrain from the use of ! (i.e. exclamation marks) as punctuation and in general.",
+        "Your whole response has to do without the sign !",
         "Do not write a single exclamation mark.",
         "Exclamation marks are not allowed anywhere in your answer.",
     )
@@ -58,7 +58,7 @@ class PunctuationDot(_Without):
     id = "punctuation:punctuation_dot"
     mark = "."
     phrasings = (
-        "In your entire response, refrain from the use of . (i.e. dots) as punctuation and in general.",
+        "Your whole response has to do without the sign .",
         "Write without a single dot: no full stops, no decimal points.",
         "The character . must not occur anywhere in your answer.",
     )

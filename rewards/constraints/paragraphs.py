@@ -51,7 +51,7 @@ class Paragraphs(_TwoParagraphs):
     id = "paragraphs:paragraphs"
     divider, official = "\n***\n", r"\s?\*\*\*\s?"
     phrasings = (
-        "There should be 2 paragraphs. Paragraphs are separated with the markdown divider: ***",
+        "Use 2 paragraphs with the markdown divider *** in the middle.",
         "Write two paragraphs with a line *** between them.",
         "Divide your answer into 2 paragraphs by the markdown divider ***.",
     )
@@ -79,7 +79,7 @@ class Paragraphs2(_TwoParagraphs):
     id = "paragraphs:paragraphs2"
     divider = official = "\n\n"
     phrasings = (
-        "There should be 2 paragraphs. Paragraphs and only paragraphs are separated by two line breaks.",
+        "Use 2 paragraphs; two line breaks part them and are found nowhere else.",
         "Write two paragraphs with a blank line between them, and no other blank line.",
         "Your response consists of 2 paragraphs, parted by two line breaks.",
     )

@@ -38,7 +38,7 @@ class NumberParagraphs(Constraint):
     step = Step.PARAGRAPH
     params = (Count("num_paragraphs", "the number of paragraphs"),)
     phrasings = (
-        "There should be {paragraphs}. Paragraphs are separated with the markdown divider: ***",
+        "Use {paragraphs}, each parted from the next by the markdown divider ***",
         "Write exactly {paragraphs}, with the divider *** between one and the next.",
         "Divide the response into {paragraphs} by lines that hold nothing but ***",
         "The answer has to consist of {paragraphs} set apart by ***",
@@ -109,8 +109,8 @@ class FirstWord(Constraint):
         Text("first_word", "the word, case ignored", r"[^\s.,?!'\"]+"),
     )
     phrasings = (
-        "There should be {paragraphs}. Paragraphs and only paragraphs are separated with each other by two new lines "
-        "as if it was '\\n\\n' in python. Paragraph {nth_paragraph} must start with word {first_word}.",
+        "Use {paragraphs}: two line breaks part them and occur nowhere else. Number {nth_paragraph} of them opens with "
+        "{first_word}.",
         'Write {paragraphs} with a blank line between one and the next; let paragraph {nth_paragraph} open with "'
         '{first_word}".',
         'Use exactly {paragraphs}, set apart by blank lines. The first word of paragraph {nth_paragraph} is "'
@@ -190,7 +190,7 @@ class TwoResponses(Constraint):
     collection = "ifeval"
     step = Step.TWICE
     phrasings = (
-        "Give two different responses. Responses and only responses should be separated by 6 asterisk symbols: ******.",
+        "Respond two times, not the same way, with six asterisks ****** as the border.",
         "Answer twice in different words; put a line of six asterisks (******) between the two answers.",
         "Provide two distinct responses with ****** on its own line between them, and nothing else of that kind.",
         "Write one response, then ****** and then another response that differs from it.",

@@ -32,7 +32,7 @@ class WordOnce(IFTrain):
     step = Step.ADD
     params = (_KEYWORD,)
     phrasings = (
-        "Include keyword {keyword} in your response exactly once.",
+        "Have one {keyword} in your response, neither none nor two.",
         'Use the word "{keyword}" one time, no more and no less.',
         'The word "{keyword}" has to appear a single time in your answer.',
     )
@@ -69,7 +69,7 @@ class WordCountDifferentNumbers(Frequency):
     id = "keywords:word_count_different_numbers"
     collection = "iftrain"
     phrasings = (
-        "In your response, the word {keyword} should appear {relation} {frequency} times.",
+        "Count the word {keyword}: your response has it {relation} {frequency} times.",
         'Write the word "{keyword}" {relation} {frequency} times.',
         'Have the word "{keyword}" in your answer {relation} {frequency} times.',
         'The number of times that "{keyword}" occurs in your answer has to be {relation} {frequency}.',
@@ -84,7 +84,7 @@ class ExcludeWordHarder(IFTrain):
     step = Step.REMOVE
     params = (_KEYWORD,)
     phrasings = (
-        "Do not include keyword {keyword} in the response.",
+        "Keep the word {keyword} out of your response.",
         'Do without the word "{keyword}" in your whole answer.',
         'The word "{keyword}" must not occur in what you write.',
     )
@@ -116,7 +116,7 @@ class NoAdjacentConsecutive(WholeResponse):
     id = "keywords:no_adjacent_consecutive"
     step = Step.REPEAT
     phrasings = (
-        "No two adjacent words can start with consecutive letters of the alphabet.",
+        "Neighbouring words may not begin with neighbouring letters, the earlier one first.",
         "A word must never be followed by one whose first letter is the next in the alphabet.",
         "Choose your words so that no initial is the alphabet's next letter after the initial of the word before.",
     )
@@ -179,7 +179,7 @@ class Palindrome(IFTrain):
     id = "keywords:palindrome"
     step = Step.ADD
     phrasings = (
-        "Include a palindrome in your response.",
+        "Let there be a palindrome among your words.",
         "Somewhere in your answer, use a word that reads the same forwards and backwards.",
         "Your response has to contain a palindrome.",
     )
@@ -228,7 +228,7 @@ class KeywordSpecificPosition(IFTrain):
         Count("m", "the number of the word in it", high=1000),
     )
     phrasings = (
-        "Include keyword {keyword} in the {n}-th sentence, as the {m}-th word of that sentence.",
+        "Sentence {n} of your response has the word {keyword} in place {m}.",
         'In sentence number {n} of your answer, word number {m} has to be "{keyword}".',
         'Place "{keyword}" as word {m} of sentence {n}.',
     )
@@ -283,8 +283,7 @@ class StartEnd(IFTrain):
     id = "keywords:start_end"
     step = Step.WRAP
     phrasings = (
-        "Start and end your response with the same word (do not write anything after the last word, not even "
-        "punctuation).",
+        "Open and close your response with one and the same word, and let nothing follow it, not even a full stop.",
         "The first and the last word of your answer must be the same; put no full stop after the last one.",
         "Finish with the word that you began with, and write nothing behind it, no punctuation either.",
     )

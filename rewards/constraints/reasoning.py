@@ -119,7 +119,7 @@ class ReasoningDisclaimer(_Reasoning):
     step = EndChecker.step
     params = EndChecker.params
     phrasings = (
-        'When reasoning, finish with this exact phrase "{end_phrase}". No other words of reasoning follow it.',
+        'Before you answer, end your reasoning on "{end_phrase}" and reason no further.',
         'Let your thinking end with the disclaimer "{end_phrase}".',
         'The last words of your reasoning, before the answer, must be "{end_phrase}".',
     )
@@ -138,7 +138,7 @@ class ReasoningJson(_Reasoning):
     twin = JsonFormat
     step = JsonFormat.step
     phrasings = (
-        "When reasoning, wrap all of it in JSON format. You can use markdown ticks such as ```.",
+        "Think in JSON, from the first sign to the last; a code fence is allowed.",
         "Write your thinking as one JSON object; a code fence around it is fine.",
         "Your reasoning, before the answer, has to be valid JSON.",
     )
@@ -170,7 +170,7 @@ class ReasoningNoComma(_Reasoning):
     twin = NoComma
     step = NoComma.step
     phrasings = (
-        "When reasoning, refrain from the use of any commas.",
+        "While you think, write no comma.",
         "Do not use a single comma in your thinking.",
         "Your reasoning, before the answer, must be free of commas.",
     )

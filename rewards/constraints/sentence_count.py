@@ -30,7 +30,7 @@ class NumberSentences(Constraint):
     step = Step.CUT
     params = (Count("num_sentences", "the number of sentences"), relation())
     phrasings = (
-        "Your response should contain {relation} {num_sentences} sentences.",
+        "Answer in {relation} {num_sentences} sentences.",
         "Write {relation} {num_sentences} sentences.",
         "Use {relation} {num_sentences} sentences in the whole answer.",
         "The answer should be {relation} {num_sentences} sentences long.",

@@ -24,7 +24,7 @@ class SquareBrackets(WholeResponse):
     id = "detectable_format:square_brackets"
     step = Step.WRAP
     phrasings = (
-        "Enclose every word in your response within square brackets.",
+        "Your response is a row of words, each of them in square brackets.",
         "Put square brackets around each single word, [like] [this].",
         "Every word of your answer has to stand in its own pair of square brackets.",
     )
@@ -54,7 +54,7 @@ class BigramWrapping(WholeResponse):
     id = "detectable_format:bigram_wrapping"
     step = Step.WRAP
     phrasings = (
-        "Wrap every word bigram in double angular brackets, such as <<I am>> <<at home>> <<with my>> <<cute dog>>.",
+        "Bracket your words two by two: <<it rains>> <<so we>> <<stay inside>>.",
         "Write your words in pairs, each pair in double angular brackets: <<like this>> <<for all>> <<your words>>.",
         "Two words at a time, enclose your whole answer in << and >>.",
     )
@@ -91,7 +91,7 @@ class SentenceHyphens(WholeResponse):
     id = "detectable_format:sentence_hyphens"
     step = Step.WRAP
     phrasings = (
-        "All sentences must be connected using hyphens, with no spaces between them.",
+        "Hyphens hold your sentences together, and no space stands beside them.",
         "Join your sentences by a hyphen without spaces.-Like this.",
         "Between two sentences there is a hyphen and no space.",
     )
