@@ -69,8 +69,8 @@ def evaluate(
         ``modes`` has the four headline figures under both kinds of checkers.
 
     Raises:
-        StageError: more than ``max_error_share`` of the responses are missing; what was generated is kept in
-            ``log``.
+        StageError: more than ``max_error_share`` of the responses are missing, or could not be scored; what was
+            generated is kept in ``log``.
         DataError: ``log`` belongs to another model or sampling.
         ConfigError: a requirement needs a judge and there is none; said before anything is generated.
     """
@@ -84,6 +84,7 @@ def evaluate(
     scored = score_all(drawn, mode, engine, judge)
     rows = tuple(row for row in scored if "twin_of" not in row.item.meta)
     plain = tuple(row for row in scored if "twin_of" in row.item.meta)
+    _check_scored(scored, max_error_share)
     results = {
         "model": generator.name,
         "suite": suite.name,
@@ -157,6 +158,21 @@ def _prompt_means(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, f
     chosen = [row for row in rows if row["twin_of"] is None]
     values = [row["correct"]["score"] if metric == "accuracy" else row[metric] for row in chosen]
     return prompt_means(values, [row["id"] for row in chosen])
+
+
+def _check_scored(rows: Sequence[ScoredRow], allowed: float) -> None:
+    lost = [
+        verdict
+        for row in rows
+        if not row.generation.error
+        for verdict in [next((v for v in (row.score.correct, *row.score.verdicts) if v.undecided), None)]
+        if verdict is not None
+    ]
+    if len(lost) > allowed * len(rows):
+        raise StageError(
+            f"evaluation: {len(lost)} of {len(rows)} responses could not be scored (the first: {lost[0].status.value}, "
+            f"{lost[0].detail}); the responses are kept, run the same command again when that is mended"
+        )
 
 
 def _check_errors(drawn: Sequence[tuple[PromptItem, Sequence[Generation]]], allowed: float, log: Path | None) -> None:

@@ -38,8 +38,11 @@ def split_response(response: str, *, prefilled: bool = False) -> Segments:
 
     With ``prefilled`` the chat template has already opened the block in the prompt (as DeepSeek-R1's does), so a
     response without ``</think>`` is all unfinished reasoning. A closing tag alone also ends a block, whoever opened it.
+    A block that is opened again after it and not closed leaves no answer.
     """
     head, closed, tail = response.rpartition(THINK_CLOSE)
+    if closed and THINK_OPEN in tail:
+        return Segments(response, response.replace(THINK_OPEN, "", 1).strip(), None)
     if closed:
         return Segments(response, head.replace(THINK_OPEN, "", 1).strip(), tail.strip())
     _, opened, rest = response.partition(THINK_OPEN)

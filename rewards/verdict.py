@@ -43,6 +43,11 @@ class Verdict:
         """Whether the check was decided, and fully met."""
         return self.score == 1.0
 
+    @property
+    def undecided(self) -> bool:
+        """Whether the check applies and could not be decided."""
+        return self.score is None and self.status is not Status.NOT_APPLICABLE
+
     def to_dict(self) -> dict[str, Any]:
         """Return ``{score, status, detail}``, the form written to files."""
         return {"score": self.score, "status": self.status.value, "detail": self.detail}

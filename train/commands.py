@@ -48,6 +48,8 @@ def evaluate(arguments: Sequence[str]) -> int:
         key, _, value = argument.partition("=")
         if key == "suite" and Path(value).is_file():
             overrides += ["evaluation=prompts", f"evaluation.path={Path(value).resolve()}"]
+        elif key == "suite" and ("/" in value or Path(value).suffix):
+            raise ConfigError(f"suite: there is no file {value}")
         elif key == "suite" or key.startswith("suite."):
             overrides.append(argument.replace("suite", "evaluation", 1))
         elif key.split(".")[0] in EvaluationConfig.model_fields:

@@ -37,11 +37,6 @@ class ProgramRunner(Protocol):
 Call: TypeAlias = RuleCall | ProgramCall | JudgeQuestion
 
 
-def undecided(verdict: Verdict) -> bool:
-    """Whether a check applies and could not be decided."""
-    return verdict.score is None and verdict.status is not Status.NOT_APPLICABLE
-
-
 def met(verdict: Verdict) -> bool:
     """Whether a decision that hangs on this verdict takes it as met; see ``MET_ABOVE``."""
     return verdict.score is not None and verdict.score > MET_ABOVE
@@ -84,7 +79,7 @@ class Reading:
         if condition is None:
             self._check(requirement.check, requirement.text)
             return None
-        if undecided(condition):
+        if condition.undecided:
             return unscored(condition.status, f"'{requirement.only_if}', on which it depends: {condition.detail}")
         if not met(condition):
             return unscored(Status.NOT_APPLICABLE, f"'{requirement.only_if}' is not met")
@@ -157,7 +152,7 @@ class Reading:
                 break
         if not complete:
             return None
-        if undecided(steps[-1]):
+        if steps[-1].undecided:
             return _composed(None, steps, steps[-1].status, f"step {len(steps)}: {steps[-1].detail}")
         scores = [verdict.score for verdict in steps if verdict.score is not None]
         if not scores:
@@ -173,7 +168,7 @@ class Reading:
                 if branch is not None:
                     self._check(branch, text)
             return None
-        if undecided(condition):
+        if condition.undecided:
             return _composed(None, [condition], condition.status, f"condition: {condition.detail}")
         if condition.score is None:
             return _composed(None, [condition], Status.NOT_APPLICABLE, f"condition: {condition.detail}")
@@ -191,7 +186,7 @@ def _smallest(parts: Sequence[Verdict | None]) -> Verdict | None:
     if len(decided) < len(parts):
         return None
     for number, part in enumerate(decided, start=1):
-        if undecided(part):
+        if part.undecided:
             return _composed(None, decided, part.status, f"part {number}: {part.detail}")
     scored = [part for part in decided if part.score is not None]
     if not scored:

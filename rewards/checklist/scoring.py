@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from rewards.checklist.combine import Call, ProgramCall, ProgramRunner, Reading, undecided
+from rewards.checklist.combine import Call, ProgramCall, ProgramRunner, Reading
 from rewards.checklist.judging import Decider, JudgeQuestion, OverallQuestion
 from rewards.checklist.requirement import Requirement, check_dependencies
 from rewards.checklist.sandbox import shared_sandbox
@@ -146,7 +146,7 @@ def _total(checklist: Sequence[Requirement], found: Sequence[Verdict], scoring: 
     parts = tuple(found)
     seconds = sum(part.seconds for part in parts)
     for requirement, part in zip(checklist, parts, strict=True):
-        if undecided(part):
+        if part.undecided:
             return Verdict(None, part.status, f"{requirement.id}: {part.detail}", seconds, parts)
     scored = [(r.weight, p.score) for r, p in zip(checklist, parts, strict=True) if p.score is not None]
     if not scored:

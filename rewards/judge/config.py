@@ -28,6 +28,16 @@ OPERATIONAL = frozenset(
 """Keys that decide how a judge is reached, not what it answers: a run goes on under others of these."""
 
 
+OWN_FIELDS = {
+    "temperature": "set judge.temperature",
+    "max_tokens": "set judge.max_tokens",
+    "logprobs": "set judge.scoring",
+    "top_logprobs": "set judge.scoring",
+    "seed": "null leaves it out",
+}
+"""Fields of a request that have a key of their own, or a value that replies depend on."""
+
+
 class JudgeConfig(Strict):
     """A model behind an OpenAI-compatible endpoint that grades each requirement of a response."""
 
@@ -91,6 +101,13 @@ class JudgeConfig(Strict):
 
     price_output: float = Field(default=0.0, ge=0.0)
     """Price of a million completion tokens."""
+
+    @model_validator(mode="after")
+    def _extra_adds(self) -> JudgeConfig:
+        for key, value in self.extra.items():
+            if key in ("model", "messages", "n", "stream") or (key in OWN_FIELDS and value is not None):
+                raise ValueError(f"extra.{key}: the judge sets it itself; {OWN_FIELDS.get(key, 'leave it out')}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> JudgeConfig:

@@ -18,7 +18,7 @@ from evaluation.suites import Suite, mathif, prompt_suite
 from evaluation.table import compare_results, markdown_table, terminal_table, write_csv, write_markdown
 from prompts.attach import with_constraints
 from prompts.item import PromptItem
-from rewards.checklist import Requirement, RuleCheck
+from rewards.checklist import ProgramCheck, Requirement, RuleCheck
 from rewards.errors import ConfigError, DataError, StageError
 
 FAST = Bootstrap(resamples=200)
@@ -112,6 +112,13 @@ def test_a_log_of_another_run_is_refused(tmp_path):
 def test_too_many_errors_stop_the_evaluation():
     with pytest.raises(StageError, match=r"2 of 6 .*APITimeoutError"):
         evaluate(suite(), Scripted("model", broken=("p0", "p1")), Sampling(), bootstrap=FAST)
+
+
+def test_too_many_responses_without_a_score_stop_the_evaluation():
+    broken = Requirement("c", "Fails.", ProgramCheck("def verify_requirement(text):\n    raise ValueError(text)"))
+    plain = [PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", (broken,), "toy") for i in range(4)]
+    with pytest.raises(StageError, match="4 of 4 responses could not be scored"):
+        evaluate(prompt_suite("toy", plain), Scripted("model"), Sampling(), bootstrap=FAST)
 
 
 def test_paired_comparison_of_two_folders(tmp_path):

@@ -92,6 +92,8 @@ def test_a_reward_without_judges_has_none() -> None:
         ({"scoring": "logprobs", "samples": 5, "temperature": 1.0}, "samples: log-probabilities need one sample"),
         ({"api_key": "sk-1"}, "api_key"),
         ({"deadline": 3600.0}, "deadline"),
+        ({"extra": {"messages": []}}, "extra.messages: the judge sets it itself"),
+        ({"extra": {"temperature": 1.5}}, "extra.temperature: .*set judge.temperature"),
     ],
 )
 def test_a_configuration_that_cannot_be_meant_is_refused(

@@ -74,8 +74,13 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     missing = re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text)
     if missing:
         full = missing[2]
-        known = [*_siblings(full, overrides), *([] if "." in full else _groups())]
-        return f"{full}: there is no such key{nearest(missing[1], known)}"
+        parent, node = _parent(full, overrides)
+        if not isinstance(node, DictConfig):
+            value = "null" if node is None else node
+            return f"{full}: {parent} is {value} and has no keys; give it whole: '{parent}={{{missing[1]}: ..., ...}}'"
+        known = [*(str(key) for key in node), *([] if "." in full else _groups())]
+        added = "; +rewards.components.NAME={kind: ...} adds a component" if parent == "rewards.components" else ""
+        return f"{full}: there is no such key{nearest(missing[1], known)}{added}"
     group = re.search(r"Could not override '([^']+)'\.?\s*No match in the defaults list", text + str(error))
     if group:
         groups = _groups()
@@ -87,11 +92,14 @@ def _groups() -> list[str]:
     return sorted(p.name for p in recipes_folder().iterdir() if p.is_dir() and p.name not in ("assets", "__pycache__"))
 
 
-def _siblings(full_key: str, overrides: Sequence[str]) -> list[str]:
-    """Return the keys beside ``full_key``, from the composition without the overrides that name unknown keys."""
+def _parent(full_key: str, overrides: Sequence[str]) -> tuple[str, Any]:
+    """Return what ``full_key`` should stand in, and its key, composed without the overrides that name unknown keys."""
     choices = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
     with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
         node: Any = compose("config", overrides=choices)
-    for part in full_key.split(".")[:-1]:
+    parents = full_key.split(".")[:-1]
+    for part in parents:
+        if not isinstance(node, DictConfig) or part not in node:
+            break
         node = node[part]
-    return [str(key) for key in node]
+    return ".".join(parents), node

@@ -13,6 +13,7 @@ from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
 from rewards.errors import ConfigError
+from rewards.judge.needs import check_judged
 from train.artifacts import Artifact, newest_checkpoint
 from train.chat import check_template
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
@@ -45,6 +46,8 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             f"sft.max_length: {config.max_length} exceeds the model's context of {context} tokens; lower it"
         )
     items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
+    if "grpo" in recipe.stages:
+        check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
     dataset = sft_dataset(items, tokenizer, config.max_length)
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
