@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.jsonl import atomic_text
 from rewards.errors import DataError
+from rewards.verdict import Status
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+NA = Status.NOT_APPLICABLE.value
 
 HEADINGS = {
     "accuracy_without": "accuracy without",
@@ -34,12 +37,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Lines over one suite; ``metrics`` are the columns, in order."""
+    """Lines over one suite; ``metrics`` are the columns, in order; ``lost`` says what of which model has no score."""
 
     suite: str
     mode: str
     metrics: tuple[str, ...]
     lines: tuple[Line, ...]
+    lost: tuple[str, ...] = ()
 
 
 def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
@@ -62,7 +66,18 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     metrics = tuple(name for name in HEADINGS if without or name != "accuracy_without")
     models = [Line(r["model"], {m: r["metrics"].get(m) for m in metrics}) for r in results]
     floors = [Line(n, {m: f.get(m) for m in metrics}, floor=True) for n, f in first["floors"].items()]
-    return Comparison(first["suite"], first["mode"], metrics, (*models, *floors))
+    lost = [note for result in results if (note := _lost(result))]
+    return Comparison(first["suite"], first["mode"], metrics, (*models, *floors), tuple(lost))
+
+
+def _lost(result: Mapping[str, Any]) -> str:
+    """Say which answers and constraints of a model could not be scored; they are in none of its figures."""
+    parts = {
+        part: {status: n for status, n in result["metrics"].get("unscored", {}).get(part, {}).items() if status != NA}
+        for part in ("answers", "constraints")
+    }
+    found = [f"{part} ({', '.join(f'{s} {n}' for s, n in counts.items())})" for part, counts in parts.items() if counts]
+    return f"{result['model']}: left out without a score: {', '.join(found)}" if found else ""
 
 
 def cell(estimate: Mapping[str, Any] | None) -> str:
@@ -78,7 +93,8 @@ def terminal_table(comparison: Comparison) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=_title(comparison), title_justify="left", caption_justify="left")
+    caption = escape("\n".join(comparison.lost)) or None
+    table = Table(title=_title(comparison), title_justify="left", caption=caption, caption_justify="left")
     table.add_column("model")
     for metric in comparison.metrics:
         table.add_column(HEADINGS[metric], justify="right", style="bold" if metric == "joint" else "", no_wrap=True)
@@ -121,7 +137,8 @@ def write_csv(path: Path, comparison: Comparison) -> None:
 def write_markdown(path: Path, comparison: Comparison) -> None:
     """Write the markdown table under a line that names suite, checkers and intervals."""
     with atomic_text(path) as out:
-        out.write(f"{_title(comparison)}\n\n{markdown_table(comparison)}")
+        lost = "".join(f"\n{line}\n" for line in comparison.lost)
+        out.write(f"{_title(comparison)}\n\n{markdown_table(comparison)}{lost}")
 
 
 def _title(comparison: Comparison) -> str:

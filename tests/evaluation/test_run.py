@@ -148,6 +148,15 @@ def test_comparison_table_in_all_forms(tmp_path):
     assert "strong|er" in printed and "\\boxed{0}" in printed and "33.3 [" in printed
 
 
+def test_what_has_no_score_is_named_below_the_table(tmp_path):
+    done = evaluate(suite(), Scripted("shaky", broken=("p0",)), Sampling(), bootstrap=FAST, max_error_share=0.5)
+    write_markdown(tmp_path / "table.md", compare_results([done.results]))
+    assert (
+        "shaky: left out without a score: answers (error 1), constraints (error 1)"
+        in (tmp_path / "table.md").read_text()
+    )
+
+
 def test_runs_on_other_items_are_not_compared():
     one = run().results
     other = evaluate(suite(3), Scripted("model"), Sampling(), bootstrap=FAST).results
