@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from evaluation.audit import audit_rewards
+from evaluation.audit import audit_rewards, weight_settings
 from evaluation.audit.audit import OrderPolicy
 from evaluation.audit.report import show, write
 from prompts.build import build
 from prompts.config import DataConfig
 from prompts.item import PromptItem, read_items
-from rewards.config import RewardConfig
 from rewards.engine import default_engine
 from rewards.errors import ConfigError
 from train.config.compose import compose_recipe
@@ -51,12 +50,14 @@ def audit(arguments: Sequence[str]) -> int:
 
     options = parse(arguments)
     recipe = compose_recipe(options.overrides)
+    settings = weight_settings(recipe.rewards, recipe.grpo.max_steps, options.step)
     found = audit_rewards(
-        at_step(recipe, options.step),
+        recipe.rewards.with_weights(next(iter(settings.values()))),
         read_items(options.prompts)[: options.items] if options.prompts else sample_items(recipe.data, options.items),
         default_engine(),
         reasoning=recipe.data.targets.think,
         prefilled=recipe.model.prefilled_reasoning,
+        settings=settings if recipe.rewards.scheduled else {},
         order=options.order,
     )
     console = Console()
@@ -95,12 +96,6 @@ def parse(arguments: Sequence[str]) -> Options:
         None if step is None else int(step),
         Path(out) if out else None,
     )
-
-
-def at_step(recipe: Recipe, step: int | None) -> RewardConfig:
-    """Return the rewards with the weights of one optimizer step, the last one by default, in place of schedules."""
-    total = recipe.grpo.max_steps
-    return recipe.rewards.with_weights(recipe.rewards.weights(total if step is None else step, total))
 
 
 def sample_items(data: DataConfig, count: int) -> list[PromptItem]:
