@@ -67,7 +67,8 @@ def audit_rewards(
 
     ``reasoning`` writes every response with a thought before its answer, as the recipe's targets are; ``prefilled``
     says that the chat template opens the thought. ``settings`` are the weights to audit with by optimizer step, see
-    `evaluation.audit.steps`; without them they are those of ``config``. Components whose endpoint does not answer are left out, visibly.
+    `evaluation.audit.steps`; without them they are those of ``config``.
+    Components whose endpoint does not answer are left out, visibly.
 
     Raises:
         DataError: no item can be audited.

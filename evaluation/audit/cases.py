@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,9 @@ from rewards.segments import THINK_CLOSE, THINK_OPEN
 
 OBEYING = SftTargetConfig(compliance=1.0)
 IGNORING = SftTargetConfig(compliance=0.0)
+WHOLE = re.compile(r"-?\d{1,1000}")
+"""A gold answer that is calculated with; one that only verifies, such as ``--5``, is taken as it is."""
+
 WRONG_GUESSES = ("7919", "0", "-1", "\\frac{1}{7919}", "blue")
 
 
@@ -164,7 +168,7 @@ def _obeys(item: PromptItem, text: str) -> bool:
 
 
 def _wrong_value(gold: str) -> str:
-    near = [str(int(gold) + 1)] if gold.lstrip("-").isdecimal() else []
+    near = [str(int(gold) + 1)] if WHOLE.fullmatch(gold) else []
     return next(guess for guess in [*near, *WRONG_GUESSES] if not verify_answer(gold, f"\\boxed{{{guess}}}").passed)
 
 

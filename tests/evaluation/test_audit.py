@@ -270,3 +270,8 @@ def test_the_report_is_written_as_json_and_as_a_page(cases: Cases, tmp_path: Pat
     assert {row["name"] for row in data["earned"]} >= {HONEST, "self_praise"}
     assert page.read_text(encoding="utf-8") == markdown(audit)
     assert "Critical weights" in markdown(audit) and "checker_loophole" in markdown(audit)
+
+
+def test_a_gold_answer_that_is_no_plain_number_is_audited() -> None:
+    (case,) = build_cases([item("punctuation:no_comma", answer="--5")]).cases
+    assert case.wrong_value not in ("5", "--5") and PROBES["scaled_answer"].build(case) is None

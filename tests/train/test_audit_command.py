@@ -101,7 +101,7 @@ def test_the_audited_steps_are_where_weights_change() -> None:
         }.items()
     }
     assert list(of["stepped"]) == [0, 50]
-    assert len(of["many"]) <= 16 and {0, 49} <= set(of["many"])
+    assert len(of["many"]) <= 16 and {0, 99} <= set(of["many"])
     assert list(of["ramp"]) == [0, 99] and list(of["constant"]) == [0]
 
 
