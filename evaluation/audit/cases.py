@@ -11,7 +11,8 @@ from prompts.config import SftTargetConfig
 from prompts.item import PromptItem
 from prompts.probes import probe
 from prompts.targets import TargetCounts, build_targets
-from rewards.checklist import RuleCheck
+from rewards.checklist import ProgramCheck, RuleCheck
+from rewards.checklist.checks import leaves
 from rewards.constraints import check, comply, registry
 from rewards.errors import DataError
 from rewards.math import verify_answer
@@ -131,6 +132,9 @@ def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | s
     for requirement in item.checklist:
         if requirement.rules and (requirement.rule is None or not _on_answer(requirement.rule)):
             return f"no answer that is sure to meet '{requirement.id}' can be built"
+    for requirement in item.checklist:
+        if any(isinstance(leaf, ProgramCheck) for leaf in leaves(requirement.check)):
+            return f"a program decides '{requirement.id}', and no answer that is sure to meet it can be built"
     honest = _answer(item, item.answer, obey=True)
     plain = _answer(item, item.answer, obey=False)
     if honest is None or plain is None:
