@@ -11,8 +11,8 @@ from prompts.config import SftTargetConfig
 from prompts.item import PromptItem
 from prompts.probes import probe
 from prompts.targets import TargetCounts, build_targets
-from rewards.checklist import ProgramCheck, RuleCheck
-from rewards.checklist.checks import leaves
+from rewards.checklist import JudgeCheck, ProgramCheck, RuleCheck
+from rewards.checklist.checks import Leaf, leaves
 from rewards.constraints import check, comply, registry
 from rewards.errors import DataError
 from rewards.math import verify_answer
@@ -133,7 +133,7 @@ def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | s
         if requirement.rules and (requirement.rule is None or not _on_answer(requirement.rule)):
             return f"no answer that is sure to meet '{requirement.id}' can be built"
     for requirement in item.checklist:
-        if any(isinstance(leaf, ProgramCheck) for leaf in leaves(requirement.check)):
+        if any(isinstance(leaf, ProgramCheck) or _has_program(leaf) for leaf in leaves(requirement.check)):
             return f"a program decides '{requirement.id}', and no answer that is sure to meet it can be built"
     honest = _answer(item, item.answer, obey=True)
     plain = _answer(item, item.answer, obey=False)
@@ -151,6 +151,10 @@ def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | s
         donor=_donor(item, items),
         form=form,
     )
+
+
+def _has_program(leaf: Leaf) -> bool:
+    return isinstance(leaf, JudgeCheck) and leaf.program is not None
 
 
 def _answer(item: PromptItem, value: str, *, obey: bool) -> str | None:

@@ -290,7 +290,7 @@ def test_what_hangs_on_a_judged_requirement_goes_with_it() -> None:
 
 
 def test_a_port_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match="components.judge: base_url 'http://localhost:99999/v1'"):
+    with pytest.raises(ConfigError, match=r"components\.judge: base_url 'http://localhost:99999/v1'"):
         without_unreachable(with_judge("http://localhost:99999/v1"), [])
 
 

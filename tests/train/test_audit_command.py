@@ -48,6 +48,7 @@ def test_a_composite_that_can_be_fooled_exits_with_1(
     fooled = ["rewards.components.math.weight=0", "rewards.components.checklist.gate=null"]
     assert main(["audit", *fooled, f"prompts={prompts}", "items=1", f"out={tmp_path}"]) == 1
     printed = capsys.readouterr().out
+    assert "the first 1 of 2 items are audited" in printed
     assert "audit failed on 1 prompts" in printed and "constraint_template" in printed
     assert "constraint_template" in (tmp_path / "audit.md").read_text(encoding="utf-8")
 
@@ -57,6 +58,8 @@ def test_a_composite_that_can_be_fooled_exits_with_1(
     [
         (["recipe"], "write key=value"),
         (["items=0"], "items: '0'"),
+        (["prompts="], "prompts: names no file"),
+        (["itmes=3"], "did you mean 'items'?"),
         (["order=maybe"], "neither report nor fail"),
         (["rewards.componentz=1"], "there is no such key"),
     ],
@@ -109,3 +112,8 @@ def test_a_step_that_pays_nothing_is_named() -> None:
     recipe = compose_recipe([*BARE, *RAMP, "rewards.components.checklist.weight=0"])
     with pytest.raises(ConfigError, match="every weight is 0 at step 0"):
         weight_settings(recipe.rewards, 100, 0)
+
+
+def test_help_prints_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--help"]) == 0
+    assert "usage: adhere audit" in capsys.readouterr().out
