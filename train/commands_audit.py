@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from evaluation.audit import audit_rewards
+from evaluation.audit import audit_rewards, weight_settings
 from evaluation.audit.audit import OrderPolicy
 from evaluation.audit.report import show, write
 from prompts.build import build
 from prompts.config import DataConfig
 from prompts.item import PromptItem, read_items
-from rewards.config import RewardConfig
 from rewards.engine import default_engine
-from rewards.errors import ConfigError
-from train.config.compose import compose_recipe
+from rewards.errors import ConfigError, nearest
+from train.config.compose import compose_recipe, recipes_folder
 from train.config.schema import Recipe
 
 KEYS = ("prompts", "items", "order", "step", "out")
 ITEMS = 12
+USAGE = f"""\
+usage: adhere audit [recipe=NAME | rewards=NAME] [key=value ...]
+
+  prompts=FILE         prompt items to audit with, in place of the recipe's own
+  items={ITEMS}             how many of them
+  order=report|fail    whether a preference for wrong answers fails the audit
+  step=N               the weights of one optimizer step, in place of every step where a schedule changes
+  out=FOLDER           where audit.json and audit.md go
+
+All else are overrides of the recipe. docs/audit.md has the rest."""
 PIPED = 150
 """Columns of the report where it does not go to a terminal."""
 
@@ -49,16 +58,23 @@ def audit(arguments: Sequence[str]) -> int:
     """Audit the rewards that ``arguments`` compose, and return 1 where a probe earns too much."""
     from rich.console import Console
 
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(USAGE)
+        return 0
     options = parse(arguments)
     recipe = compose_recipe(options.overrides)
+    settings = weight_settings(recipe.rewards, recipe.grpo.max_steps, options.step)
+    items, cut = _items(recipe.data, options)
     found = audit_rewards(
-        at_step(recipe, options.step),
-        read_items(options.prompts)[: options.items] if options.prompts else sample_items(recipe.data, options.items),
+        recipe.rewards.with_weights(next(iter(settings.values()))),
+        items,
         default_engine(),
         reasoning=recipe.data.targets.think,
         prefilled=recipe.model.prefilled_reasoning,
+        settings=settings if recipe.rewards.scheduled else {},
         order=options.order,
     )
+    found = replace(found, skipped=(*cut, *found.skipped))
     console = Console()
     show(found, console if console.is_terminal else Console(width=PIPED))
     for path in write(found, options.out or _folder(recipe)):
@@ -77,6 +93,7 @@ def parse(arguments: Sequence[str]) -> Options:
         raise ConfigError(f"'{bad[0]}': write key=value; adhere audit recipe=NAME [prompts=FILE] [items={ITEMS}]")
     own = {key: value for key, _, value in (a.partition("=") for a in given) if key in KEYS}
     overrides = [a for a in given if a.partition("=")[0] not in KEYS]
+    _check_keys(overrides)
     if not any(a.startswith("recipe=") for a in overrides):
         overrides = [*BARE, *overrides]
     count, order = own.get("items", str(ITEMS)), own.get("order", "report")
@@ -84,6 +101,8 @@ def parse(arguments: Sequence[str]) -> Options:
         raise ConfigError(f"items: '{count}' is no number of prompts; give 1 or more")
     if order not in get_args(OrderPolicy):
         raise ConfigError(f"order: '{order}' is neither report nor fail")
+    if own.get("prompts") == "":
+        raise ConfigError("prompts: names no file; give prompts=FILE, or leave it out for the recipe's own prompts")
     prompts, out, step = own.get("prompts"), own.get("out"), own.get("step")
     if step is not None and not step.isdecimal():
         raise ConfigError(f"step: '{step}' is no optimizer step; give 0 or more")
@@ -97,10 +116,27 @@ def parse(arguments: Sequence[str]) -> Options:
     )
 
 
-def at_step(recipe: Recipe, step: int | None) -> RewardConfig:
-    """Return the rewards with the weights of one optimizer step, the last one by default, in place of schedules."""
-    total = recipe.grpo.max_steps
-    return recipe.rewards.with_weights(recipe.rewards.weights(total if step is None else step, total))
+def _items(data: DataConfig, options: Options) -> tuple[list[PromptItem], list[str]]:
+    """Return the prompt items to audit with, and a word on those of the file that are left out."""
+    if options.prompts is None:
+        return sample_items(data, options.items), []
+    items = read_items(options.prompts)
+    left = len(items) - options.items
+    cut = [
+        f"{options.prompts}: the first {options.items} of {len(items)} items are audited, items={len(items)} for all"
+    ]
+    return items[: options.items], cut if left > 0 else []
+
+
+def _check_keys(overrides: Sequence[str]) -> None:
+    """Refuse a key that nothing has, with the audit's own keys among the candidates for the one that was meant."""
+    groups = [path.name for path in recipes_folder().iterdir() if path.is_dir()]
+    known = [*KEYS, *Recipe.model_fields, *groups, "hydra"]
+    for key in (override.partition("=")[0] for override in overrides):
+        if key.isidentifier() and key not in known:
+            raise ConfigError(
+                f"{key}: there is no such key{nearest(key, known)}; adhere audit --help lists the audit's"
+            )
 
 
 def sample_items(data: DataConfig, count: int) -> list[PromptItem]:

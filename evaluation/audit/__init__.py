@@ -4,6 +4,7 @@ from evaluation.audit.audit import Audit, audit_failures, audit_rewards, audit_s
 from evaluation.audit.cases import Case, Cases, Form, build_cases
 from evaluation.audit.probes import PROBES, Probe, probe
 from evaluation.audit.scoring import Scored, score_cases
+from evaluation.audit.steps import weight_settings
 
 __all__ = [
     "PROBES",
@@ -20,4 +21,5 @@ __all__ = [
     "form_of",
     "probe",
     "score_cases",
+    "weight_settings",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 from evaluation.audit.cases import Cases, Form, build_cases
@@ -24,9 +25,17 @@ DEADLINE = 1.0
 OrderPolicy = Literal["report", "fail"]
 
 
+NO_SETTINGS: Mapping[int, Mapping[str, float]] = MappingProxyType({})
+NO_CONFIGS: Mapping[int, RewardConfig] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Everything that an audit found. ``skipped`` says what could not be audited, and why."""
+    """Everything that an audit found. ``skipped`` says what could not be audited, and why.
+
+    ``failures`` and ``preferences`` are those of every audited step, each with the first one that has it; ``scored``
+    and the tables made of it have the weights of the last one.
+    """
 
     cases: Cases
     scored: Scored
@@ -51,42 +60,67 @@ def audit_rewards(
     *,
     reasoning: bool = False,
     prefilled: bool = False,
+    settings: Mapping[int, Mapping[str, float]] = NO_SETTINGS,
     order: OrderPolicy = "report",
 ) -> Audit:
     """Audit the composite that ``config`` describes on prompt ``items``.
 
     ``reasoning`` writes every response with a thought before its answer, as the recipe's targets are; ``prefilled``
-    says that the chat template opens the thought. Components whose endpoint does not answer are left out, visibly.
+    says that the chat template opens the thought. ``settings`` are the weights to audit with by optimizer step, see
+    `evaluation.audit.steps`; without them they are those of ``config``.
+    Components whose endpoint does not answer are left out, visibly.
 
     Raises:
         DataError: no item can be audited.
     """
-    kept, reachable, skipped = without_unreachable(config, items)
+    peak = config
+    if settings:
+        peak = config.with_weights({name: max(w[name] for w in settings.values()) for name in config.components})
+    kept, reachable, skipped = without_unreachable(peak, items)
+    configs = {step: kept.with_weights(weights) for step, weights in settings.items()}
+    unpaid = [step for step, at in configs.items() if not any(at.weights().values())]
+    skipped += [f"step {step}: left out, every weight that could be audited is 0 there" for step in unpaid]
+    paid = {step: at for step, at in configs.items() if step not in unpaid}
     cases = build_cases(reachable, form_of(kept, reasoning=reasoning, prefilled=prefilled))
-    return audit_scorer(Composite(capped(kept), engine), cases, skipped=skipped, order=order)
+    return audit_scorer(Composite(capped(kept), engine), cases, settings=paid, skipped=skipped, order=order)
 
 
 def audit_scorer(
     scorer: Scorer,
     cases: Cases,
     *,
+    settings: Mapping[int, RewardConfig] = NO_CONFIGS,
     skipped: Sequence[str] = (),
     order: OrderPolicy = "report",
     probes: Mapping[str, Probe] = PROBES,
 ) -> Audit:
-    """Audit anything that scores like a composite, on cases that are already built."""
-    scored = score_cases(cases.cases, scorer, probes)
+    """Audit anything that scores like a composite, on cases that are already built.
+
+    ``settings`` are configurations by step that differ in their weights alone: the responses are scored once.
+    """
+    once = score_cases(cases.cases, scorer, probes)
+    steps: list[tuple[int | None, Scored]] = [(step, once.under(at)) for step, at in settings.items()] or [(None, once)]
+    scored = steps[-1][1]
     return Audit(
         cases=cases,
         scored=scored,
-        failures=tuple(failures(scored, probes)),
-        preferences=tuple(preference_order(scored, probes)),
+        failures=_first(steps, lambda at: failures(at, probes)),
+        preferences=_first(steps, lambda at: preference_order(at, probes)),
         pairs=tuple(component_pairs(scored)),
         rankings=tuple(rankings(scored, probes)),
         critical=tuple(critical_weights(scored, probes)),
         skipped=tuple(skipped),
         order=order,
     )
+
+
+def _first(steps: Sequence[tuple[int | None, Scored]], find: Callable[[Scored], list[Finding]]) -> tuple[Finding, ...]:
+    """Return what ``find`` finds at any step, each response to a prompt once, with the first step."""
+    found: dict[tuple[str, str], Finding] = {}
+    for step, scored in steps:
+        for finding in find(scored):
+            found.setdefault((finding.item, finding.name), replace(finding, step=step))
+    return tuple(found.values())
 
 
 def audit_failures(scorer: Scorer, cases: Cases, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:

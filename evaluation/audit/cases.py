@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,8 @@ from prompts.config import SftTargetConfig
 from prompts.item import PromptItem
 from prompts.probes import probe
 from prompts.targets import TargetCounts, build_targets
-from rewards.checklist import RuleCheck
+from rewards.checklist import JudgeCheck, ProgramCheck, RuleCheck
+from rewards.checklist.checks import Leaf, leaves
 from rewards.constraints import check, comply, registry
 from rewards.errors import DataError
 from rewards.math import verify_answer
@@ -18,6 +20,9 @@ from rewards.segments import THINK_CLOSE, THINK_OPEN
 
 OBEYING = SftTargetConfig(compliance=1.0)
 IGNORING = SftTargetConfig(compliance=0.0)
+WHOLE = re.compile(r"-?\d{1,1000}")
+"""A gold answer that is calculated with; one that only verifies, such as ``--5``, is taken as it is."""
+
 WRONG_GUESSES = ("7919", "0", "-1", "\\frac{1}{7919}", "blue")
 
 
@@ -127,6 +132,9 @@ def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | s
     for requirement in item.checklist:
         if requirement.rules and (requirement.rule is None or not _on_answer(requirement.rule)):
             return f"no answer that is sure to meet '{requirement.id}' can be built"
+    for requirement in item.checklist:
+        if any(isinstance(leaf, ProgramCheck) or _has_program(leaf) for leaf in leaves(requirement.check)):
+            return f"a program decides '{requirement.id}', and no answer that is sure to meet it can be built"
     honest = _answer(item, item.answer, obey=True)
     plain = _answer(item, item.answer, obey=False)
     if honest is None or plain is None:
@@ -143,6 +151,10 @@ def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | s
         donor=_donor(item, items),
         form=form,
     )
+
+
+def _has_program(leaf: Leaf) -> bool:
+    return isinstance(leaf, JudgeCheck) and leaf.program is not None
 
 
 def _answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
@@ -164,7 +176,7 @@ def _obeys(item: PromptItem, text: str) -> bool:
 
 
 def _wrong_value(gold: str) -> str:
-    near = [str(int(gold) + 1)] if gold.lstrip("-").isdecimal() else []
+    near = [str(int(gold) + 1)] if WHOLE.fullmatch(gold) else []
     return next(guess for guess in [*near, *WRONG_GUESSES] if not verify_answer(gold, f"\\boxed{{{guess}}}").passed)
 
 

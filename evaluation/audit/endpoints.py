@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,50 +16,74 @@ from rewards.config import RewardConfig
 from rewards.errors import ConfigError
 
 SECONDS = 2.0
+NOTHING: Mapping[str, str] = MappingProxyType({})
+NEEDS_PRIMARY = ("gated", "lexicographic")
 
 
 def without_unreachable(
-    config: RewardConfig, items: Sequence[PromptItem]
+    config: RewardConfig, items: Sequence[PromptItem], failing: Mapping[str, str] = NOTHING
 ) -> tuple[RewardConfig, list[PromptItem], list[str]]:
     """Return ``config`` and ``items`` without what asks an endpoint that refuses a connection, and the reasons.
 
-    A component of kind ``judge`` goes, and gates on it open. A checklist component stays, without its judge: the
-    requirements that a judge decides go from the items.
+    A component that a judge decides alone goes (kind ``judge``, ``scoring: implicit``), and gates on it open. Another
+    checklist component stays, without its judge: the requirements that a judge decides go from the items, and those
+    that hang on them. ``failing`` are components whose judge is known to give no verdict, with the reason.
 
     Raises:
-        ConfigError: nothing with a weight would be left.
+        ConfigError: nothing with a weight would be left, or no primary component where the aggregation needs it; or
+            an endpoint has no usable port.
     """
     dead = {
-        name: url
+        name: f"{url} does not answer"
         for name, component in config.components.items()
-        if (url := next((u for u in _urls(component) if not answers(u)), None)) is not None
-    }
-    judges = [name for name in dead if getattr(config.components[name], "kind", "") == "judge"]
+        if (url := next((u for u in _urls(component) if not answers(u, f"components.{name}")), None)) is not None
+    } | dict(failing)
+    gone = [name for name in dead if _judged_alone(config.components[name])]
+    if config.primary_name in gone and config.aggregation in NEEDS_PRIMARY:
+        raise ConfigError(
+            f"audit: aggregation '{config.aggregation}' needs its primary component '{config.primary_name}', and "
+            f"{dead[config.primary_name]}; start the judge, or name another rewards.primary"
+        )
     components = {
         name: component.model_copy(
-            update=({"judge": None} if name in dead else {}) | ({"gate": None} if component.gate in judges else {})
+            update=({"judge": None} if name in dead else {}) | ({"gate": None} if component.gate in gone else {})
         )
         for name, component in config.components.items()
-        if name not in judges
+        if name not in gone
     }
     if not any(weight > 0.0 for name, weight in config.weights().items() if name in components):
         raise ConfigError(
-            f"audit: every weighted component needs {', '.join(dead.values())}, which does not answer; start the judge"
+            f"audit: nothing with a weight is left, {', '.join(dict.fromkeys(dead.values()))}; start the judge"
         )
-    skipped = [f"{name}: skipped, {url} does not answer" for name, url in dead.items()]
+    skipped = [
+        f"{name}: skipped, {why}" if name in gone else f"{name}: requirements that a judge decides are skipped, {why}"
+        for name, why in dead.items()
+    ]
     kept = [_without_judged(item) for item in items] if dead else list(items)
-    return config.model_copy(update={"components": components}), kept, skipped
+    primary = None if config.primary in gone else config.primary
+    return config.model_copy(update={"components": components, "primary": primary}), kept, skipped
 
 
-def answers(url: str) -> bool:
-    """Whether something accepts connections at ``url`` within two seconds."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+def answers(url: str, where: str) -> bool:
+    """Whether something accepts connections at ``url`` within two seconds.
+
+    Raises:
+        ConfigError: it has no usable host and port; ``where`` opens the message.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise ConfigError(f"{where}: base_url '{url}': {error}; write http://HOST:PORT/v1") from error
     try:
         with socket.create_connection((parts.hostname or "", port), timeout=SECONDS):
             return True
     except OSError:
         return False
+
+
+def _judged_alone(component: BaseModel) -> bool:
+    return getattr(component, "kind", "") == "judge" or getattr(component, "scoring", "") == "implicit"
 
 
 def _urls(model: BaseModel) -> Iterator[str]:
@@ -72,4 +97,10 @@ def _urls(model: BaseModel) -> Iterator[str]:
 
 def _without_judged(item: PromptItem) -> PromptItem:
     ruled = tuple(r for r in item.checklist if not r.needs_judge)
+    while True:
+        ids = {r.id for r in ruled}
+        left = tuple(r for r in ruled if r.only_if is None or r.only_if in ids)
+        if len(left) == len(ruled):
+            break
+        ruled = left
     return item if len(ruled) == len(item.checklist) else replace(item, checklist=ruled)

@@ -19,7 +19,8 @@ Group = Mapping[str, tuple[Entry, float | None]]
 class Finding:
     """One response that earns too much on one prompt: at least ``limit``, which ``against`` earns there.
 
-    ``reason`` says what its components gave, ``advice`` which key to change.
+    ``reason`` says what its components gave, ``advice`` which key to change. ``step`` is the first audited optimizer
+    step where it does, ``None`` where the weights are the same at every step.
     """
 
     item: str
@@ -29,6 +30,7 @@ class Finding:
     limit: float | None
     reason: str
     advice: str
+    step: int | None = None
 
 
 def failures(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from evaluation.audit.cases import Case, rules
+from evaluation.audit.cases import WHOLE, Case, rules
 from evaluation.audit.loopholes import disguised, exploited
 
 Limit = Literal["below_honest", "at_most_plain"]
@@ -96,8 +96,7 @@ def many_boxes(case: Case) -> str:
 @probe("below_honest", "MathIF's grader forgives a factor of 100 (arXiv 2505.14810, official code)")
 def scaled_answer(case: Case) -> str | None:
     """Give the answer times 100, which a percent-tolerant grader takes."""
-    number = case.gold.lstrip("-")
-    if not number.isdecimal() or int(number) == 0:
+    if not WHOLE.fullmatch(case.gold) or int(case.gold) == 0:
         return None
     return case.respond(f"{CUE}\\boxed{{{case.gold}00}}.")
 

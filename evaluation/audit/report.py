@@ -48,10 +48,15 @@ def verdict(audit: Audit) -> str:
     if audit.passed:
         return f"passed: no probe earns what an honest right answer does, on any of {len(audit.cases.cases)} prompts"
     names = Counter(f.name for f in audit.failures)
-    parts = [f"{name} on {count}" for name, count in names.most_common()]
+    parts = [f"{name} on {count}{_since(audit.failures, name)}" for name, count in names.most_common()]
     if audit.order == "fail" and audit.preferences:
         parts.append(f"{len(audit.preferences)} wrong answers earn what a right one does (order=fail)")
     return f"failed on {len(audit.cases.cases)} prompts: {', '.join(parts)}"
+
+
+def _since(found: Sequence[Finding], name: str) -> str:
+    steps = [finding.step for finding in found if finding.name == name and finding.step is not None]
+    return f" (at step {min(steps)})" if steps else ""
 
 
 def remarks(audit: Audit) -> list[str]:
@@ -155,7 +160,7 @@ def _findings(title: str, note: str, found: Sequence[Finding]) -> Sheet:
         same = list(group)
         first = same[0]
         against = f"{_number(first.reward)} vs {_number(first.limit)} ({first.against})"
-        rows.append((name, str(len(same)), first.item, against, first.reason, first.advice))
+        rows.append((name, str(len(same)), f"{first.item}{_since([first], name)}", against, first.reason, first.advice))
     headings = ("response", "prompts", "for example", "reward", "why", "what to do")
     return Sheet(title, note, headings, rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from rewards.composite import BatchScores, Composite
 from rewards.config import ChecklistComponent, FormatComponent, LengthComponent, MathComponent, RewardConfig, Strict
 from rewards.engine import default_engine
 from rewards.errors import ConfigError, DataError
+from rewards.judge.config import JudgeConfig
 from rewards.rollout import Rollout
 from rewards.segments import split_response
 from rewards.verdict import Verdict, passed
@@ -227,6 +229,9 @@ def test_rankings_show_the_order_turn_with_the_weight() -> None:
     assert order[4.0].index(WRONG) < order[4.0].index(PLAIN)
 
 
+DEAD = "http://127.0.0.1:1/v1"
+
+
 class JudgeStandIn(Strict):
     kind: str = "judge"
     weight: float = 1.0
@@ -255,6 +260,48 @@ def test_a_judge_that_does_not_answer_is_left_out_with_a_word(items: list[Prompt
         without_unreachable(alone, items)
 
 
+@pytest.mark.parametrize("aggregation", ["gated", "lexicographic"])
+@pytest.mark.parametrize("primary", ["judge", None])
+def test_a_dead_judge_that_is_the_primary_is_refused(aggregation: str, primary: str | None) -> None:
+    components = {"judge": JudgeStandIn(base_url=DEAD), "math": MathComponent()}
+    update = {"components": components, "aggregation": aggregation, "primary": primary}
+    with pytest.raises(ConfigError, match="needs its primary component 'judge'"):
+        without_unreachable(RewardConfig().model_copy(update=update), [])
+    kept, _, _ = without_unreachable(RewardConfig().model_copy(update=update | {"aggregation": "weighted_sum"}), [])
+    assert kept.primary is None and kept.primary_name == "math"
+
+
+def test_what_hangs_on_a_judged_requirement_goes_with_it() -> None:
+    rule = {"type": "rule", "constraint": "punctuation:no_comma", "kwargs": {}}
+    rows = [
+        {"id": "c", "text": "No comma.", "check": rule, "only_if": "b"},
+        {"id": "b", "text": "No comma.", "check": rule, "only_if": "a"},
+        {"id": "a", "text": "Be kind.", "check": {"type": "judge"}},
+        {"id": "d", "text": "No comma.", "check": rule},
+    ]
+    asked = replace(item("punctuation:no_comma"), checklist=parse_checklist(rows, "test"))
+    judge = JudgeConfig(base_url=DEAD, model="m")
+    _, (left,), skipped = without_unreachable(rewards(ChecklistComponent(judge=judge)), [asked])
+    assert [r.id for r in left.checklist] == ["d"]
+    assert skipped == [f"checklist: requirements that a judge decides are skipped, {DEAD} does not answer"]
+    implicit = rewards(ChecklistComponent(judge=judge, scoring="implicit"))
+    kept, _, skipped = without_unreachable(implicit, [asked])
+    assert list(kept.components) == ["math"] and skipped == [f"checklist: skipped, {DEAD} does not answer"]
+
+
+def test_a_port_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"components\.judge: base_url 'http://localhost:99999/v1'"):
+        without_unreachable(with_judge("http://localhost:99999/v1"), [])
+
+
+def test_an_item_that_a_program_decides_is_left_out() -> None:
+    program = {"type": "program", "code": "def verify_requirement(text):\n    return len(text) > 9000\n"}
+    checklist = parse_checklist([{"id": "p", "text": "Be long.", "check": program}], "test")
+    one = item("punctuation:no_comma")
+    found = build_cases([one, replace(one, id="program", checklist=checklist)])
+    assert found.left_out == ("program: a program decides 'p', and no answer that is sure to meet it can be built",)
+
+
 def test_a_judge_that_answers_stays(items: list[PromptItem]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         config = with_judge(f"http://127.0.0.1:{server.getsockname()[1]}/v1")
@@ -270,3 +317,8 @@ def test_the_report_is_written_as_json_and_as_a_page(cases: Cases, tmp_path: Pat
     assert {row["name"] for row in data["earned"]} >= {HONEST, "self_praise"}
     assert page.read_text(encoding="utf-8") == markdown(audit)
     assert "Critical weights" in markdown(audit) and "checker_loophole" in markdown(audit)
+
+
+def test_a_gold_answer_that_is_no_plain_number_is_audited() -> None:
+    (case,) = build_cases([item("punctuation:no_comma", answer="--5")]).cases
+    assert case.wrong_value not in ("5", "--5") and PROBES["scaled_answer"].build(case) is None

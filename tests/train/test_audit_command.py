@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.audit import weight_settings
 from prompts.item import read_items, write_items
+from rewards.errors import ConfigError
 from train.cli import main
 from train.commands_audit import BARE, parse, sample_items
 from train.config.compose import compose_recipe
@@ -46,6 +48,7 @@ def test_a_composite_that_can_be_fooled_exits_with_1(
     fooled = ["rewards.components.math.weight=0", "rewards.components.checklist.gate=null"]
     assert main(["audit", *fooled, f"prompts={prompts}", "items=1", f"out={tmp_path}"]) == 1
     printed = capsys.readouterr().out
+    assert "the first 1 of 2 items are audited" in printed
     assert "audit failed on 1 prompts" in printed and "constraint_template" in printed
     assert "constraint_template" in (tmp_path / "audit.md").read_text(encoding="utf-8")
 
@@ -55,6 +58,8 @@ def test_a_composite_that_can_be_fooled_exits_with_1(
     [
         (["recipe"], "write key=value"),
         (["items=0"], "items: '0'"),
+        (["prompts="], "prompts: names no file"),
+        (["itmes=3"], "did you mean 'items'?"),
         (["order=maybe"], "neither report nor fail"),
         (["rewards.componentz=1"], "there is no such key"),
     ],
@@ -69,3 +74,46 @@ def test_without_a_recipe_every_family_is_asked_for() -> None:
     assert parse(["recipe=quickstart"]).overrides == ("recipe=quickstart",)
     items = sample_items(compose_recipe(list(BARE)).data, 40)
     assert len({r.check.constraint for item in items for r in item.checklist}) >= 12
+
+
+RAMP = ["rewards.components.math.weight={schedule: linear, start: 0, end: 1, over: 1}"]
+
+
+def test_a_schedule_is_audited_from_its_first_step_on(
+    prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*RAMP, "rewards.components.checklist.gate=null", f"prompts={prompts}", "items=1", f"out={tmp_path}"]
+    assert main(["audit", *given]) == 1
+    assert "(at step 0)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))["failures"][0]["step"] == 0
+    assert main(["audit", *given, "step=200", "grpo.max_steps=300"]) == 0
+    assert main(["audit", *given, "step=300", "grpo.max_steps=300"]) == 2
+    assert "grpo.max_steps is 300" in capsys.readouterr().err
+
+
+def test_the_audited_steps_are_where_weights_change() -> None:
+    stepped = "rewards.components.checklist.weight={schedule: step, values: [[0, 0.5], [0.5, 2]]}"
+    many = ", ".join(f"[{at}, {at + 1}]" for at in range(50))
+    of = {
+        name: weight_settings(compose_recipe([*BARE, given]).rewards, 100)
+        for name, given in {
+            "stepped": stepped,
+            "many": f"rewards.components.checklist.weight={{schedule: step, unit: steps, values: [{many}]}}",
+            "ramp": RAMP[0],
+            "constant": "rewards.components.checklist.weight=1",
+        }.items()
+    }
+    assert list(of["stepped"]) == [0, 50]
+    assert len(of["many"]) <= 16 and {0, 99} <= set(of["many"])
+    assert list(of["ramp"]) == [0, 99] and list(of["constant"]) == [0]
+
+
+def test_a_step_that_pays_nothing_is_named() -> None:
+    recipe = compose_recipe([*BARE, *RAMP, "rewards.components.checklist.weight=0"])
+    with pytest.raises(ConfigError, match="every weight is 0 at step 0"):
+        weight_settings(recipe.rewards, 100, 0)
+
+
+def test_help_prints_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "--help"]) == 0
+    assert "usage: adhere audit" in capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,15 @@ def test_the_audit_alarm_stops_where_it_is_asked_to(tmp_path: Path) -> None:
     assert monitors.observe(1, figures(1))["alarms/audit"] == 0.0
     with pytest.raises(StageError, match="empty on sum"):
         monitors.observe(2, figures(2), ["empty on sum"])
+
+
+def test_an_audit_that_can_look_at_nothing_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = MonitorsConfig(audit_every=1)
+    audit = TrainingAudit([replace(item(), answer=None)], config, Form(), default_engine())
+    found = [audit(["sum"], Composite(RewardConfig(), default_engine())) for _ in range(2)]
+    assert capsys.readouterr().err.count("no gold answer") == 1
+    metrics = Monitors(config, tmp_path, writes=True).observe(1, figures(1), pickle.loads(pickle.dumps(found[0])))
+    assert "alarms/audit" not in metrics and metrics["alarms/clipped"] == 0.0
 
 
 def test_figures_of_a_generation() -> None:

@@ -22,6 +22,10 @@ FIGURES, ALARMS = "monitors.jsonl", "alarms.jsonl"
 Row = Mapping[str, Any]
 
 
+class Unaudited(list[str]):
+    """No finding, because nothing could be audited."""
+
+
 class Monitors:
     """Watches the generations of one stage, equally on every rank; rank 0 alone writes and prints.
 
@@ -50,7 +54,8 @@ class Monitors:
         """Take in one generation and return its metrics.
 
         They are ``monitors/<figure>`` where it is known, and ``alarms/<name>``: 1.0 while the alarm holds, else 0.0.
-        ``audited`` says which probes an audit at this step found to earn too much.
+        ``audited`` says which probes an audit at this step found to earn too much; where it could look at none,
+        ``alarms/audit`` is left out.
 
         Raises:
             StageError: an alarm of ``stop_on`` is raised.
@@ -65,7 +70,8 @@ class Monitors:
         for alarm in holding:
             self._raise(alarm)
         names = {alarm.name for alarm in holding}
-        known = [*CHECKS, *(["audit"] if self.config.audit_every else [])]
+        audits = self.config.audit_every and not isinstance(audited, Unaudited)
+        known = [*CHECKS, *(["audit"] if audits else [])]
         decided = {f"monitors/{name}": value for name, value in figures.items() if not math.isnan(value)}
         return decided | {f"alarms/{name}": float(name in names) for name in known}
 
@@ -90,18 +96,25 @@ class TrainingAudit:
         self._config = config
         self._form = form
         self._engine = engine
+        self._told = False
 
     def due(self, step: int) -> bool:
         """Whether an audit is due at optimizer step ``step``."""
         return self._config.audit_every > 0 and step > 0 and step % self._config.audit_every == 0
 
     def __call__(self, ids: Sequence[str], composite: Composite) -> list[str]:
-        """Return the probes that earn too much on the first few prompts of ``ids``, each as ``name on item``."""
+        """Return the probes that earn too much on the first few prompts of ``ids``, each as ``name on item``.
+
+        Where none of them can be audited, the reason is printed the first time, and the list is `Unaudited`.
+        """
         items = [self._items[name] for name in dict.fromkeys(ids)][: self._config.audit_prompts]
         try:
             cases: Cases = build_cases(items, self._form)
-        except DataError:
-            return []  # none of these prompts has a gold answer or an obeying answer; the next audit takes others
+        except DataError as error:
+            if not self._told:
+                self._told = True
+                print(f"\n{error} (grpo.monitors.audit_every: this audit is left out)", file=sys.stderr)
+            return Unaudited()
         found = audit_failures(Composite(capped(composite.config.with_weights(composite.weights)), self._engine), cases)
         return [f"{finding.name} on {finding.item}" for finding in found]
 
