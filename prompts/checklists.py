@@ -12,11 +12,11 @@ from typing import Any
 from prompts.config import SourceConfig
 from prompts.files import Row, read_rows
 from prompts.item import Message, PromptItem
-from prompts.journal import Journal
+from prompts.journal import Journal, report_of
 from prompts.sources import PromptStyle, load
 from rewards.checklist.generation import Client, GenerationConfig, Task, Usage, Writer, Written
 from rewards.checklist.generation.rows import kind
-from rewards.errors import DataError, StageError
+from rewards.errors import ConfigError, DataError, StageError
 
 PATIENCE = 2
 """Rows for each place of ``concurrency`` that may find no server, one after another, before everything stops."""
@@ -42,6 +42,17 @@ class Summary:
     dropped: int = 0
     flagged: int = 0
     usage: Usage = field(default_factory=Usage)
+
+
+def check_output(src: Path, out: Path) -> None:
+    """Check that neither ``out`` nor the report beside it is the input.
+
+    Raises:
+        ConfigError: one of them is.
+    """
+    for written in (out, report_of(out)):
+        if written.resolve() == src.resolve():
+            raise ConfigError(f"{written}: is the input itself, and would be written; name another file for the output")
 
 
 def read_sources(path: Path, answer_instruction: str | None = None, limit: int | None = None) -> list[Source]:

@@ -30,6 +30,8 @@ MISTAKES = {
     f"generate nowhere.jsonl out.jsonl {HERE} model=m": ["nowhere.jsonl: no such file"],
     f"generate in.jsonl out.parquet {HERE} model=m": ["out.parquet: the output is written row by row", ".jsonl"],
     f"generate bad.jsonl out.jsonl {HERE} model=m": ["bad.jsonl:1: candidates is no list of texts"],
+    f"generate in.jsonl ./in.jsonl {HERE} model=m": ["in.jsonl: is the input itself", "name another file"],
+    f"generate a.report.jsonl a.jsonl {HERE} model=m": ["a.report.jsonl: is the input itself"],
     "inspect": ["usage: adhere checklist inspect FILE"],
     "inspect nowhere.jsonl": ["nowhere.jsonl: no such file"],
     "inspect in.jsonl limit=none": ["limit: 'none' is no whole number"],
