@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any
 from prompts.config import SourceConfig
 from prompts.files import Row, read_rows
 from prompts.item import Message, PromptItem
-from prompts.journal import Journal
+from prompts.journal import Journal, report_of
 from prompts.sources import PromptStyle, load
 from rewards.checklist.generation import Client, GenerationConfig, Task, Usage, Writer, Written
 from rewards.checklist.generation.rows import kind
-from rewards.errors import DataError, StageError
+from rewards.errors import ConfigError, DataError, StageError
 
 PATIENCE = 2
 """Rows for each place of ``concurrency`` that may find no server, one after another, before everything stops."""
@@ -44,6 +45,17 @@ class Summary:
     usage: Usage = field(default_factory=Usage)
 
 
+def check_output(src: Path, out: Path) -> None:
+    """Check that neither ``out`` nor the report beside it is the input.
+
+    Raises:
+        ConfigError: one of them is.
+    """
+    for written in (out, report_of(out)):
+        if written.resolve() == src.resolve():
+            raise ConfigError(f"{written}: is the input itself, and would be written; name another file for the output")
+
+
 def read_sources(path: Path, answer_instruction: str | None = None, limit: int | None = None) -> list[Source]:
     """Return what a file asks checklists for: prompt items, or raw rows with a question.
 
@@ -51,7 +63,8 @@ def read_sources(path: Path, answer_instruction: str | None = None, limit: int |
     item is its solution, or else its answer; a column ``candidates`` holds responses of varied quality.
 
     Raises:
-        DataError: see ``prompts.sources.load``; and a column ``candidates`` that is no list of texts.
+        DataError: see ``prompts.sources.load``; and a column ``candidates`` that is no list of texts, or a value that
+            could not be written again.
     """
     plain = PromptStyle(answer_instruction="")
     asking = plain if answer_instruction is None else PromptStyle(answer_instruction=answer_instruction)
@@ -65,8 +78,9 @@ def _source(item: PromptItem, row: Row, asking: PromptStyle) -> Source:
         item = replace(item, messages=asking.messages(item.question))
     instruction = conversation(item.messages)
     candidates = row.values.get("candidates") or ()
-    if isinstance(candidates, str) or not all(isinstance(text, str) for text in candidates):
+    if not isinstance(candidates, list | tuple) or not all(isinstance(text, str) for text in candidates):
         raise DataError(f"{row.where}: candidates is no list of texts")
+    _check_writable({**item.to_dict(), "candidates": candidates}, row.where, last="messages" if raw else "question")
     task = Task(
         id=item.id,
         instruction=instruction,
@@ -76,6 +90,18 @@ def _source(item: PromptItem, row: Row, asking: PromptStyle) -> Source:
         existing=[requirement.to_dict() for requirement in item.checklist],
     )
     return Source(row.where, item, task)
+
+
+def _check_writable(values: Mapping[str, Any], where: str, last: str) -> None:
+    """Refuse what cannot be sent or written as JSON in UTF-8; ``last`` is looked at last, being made of another key."""
+    for key in sorted(values, key=lambda key: key == last):
+        try:
+            json.dumps(values[key], ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError as error:
+            lone = error.object[error.start]
+            raise DataError(f"{where}: {key} holds {lone!r}, half of a character; repair the text") from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"{where}: {key} cannot be written as JSON ({error}); mend or remove the value") from error
 
 
 def conversation(messages: Sequence[Message]) -> str:

@@ -70,6 +70,8 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
     for key in ("question", "solution", "target"):
         if not isinstance(row.get(key), str | None):
             raise DataError(f"{where}: {key} is {type(row[key]).__name__}, not text")
+    if not isinstance(row.get("meta"), Mapping | None):
+        raise DataError(f"{where}: meta is {type(row['meta']).__name__}, not an object; write {{key: value}}")
     answer = row.get("answer")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
         raise DataError(f"{where}: answer is {type(answer).__name__}; write the gold answer as text, or leave it out")

@@ -16,9 +16,9 @@ from rewards.errors import DataError, StageError
 class Journal:
     """Rows of prompt items with checklists, and beside them a report of every row that was tried.
 
-    A row is one write of one whole line, and what a kill tears off is cut away when the file is opened again. Rows are
-    not forced to the disk one by one: they survive the end of the process, not that of the
-    machine. One process writes at a time. Use it as ``with``.
+    A row is one write of one whole line, and what a kill tears off is cut away by ``resume``, once all else in the file
+    is known to have been written here. Rows are not forced to the disk one by one: they survive the end of the process,
+    not that of the machine. One process writes at a time. Use it as ``with``.
     """
 
     def __init__(self, path: Path, provenance: Mapping[str, Any]) -> None:
@@ -30,7 +30,7 @@ class Journal:
         if path.suffix != ".jsonl":
             raise DataError(f"{path}: the output is written row by row; give it a name that ends in .jsonl")
         self.path = path
-        self.report = path.with_name(f"{path.stem}.report.jsonl")
+        self.report = report_of(path)
         self._provenance = dict(provenance)
         self._files: list[int] = []
 
@@ -48,8 +48,6 @@ class Journal:
             raise StageError(f"{self.path}: another process is writing it; wait for its end") from error
         except OSError as error:
             raise StageError(f"{self.path}: cannot be written ({error.strerror}); name another place for it") from error
-        for file in self._files:
-            _cut_torn_line(file)
         return self
 
     def __exit__(
@@ -62,18 +60,29 @@ class Journal:
     def resume(self, wanted: Mapping[str, Sequence[Any]]) -> set[str]:
         """Return the ids of the rows that are done; ``wanted`` holds the messages of every id that will be.
 
+        Neither file is touched before both were found to be written here.
+
         Raises:
-            DataError: a row is of another configuration, or of a prompt that is not wanted or reads differently.
+            DataError: a row is of another configuration, or of a prompt that is not wanted or reads differently, or
+                was not written here at all.
         """
         done = set()
-        for number, row in enumerate(_rows(self.path), start=1):
+        rows, kept = _rows(self.path, [_head(id=name, messages=list(wanted[name])) for name in wanted])
+        for number, row in enumerate(rows, start=1):
             where = f"{self.path}:{number}"
-            made = row.get("meta", {}).get("checklist")
+            meta = row.get("meta")
+            made = meta.get("checklist") if isinstance(meta, Mapping) else None
             if made != self._provenance:
                 raise DataError(f"{where}: made {_difference(made, self._provenance)}; name another output file")
-            if row["id"] not in wanted or list(wanted[row["id"]]) != row["messages"]:
+            if row["id"] not in wanted or list(wanted[row["id"]]) != row.get("messages"):
                 raise DataError(f"{where}: '{row['id']}' is not a prompt of the input as it is now; name another file")
             done.add(row["id"])
+        reports, reports_kept = _rows(self.report, [_head(id=name, where="")[:-1] for name in wanted])
+        for number, row in enumerate(reports, start=1):
+            if row.get("status") not in ("ok", "failed"):
+                raise DataError(f"{self.report}:{number}: no report that was written here; name another output file")
+        _mend(self._files[0], kept)
+        _mend(self._files[1], reports_kept)
         return done
 
     def keep(self, report: Mapping[str, Any], row: Mapping[str, Any] | None) -> None:
@@ -85,20 +94,27 @@ class Journal:
     def finish(self, order: Sequence[str]) -> None:
         """Bring both files to the order of the ids ``order``; of several reports of one row the last one stays."""
         for path in (self.path, self.report):
-            latest = {row["id"]: row for row in _rows(path)}
+            latest = {row["id"]: row for row in _rows(path)[0]}
             lines = [_line(latest[name]) for name in order if name in latest]
             partial = path.with_name(path.name + ".partial")
             partial.write_bytes(b"".join(lines))
             partial.replace(path)
 
 
+def report_of(path: Path) -> Path:
+    """Return where the report of an output file stands."""
+    return path.with_name(f"{path.stem}.report.jsonl")
+
+
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
 
-def _cut_torn_line(file: int) -> None:
-    content = os.pread(file, os.fstat(file).st_size, 0)
-    os.ftruncate(file, content.rfind(b"\n") + 1)
+def _mend(file: int, kept: int) -> None:
+    """Cut the file after ``kept`` bytes, and end the last row where only its newline is missing."""
+    os.ftruncate(file, kept)
+    if kept and os.pread(file, 1, kept - 1) != b"\n":
+        os.write(file, b"\n")
 
 
 def _append(file: int, row: Mapping[str, Any]) -> None:
@@ -111,17 +127,30 @@ def _line(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _head(**first: Any) -> bytes:
+    """Return how the line of a row begins that has these keys first."""
+    return _line(first)[: -len(b"}\n")]
+
+
+def _rows(path: Path, heads: Sequence[bytes] = ()) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows of a file, and the length of what they fill: all but a torn last line that has one of ``heads``.
+
+    Lines end at a newline alone: text may hold U+2028 and other characters that end a line elsewhere.
+    """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    content = path.read_bytes()
+    *lines, tail = content.split(b"\n")
+    for number, line in enumerate([*lines, tail] if tail else lines, start=1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error.msg}); name another output file") from error
-        if not isinstance(row, dict) or "id" not in row:
+            row = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            if number > len(lines) and any(tail.startswith(head) or head.startswith(tail) for head in heads):
+                return rows, len(content) - len(tail)
+            raise DataError(f"{path}:{number}: not JSON ({error}); name another output file") from error
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
             raise DataError(f"{path}:{number}: no row that was written here; name another output file")
         rows.append(row)
-    return rows
+    return rows, len(content)
 
 
 def _difference(made: Any, wanted: Mapping[str, Any]) -> str:

@@ -44,6 +44,7 @@ def generate(arguments: Sequence[str]) -> int:
 
     from prompts import checklists
 
+    checklists.check_output(Path(words[0]), Path(words[1]))
     sources = checklists.read_sources(Path(words[0]), answer_instruction, limit)
     with tqdm(total=len(sources), unit="row", desc="checklists", disable=None) as bar:
         summary = checklists.generate(sources, Path(words[1]), config, bar.update)

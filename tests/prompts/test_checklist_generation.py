@@ -323,6 +323,62 @@ def test_an_output_of_something_else_is_left_alone(
     assert (tmp_path / "out.jsonl").read_bytes() == before
 
 
+def test_characters_that_end_a_line_elsewhere_do_not_end_a_row(run: Any, server: Any, tmp_path: Path) -> None:
+    question = "Tell me\u2028of\u2029France\x85now."
+    run(question, "This is stubborn.")
+    asked = len(server.requests)
+    assert run(question, "This is stubborn.").before == 1 and len(server.requests) == asked + 2
+    (row,) = (tmp_path / "out.jsonl").read_bytes().decode().rstrip("\n").split("\n")
+    assert json.loads(row)["messages"][0]["content"] == question
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.report.jsonl"])
+@pytest.mark.parametrize(
+    "content", ['{"question": "Name a town."}', '{"question": "Name a to', '{"id": "in/1", "x": 1', "x"]
+)
+def test_a_file_of_somebody_else_keeps_every_byte(
+    content: str, name: str, run: Any, server: Any, tmp_path: Path
+) -> None:
+    for text in (content, f"{content}\n"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match=rf"{name}:1: .*name another output file"):
+            run("Tell me of France.")
+        assert (tmp_path / name).read_text(encoding="utf-8") == text and server.requests == []
+
+
+def test_a_last_row_without_a_newline_is_kept_and_a_torn_one_is_made_again(
+    run: Any, server: Any, tmp_path: Path
+) -> None:
+    run("Tell me of France.", "Tell me of Spain.")
+    whole = {name: (tmp_path / name).read_bytes() for name in ("out.jsonl", "out.report.jsonl")}
+    for cut, again in ((1, 0), (2, 1), (30, 1), (len(whole["out.jsonl"].splitlines()[1]), 1)):
+        asked = len(server.requests)
+        (tmp_path / "out.jsonl").write_bytes(whole["out.jsonl"][:-cut])
+        (tmp_path / "out.report.jsonl").write_bytes(whole["out.report.jsonl"][:-cut])
+        run("Tell me of France.", "Tell me of Spain.")
+        assert len(server.requests) == asked + again
+        assert (tmp_path / "out.jsonl").read_bytes() == whole["out.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "Tell me \ud800."}, r"question holds '\\ud800', half of a character"),
+        ({"question": "Tell me.", "candidates": ["a", "\udc00"]}, r"candidates holds '\\udc00'"),
+        ({"question": "Tell me.", "candidates": 3}, "candidates is no list of texts"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages holds"),
+        ({"messages": [{"role": "user", "content": "Hi."}], "meta": {"x": float("nan")}}, "meta cannot be written"),
+        ({"messages": [{"role": "user", "content": "Hi."}], "meta": "text"}, "meta is str, not an object"),
+    ],
+)
+def test_a_row_that_could_not_be_written_is_refused_before_any_call(
+    row: dict[str, Any], message: str, run: Any, server: Any
+) -> None:
+    with pytest.raises(DataError, match=rf"in\.jsonl:2: {message}"):
+        run("Tell me of France.", row)
+    assert server.requests == []
+
+
 def test_a_kill_at_any_moment_loses_no_row_that_was_done(server: Any, tmp_path: Path) -> None:
     server.delay = 0.1
     asked = [{"question": f"Tell me of town {n}."} for n in range(12)]
