@@ -35,8 +35,12 @@ def atomic_text(path: Path) -> Iterator[IO[str]]:
 
 
 def dump(row: Any, indent: int | None = None) -> str:
-    """Return JSON with a newline at the end; NaN is refused, since other readers would choke on it."""
-    return json.dumps(row, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
+    """Return JSON with a newline at the end; NaN is refused, since other readers would choke on it.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, is written as JSON escapes it: ``\\ud800``.
+    """
+    text = json.dumps(row, ensure_ascii=False, allow_nan=False, indent=indent) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _open(path: Path, compressed: bool) -> IO[str]:

@@ -95,6 +95,11 @@ def _item(row: Mapping[str, Any], where: str) -> PromptItem:
     answer = row.get("answer")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
         raise DataError(f"{where}: answer is {type(answer).__name__}; write the gold answer as text, or leave it out")
+    for key, value in row.items():
+        try:
+            dump(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"{where}: {key} cannot be written as JSON ({error}); mend or remove the value") from error
     question = str(row.get("question") or "")
     return PromptItem(
         id=where,

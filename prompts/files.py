@@ -67,6 +67,10 @@ def _decode(text: str, where: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from error
+    except RecursionError as error:
+        raise DataError(f"{where}: nested too deep to be read; flatten or remove the value") from error
+    except ValueError as error:  # a whole number of more digits than Python converts
+        raise DataError(f"{where}: cannot be read ({error}); write the number as text") from error
 
 
 def _json_rows(path: Path) -> Iterator[Row]:

@@ -61,6 +61,22 @@ def test_half_met_constraints_and_a_wrong_answer(tmp_path):
     assert (half["correct"]["score"], half["hacc"], half["sacc"], half["joint"]) == (1.0, 0.0, 0.5, 0.0)
 
 
+def test_half_a_character_in_a_response_is_scored_and_written_escaped(tmp_path):
+    text = "a \ud800 \\ud800 \\boxed{4}"
+    rows = [row(text, constraints=[LOWER, NO_COMMA, EXISTS]) | {"extra\udc00": "\udfff"}]
+    score_file(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    (scored,) = read(tmp_path / "out.jsonl")
+    assert scored["response"] == text and scored["extra\udc00"] == "\udfff" and scored["correct"]["score"] == 1.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"deep": [float("-inf")]}])
+def test_a_value_that_is_not_json_is_named_before_anything_is_scored(tmp_path, value):
+    source = write(tmp_path / "in.jsonl", [row("\\boxed{4}"), row("\\boxed{4}") | {"logprob": value}])
+    with pytest.raises(DataError, match=r"in\.jsonl:2: logprob cannot be written as JSON .*mend or remove the value"):
+        score_file(source, tmp_path / "out.jsonl")
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_nothing_to_score_is_null_and_never_zero(tmp_path):
     rows = [row("\\boxed{4}"), row("fine", answer=None, constraints=[NO_COMMA])]
     summary = score_file(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")

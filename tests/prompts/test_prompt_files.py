@@ -42,6 +42,8 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str) -> No
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"question": "x"}\n{"question": \n', r"a\.jsonl:2: not JSON"),
+        ("a.jsonl", b'{"question": "x"}\n{"x": ' + b"[" * 100_000, r"a\.jsonl:2: nested too deep"),
+        ("a.jsonl", b'{"question": "x"}\n{"x": ' + b"1" * 5000 + b"}", r"a\.jsonl:2: cannot be read .*5000 digits"),
         ("a.jsonl", b'{"question": "x"}\n[1, 2]\n', r"a\.jsonl:2: a list, not an object"),
         ("a.jsonl", b'{"question": "x"}\n{"question": "\xff"}\n', r"a\.jsonl:\d: not UTF-8"),
         ("a.jsonl.gz", b"plain text", r"a\.jsonl\.gz: damaged gzip"),
