@@ -137,7 +137,7 @@ def _rows(path: Path, heads: Sequence[bytes] = ()) -> tuple[list[dict[str, Any]]
 
     Lines end at a newline alone: text may hold U+2028 and other characters that end a line elsewhere.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     content = path.read_bytes()
     *lines, tail = content.split(b"\n")
     for number, line in enumerate([*lines, tail] if tail else lines, start=1):
