@@ -74,7 +74,12 @@ class Journal:
             made = meta.get("checklist") if isinstance(meta, Mapping) else None
             if made != self._provenance:
                 raise DataError(f"{where}: made {_difference(made, self._provenance)}; name another output file")
-            if row["id"] not in wanted or list(wanted[row["id"]]) != row.get("messages"):
+            if row["id"] not in wanted:
+                raise DataError(
+                    f"{where}: '{row['id']}' is not a prompt of the input as it is now ({len(wanted)} rows were read); "
+                    f"raise or leave out limit if it was left out by it, or name another file"
+                )
+            if list(wanted[row["id"]]) != row.get("messages"):
                 raise DataError(f"{where}: '{row['id']}' is not a prompt of the input as it is now; name another file")
             done.add(row["id"])
         reports, reports_kept = _rows(self.report, [_head(id=name, where="")[:-1] for name in wanted])

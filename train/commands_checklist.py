@@ -55,7 +55,9 @@ def inspect(arguments: Sequence[str]) -> int:
     """Print what the checklists of a file hold; 1 if a row is invalid."""
     words, keys = _split(arguments)
     limit = _whole("limit", keys.pop("limit", str(SHOWN)))
-    if len(words) != 1 or keys:
+    for key in keys:
+        raise ConfigError(f"{key}: there is no such key{nearest(key, ['limit'])}; usage: {INSPECT}")
+    if len(words) != 1:
         raise ConfigError(f"usage: {INSPECT}")
     from prompts.checklist_table import inspect_file, show
 

@@ -379,6 +379,13 @@ def test_a_row_that_could_not_be_written_is_refused_before_any_call(
     assert server.requests == []
 
 
+def test_a_limit_below_the_rows_that_are_done_is_named(run: Any, server: Any, tmp_path: Path) -> None:
+    run("Tell me of France.", "Tell me of Spain.")
+    few = read_sources(tmp_path / "in.jsonl", limit=1)
+    with pytest.raises(DataError, match=r"'in/2' .*\(1 rows were read\); raise or leave out limit"):
+        generate(few, tmp_path / "out.jsonl", GenerationConfig(base_url=url(server), model="m"))
+
+
 def test_a_kill_at_any_moment_loses_no_row_that_was_done(server: Any, tmp_path: Path) -> None:
     server.delay = 0.1
     asked = [{"question": f"Tell me of town {n}."} for n in range(12)]

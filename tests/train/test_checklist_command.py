@@ -38,6 +38,10 @@ MISTAKES = {
     f"generate in.jsonl ./in.jsonl {HERE} model=m": ["in.jsonl: is the input itself", "name another file"],
     f"generate a.report.jsonl a.jsonl {HERE} model=m": ["a.report.jsonl: is the input itself"],
     "inspect": ["usage: adhere checklist inspect FILE"],
+    "inspect in.jsonl limt=5": [
+        "limt: there is no such key (did you mean 'limit'?)",
+        "usage: adhere checklist inspect",
+    ],
     "inspect nowhere.jsonl": ["nowhere.jsonl: no such file"],
     "inspect in.jsonl limit=none": ["limit: 'none' is no whole number"],
 }
