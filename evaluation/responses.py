@@ -66,7 +66,7 @@ class ResponseLog:
         if len(whole) < len(text):
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
-        lines = whole.decode("utf-8").splitlines()
+        lines = whole.decode("utf-8").split("\n")[:-1]  # a response may hold other characters that end a line
         if not lines:
             self.path.write_text(dump(self._header), encoding="utf-8")
             return

@@ -100,6 +100,18 @@ def test_a_restart_generates_only_what_is_missing(tmp_path):
     assert third.asked == [] and again.results == done.results
 
 
+def test_a_response_with_another_end_of_line_survives_a_restart(tmp_path):
+    class Separated(Scripted):
+        def _answer(self, item, sample):
+            return Generation("one\u2028two\x85three \\boxed{4}", 5, True)
+
+    log = tmp_path / "responses.jsonl"
+    for asked in (6, 0):
+        model = Separated("model")
+        evaluate(suite(), model, Sampling(), bootstrap=FAST, log=log)
+        assert len(model.asked) == asked
+
+
 def test_a_log_of_another_run_is_refused(tmp_path):
     log = tmp_path / "responses.jsonl"
     evaluate(suite(), Scripted("model"), Sampling(), log=log, bootstrap=FAST)
