@@ -87,7 +87,8 @@ def test_a_dead_judge_pauses_then_stops_and_the_same_command_goes_on_as_if_nothi
     assert not (folder / "DONE").exists()
     assert [row["step"] for row in rows(root)] == list(range(1, kept + 1))
 
-    mortal.dies_at, mortal.probes = mortal.asked + 3, 1
+    # The batch asks once whether the server is there, the pause a second time: only then does it live again.
+    mortal.dies_at, mortal.probes = mortal.asked + 3, 2
     resumed = adhere(root, *overrides(server, 120))
     assert "training pauses for up to 120 s" in resumed.stderr
     assert "the judge answers again; training goes on" in resumed.stderr
