@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,18 +15,17 @@ from rewards.config import RewardConfig
 from rewards.errors import ConfigError
 
 SECONDS = 2.0
-NOTHING: Mapping[str, str] = MappingProxyType({})
 NEEDS_PRIMARY = ("gated", "lexicographic")
 
 
 def without_unreachable(
-    config: RewardConfig, items: Sequence[PromptItem], failing: Mapping[str, str] = NOTHING
+    config: RewardConfig, items: Sequence[PromptItem]
 ) -> tuple[RewardConfig, list[PromptItem], list[str]]:
     """Return ``config`` and ``items`` without what asks an endpoint that refuses a connection, and the reasons.
 
     A component that a judge decides alone goes (kind ``judge``, ``scoring: implicit``), and gates on it open. Another
     checklist component stays, without its judge: the requirements that a judge decides go from the items, and those
-    that hang on them. ``failing`` are components whose judge is known to give no verdict, with the reason.
+    that hang on them.
 
     Raises:
         ConfigError: nothing with a weight would be left, or no primary component where the aggregation needs it; or
@@ -37,7 +35,7 @@ def without_unreachable(
         name: f"{url} does not answer"
         for name, component in config.components.items()
         if (url := next((u for u in _urls(component) if not answers(u, f"components.{name}")), None)) is not None
-    } | dict(failing)
+    }
     gone = [name for name in dead if _judged_alone(config.components[name])]
     if config.primary_name in gone and config.aggregation in NEEDS_PRIMARY:
         raise ConfigError(

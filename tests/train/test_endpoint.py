@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
+from served import served
 from tiny_run import REPOSITORY
 
 MODEL = REPOSITORY / "recipes" / "assets" / "tiny_base"
@@ -23,30 +20,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    command = [Path(sys.executable).with_name("transformers"), "serve", MODEL, "--device", "cpu", "--host", "127.0.0.1"]
-    with log.open("wb") as out:
-        server = subprocess.Popen([*command, "--port", str(port)], stdout=out, stderr=out)
-    try:
-        deadline = time.monotonic() + 120
-        while not healthy(port):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
-            return bool(reply.status == 200)
-    except (URLError, ConnectionError, TimeoutError):
-        return False
+    with served(MODEL, tmp_path_factory.mktemp("server") / "log") as url:
+        yield url
 
 
 def evaluate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
 
 pytest.importorskip("httpx", reason="needs the judge extra")
-sys.path.insert(0, str(REPOSITORY / "tests" / "rewards"))
 from judge_server import Reply, ScriptedServer
 
 pytestmark = pytest.mark.slow

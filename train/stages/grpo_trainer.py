@@ -19,7 +19,7 @@ from trl import GRPOTrainer
 
 from rewards.advantages import advantage_shares
 from rewards.aggregation import normalize_then_sum
-from rewards.config import GROUPWISE, ChecklistComponent, MathComponent
+from rewards.config import GROUPWISE, ChecklistComponent, JudgeComponent, MathComponent
 from rewards.errors import StageError
 from rewards.judge.usage import JudgeUsage
 from rewards.verdict import Status, Verdict
@@ -156,10 +156,7 @@ class AdhereGRPOTrainer(GRPOTrainer):
                 audited = [self._audit([row["item_id"] for row in self._rows], self._rewards.composite)]
             broadcast_object_list(audited)
         advantages = list(self._logs["advantages"])[-len(self._rows) :]
-        judge = next(
-            (n for n, c in self._rewards.composite.config.components.items() if getattr(c, "kind", "") == "judge"), None
-        )
-        figures = generation_figures(self._rows, advantages, self._group_size, judge)
+        figures = generation_figures(self._rows, advantages, self._group_size, self._kind(JudgeComponent))
         for name, value in self._monitors.observe(step, figures, audited[0]).items():
             self._metrics["train"][name].append(value)
 

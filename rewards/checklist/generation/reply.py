@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rewards.checklist.generation.words import is_question
+from rewards.checklist.requirement import CATEGORY_WEIGHTS
 
-CATEGORIES: dict[str, float] = {"essential": 100.0, "important": 70.0, "optional": 30.0, "pitfall": 90.0}
-"""RaR's categories and weights, in percent (arXiv 2507.17746: 1.0, 0.7, 0.3 and 0.9)."""
+CATEGORIES: Mapping[str, float] = {str(name): weight for name, weight in CATEGORY_WEIGHTS.items()}
+"""The weights of categories, by what a model may have written."""
 
 LONGEST_QUESTION = 600
 
