@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev,judge]'
 	touch $@
 
-quickstart: setup            ## SFT, two GRPO arms and the table, about 5 minutes on 2 cores
+quickstart: setup            ## SFT, two GRPO arms and the table, 5 to 7 minutes on 2 cores
 	$(BIN)/adhere train recipe=quickstart
 
 test: setup                  ## everything, real training included
