@@ -39,7 +39,7 @@ def model(tmp_path: Path) -> str:
 
 def test_there_are_recipes_and_options() -> None:
     assert "quickstart" in RECIPES
-    assert {"model=tiny", "debug=smoke", "launcher=zero3"} <= set(OPTIONS)
+    assert {"model=tiny", "debug=smoke", "strategy=zero3"} <= set(OPTIONS)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

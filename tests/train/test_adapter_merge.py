@@ -37,7 +37,7 @@ def test_the_model_after_a_merge_holds_both_adapters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "reason"), [(["model.adapter.kind=qlora"], "4-bit"), (["launcher=zero3"], "shards")]
+    ("overrides", "reason"), [(["model.adapter.kind=qlora"], "4-bit"), (["strategy=zero3"], "shards")]
 )
 def test_a_merge_without_whole_weights_is_refused_while_planning(
     overrides: list[str], reason: str, model_folder: Path

@@ -126,7 +126,7 @@ def test_a_strategy_without_its_package_fails_before_anything_starts(
 
     if importlib.util.find_spec("deepspeed") is not None:
         pytest.skip("DeepSpeed is installed")
-    assert main(["train", f"model.path={model_folder}", "launcher=zero3"]) == 2
+    assert main(["train", f"model.path={model_folder}", "strategy=zero3"]) == 2
     assert "pip install 'adhere[deepspeed]'" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 

@@ -81,7 +81,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 
 def test_overrides_come_last_and_options_replace_a_group() -> None:
-    recipe = compose_recipe(["launcher=ddp", "grpo.max_steps=3", "rewards.components.checklist.weight=0.25"])
+    recipe = compose_recipe(["strategy=ddp", "grpo.max_steps=3", "rewards.components.checklist.weight=0.25"])
     assert (recipe.launcher.strategy, recipe.launcher.processes) == ("ddp", 2)
     assert recipe.grpo.max_steps == 3
     assert recipe.rewards.components["checklist"].weight == 0.25

@@ -160,7 +160,7 @@ def test_two_ranks_train_one_model(tmp_path: Path) -> None:
     batch = ["stages=[sft,grpo]", *ONE_ARM]
     adhere(tmp_path / "one", *batch)
     adhere(
-        tmp_path / "two", *batch, "launcher=ddp", "launcher.device=cpu", "launcher.threads=1",
+        tmp_path / "two", *batch, "strategy=ddp", "launcher.device=cpu", "launcher.threads=1",
         "sft.per_device_batch_size=4", "grpo.per_device_batch_size=4",
     )  # fmt: skip
     for label in ("sft", "grpo"):

@@ -214,8 +214,11 @@ class LauncherConfig(Strict):
     kind: Literal["local"] = "local"
     """Local processes started by ``accelerate launch``."""
 
+    nodes: int = Field(default=1, ge=1)
+    """Machines that a training stage runs on; this machine is always one."""
+
     processes: int = Field(default=1, ge=1)
-    """Ranks of a training stage, one per device."""
+    """Ranks of a training stage over all nodes, one per device."""
 
     strategy: Strategy = "single"
     """How ranks share the model."""
