@@ -42,7 +42,7 @@ def test_an_inherited_meaning_is_kept_where_only_the_default_changes() -> None:
 
 
 def test_every_group_of_recipes_is_a_section() -> None:
-    groups = {p.name for p in RECIPES.iterdir() if p.is_dir()} - {"assets", "debug", "local", "recipe"}
+    groups = {p.name for p in RECIPES.iterdir() if p.is_dir()} - {"assets", "debug", "local", "recipe", "strategy"}
     headings = {line.removeprefix("## ") for line in configuration_page().splitlines() if line.startswith("## ")}
     assert groups <= headings
 
