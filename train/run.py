@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from evaluation.run import RESULTS
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
 from train.card import write_card
@@ -30,6 +32,8 @@ class Run:
     arms: Mapping[str, Recipe]
     graph: Graph
     overrides: tuple[str, ...] = ()
+    members: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """The point and the seed of each arm of an ablation."""
 
     def command(self, arm: str) -> str:
         """Return the command that makes ``arm`` again."""
@@ -130,6 +134,15 @@ def comparison(run: Run) -> list[Entry]:
     return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
 
 
+def joint_rate(run: Run) -> float | None:
+    """Return the joint rate of the last evaluated model, its accuracy where nothing asks for constraints, or nothing."""
+    if not run.graph.subjects:
+        return None
+    results = json.loads((comparison(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
+    found = [results["metrics"][name]["mean"] for name in ("joint", "accuracy")]
+    return next((float(value) for value in found if value is not None), None)
+
+
 def _write_cards(run: Run) -> None:
     """Put a model card beside the weights of every trained stage that has none."""
     for stage in order(run.graph):
@@ -152,7 +165,8 @@ def _claim(run: Run) -> None:
         {"label": s.label, "key": s.key, "artifact": s.folder, "inputs": dict(s.inputs), "arms": list(s.arms)}
         for s in order(run.graph)
     ]
-    write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects})
+    members = {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()}
+    write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects, "points": members})
     path.write_text(run.content + "\n", encoding="utf-8")
     latest = run.root / "latest"
     if latest.is_symlink() or not latest.exists():

@@ -102,7 +102,7 @@ def recipe_of(config: DictConfig) -> Recipe:
 
 def _own(config: DictConfig) -> DictConfig:
     """Return ``config`` without Hydra's own section."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]) if "hydra" in config else config
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
