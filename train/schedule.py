@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from train.launch.orphans import end_with_parent
 from train.plan.graph import PlannedStage
 
 POLL_SECONDS = 0.1
@@ -80,3 +81,59 @@ def run_parallel(
         _stop(running)
         raise
     return outcome
+
+
+def _skip(waiting: list[PlannedStage], outcome: Outcome, labels: dict[str, str]) -> None:
+    """Take out of ``waiting`` what starts from a stage that failed or was skipped."""
+    for stage in list(waiting):
+        lost = [labels[key] for key in stage.inputs.values() if labels.get(key) in outcome.failed | outcome.skipped]
+        if lost:
+            waiting.remove(stage)
+            outcome.skipped[stage.label] = lost[0]
+
+
+def _share(devices: Sequence[str], slot: int, needed: int) -> dict[str, str]:
+    """Return the environment that shows a stage its own ``needed`` devices."""
+    mine = devices[slot * needed : (slot + 1) * needed]
+    return {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
+
+
+def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, str]) -> _Started:
+    """Start the stage in a session of its own, so that an interrupt at the terminal reaches it through us alone."""
+    print(f"  running {stage.label}", flush=True)
+    output = spec.parent / "logs" / "driver.log"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "train.launch.one", str(spec)],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+    return _Started(stage, process, output, slot)
+
+
+def _reason(started: _Started) -> str:
+    """Return what the stage's driver said last; it repeats the worker's own words."""
+    text = started.output.read_text(encoding="utf-8", errors="replace")
+    said = text.rpartition("adhere: ")[2].strip() if "adhere: " in text else ""
+    code = started.process.returncode
+    return (
+        said or f"its driver ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}; see {started.output}"
+    )
+
+
+def _stop(running: Sequence[_Started]) -> None:
+    """Ask every running stage to write a checkpoint and end, and wait until it has; a second interrupt kills them."""
+    for started in running:
+        started.process.send_signal(signal.SIGTERM)
+    try:
+        for started in running:
+            started.process.wait()
+    except BaseException:
+        for started in running:
+            os.killpg(started.process.pid, signal.SIGKILL)
+        raise
