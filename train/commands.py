@@ -113,7 +113,7 @@ def _execute(run: Run) -> int:
 
 
 def _train_point(run: Run) -> float | None:
-    """Run one point of a sweep, and return its joint rate: what a sweeper that searches, such as Optuna's, maximises."""
+    """Run one point of a sweep, and return its joint rate, which a sweeper that searches (Optuna's) maximises."""
     from train.run import joint_rate
 
     _execute(run)

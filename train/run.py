@@ -99,25 +99,40 @@ def execute(run: Run) -> int:
         ConfigError: the run's folder belongs to another configuration.
         StageError: a stage failed; finished stages are kept, and the same command goes on from there.
     """
-    check_launcher(run.recipe.launcher)
-    if missing := missing_inputs(run):
-        raise ConfigError("\n".join(missing))
-    _claim(run)
+    begin(run)
     ran = 0
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
-        _link(run, stage, artifact)
         if artifact.done:
             print(f"  reused  {stage.label:<24} {artifact.path.name}")
             continue
         print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
-        _write_spec(run, stage, artifact)
+        write_spec(run, stage)
         run_stage(artifact, run.arms[stage.arms[0]].launcher, stage.kind, stage.label)
         ran += 1
+    finish(run)
+    return ran
+
+
+def begin(run: Run) -> None:
+    """Check what can be checked before a process starts, take the run's folder, and show every stage in it.
+
+    Raises:
+        ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
+    """
+    check_launcher(run.recipe.launcher)
+    if missing := missing_inputs(run):
+        raise ConfigError("\n".join(missing))
+    _claim(run)
+    for stage in order(run.graph):
+        _link(run, stage, run.artifact(stage.key))
+
+
+def finish(run: Run) -> None:
+    """Write the comparison of the evaluated models, and the card of every trained one."""
     if run.graph.subjects:
         write_comparison(run.path, comparison(run), title=run.recipe.name)
     _write_cards(run)
-    return ran
 
 
 def comparison(run: Run) -> list[Entry]:
@@ -135,7 +150,7 @@ def comparison(run: Run) -> list[Entry]:
 
 
 def joint_rate(run: Run) -> float | None:
-    """Return the joint rate of the last evaluated model, its accuracy where nothing asks for constraints, or nothing."""
+    """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
     if not run.graph.subjects:
         return None
     results = json.loads((comparison(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
@@ -183,7 +198,9 @@ def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
     link.symlink_to(os.path.relpath(artifact.path, folder))
 
 
-def _write_spec(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
+def write_spec(run: Run, stage: PlannedStage) -> Path:
+    """Write what the stage's worker is told, and return its path."""
+    artifact = run.artifact(stage.key)
     artifact.path.mkdir(parents=True, exist_ok=True)
     spec = StageSpec(
         kind=stage.kind,
@@ -194,3 +211,4 @@ def _write_spec(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
         recipe=run.arms[stage.arms[0]],
     )
     write_yaml(artifact.spec, spec.model_dump(mode="json"))
+    return artifact.spec

@@ -1,4 +1,4 @@
-"""Bring the stages of a run to their end, several at a time: a failed one stops what starts from it, and nothing else."""
+"""Bring the stages of a run to their end, several at a time: a failed one stops only what starts from it."""
 
 from __future__ import annotations
 

@@ -51,7 +51,9 @@ def compose_variants(overrides: Sequence[str], variants: Mapping[str, Sequence[s
     Raises:
         ConfigError: as :func:`compose_recipe`; the message begins with ``arms.NAME``.
     """
-    base = _own(_compose(overrides)) if variants else None
+    if not variants:
+        return {}
+    base = _own(_compose(overrides))
     recipes = {}
     for name, extra in variants.items():
         try:

@@ -1,4 +1,4 @@
-"""One stage in a process of its own, for a driver that runs several at a time: ``python -m train.launch.one STAGE.YAML``."""
+"""One stage in a process of its own, for a driver that runs several: ``python -m train.launch.one STAGE.YAML``."""
 
 from __future__ import annotations
 
