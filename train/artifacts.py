@@ -20,6 +20,9 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXIT_STOPPED = 85
 """Exit code of a worker that ended because it was asked to; launchers rewrite codes, so ``REQUEUE`` says it too."""
 
+STOP_CLEARED = "ADHERE_STOP_CLEARED"
+"""Set for a worker whose launcher removed an old ``STOP`` itself: one that came while the worker loaded then counts."""
+
 
 class Stopped(Exception):
     """A stage ended early because it was asked to; it goes on from ``step`` when it is run again."""
@@ -84,8 +87,8 @@ class Artifact:
         """Says that the stage ended by an error of its own, and which."""
         return self.path / "FAILED"
 
-    def begin(self, *, keep_stop: bool) -> None:
-        """Remove what an earlier attempt left; ``keep_stop`` where the launcher removed an old ``STOP`` itself."""
+    def begin(self, *, keep_stop: bool = False) -> None:
+        """Remove what an earlier attempt said; with ``keep_stop`` the ``STOP`` there is meant for this one."""
         for marker in (self.requeue, self.failed, *(() if keep_stop else (self.stop,))):
             marker.unlink(missing_ok=True)
 

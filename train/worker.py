@@ -14,7 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from rewards.errors import AdhereError, StageError
-from train.artifacts import EXIT_STOPPED, Artifact, Stopped, write_json
+from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, write_json
 from train.config.stage import StageSpec, read_spec
 from train.launch.orphans import end_with_parent
 
@@ -45,7 +45,7 @@ def attempt(artifact: Artifact) -> None:
         AdhereError: it cannot go on until somebody changes something.
     """
     if RANK == 0:
-        artifact.begin(keep_stop="ADHERE_STOP_CLEARED" in os.environ)
+        artifact.begin(keep_stop=STOP_CLEARED in os.environ)
     try:
         run(read_spec(artifact.spec), artifact)
     except Stopped as stopped:
