@@ -100,6 +100,9 @@ class _Training(Strict):
     save_steps: int = Field(default=50, ge=1)
     """Optimizer steps between checkpoints; a killed stage loses at most this many."""
 
+    save_every_minutes: float | None = Field(default=30.0, gt=0.0)
+    """Longest time between checkpoints, besides those of ``save_steps``; ``None`` sets none."""
+
     logging_steps: int = Field(default=1, ge=1)
     """Optimizer steps between rows of ``metrics.jsonl``."""
 

@@ -17,7 +17,7 @@ from train.config.schema import Recipe, StageName, Subject
 SCHEMA_VERSION = 1
 """Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
 
-SPEED_ONLY = {"save_steps", "logging_steps", "monitors"}
+SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
 """Training settings that change no weight, and so no key."""
 
 
