@@ -100,6 +100,11 @@ class Artifact:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
+def last_step(folder: Path) -> int:
+    """Return the optimizer step of the newest complete checkpoint below ``folder``, 0 where there is none."""
+    return max((int(path.parent.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*/COMPLETE")), default=0)
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete ``checkpoint-N`` below ``folder``; incomplete ones, cut off by a kill, are removed."""
     complete = []

@@ -15,6 +15,8 @@ adhere: fine-tune models that reason and still do what they were told
   adhere train recipe=NAME [key=value ...]    run a recipe: SFT, GRPO with a composite reward, evaluation
   adhere plan recipe=NAME [key=value ...]     show its stages, what is done already, and what would start
   adhere audit recipe=NAME [prompts=FILE]     what would hacks earn under its rewards? exit 1 if as much as honesty
+  adhere ablate recipe=NAME weights=[...] seeds=[...]
+                                              compare points of a grid, each with every seed, from one SFT
   adhere evaluate MODEL suite=mathif|FILE     measure a model folder, a hub id or an endpoint's model
   adhere score IN OUT [mode=compat|hardened]  score a JSONL file of responses against answers and constraints
   adhere checklist generate IN OUT base_url=URL model=NAME
@@ -101,6 +103,12 @@ def _audit(arguments: list[str]) -> int:
     return audit(arguments)
 
 
+def _ablate(arguments: list[str]) -> int:
+    from train.commands_ablate import ablate
+
+    return ablate(arguments)
+
+
 def _evaluate(arguments: list[str]) -> int:
     from train.commands import evaluate
 
@@ -141,6 +149,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "plan": _plan,
     "audit": _audit,
+    "ablate": _ablate,
     "evaluate": _evaluate,
     "score": _score,
     "checklist": _checklist,

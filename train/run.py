@@ -130,16 +130,18 @@ def begin(run: Run) -> None:
 
 def finish(run: Run) -> None:
     """Write the comparison of the evaluated models, and the card of every trained one."""
-    if run.graph.subjects:
-        write_comparison(run.path, comparison(run), title=run.recipe.name)
+    if entries := comparison(run):
+        write_comparison(run.path, entries, title=run.recipe.name)
     _write_cards(run)
 
 
 def comparison(run: Run) -> list[Entry]:
-    """Return the evaluated models in the order of a table: base and SFT once, then each arm."""
+    """Return the models that are evaluated in the order of a table: base and SFT once, then each arm."""
     entries: dict[str, Entry] = {}
     for arm, subjects in run.graph.subjects.items():
         for subject, key in subjects.items():
+            if not run.artifact(key).done:
+                continue
             name = arm if subject == "grpo" and arm != ONLY else subject
             if subject != "grpo" and key in (e.key for e in entries.values()):
                 continue
@@ -162,7 +164,7 @@ def _write_cards(run: Run) -> None:
     """Put a model card beside the weights of every trained stage that has none."""
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
-        if stage.kind != "evaluate" and not (artifact.model / "README.md").exists():
+        if stage.kind != "evaluate" and artifact.done and not (artifact.model / "README.md").exists():
             arm = stage.arms[0]
             write_card(artifact, run.arms[arm], run.path / "results.md", run.command(arm))
 
@@ -198,8 +200,8 @@ def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
     link.symlink_to(os.path.relpath(artifact.path, folder))
 
 
-def write_spec(run: Run, stage: PlannedStage) -> Path:
-    """Write what the stage's worker is told, and return its path."""
+def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:
+    """Write what the stage's worker is told, and return its path; with ``until`` it pauses at that optimizer step."""
     artifact = run.artifact(stage.key)
     artifact.path.mkdir(parents=True, exist_ok=True)
     spec = StageSpec(
@@ -208,6 +210,7 @@ def write_spec(run: Run, stage: PlannedStage) -> Path:
         key=stage.key,
         artifact=artifact.path,
         inputs={name: run.artifact(key).path for name, key in stage.inputs.items()},
+        until=until,
         recipe=run.arms[stage.arms[0]],
     )
     write_yaml(artifact.spec, spec.model_dump(mode="json"))

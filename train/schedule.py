@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from train.artifacts import EXIT_STOPPED
 from train.launch.orphans import end_with_parent
 from train.plan.graph import PlannedStage
 
@@ -19,9 +20,10 @@ POLL_SECONDS = 0.1
 
 @dataclass(slots=True)
 class Outcome:
-    """How the stages of a run ended, by label: how many ran, why some failed, and what others had waited for."""
+    """How the stages of a run ended, by label: what ran, what paused, why some failed, what others had waited for."""
 
     ran: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -42,6 +44,7 @@ def run_parallel(
     parallel: int,
     devices: Sequence[str] = (),
     per_stage: Callable[[PlannedStage], int] = lambda stage: 1,
+    reached: Callable[[PlannedStage], bool] = lambda stage: False,
 ) -> Outcome:
     """Run ``stages`` as soon as what they start from is there, at most ``parallel`` at a time.
 
@@ -52,11 +55,12 @@ def run_parallel(
         parallel: stages at a time.
         devices: GPUs to share out; a stage gets the ``slot``-th part of them. Empty leaves the choice to the stage.
         per_stage: devices that a stage needs.
+        reached: whether a stage that has not ended is as far as it is to come for now.
 
     An interrupt asks every running stage to write a checkpoint and end, and is raised again when they have.
     """
     outcome, finished = Outcome(), set(done)
-    waiting = [stage for stage in stages if stage.key not in finished]
+    waiting = [stage for stage in stages if stage.key not in finished and not reached(stage)]
     labels = {stage.key: stage.label for stage in stages}
     running: list[_Started] = []
     try:
@@ -69,7 +73,9 @@ def run_parallel(
                 running.append(_start(stage, prepare(stage), slot, _share(devices, slot, per_stage(stage))))
             for started in [started for started in running if started.process.poll() is not None]:
                 running.remove(started)
-                if started.process.returncode == 0:
+                if started.process.returncode == EXIT_STOPPED:
+                    outcome.paused.append(started.stage.label)
+                elif started.process.returncode == 0:
                     finished.add(started.stage.key)
                     outcome.ran.append(started.stage.label)
                     print(f"  done    {started.stage.label}", flush=True)

@@ -39,7 +39,9 @@ def test_an_arm_has_the_keys_of_the_same_overrides_given_to_train(model_folder: 
     from train.run import plan_run
 
     found = planned(model_folder, WEIGHTS)
-    alone = plan_run(["recipe=quickstart", f"model.path={model_folder}", "~arms", "rewards.components.checklist.weight=0.5"])
+    alone = plan_run(
+        ["recipe=quickstart", f"model.path={model_folder}", "~arms", "rewards.components.checklist.weight=0.5"]
+    )
     assert set(alone.graph.stages) <= set(found.run.graph.stages)
 
 
@@ -79,7 +81,10 @@ def test_a_simplex_of_three_components_has_every_composition(model_folder: Path)
         (["ablation.judge_samples=[1,5]"], "ablation.judge_samples: no component of this recipe has a judge"),
         (["ablation.seeds=[1,1]"], r"seeds: \[1, 1\] have to be different"),
         (["ablation.halving={rungs: [0.5, 0.25]}"], "have to rise"),
-        (["ablation.variants={hot: ['grpo.temperatur=2']}", "ablation.seeds=[0,1]"], "temperatur: there is no such key"),
+        (
+            ["ablation.variants={hot: ['grpo.temperatur=2']}", "ablation.seeds=[0,1]"],
+            "temperatur: there is no such key",
+        ),
         (["ablation.aggregation=[sum]"], "ablation.aggregation"),
     ],
 )

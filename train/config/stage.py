@@ -30,6 +30,9 @@ class StageSpec(Strict):
     inputs: dict[str, Path]
     """Artifacts to start from; ``model`` is the folder of the stage before."""
 
+    until: int | None = None
+    """Optimizer step at which this attempt ends with a checkpoint, short of the stage's end."""
+
     recipe: Recipe
     """The resolved recipe; a stage reads the sections that its key covers."""
 

@@ -79,7 +79,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     watch = config.monitors
     monitors = Monitors(watch, artifact.path, writes=PartialState().is_main_process) if watch.enabled else None
     form = form_of(recipe.rewards, reasoning=recipe.data.targets.think, prefilled=recipe.model.prefilled_reasoning)
-    stop = Stop(artifact, config.save_every_minutes)
+    stop = Stop(artifact, config.save_every_minutes, spec.until)
     trainer = AdhereGRPOTrainer(
         rewards=rewards,
         rollouts=artifact.path / "rollouts",

@@ -18,11 +18,12 @@ class Stop(TrainerCallback):
 
     Rank 0 alone looks at file and clock; what it saw reaches the others in one broadcast of two bytes a step, so that
     all of them save, and leave the loop, at the same step. ``every_minutes`` is the longest time between checkpoints,
-    ``None`` leaves them to ``save_steps``.
+    ``None`` leaves them to ``save_steps``; ``until`` is a step at which training ends in the same way, unasked.
     """
 
-    def __init__(self, artifact: Artifact, every_minutes: float | None = None) -> None:
+    def __init__(self, artifact: Artifact, every_minutes: float | None = None, until: int | None = None) -> None:
         self._file = artifact.stop
+        self._until = until
         self._every = None if every_minutes is None else 60.0 * every_minutes
         self._saved = time.monotonic()
         self.asked = False
@@ -35,6 +36,7 @@ class Stop(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         stop, save = self._agree()
+        stop |= self._until is not None and state.global_step >= self._until
         if state.global_step >= state.max_steps:
             return  # the stage is about to end by itself
         control.should_save |= stop or save

@@ -1,0 +1,84 @@
+"""``adhere ablate`` as a user runs it: shared stages run once, a failed arm stops no other, a killed one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_run import REPOSITORY, SMALL
+
+POINTS = ["weights=[{checklist: 0},{checklist: 1}]", "seeds=[0,1]", "grpo.save_steps=1"]
+
+
+def line(root: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-m", "train.cli", "ablate", *SMALL, f"run.root={root}", *overrides]
+
+
+def ablate(root: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line(root, *overrides), cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False
+    )
+
+
+def summary(root: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((root / "latest" / "ablation.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_with_nothing_run_twice(tmp_path: Path) -> None:
+    command = line(tmp_path, *POINTS, "stages=[sft,grpo]")
+    first = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(list(tmp_path.glob("artifacts/grpo-*/checkpoints/*/COMPLETE"))) < 2:
+        assert time.monotonic() < deadline and first.poll() is None
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    finished = {path.parent: path.stat().st_mtime_ns for path in tmp_path.glob("artifacts/*/DONE")}
+
+    again = ablate(tmp_path, *POINTS, "stages=[sft,grpo]", "parallel=2")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("done ") == 5 - len(finished)
+    assert all((path / "DONE").stat().st_mtime_ns == when for path, when in finished.items())
+    attempts = [len(list((path / "logs").glob("attempt_*.log"))) for path in tmp_path.glob("artifacts/sft-*")]
+    assert attempts == [1]
+    third = ablate(tmp_path, *POINTS, "stages=[sft,grpo]")
+    assert "nothing to do" in third.stdout
+
+
+@pytest.mark.slow
+def test_halving_ends_the_weak_early_and_a_failed_arm_stops_no_other(tmp_path: Path) -> None:
+    points = [
+        "variants={a: ['grpo.temperature=1.0'], b: ['grpo.temperature=0.9'], broken: ['grpo.max_completion_length=250']}",
+        "halving={rungs: [0.4], window: 0.4}",
+    ]
+    done = ablate(tmp_path, *points)
+    assert done.returncode == 1
+    assert "failed: grpo[broken]: grpo.max_completion_length: 250 and the longest prompt" in done.stderr
+    found = summary(tmp_path)
+    (rung,) = found["rungs"]  # type: ignore[misc]
+    assert rung["step"] == 2
+    assert sorted([*rung["kept"], *rung["ended"]]) == ["a", "b"]
+    (kept,), (ended,) = rung["kept"], rung["ended"]
+    stages = tmp_path / "latest" / "stages"
+    assert (stages / f"grpo-{kept}" / "DONE").exists()
+    assert (stages / f"evaluate-{kept}" / "results.json").exists()
+    assert not (stages / f"grpo-{ended}" / "DONE").exists()
+    assert (stages / f"grpo-{ended}" / "checkpoints" / "checkpoint-2" / "COMPLETE").exists()
+    assert f"ended: {ended}" in done.stdout
+    assert "halving left out 20 % of GRPO's steps" in done.stdout
+
+
+def test_the_plan_of_an_ablation_starts_nothing(tmp_path: Path, model_folder: Path) -> None:
+    done = ablate(tmp_path, *POINTS, f"model.path={model_folder}", "--plan")
+    assert done.returncode == 0, done.stderr
+    assert "2 points × 2 seeds = 4 arms" in done.stdout
+    assert done.stdout.count("to run    sft ") == 1
+    assert list(tmp_path.glob("artifacts")) == []

@@ -1,0 +1,141 @@
+"""Run an ablation: all points with all seeds, or fewer and fewer of them by successive halving; what fails is listed.
+
+adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 1}]' seeds=[0,1,2] halving=true
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.ablation import Ablation
+from train.artifacts import last_step, write_json
+from train.halving import Rung, decide, rung_steps
+from train.plan.graph import PlannedStage, order
+from train.run import Run, begin, finish, write_spec
+from train.schedule import Outcome, run_parallel
+
+SUMMARY = "ablation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ablated:
+    """How an ablation ended: what became of its stages, and what was decided at each rung."""
+
+    outcome: Outcome
+    rungs: tuple[Rung, ...]
+
+
+def run_ablation(ablation: Ablation) -> Ablated:
+    """Bring every point that is still in the race to its end, and write ``ablation.json`` and the comparison.
+
+    Raises:
+        ConfigError: before anything starts, where something that the run needs is not there.
+        DataError: a rung has nothing to compare points by.
+    """
+    run = ablation.run
+    begin(run)
+    rungs: list[Rung] = []
+    outcome = Outcome()
+    racing = _points(run)
+    for step in _rungs(run):
+        _advance(run, outcome, racing, until=step)
+        rungs.append(_decide(run, racing, step, outcome))
+        _say(rungs[-1])
+        racing = list(rungs[-1].kept)
+        _write_summary(ablation, outcome, rungs)
+    _advance(run, outcome, racing, until=None)
+    _write_summary(ablation, outcome, rungs)
+    finish(run)
+    return Ablated(outcome, tuple(rungs))
+
+
+def saving(run: Run, rungs: Sequence[Rung]) -> float:
+    """Return the share of GRPO's optimizer steps that halving left out."""
+    total, points = run.recipe.grpo.max_steps, len(_points(run))
+    left_out = sum(len(rung.ended) * (total - rung.step) for rung in rungs)
+    return left_out / (points * total)
+
+
+def _points(run: Run) -> list[str]:
+    return list(dict.fromkeys(point for point, _ in run.members.values()))
+
+
+def _rungs(run: Run) -> list[int]:
+    config = run.recipe.ablation.halving
+    return [] if config is None or len(_points(run)) < 2 else rung_steps(config, run.recipe.grpo.max_steps)
+
+
+def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | None) -> None:
+    """Run what the racing points still need: training up to ``until``, or everything."""
+    arms = {arm for arm, (point, _) in run.members.items() if point in racing}
+    stages = [stage for stage in order(run.graph) if arms & set(stage.arms)]
+    if until is not None:
+        stages = [stage for stage in stages if stage.kind != "evaluate"]
+
+    def prepare(stage: PlannedStage) -> Path:
+        return write_spec(run, stage, until=until if stage.kind == "grpo" else None)
+
+    lost = {stage.key for stage in stages if stage.label in outcome.failed}
+    found = run_parallel(
+        [stage for stage in stages if stage.key not in lost],
+        [stage.key for stage in order(run.graph) if run.artifact(stage.key).done],
+        prepare,
+        parallel=run.recipe.ablation.parallel,
+        devices=_devices(),
+        per_stage=lambda stage: run.recipe.launcher.processes if stage.kind != "evaluate" else 1,
+        reached=lambda stage: until is not None and last_step(run.artifact(stage.key).checkpoints) >= until,
+    )
+    outcome.ran += found.ran
+    outcome.failed |= found.failed
+    outcome.skipped |= found.skipped
+
+
+def _devices() -> list[str]:
+    """Return the GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name.strip()]
+    return [str(i) for i in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+
+
+def _decide(run: Run, racing: Sequence[str], step: int, outcome: Outcome) -> Rung:
+    """Compare the racing points at ``step`` by the seeds that got there."""
+    config = run.recipe.ablation.halving
+    assert config is not None
+    curves: dict[str, list[Path]] = {}
+    for stage in order(run.graph):
+        if stage.kind != "grpo" or stage.label in outcome.failed:
+            continue
+        for arm in stage.arms:
+            point = run.members[arm][0]
+            if point in racing:
+                curves.setdefault(point, []).append(run.artifact(stage.key).path / "metrics.jsonl")
+    return decide(config, step, run.recipe.grpo.max_steps, curves)
+
+
+def _say(rung: Rung) -> None:
+    rates = ", ".join(f"{point} {100 * rung.rates[point]:.1f}" for point in rung.ended)
+    print(
+        f"  step {rung.step}: {', '.join(rung.kept)} go on; ended: {rates or 'none'} "
+        f"(a chance of {100 * rung.risk:.0f} % that one of them is better than the weakest that goes on)",
+        flush=True,
+    )
+
+
+def _write_summary(ablation: Ablation, outcome: Outcome, rungs: Sequence[Rung]) -> None:
+    run = ablation.run
+    write_json(
+        run.path / SUMMARY,
+        {
+            "points": {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()},
+            "overrides": dict(run.recipe.arms),
+            "merged": [{"point": a, "stands_for_it": b, "why": why} for a, b, why in ablation.merged],
+            "rungs": [rung.to_dict() for rung in rungs],
+            "saved_share_of_steps": saving(run, rungs),
+            "failed": outcome.failed,
+            "skipped": outcome.skipped,
+        },
+    )
