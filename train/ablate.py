@@ -5,6 +5,7 @@ adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 1}]' seeds=
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +58,20 @@ def saving(run: Run, rungs: Sequence[Rung]) -> float:
     total, points = run.recipe.grpo.max_steps, len(_points(run))
     left_out = sum(len(rung.ended) * (total - rung.step) for rung in rungs)
     return left_out / (points * total)
+
+
+def seconds(run: Run) -> tuple[float, float]:
+    """Return what the finished stages took, and what they would have if no arm had shared one with another.
+
+    Of a stage that was resumed the last attempt counts.
+    """
+    shared = alone = 0.0
+    for stage in order(run.graph):
+        artifact = run.artifact(stage.key)
+        if artifact.done:
+            took = json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))["seconds"]
+            shared, alone = shared + took, alone + took * len(stage.arms)
+    return shared, alone
 
 
 def _points(run: Run) -> list[str]:
@@ -135,6 +150,7 @@ def _write_summary(ablation: Ablation, outcome: Outcome, rungs: Sequence[Rung]) 
             "merged": [{"point": a, "stands_for_it": b, "why": why} for a, b, why in ablation.merged],
             "rungs": [rung.to_dict() for rung in rungs],
             "saved_share_of_steps": saving(run, rungs),
+            "seconds": dict(zip(("shared", "alone"), seconds(run), strict=True)),
             "failed": outcome.failed,
             "skipped": outcome.skipped,
         },

@@ -43,7 +43,7 @@ def _full(argument: str) -> str:
 
 def _run(ablation: Ablation) -> int:
     """Run it, and say what failed and what halving saved; 1 where an arm failed."""
-    from train.ablate import run_ablation, saving
+    from train.ablate import run_ablation, saving, seconds
 
     started = time.perf_counter()
     ablated = run_ablation(ablation)
@@ -51,6 +51,8 @@ def _run(ablation: Ablation) -> int:
     if ablated.rungs:
         share = saving(ablation.run, ablated.rungs)
         print(f"halving left out {100 * share:.0f} % of GRPO's steps; what it risked at each rung stands above")
+    shared, alone = seconds(ablation.run)
+    print(f"stages took {shared:.0f} s together; without sharing they would have taken {alone:.0f} s")
     for label, reason in outcome.failed.items():
         print(f"failed: {label}: {reason}", file=sys.stderr)
     for label, cause in outcome.skipped.items():

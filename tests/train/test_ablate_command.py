@@ -56,7 +56,7 @@ def test_killed_in_the_middle_it_goes_on_with_nothing_run_twice(tmp_path: Path) 
 @pytest.mark.slow
 def test_halving_ends_the_weak_early_and_a_failed_arm_stops_no_other(tmp_path: Path) -> None:
     points = [
-        "variants={a: ['grpo.temperature=1.0'], b: ['grpo.temperature=0.9'], broken: ['grpo.max_completion_length=250']}",
+        "variants={a: ['grpo.top_p=1.0'], b: ['grpo.top_p=0.9'], broken: ['grpo.max_completion_length=250']}",
         "halving={rungs: [0.4], window: 0.4}",
     ]
     done = ablate(tmp_path, *points)
