@@ -125,7 +125,7 @@ def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, st
 def _reason(started: _Started) -> str:
     """Return what the stage's driver said last; it repeats the worker's own words."""
     text = started.output.read_text(encoding="utf-8", errors="replace")
-    said = text.rpartition("adhere: ")[2].strip() if "adhere: " in text else ""
+    said = text.rpartition("adhere: ")[2].strip().removeprefix(f"{started.stage.label}: ") if "adhere: " in text else ""
     code = started.process.returncode
     return (
         said or f"its driver ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}; see {started.output}"

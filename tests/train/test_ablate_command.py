@@ -15,6 +15,8 @@ from tiny_run import REPOSITORY, SMALL
 
 POINTS = ["weights=[{checklist: 0},{checklist: 1}]", "seeds=[0,1]", "grpo.save_steps=1"]
 
+BROKEN = "['grpo.max_completion_length=2']"
+
 
 def line(root: Path, *overrides: str) -> list[str]:
     return [sys.executable, "-m", "train.cli", "ablate", *SMALL, f"run.root={root}", *overrides]
@@ -56,12 +58,13 @@ def test_killed_in_the_middle_it_goes_on_with_nothing_run_twice(tmp_path: Path) 
 @pytest.mark.slow
 def test_halving_ends_the_weak_early_and_a_failed_arm_stops_no_other(tmp_path: Path) -> None:
     points = [
-        "variants={a: ['grpo.top_p=1.0'], b: ['grpo.top_p=0.9'], broken: ['grpo.max_completion_length=250']}",
+        f"variants={{a: ['grpo.top_p=1.0'], b: ['grpo.top_p=0.9'], broken: {BROKEN}}}",
         "halving={rungs: [0.4], window: 0.4}",
     ]
     done = ablate(tmp_path, *points)
     assert done.returncode == 1
-    assert "failed: grpo[broken]: grpo.max_completion_length: 250 and the longest prompt" in done.stderr
+    assert "failed: grpo[broken]: hand-off: none of 8 greedy samples ended" in done.stderr
+    assert "not run: evaluate[broken], because grpo[broken] failed" in done.stderr
     found = summary(tmp_path)
     (rung,) = found["rungs"]  # type: ignore[misc]
     assert rung["step"] == 2
