@@ -115,7 +115,7 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, options: Options 
     reference = names[0] if reference is None else reference
     if reference not in names:
         raise ConfigError(f"reference: there is no arm '{reference}'; there are {', '.join(names)}")
-    draws = Draws.make(len(responses.prompts), len(responses.seeds), options.resamples, options.seed)
+    draws = Draws.make(len(names), len(responses.prompts), options.resamples, options.seed)
     found: dict[Metric, Sequence[Difference]] = {
         metric: differences(names, responses.values[metric], reference, draws, options.level) for metric in METRICS
     }
@@ -207,8 +207,8 @@ def markdown(analysis: Analysis) -> str:
         "",
         f"Percent, {len(analysis.responses.prompts)} prompts, seeds {', '.join(map(str, analysis.responses.seeds))}. "
         f"Brackets are {level} intervals, each alone; Δ is against {analysis.reference}, with ± of the intervals that "
-        f"hold for all {family} differences at once with {level}. Front: share of resamples in which no arm beats it on "
-        f"accuracy and HAcc together.",
+        f"hold for all {family} differences at once. Front: share of resamples in which no arm beats it on both "
+        f"accuracy and HAcc.",
     ]
     if any(d.runs < 2 for d in analysis.differences["joint"]):
         lines.append(f"\n{ONE_SEED[0].upper()}{ONE_SEED[1:]}.")

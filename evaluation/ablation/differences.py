@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.ablation.resampling import Draws, replicate
+from evaluation.ablation.resampling import Draws, replicate_gaps, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,9 @@ def family_differences(
     if not others:
         return [[] for _ in parts]
     gaps = [values[others] - values[base] for values, _ in parts]
-    found = [replicate(gap, draws) for gap, (_, draws) in zip(gaps, parts, strict=True)]
-    means = np.concatenate([one.means for one in found])
-    deviations = np.concatenate([one.draws - one.means for one in found], axis=1)
+    found = [replicate_gaps(values, base, draws) for values, draws in parts]
+    means = np.concatenate([one.means[others] for one in found])
+    deviations = np.concatenate([(one.draws - one.means)[:, others] for one in found], axis=1)
     known = ~np.isnan(means)
     p, corrected = np.full((2, len(means)), math.nan)
     reached = np.abs(deviations[:, known]) >= np.abs(means[known]) - 1e-12
@@ -93,30 +93,38 @@ def family_differences(
     low, high = means + np.quantile(deviations, [tail, 1.0 - tail], axis=0)
     figures = np.stack([means, low, high, means - half, means + half, p, corrected], axis=1)
     rows = iter(figures)
-    return [[_difference(arms[i], reference, gap[k], next(rows), int(known.sum()), level) for k, i in enumerate(others)]
-            for gap in gaps]  # fmt: skip
+    common = [[_paired(values[i], values[base]) for i in others] for values, _ in parts]
+    return [
+        [
+            _difference((arms[i], reference), gap[k], next(rows), counts[k], int(known.sum()), level)
+            for k, i in enumerate(others)
+        ]
+        for gap, counts in zip(gaps, common, strict=True)
+    ]
 
 
 def _difference(
-    arm: str, reference: str, gap: np.ndarray, figures: np.ndarray, family: int, level: float
+    names: tuple[str, str], gap: np.ndarray, figures: np.ndarray, paired: int, family: int, level: float
 ) -> Difference:
     """Put one difference together; ``gap`` (R, P) is what it is the mean of."""
     there = ~np.isnan(gap)
     if not there.any():
-        return Difference(arm, reference, *[None] * 7, prompts=0, runs=0, family=family)
+        return Difference(*names, None, None, None, None, None, None, None, prompts=0, runs=0, family=family)
     mean, low, high, low_all, high_all, p, corrected = (float(figure) for figure in figures)
     prompts = int(there.any(axis=0).sum())
     if not gap[there].any():
         alone, together = _open_end(prompts, 1.0 - level), _open_end(prompts, (1.0 - level) / family)
         low, high, low_all, high_all = -alone, alone, -together, together
-    bounds = (mean, low, high, low_all, high_all, p, corrected)
-    return Difference(arm, reference, *bounds, prompts=prompts, runs=_runs(gap), family=family)
+    return Difference(
+        *names, mean, low, high, low_all, high_all, p, corrected, prompts=prompts, runs=paired, family=family
+    )
 
 
-def _runs(gaps: np.ndarray) -> int:
-    """Count the seeds with a value; seeds whose values are all equal are one run that they share."""
-    rows = [row for row in gaps if not np.isnan(row).all()]
-    return len({row.tobytes() for row in rows}) if rows and np.any(np.nan_to_num(rows)) else len(rows[:1])
+def _paired(ours: np.ndarray, theirs: np.ndarray) -> int:
+    """Count the runs behind a difference; a side that all seeds share, such as the base model, does not limit them."""
+    counts = [runs(rows) for rows in (ours, theirs)]
+    own = [n for n, rows in zip(counts, (ours, theirs), strict=True) if n != 1 or np.isnan(rows).all(axis=1).any()]
+    return min(own) if own and len(ours) > 1 else min(counts)
 
 
 def _open_end(prompts: int, error: float) -> float:

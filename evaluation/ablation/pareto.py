@@ -48,9 +48,9 @@ def pareto_front(
     spans = [np.quantile(found.draws, [tail, 1.0 - tail], axis=0) for found in figures]
     result = []
     for a, arm in enumerate(arms):
-        numbers = [figures[0].means[a], figures[1].means[a], *spans[0][:, a], *spans[1][:, a]]
-        plain = [None if np.isnan(number) else float(number) for number in numbers]
-        result.append(FrontArm(arm, *plain, on_front=bool(exact[a]), support=float(support[a])))
+        numbers = (figures[0].means[a], figures[1].means[a], *spans[0][:, a], *spans[1][:, a])
+        x_mean, y_mean, x_low, x_high, y_low, y_high = (None if np.isnan(n) else float(n) for n in numbers)
+        result.append(FrontArm(arm, x_mean, y_mean, x_low, x_high, y_low, y_high, bool(exact[a]), float(support[a])))
     return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evaluation.ablation.resampling import runs
 from evaluation.metrics import METRICS, Metric
 from rewards.errors import DataError
 
@@ -58,9 +59,7 @@ class Responses:
 
     def seeds_of(self, place: int) -> int:
         """Return how many different runs stand behind an arm: 1 for one that all seeds share."""
-        joint = self.values["joint"][place]
-        there = [row for row in joint if not np.isnan(row).all()]
-        return len({row.tobytes() for row in there}) if len(there) > 1 else len(there)
+        return runs(self.values["joint"][place])
 
 
 def read_responses(arms: Sequence[Arm]) -> Responses:
@@ -79,7 +78,7 @@ def read_responses(arms: Sequence[Arm]) -> Responses:
     paths = dict.fromkeys(path for arm in arms for path in arm.responses.values())
     tables = {path: _read(path) for path in paths}
     prompts, sources = _prompts(tables)
-    seeds = sorted({seed for arm in arms for seed in arm.responses if seed is not None}) or [None]
+    seeds: list[int | None] = [*sorted({s for arm in arms for s in arm.responses if s is not None})] or [None]
     order = {prompt: i for i, prompt in enumerate(prompts)}
     columns = {path: _columns(table, order) for path, table in tables.items()}
     labels = sorted({label for found in columns.values() for label in found if label.startswith(CONSTRAINT)})

@@ -22,28 +22,28 @@ def verdict(joint: Difference, accuracy: Difference) -> str:
     if joint.mean is None:
         return f"{arm}: has no scored prompt in common with {reference}"
     if joint.sign == 0:
-        parts = [f"{arm} cannot be told apart from {reference} on joint ({_points(joint)})"]
-        cost = _accuracy(accuracy, alone=True)
+        claim = f"{arm} cannot be told apart from {reference} on joint ({_points(joint)})"
     else:
-        word = "better" if joint.sign > 0 else "worse"
-        parts = [f"{arm} is {word} than {reference} on joint by {_size(joint)}"]
-        cost = _accuracy(accuracy, alone=False)
-    sentence = " ".join([*parts, cost]).rstrip()
+        claim = f"{arm} is {'better' if joint.sign > 0 else 'worse'} than {reference} on joint by {_size(joint)}"
+    sentence = f"{claim} {_accuracy(accuracy, joint.sign)}".rstrip()
     return f"{sentence}; {ONE_SEED}" if joint.runs < 2 else sentence
 
 
-def _accuracy(found: Difference, *, alone: bool) -> str:
-    """Say what happens to accuracy; ``alone`` where joint itself shows nothing."""
-    if found.mean is None or found.low_all is None or found.high_all is None:
+def _accuracy(found: Difference, joint: int) -> str:
+    """Say what happens to accuracy, after a claim on joint whose sign is ``joint``."""
+    if found.mean is None:
         return ""
-    joined = ", but" if alone else " and" if found.sign > 0 else " at"
-    if found.sign > 0:
-        return f"{joined} better on accuracy by {_size(found)}" if alone else f"and on accuracy by {_size(found)}"
-    if found.sign < 0:
-        return f"{joined} loses accuracy, {_size(found)}" if alone else f"at a loss of accuracy of {_size(found)}"
-    if alone:
-        return f"nor on accuracy ({_points(found)})"
-    return f"at no measurable loss of accuracy ({_points(found)})"
+    if found.sign == 0:
+        return (
+            f"nor on accuracy ({_points(found)})"
+            if joint == 0
+            else f"at no measurable loss of accuracy ({_points(found)})"
+        )
+    if found.sign == joint:
+        return f"and on accuracy by {_size(found)}"
+    if joint == 0:
+        return f"but is {'better' if found.sign > 0 else 'worse'} on accuracy by {_size(found)}"
+    return f"at a {'gain' if found.sign > 0 else 'loss'} of accuracy of {_size(found)}"
 
 
 def _points(found: Difference) -> str:
