@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+from pydantic import ValidationError
+
 from rewards.errors import ConfigError, DataError, nearest
+from train.config.ablation import AblationConfig
 from train.config.schema import Recipe
 from train.config.stage import StageSpec, read_spec
 
@@ -18,11 +22,15 @@ usage: adhere reweight RUN [STAGE] key=value ...
   STAGE    which GRPO stage, where the run has several: composite, or grpo[composite]
 
   rewards.components.checklist.weight=0,0.5,1   other rewards, in the recipe's own words; commas make several points
+  weights='math:1,checklist:0.25;math:1,checklist:0.5'  simplex=4  gate=[true,false]  aggregation=[...]  scoring=[...]
+                                                the axes of adhere ablate, and its names of points
+  ablation=rlcf_weights|FILE.yaml               the points of an ablation that is planned
   near=0.99                                     cosine from which two points give nearly the same training signal
   out=FOLDER                                    where the files go; default: RUN/reweight/STAGE
 
 docs/reweight.md has the rest."""
 OWN = ("near", "out")
+AXES = ("weights", "simplex", "gate", "aggregation", "scoring", "judge_samples", "variants")
 PIPED = 150
 """Columns of the tables where they do not go to a terminal."""
 
@@ -124,19 +132,60 @@ def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
 
 
 def compose_points(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Recipe]:
-    """Return ``recipe`` once for each combination of values in ``overrides``, named by what varies.
+    """Return ``recipe`` once for each point: combinations of the ablation's axes and of values in ``overrides``.
+
+    Axes are those of ``adhere ablate``, and so are the names of their points; seeds are no axis here.
 
     Raises:
         ConfigError: nothing is overridden, an override cannot be used, or one changes more than the rewards.
     """
+    from train.ablation import points
     from train.config.compose import expand_sweep, override_recipe
 
     if not overrides:
         raise ConfigError("give at least one other reward, such as rewards.components.checklist.weight=0,0.5,1")
-    found = {name: override_recipe(recipe, point) for name, point in expand_sweep(overrides).items()}
-    for name, point in found.items():
-        if point.model_copy(update={"rewards": recipe.rewards}) != recipe:
+    axes = [_axis(a) for a in overrides if a.partition("=")[0].removeprefix("ablation.") in AXES]
+    files = [a.partition("=")[2] for a in overrides if a.startswith("ablation=")]
+    rest = [a for a in overrides if a.partition("=")[0].removeprefix("ablation.") not in (*AXES, "ablation")]
+    grid: Mapping[str, Sequence[str]] = {"": ()}
+    if axes or files:
+        chosen = _ablation(files[-1]) if files else AblationConfig()
+        grid = points(override_recipe(recipe.model_copy(update={"ablation": chosen}), axes))
+    found = {}
+    for (given, extra), (axis, made) in itertools.product(expand_sweep(rest).items(), grid.items()):
+        name = ", ".join(part for part in (axis, given) if part)
+        found[name] = override_recipe(recipe, [*extra, *made])
+        if found[name].model_copy(update={"rewards": recipe.rewards}) != recipe:
             raise ConfigError(
                 f"{name}: overrides more than rewards.*; what a model does under other settings takes a run of its own"
             )
     return found
+
+
+def _axis(argument: str) -> str:
+    """Return an axis as an override; ``weights=a:1,b:0;a:1,b:1`` is short for a list of maps."""
+    key, _, value = argument.removeprefix("ablation.").partition("=")
+    if key == "weights" and not value.startswith("["):
+        value = f"[{','.join('{' + part.strip() + '}' for part in value.split(';'))}]"
+    return f"ablation.{key}={value}"
+
+
+def _ablation(name: str) -> AblationConfig:
+    """Read an option of the group ``ablation``, or a file of the same form.
+
+    Raises:
+        ConfigError: there is no such file, or it holds something else.
+    """
+    from train.config.compose import recipes_folder
+
+    known = {path.stem: path for path in (recipes_folder() / "ablation").glob("*.yaml")}
+    path = known.get(name, Path(name))
+    if not path.is_file():
+        raise ConfigError(f"ablation={name}: there is no such option{nearest(name, known)}, nor such a file")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds no keys of an ablation; docs/configuration.md has them")
+    try:
+        return AblationConfig.model_validate({key: value for key, value in content.items() if key != "defaults"})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from error
