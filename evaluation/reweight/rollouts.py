@@ -113,7 +113,7 @@ def _read(file: Path, wanted: list[str], leaves: list[str], size: int) -> pa.Tab
         raise DataError(f"{file}: has no column '{missing[0]}'; was it written with another recipe?")
     table = pq.ParquetFile(file).read(columns=[*wanted, *leaves])
     group: np.ndarray = table["group"].to_numpy()
-    if len(group) == 0 or not np.array_equal(group, np.arange(len(group)) // size):
+    if len(group) == 0 or len(group) % size or not np.array_equal(group, np.arange(len(group)) // size):
         raise DataError(f"{file}: its rows are not whole groups of {size} (grpo.group_size) in order")
     return table
 

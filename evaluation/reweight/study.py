@@ -40,9 +40,9 @@ ORIGINAL = "the original"
 class Point:
     """One reward on the rollouts.
 
-    ``overall``, ``steps`` and ``sources`` compare it with the reward that was trained. ``nearest`` is the point before
-    it, or the original, whose signal is most like its own, with their cosine and share of flips; ``same_as`` is set
-    where the two are one. ``worth`` says whether a run could show something new.
+    ``overall``, ``steps`` and ``sources`` compare it with the reward that was trained. ``nearest`` is the original,
+    or the earlier point that is worth a run, whose signal is most like its own, with their cosine and share of flips;
+    ``same_as`` is set where it is one with an earlier point. ``worth`` says whether a run could show something new.
     """
 
     name: str
@@ -119,15 +119,36 @@ def study(
     table = cosines(list(signals.values()))
     found: list[Point] = []
     for i, name in enumerate(names):
-        earlier = [j for j in range(i) if j == 0 or found[j].same_as is None]
-        place = max(earlier, key=lambda j: -2.0 if math.isnan(table[i, j]) else table[i, j], default=0)
+        place, same = _nearest(table[i, :i], found)
         cosine, flips = float(table[i, place]), flip_share(signals[name], signals[names[place]])
-        same = names[place] if i and cosine > SAME else None
         worth = i > 0 and bool(signals[name].live.any()) and not (cosine >= near and flips <= NEAR_FLIPS)
         found.append(
-            _point(rollouts, name, configs[name], signals[name], base, (names[place], cosine, flips), same, worth)
+            _point(
+                rollouts,
+                name,
+                configs[name],
+                signals[name],
+                base,
+                (names[place], cosine, flips),
+                names[place] if same else None,
+                worth,
+            )
         )
     return Study(rollouts, found[0], found[1:], worst)
+
+
+def _nearest(cosines: np.ndarray, earlier: Sequence[Point]) -> tuple[int, bool]:
+    """Return which of the earlier points a point is like, and whether it is one with it.
+
+    Where it is one with none, only the original and points that are worth a run are asked: a chain of small steps would
+    otherwise reach any reward without a run.
+    """
+    known = [(-2.0 if math.isnan(cosine) else float(cosine), -j) for j, cosine in enumerate(cosines)]
+    closest, place = max(known, default=(1.0, 0))
+    if earlier and closest > SAME:
+        return -place, True
+    asked = [pair for pair in known if pair[1] == 0 or earlier[-pair[1]].worth]
+    return -max(asked, default=(1.0, 0))[1], False
 
 
 def _point(
