@@ -22,6 +22,7 @@ adhere: fine-tune models that reason and still do what they were told
   adhere checklist generate IN OUT base_url=URL model=NAME
                                               have a model write the prompts' checklists
   adhere checklist inspect FILE               show what checklists hold, and what is doubtful about them
+  adhere reweight RUN [STAGE] key=value ...   what would other rewards have made of its rollouts? no model needed
   adhere export RUN --format FORMAT [--to D]  write what MathIF's scripts, lm-eval or the hub take
   adhere import-gguf FILE FOLDER              turn a GGUF file into a model folder
   adhere doctor                               check versions, devices, disk and tracking
@@ -127,6 +128,12 @@ def _checklist(arguments: list[str]) -> int:
     return checklist(arguments)
 
 
+def _reweight(arguments: list[str]) -> int:
+    from train.commands_reweight import reweight
+
+    return reweight(arguments)
+
+
 def _export(arguments: list[str]) -> int:
     from train.commands import export
 
@@ -153,6 +160,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "score": _score,
     "checklist": _checklist,
+    "reweight": _reweight,
     "export": _export,
     "import-gguf": _import_gguf,
     "doctor": _doctor,

@@ -18,6 +18,7 @@ import pytest
 from rewards.advantages import advantage_shares, advantages
 from rewards.aggregation import combine, normalize_then_sum
 from rewards.config import RewardConfig
+from train.cli import main
 from train.config.compose import compose_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -52,12 +53,16 @@ def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
 
 
 def trained(root: Path, *overrides: str) -> list[Step]:
-    """Train to the end; return each step's rollouts and its row of metrics."""
+    """Train to the end; return each step's rollouts and its row of metrics.
+
+    ``adhere reweight`` stops where it cannot recompute the recorded advantages from the recorded verdicts.
+    """
     root.mkdir(exist_ok=True)
     process = start(root, *overrides)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     stage = root / "runs" / "latest" / "stages" / "grpo"
+    assert main(["reweight", str(stage), "rewards.components.format.weight=1", f"out={root / 'reweight'}"]) == 0
     files = [pq.read_table(file).to_pylist() for file in sorted((stage / "rollouts").glob("step_*.parquet"))]
     lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
     return list(zip(files, [line for line in lines if "reward" in line], strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,6 +71,53 @@ def compose_variants(overrides: Sequence[str], variants: Mapping[str, Sequence[s
         except ConfigError as error:
             raise ConfigError(f"arms.{name}: {error}") from error
     return recipes
+
+
+def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Apply ``overrides`` to a recipe that is resolved already, as a stage's ``stage.yaml`` holds it.
+
+    Raises:
+        ConfigError: as :func:`compose_recipe`; also where one chooses an option of a group, of which nothing is left.
+    """
+    parsed = _plain(overrides)
+    if parsed is None:
+        raise ConfigError(
+            f"{', '.join(overrides)}: write keys of the recipe; options of groups are chosen before a run"
+        )
+    config = OmegaConf.create(recipe.model_dump(mode="json"))
+    OmegaConf.set_struct(config, True)
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, overrides)) from error
+    return recipe_of(config)
+
+
+def expand_sweep(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """Return every combination of the values in ``overrides``, as Hydra's basic sweeper reads ``key=a,b``.
+
+    A combination is named by the values that vary, such as ``checklist.weight=0.5``, or by all where nothing does.
+
+    Raises:
+        ConfigError: an override cannot be parsed, or sweeps in a way that has no list of values.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(_explain(error, overrides)) from error
+    if bad := [o.input_line for o in parsed if o.is_sweep_override() and not o.is_discrete_sweep()]:
+        raise ConfigError(f"'{bad[0]}': has no list of values; write key=a,b")
+    axes = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override() else [str(o.input_line)]
+        for o in parsed
+    ]  # fmt: skip
+    several = any(len(axis) > 1 for axis in axes)
+    found = {}
+    for point in itertools.product(*axes):
+        named = [given for given, axis in zip(point, axes, strict=True) if len(axis) > 1 or not several]
+        found[", ".join(given.removeprefix("rewards.").removeprefix("components.") for given in named)] = list(point)
+    return found
 
 
 def _plain(overrides: Sequence[str]) -> list[Override] | None:

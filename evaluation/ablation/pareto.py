@@ -1,0 +1,80 @@
+"""The Pareto front of two figures over arms, and how sure it is that an arm is on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from evaluation.ablation.resampling import Draws, replicate
+
+
+@dataclass(frozen=True, slots=True)
+class FrontArm:
+    """One arm in the plane of two figures.
+
+    ``on_front`` says whether no other arm is at least as good in both and better in one; ``support`` is the share of
+    the resamples in which that holds. ``x_low`` … ``y_high`` are the figures' intervals, each taken alone.
+    """
+
+    arm: str
+    x: float | None
+    y: float | None
+    x_low: float | None
+    x_high: float | None
+    y_low: float | None
+    y_high: float | None
+    on_front: bool
+    support: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return asdict(self)
+
+
+def pareto_front(
+    arms: Sequence[str], x: np.ndarray, y: np.ndarray, draws: Draws, level: float = 0.95
+) -> list[FrontArm]:
+    """Place every arm by two figures, each (A, R, P), of which more is better; the same draws move both.
+
+    An arm without a value in one of the two is never on the front.
+    """
+    figures = [replicate(values, draws) for values in (x, y)]
+    exact = non_dominated(figures[0].means[None], figures[1].means[None])[0]
+    support = _support(figures[0].draws, figures[1].draws)
+    tail = (1.0 - level) / 2.0
+    spans = [np.quantile(found.draws, [tail, 1.0 - tail], axis=0) for found in figures]
+    result = []
+    for a, arm in enumerate(arms):
+        numbers = (figures[0].means[a], figures[1].means[a], *spans[0][:, a], *spans[1][:, a])
+        x_mean, y_mean, x_low, x_high, y_low, y_high = (None if np.isnan(n) else float(n) for n in numbers)
+        result.append(FrontArm(arm, x_mean, y_mean, x_low, x_high, y_low, y_high, bool(exact[a]), float(support[a])))
+    return result
+
+
+def non_dominated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return which of A points are on the front in each of B planes; ``x`` and ``y`` are (B, A), and so is the result.
+
+    Points that are equal in both are on it together.
+    """
+    found = np.empty(x.shape, dtype=bool)
+    for a in range(x.shape[1]):
+        mine_x, mine_y = x[:, [a]], y[:, [a]]
+        beaten = (x >= mine_x) & (y >= mine_y) & ((x > mine_x) | (y > mine_y))
+        found[:, a] = ~beaten.any(axis=1) & ~np.isnan(mine_x[:, 0]) & ~np.isnan(mine_y[:, 0])
+    return found
+
+
+def _support(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    share: np.ndarray = non_dominated(x, y).mean(axis=0)
+    return share
+
+
+def best_shares(values: np.ndarray, draws: Draws) -> np.ndarray:
+    """Return the share of resamples in which each arm is the best on one figure (A, R, P); ties are shared."""
+    found = replicate(values, draws).draws
+    best = found == np.nanmax(found, axis=1, keepdims=True)
+    share: np.ndarray = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return share

@@ -1,0 +1,154 @@
+"""Resampling of prompts and seeds together: the replicates that every interval of an ablation is read from.
+
+A figure is a mean over prompts and over seeds, which are crossed: every seed meets every prompt. Prompts are resampled
+with replacement, the same ones for all arms and seeds, so that arms stay paired. Of seeds there are few. Resampling
+three of them knows ten samples, and its variance is too small by a factor (R − 1)/R; and resampling both factors
+outright counts the noise of single responses three times (Owen 2007, "The pigeonhole bootstrap", arXiv 0712.1111). So
+the seeds' part is a parametric bootstrap of a two-way model: the mean of arm a under seed r is the arm's own, plus what
+the seed does to all arms (it cancels where two arms with seeds are compared), plus what it does to this arm alone.
+
+- The last part's variance is the mean square of the arm × seed interaction, pooled over the arms, as in an analysis of
+  a blocked design. An arm whose runs vary more than that (one of three collapsed) keeps its own.
+- Seeds' means also differ by the noise of responses, which the prompts' part holds already. It is taken off (Davison
+  and Hinkley 1997, section 3.8), but a quarter of the variance stays: with few seeds the estimate is itself loose.
+- Each draw is divided by √(χ²/d), d the degrees of freedom of the variance: the part is Student's t, as it has to be
+  where three numbers say how much runs vary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CELLS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """B draws for A arms, R seeds and P prompts, used for all figures alike.
+
+    ``prompts`` (B, P) counts how often a prompt was drawn. ``arms`` (B, A) and ``common`` (B,) are standard normal:
+    what choosing other seeds does to each arm, and to all of them alike. ``seed`` made them.
+    """
+
+    prompts: np.ndarray
+    arms: np.ndarray
+    common: np.ndarray
+    seed: int
+
+    @classmethod
+    def make(cls, arms: int, prompts: int, resamples: int, seed: int) -> Draws:
+        """Return ``resamples`` draws that depend on nothing but the arguments."""
+        rng = np.random.default_rng(seed)
+        normal = rng.standard_normal((resamples, arms + 1))
+        counts = rng.multinomial(prompts, np.full(prompts, 1.0 / prompts), size=resamples).astype(np.uint16)
+        return cls(counts, normal[:, :arms], normal[:, arms], seed)
+
+    def part(self, places: np.ndarray) -> Draws:
+        """Return the same draws for the prompts at ``places`` alone, so that parts of a table move together."""
+        return Draws(self.prompts[:, places], self.arms, self.common, self.seed)
+
+    def first(self, resamples: int) -> Draws:
+        """Return the first draws alone."""
+        return Draws(self.prompts[:resamples], self.arms[:resamples], self.common[:resamples], self.seed)
+
+    def scales(self, freedom: int) -> np.ndarray:
+        """Return √(d/χ²), (B,), for d degrees of freedom: what makes a normal draw Student's t."""
+        rng = np.random.default_rng([self.seed, freedom])
+        return np.sqrt(freedom / rng.chisquare(freedom, size=len(self.common)))
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """The means of A arms, (A,), and their B replicates, (B, A). An arm without any value is NaN."""
+
+    means: np.ndarray
+    draws: np.ndarray
+
+
+def replicate(values: np.ndarray, draws: Draws) -> Replicates:
+    """Return the mean over seeds and prompts of ``values`` (A, R, P), NaN where there is none, with its replicates."""
+    found = _prompt_part(values, draws)
+    return Replicates(found.means, found.draws + seed_part(values, draws))
+
+
+def replicate_gaps(values: np.ndarray, base: int, draws: Draws) -> Replicates:
+    """Return the mean difference of every arm from arm ``base``, over what both have scored, with its replicates."""
+    found = _prompt_part(values - values[base], draws)
+    part = seed_part(values, draws)
+    return Replicates(found.means, found.draws + part - part[:, [base]])
+
+
+def _prompt_part(values: np.ndarray, draws: Draws) -> Replicates:
+    known = ~np.isnan(values)
+    sums, counts = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1).astype(float)
+    parts = []
+    rows = max(1, CELLS_AT_ONCE // values.shape[2])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = sums.sum(axis=1) / counts.sum(axis=1)
+        for start in range(0, len(draws.prompts), rows):
+            picked = draws.prompts[start : start + rows].astype(float)
+            parts.append((picked @ sums.T) / (picked @ counts.T))
+    found = np.concatenate(parts)
+    return Replicates(means, np.where(np.isnan(found), means, found))
+
+
+LEAST = 0.25
+"""Share of the variance between seeds that always stays, however much of it the noise of responses explains."""
+
+
+def seed_part(values: np.ndarray, draws: Draws) -> np.ndarray:
+    """Return what the choice of seeds adds to each replicate, (B, A); nothing for an arm with a single run."""
+    part = np.zeros((len(draws.common), len(values)))
+    counts = np.array([runs(rows) for rows in values])
+    several = np.flatnonzero(counts > 1)
+    if not len(several):
+        return part
+    known = ~np.isnan(values[several])
+    cells = known.sum(axis=2)
+    with np.errstate(invalid="ignore"):
+        means = np.where(known, values[several], 0.0).sum(axis=2) / cells
+    own = means - np.nanmean(means, axis=1, keepdims=True)
+    by_seed = np.nanmean(own, axis=0)
+    freedom = int((cells > 0).sum()) - len(several) - int((cells > 0).any(axis=0).sum()) + 1
+    noise = float(np.mean([_noise(values[a]) for a in several]))
+    shared_freedom = int((cells > 0).any(axis=0).sum()) - 1
+    shared = float(np.nansum(by_seed**2)) / shared_freedom
+    if freedom > 0:
+        rest = own - by_seed
+        pooled = float(np.nansum(rest**2)) / freedom
+        alone = np.nansum(rest**2, axis=1) / (counts[several] - 1)
+        variances = _without(np.maximum(pooled, alone), noise)
+        part[:, several] = draws.arms[:, several] * np.sqrt(variances / counts[several])
+        part[:, several] *= draws.scales(freedom)[:, None]
+        shared = max(0.0, shared - pooled / len(several))
+    else:
+        shared = float(_without(np.array(shared), noise))
+    common = draws.common * draws.scales(shared_freedom)
+    part[:, several] += common[:, None] * np.sqrt(shared / counts[several])
+    return part
+
+
+def runs(rows: np.ndarray) -> int:
+    """Count the different runs behind the seeds of one arm, (R, P): 1 where all seeds share one."""
+    there = [row for row in rows if not np.isnan(row).all()]
+    return len({row.tobytes() for row in there}) if len(there) > 1 else len(there)
+
+
+def _without(variance: np.ndarray, noise: float) -> np.ndarray:
+    return np.maximum(variance - noise, LEAST * variance)
+
+
+def _noise(rows: np.ndarray) -> float:
+    """Return what the noise of responses adds to the variance between the means of seeds, rows (R, P).
+
+    It is the mean square of the interaction of seeds and prompts, on the prompts that all seeds have, over P.
+    """
+    rows = rows[~np.isnan(rows).all(axis=1)]
+    whole = rows[:, ~np.isnan(rows).any(axis=0)]
+    seeds, prompts = whole.shape
+    if prompts < 2:
+        return 0.0
+    rest = whole - whole.mean(axis=1, keepdims=True) - whole.mean(axis=0) + whole.mean()
+    return float((rest**2).sum()) / ((seeds - 1) * (prompts - 1)) / prompts

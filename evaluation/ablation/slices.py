@@ -1,0 +1,64 @@
+"""Parts of an ablation's prompts, on which arms are compared again: sources, constraints, length bins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from evaluation.ablation.tables import Responses
+from evaluation.metrics import Metric
+
+SliceKind = Literal["source", "constraint", "length"]
+BINS = 4
+FEWEST = 5
+"""Prompts below which a part has no interval worth printing; it is left out, and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The prompts at ``places`` of the table with one figure on them, ``values`` (A, R, P'); NaN is no score."""
+
+    kind: SliceKind
+    name: str
+    values: np.ndarray
+    places: np.ndarray
+
+
+def slices(responses: Responses, metric: Metric) -> Iterator[Slice]:
+    """Yield the prompts of every source, those with every constraint, and those of every length bin.
+
+    A constraint's figure is the share of its requirements that were met; the others have ``metric``. A prompt's length
+    is the mean number of tokens over all arms and seeds, so that all arms are compared on the same prompts: by the
+    lengths of its own responses, each arm would have bins of other prompts.
+    """
+    values = responses.values[metric]
+    for source in dict.fromkeys(responses.sources):
+        yield _slice("source", str(source), values, responses.sources == source)
+    for label, met in responses.constraints.items():
+        yield _slice("constraint", label, met, ~np.isnan(met).all(axis=(0, 1)))
+    yield from _by_length(responses, values)
+
+
+def _by_length(responses: Responses, values: np.ndarray) -> Iterator[Slice]:
+    known = ~np.isnan(responses.tokens)
+    counts = known.sum(axis=(0, 1))
+    lengths = np.where(known, responses.tokens, 0.0).sum(axis=(0, 1)) / np.maximum(1, counts)
+    there = counts > 0
+    if not there.any():
+        return
+    edges = np.unique(np.quantile(lengths[there], np.linspace(0.0, 1.0, BINS + 1)))
+    if len(edges) < 2:
+        return
+    places = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, len(edges) - 2)
+    for i in range(len(edges) - 1):
+        chosen = there & (places == i)
+        if chosen.any():
+            yield _slice("length", f"{edges[i]:.0f}–{edges[i + 1]:.0f} tokens", values, chosen)
+
+
+def _slice(kind: SliceKind, name: str, values: np.ndarray, chosen: np.ndarray) -> Slice:
+    places = np.flatnonzero(chosen)
+    return Slice(kind, name, values[:, :, places], places)

@@ -1,0 +1,153 @@
+"""What the arms of an ablation scored: every arm's responses, lined up by seed and prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation.ablation.resampling import runs
+from evaluation.metrics import METRICS, Metric
+from rewards.errors import DataError
+
+COLUMNS = (
+    "id", "source", "twin_of", "tokens", "correct.score", "hacc", "sacc", "joint",
+    "verdicts.list.element.id", "verdicts.list.element.score",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm: its name, and for each seed the ``responses.parquet`` of its evaluation.
+
+    The seed ``None`` stands for all of them: a model that was trained once, such as the base model or a shared SFT.
+    """
+
+    name: str
+    responses: Mapping[int | None, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """A arms × R seeds × P prompts; what an arm has no response for, or what has no score, is NaN.
+
+    Each entry is the mean over the samples of a prompt. ``values`` are by metric, ``constraints`` by constraint, and
+    ``tokens`` are lengths; ``sources`` (P,) is where each prompt comes from.
+    """
+
+    arms: tuple[str, ...]
+    seeds: tuple[int | None, ...]
+    prompts: tuple[str, ...]
+    sources: np.ndarray
+    values: Mapping[Metric, np.ndarray]
+    constraints: Mapping[str, np.ndarray]
+    tokens: np.ndarray
+
+    def place(self, arm: str) -> int:
+        """Return the index of ``arm``.
+
+        Raises:
+            DataError: there is no such arm.
+        """
+        if arm not in self.arms:
+            raise DataError(f"there is no arm '{arm}'; there are {', '.join(self.arms)}")
+        return self.arms.index(arm)
+
+    def seeds_of(self, place: int) -> int:
+        """Return how many different runs stand behind an arm: 1 for one that all seeds share."""
+        return runs(self.values["joint"][place])
+
+
+def read_responses(arms: Sequence[Arm]) -> Responses:
+    """Read the scores of all arms; texts are not read.
+
+    Raises:
+        DataError: there is no arm, an arm has no responses, two have one name, or no prompt is in all of them.
+    """
+    if not arms:
+        raise DataError("ablation: there is no arm to compare")
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names):
+        raise DataError(f"ablation: two arms are named '{max(names, key=names.count)}'")
+    if empty := [arm.name for arm in arms if not arm.responses]:
+        raise DataError(f"ablation: arm '{empty[0]}' has no evaluation; leave it out, or finish it")
+    paths = dict.fromkeys(path for arm in arms for path in arm.responses.values())
+    tables = {path: _read(path) for path in paths}
+    prompts, sources = _prompts(tables)
+    seeds: list[int | None] = [*sorted({s for arm in arms for s in arm.responses if s is not None})] or [None]
+    order = {prompt: i for i, prompt in enumerate(prompts)}
+    columns = {path: _columns(table, order) for path, table in tables.items()}
+    labels = sorted({label for found in columns.values() for label in found if label.startswith(CONSTRAINT)})
+
+    def stacked(name: str) -> np.ndarray:
+        missing = np.full(len(prompts), np.nan)
+        chosen = [[arm.responses.get(seed, arm.responses.get(None)) for seed in seeds] for arm in arms]
+        return np.array([[missing if p is None else columns[p].get(name, missing) for p in row] for row in chosen])
+
+    return Responses(
+        arms=tuple(names),
+        seeds=tuple(seeds),
+        prompts=tuple(prompts),
+        sources=np.array(sources),
+        values={metric: stacked(metric) for metric in METRICS},
+        constraints={label.removeprefix(CONSTRAINT): stacked(label) for label in labels},
+        tokens=stacked("tokens"),
+    )
+
+
+CONSTRAINT = "constraint "
+"""What stands before a constraint's name in the columns of one evaluation, where metrics have names too."""
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; an evaluation writes it when it has finished")
+    table = pq.ParquetFile(path).read(columns=list(COLUMNS))
+    return table.filter(table["twin_of"].is_null())
+
+
+def _prompts(tables: Mapping[Path, pa.Table]) -> tuple[list[str], list[str]]:
+    """Return the prompts that any arm has, in order, and their sources."""
+    found: dict[str, str] = {}
+    shared: set[str] | None = None
+    for table in tables.values():
+        ids = table["id"].to_pylist()
+        found |= dict(zip(ids, table["source"].to_pylist(), strict=True))
+        shared = set(ids) if shared is None else shared & set(ids)
+    if not shared:
+        raise DataError("ablation: no prompt is in the evaluations of all arms; compare arms on one suite")
+    return list(found), list(found.values())
+
+
+def _columns(table: pa.Table, order: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Return the mean of every figure by prompt, (P,), NaN where it has none."""
+    rows = np.array([order[prompt] for prompt in table["id"].to_pylist()])
+    figures = {
+        "accuracy": _floats(table["correct"].combine_chunks().field("score")),
+        **{name: _floats(table[name]) for name in ("hacc", "sacc", "joint", "tokens")},
+    }
+    found = {name: _means(rows, values, len(order)) for name, values in figures.items()}
+    verdicts = table["verdicts"].combine_chunks()
+    owners = np.repeat(rows, verdicts.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+    parts = verdicts.flatten()
+    labels, scores = np.array(parts.field("id").to_pylist(), dtype=object), _floats(parts.field("score"))
+    for label in dict.fromkeys(labels):
+        here = labels == label
+        found[CONSTRAINT + label] = _means(owners[here], scores[here], len(order))
+    return found
+
+
+def _floats(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    found: np.ndarray = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _means(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    known = ~np.isnan(values)
+    counts = np.bincount(places[known], minlength=size)
+    sums = np.bincount(places[known], weights=values[known], minlength=size)
+    return np.where(counts > 0, sums / np.maximum(1, counts), np.nan)

@@ -1,0 +1,202 @@
+"""The study for people and for programs: tables in the terminal, CSV, JSON, and every rollout's advantages."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation.jsonl import PARTIAL, atomic_text, dump
+from evaluation.reweight.agreement import dominant
+from evaluation.reweight.study import Point, Study, to_dict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON, POINTS, STEPS, SOURCES, GROUPS, ROLLOUTS = (
+    "reweight.json", "points.csv", "steps.csv", "sources.csv", "groups.csv", "rollouts.parquet",
+)  # fmt: skip
+CAUTION = (
+    "These rollouts are those of the policy that was trained. A cosine says how alike two rewards would have pushed "
+    "it, not where training on the other one would have led."
+)
+
+
+def write(folder: Path, study: Study, title: str) -> list[Path]:
+    """Write the study into ``folder`` and return the files: figures as JSON and CSV, and advantages as parquet.
+
+    ``rollouts.parquet`` has one row a rollout, in the order of the stage's own files (``step`` and ``row`` find it
+    there), with its advantage as recorded and under every point that is not one with another.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    points = [study.original, *study.points]
+    with atomic_text(folder / JSON) as out:
+        content = {
+            "stage": title,
+            "rollouts": int(study.rollouts.recorded.size),
+            "largest_error": study.worst,
+            "points": [to_dict(point) for point in points],
+        }
+        out.write(dump(content, indent=2))
+    _write_csv(folder / POINTS, [_flat(point) for point in points])
+    _write_csv(
+        folder / STEPS, [{"point": p.name, "step": s, **a.to_dict()} for p in points for s, a in p.steps.items()]
+    )
+    _write_csv(
+        folder / SOURCES, [{"point": p.name, "source": s, **a.to_dict()} for p in points for s, a in p.sources.items()]
+    )
+    _write_csv(folder / GROUPS, list(_changed_groups(study)))
+    _write_rollouts(folder / ROLLOUTS, study)
+    return [folder / name for name in (JSON, POINTS, STEPS, SOURCES, GROUPS, ROLLOUTS)]
+
+
+def show(study: Study, console: Console) -> None:
+    """Print the points against what was trained, then what each kind of rollout earns, and a sentence a point."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    size = study.rollouts.recorded.size
+    console.print(f"{size:,} rollouts; recomputed advantages are the recorded ones to {study.worst:.1e}")
+    table = Table(title="Learning signal against the reward as trained", title_justify="left")
+    for i, heading in enumerate(
+        ("point", "cosine", "first/last tenth", "flips", "begun", "ended", "live groups", "shares")
+    ):
+        table.add_column(heading, justify="left" if i in (0, 7) else "right", overflow="fold", no_wrap=i not in (0, 7))
+    for point in [study.original, *study.kept]:
+        table.add_row(*(escape(text) for text in _row(point)))
+    console.print(table)
+    kinds = Table(title="Mean advantage of what kinds of rollouts", title_justify="left")
+    kinds.add_column("point", overflow="fold")
+    for name, cell in study.original.cells.items():
+        kinds.add_column(f"{name} ({cell.rollouts:,})", justify="right")
+    for point in [study.original, *study.kept]:
+        kinds.add_row(escape(point.name), *(f"{cell.advantage:+.3f}" for cell in point.cells.values()))
+    if study.original.cells:
+        console.print(kinds)
+    if len({str(source) for source in study.rollouts.sources}) > 1:
+        _show_sources(study, console)
+    for point in study.points:
+        console.print(f"{escape(point.name)}: {escape(point.verdict)}", style="bold" if point.worth else "")
+    console.print(CAUTION, style="dim")
+
+
+def _show_sources(study: Study, console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Cosine (flips) by source", title_justify="left")
+    table.add_column("point", overflow="fold")
+    for source in study.original.sources:
+        table.add_column(escape(str(source)), justify="right", overflow="fold")
+    for point in study.kept:
+        table.add_row(escape(point.name), *(f"{_figure(a.cosine)} ({a.flips:.1%})" for a in point.sources.values()))
+    console.print(table)
+
+
+def _row(point: Point) -> tuple[str, ...]:
+    overall, groups = point.overall, point.groups
+    change = f" (+{groups.gained} −{groups.lost})" if groups.gained or groups.lost else ""
+    ranked = sorted(point.found.shares.items(), key=lambda pair: -pair[1] if not math.isnan(pair[1]) else 0.0)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in ranked if share != 0.0)
+    return (
+        point.name,
+        _figure(overall.cosine),
+        _early_and_late(point),
+        f"{overall.flips:.1%}",
+        f"{overall.begun:.1%}",
+        f"{overall.ended:.1%}",
+        f"{groups.live:,}{change}",
+        shares,
+    )
+
+
+def _early_and_late(point: Point) -> str:
+    """Return the mean cosine over the first and the last tenth of the steps."""
+    figures = [found.cosine for found in point.steps.values()]
+    tenth = math.ceil(len(figures) / 10)
+    return "/".join(_figure(_mean(part)) for part in (figures[:tenth], figures[-tenth:]))
+
+
+def _mean(figures: Sequence[float]) -> float:
+    known = [figure for figure in figures if not math.isnan(figure)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _figure(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"
+
+
+def _flat(point: Point) -> dict[str, Any]:
+    leader = dominant(point.found.shares)
+    return {
+        "point": point.name,
+        "aggregation": point.config.aggregation,
+        "scale": point.config.scale,
+        **point.overall.to_dict(),
+        "reinforced": float((point.found.signs > 0.0).mean()),
+        "unscored": point.unscored,
+        "live_groups": point.groups.live,
+        "gained_groups": point.groups.gained,
+        "lost_groups": point.groups.lost,
+        "dominant": leader[0] if leader else None,
+        **{f"share_{name}": None if math.isnan(share) else share for name, share in point.found.shares.items()},
+        "nearest": point.nearest[0],
+        "same_as": point.same_as,
+        "worth_a_run": point.worth,
+        "verdict": point.verdict,
+    }
+
+
+def _changed_groups(study: Study) -> Iterator[dict[str, Any]]:
+    rollouts, before = study.rollouts, study.original.found.live
+    for point in study.kept:
+        after = point.found.live
+        for g in np.flatnonzero(before != after):
+            yield {
+                "point": point.name,
+                "step": int(rollouts.steps[g]),
+                "group": int(rollouts.numbers[g]),
+                "item_id": rollouts.items[g],
+                "source": rollouts.sources[g],
+                "signal": "gained" if after[g] else "lost",
+            }
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    fields = list(dict.fromkeys(key for row in rows for key in row)) or [
+        "point",
+        "step",
+        "group",
+        "item_id",
+        "source",
+        "signal",
+    ]
+    with atomic_text(path) as out:
+        writer = csv.DictWriter(out, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_rollouts(path: Path, study: Study) -> None:
+    rollouts = study.rollouts
+    groups, size = rollouts.shape
+    first = np.searchsorted(rollouts.batches, rollouts.batches)
+    rows = ((np.arange(groups) - first)[:, None] * size + np.arange(size)).ravel()
+    columns: dict[str, Any] = {
+        "step": np.repeat(rollouts.steps, size),
+        "row": rows,
+        "group": np.repeat(rollouts.numbers, size),
+        "item_id": np.repeat(rollouts.items, size),
+        "source": np.repeat(rollouts.sources, size),
+        "recorded": rollouts.recorded.ravel(),
+        **{point.name: point.found.advantages.ravel() for point in study.kept},
+    }
+    partial = path.with_name(path.name + PARTIAL)
+    pq.write_table(pa.table(columns), partial)
+    partial.replace(path)

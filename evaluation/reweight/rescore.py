@@ -1,0 +1,108 @@
+"""Which other rewards the recorded verdicts can answer for, and the scores where they have to be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from evaluation.reweight.rollouts import STATUSES, Rollouts
+from rewards.config import ChecklistComponent, ComponentConfig, LengthComponent, RewardConfig
+from rewards.errors import ConfigError, nearest
+from rewards.verdict import Status
+
+FREE = {"weight", "gate"}
+"""Settings of a component that come after its scores."""
+
+OK = STATUSES.index(Status.OK)
+AGAIN: Mapping[type, frozenset[str]] = {
+    LengthComponent: frozenset({"target", "maximum"}),
+    ChecklistComponent: frozenset({"scoring"}),
+}
+"""Settings whose scores can be made again: from the tokens, and from the verdicts of the requirements."""
+
+
+def needs_requirements(original: RewardConfig, wanted: RewardConfig) -> bool:
+    """Return whether a checklist of ``wanted`` joins its requirements in another way than the one that was recorded."""
+    return any(
+        "scoring" in _changed(original, wanted, name) for name in wanted.components if name in original.components
+    )
+
+
+def check_recomputable(original: RewardConfig, wanted: RewardConfig) -> None:
+    """Refuse what no recomputation can answer for.
+
+    Raises:
+        ConfigError: a component that this run never scored, or a setting that its scores depend on.
+    """
+    for name, component in wanted.components.items():
+        key = f"rewards.components.{name}"
+        if name not in original.components:
+            raise ConfigError(
+                f"{key}: was never scored in this run{nearest(name, original.components)}; there are "
+                f"{', '.join(original.components)}. Add it with weight 0 to the next run, and its scores are recorded"
+            )
+        changed = _changed(original, wanted, name)
+        if "kind" in changed:
+            raise ConfigError(f"{key}.kind: this run scored '{original.components[name].kind}' under that name")
+        for setting in sorted(changed - AGAIN.get(type(component), frozenset())):
+            raise ConfigError(
+                f"{key}.{setting}: the recorded scores depend on it, and there is no score under another one; only "
+                f"weights, gates, aggregation and scaling come after the scores. It takes a run of its own"
+            )
+        if (
+            isinstance(component, ChecklistComponent)
+            and "scoring" in changed
+            and component.scoring not in ("mean", "all")
+        ):
+            raise ConfigError(
+                f"{key}.scoring: 'mean' and 'all' can be made from the verdicts of the requirements, "
+                f"'{component.scoring}' cannot; it takes a run of its own"
+            )
+
+
+def rescored(rollouts: Rollouts, original: RewardConfig, wanted: RewardConfig) -> Rollouts:
+    """Return ``rollouts`` with the scores that ``wanted`` would have given them.
+
+    Raises:
+        ConfigError: as :func:`check_recomputable`.
+    """
+    check_recomputable(original, wanted)
+    scores = dict(rollouts.scores)
+    for name, component in wanted.components.items():
+        if _changed(original, wanted, name):
+            scores[name] = _again(rollouts, name, component)
+    return replace(rollouts, scores=scores)
+
+
+def _changed(original: RewardConfig, wanted: RewardConfig, name: str) -> set[str]:
+    before, after = original.components[name].model_dump(), wanted.components[name].model_dump()
+    return {key for key in before.keys() | after.keys() if key not in FREE and before.get(key) != after.get(key)}
+
+
+def _again(rollouts: Rollouts, name: str, component: ComponentConfig) -> np.ndarray:
+    recorded = rollouts.scores[name]
+    if isinstance(component, LengthComponent):
+        span = component.maximum - component.target
+        return np.clip((component.maximum - rollouts.tokens) / span, 0.0, 1.0)
+    assert isinstance(component, ChecklistComponent) and rollouts.requirements is not None
+    return _joined(rollouts.requirements, component.scoring == "all", recorded.ravel()).reshape(recorded.shape)
+
+
+def _joined(requirements: pa.ChunkedArray, strict: bool, recorded: np.ndarray) -> np.ndarray:
+    """Join the requirements of each rollout, those with a score alone.
+
+    A rollout keeps its recorded score where it has none: it was not decided, or failed as a whole.
+    """
+    lists = requirements.combine_chunks()
+    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+    parts: np.ndarray = lists.flatten().field("score").to_numpy(zero_copy_only=False)
+    owners = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+    known = ~np.isnan(parts)
+    counts = np.bincount(owners[known], minlength=len(lists))
+    met = parts[known] == 1.0 if strict else parts[known]
+    means = np.bincount(owners[known], weights=met, minlength=len(lists)) / np.maximum(1, counts)
+    joined = (means == 1.0).astype(float) if strict else means
+    return np.where(np.isnan(recorded) | (counts == 0), recorded, joined)

@@ -1,0 +1,127 @@
+"""The figures of a GRPO stage's rollouts, read from its parquet files as arrays of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rewards.errors import DataError
+from rewards.verdict import Status
+
+STATUSES = tuple(status.value for status in Status)
+UNDECIDED = tuple(STATUSES.index(status) for status in (Status.TIMEOUT, Status.ERROR, Status.UNPARSED))
+NOT_APPLICABLE = STATUSES.index(Status.NOT_APPLICABLE)
+
+FIXED = ("step", "group", "item_id", "source", "tokens", "correct", "followed", "advantage")
+REQUIREMENT_SCORES = "requirements.list.element.score"
+"""Parquet's path of the only part of a checklist's verdicts that is read: their texts are most of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Rollouts of one stage, G groups of S: an array has shape (G, S), and (G,) where a group has one value.
+
+    ``scores`` and ``statuses`` are by component; a score is NaN where there is none, a status an index of `STATUSES`.
+    ``correct`` and ``followed`` are 1.0, 0.0 or NaN where that does not apply. ``recorded`` are the advantages that
+    training used. ``batches`` numbers the generation that a group belongs to, from 0. ``requirements``, where they were
+    read, holds one list of ``{score}`` a rollout, in order.
+    """
+
+    scores: dict[str, np.ndarray]
+    statuses: dict[str, np.ndarray]
+    recorded: np.ndarray
+    tokens: np.ndarray
+    correct: np.ndarray
+    followed: np.ndarray
+    steps: np.ndarray
+    batches: np.ndarray
+    numbers: np.ndarray
+    items: np.ndarray
+    sources: np.ndarray
+    files: tuple[Path, ...]
+    requirements: pa.ChunkedArray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of groups, and rollouts in each."""
+        groups, size = self.recorded.shape
+        return groups, size
+
+    def place(self, group: int, member: int) -> str:
+        """Return where a rollout stands, for a message: the file and its row."""
+        first = int(np.argmax(self.batches == self.batches[group]))
+        return f"{self.files[self.batches[group]]}: row {(group - first) * self.shape[1] + member}"
+
+
+def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, requirements: bool = False) -> Rollouts:
+    """Read every ``step_*.parquet`` of ``folder``; texts are not read.
+
+    Args:
+        folder: the stage's ``rollouts/``.
+        components: names of the stage's components, each with its ``_score`` and ``_status`` column.
+        group_size: rollouts of a prompt in one generation.
+        requirements: also read the verdicts of each checklist, which take longer than all else.
+
+    Raises:
+        DataError: there are no rollouts, a file lacks a column, or its groups are not whole.
+    """
+    files = tuple(sorted(folder.glob("step_*.parquet")))
+    if not files:
+        raise DataError(f"{folder}: holds no step_*.parquet; a GRPO stage writes one for every generation")
+    wanted = [*FIXED, *(f"{name}_{part}" for name in components for part in ("score", "status"))]
+    leaves = [REQUIREMENT_SCORES] if requirements else []
+    tables = [_read(file, wanted, leaves, group_size) for file in files]
+    table = pa.concat_tables(tables)
+    size = group_size
+    groups = table.num_rows // size
+
+    def numbers(name: str) -> np.ndarray:
+        found: np.ndarray = table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return found.reshape(groups, size)
+
+    def firsts(name: str) -> np.ndarray:
+        return table[name].take(pa.array(np.arange(0, table.num_rows, size))).to_numpy(zero_copy_only=False)
+
+    counts = [part.num_rows // size for part in tables]
+    return Rollouts(
+        scores={name: numbers(f"{name}_score") for name in components},
+        statuses={name: _codes(table[f"{name}_status"]).reshape(groups, size) for name in components},
+        recorded=numbers("advantage"),
+        tokens=numbers("tokens"),
+        correct=numbers("correct"),
+        followed=numbers("followed"),
+        steps=firsts("step"),
+        batches=np.repeat(np.arange(len(files)), counts),
+        numbers=firsts("group"),
+        items=firsts("item_id"),
+        sources=firsts("source"),
+        files=files,
+        requirements=table["requirements"] if requirements else None,
+    )
+
+
+def _read(file: Path, wanted: list[str], leaves: list[str], size: int) -> pa.Table:
+    known = pq.read_schema(file).names
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise DataError(f"{file}: has no column '{missing[0]}'; was it written with another recipe?")
+    table = pq.ParquetFile(file).read(columns=[*wanted, *leaves])
+    group: np.ndarray = table["group"].to_numpy()
+    if len(group) == 0 or len(group) % size or not np.array_equal(group, np.arange(len(group)) // size):
+        raise DataError(f"{file}: its rows are not whole groups of {size} (grpo.group_size) in order")
+    return table
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    """Return statuses as indices of `STATUSES`."""
+    encoded: Any = column.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    places = np.array([STATUSES.index(word) for word in encoded.dictionary.to_pylist()])
+    return places[encoded.indices.to_numpy()]
