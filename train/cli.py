@@ -20,6 +20,8 @@ adhere: fine-tune models that reason and still do what they were told
   adhere checklist generate IN OUT base_url=URL model=NAME
                                               have a model write the prompts' checklists
   adhere checklist inspect FILE               show what checklists hold, and what is doubtful about them
+  adhere report RUN [--open]                  write a run's report: one HTML page, and its figures for papers
+  adhere watch RUN                            show how a run is going, in the terminal
   adhere export RUN --format FORMAT [--to D]  write what MathIF's scripts, lm-eval or the hub take
   adhere import-gguf FILE FOLDER              turn a GGUF file into a model folder
   adhere doctor                               check versions, devices, disk and tracking
@@ -119,6 +121,18 @@ def _checklist(arguments: list[str]) -> int:
     return checklist(arguments)
 
 
+def _report(arguments: list[str]) -> int:
+    from train.commands_report import report
+
+    return report(arguments)
+
+
+def _watch(arguments: list[str]) -> int:
+    from train.commands_report import watch
+
+    return watch(arguments)
+
+
 def _export(arguments: list[str]) -> int:
     from train.commands import export
 
@@ -144,6 +158,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": _evaluate,
     "score": _score,
     "checklist": _checklist,
+    "report": _report,
+    "watch": _watch,
     "export": _export,
     "import-gguf": _import_gguf,
     "doctor": _doctor,

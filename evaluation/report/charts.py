@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,9 @@ def _pareto(data: ReportData, styles: Mapping[str, int]) -> Chart | None:
         accuracy, hacc = (entry.results["metrics"].get(metric) for metric in ("accuracy", "hacc"))
         if not accuracy or not hacc or accuracy["mean"] is None or hacc["mean"] is None:
             continue
-        series.append(
-            Series(
-                entry.name, [accuracy["mean"]], [hacc["mean"]], styles[entry.group], [hacc["low"]], [hacc["high"]],
-                [accuracy["low"]], [accuracy["high"]],
-            )  # fmt: skip
-        )
+        at = Series(entry.name, [accuracy["mean"]], [hacc["mean"]], styles[entry.group])
+        bounds = {"low": [hacc["low"]], "high": [hacc["high"]]}
+        series.append(replace(at, **bounds, x_low=[accuracy["low"]], x_high=[accuracy["high"]]))
     if not series:
         return None
     best = [s.name for s in series if not any(_dominates(other, s) for other in series)]
@@ -91,15 +89,19 @@ def _components(
 
 
 def _running(data: ReportData, styles: Mapping[str, int]) -> Chart | None:
+    counted = {"timeouts a step": "timeouts", "errors and unparsed a step": "errors"}
+    failures = [Panel(name, _curves(data, styles, _total(key)), share=False) for name, key in counted.items()]
+    never = [panel.title for panel in failures if panel.series and not any(y for s in panel.series for y in s.y)]
+    failures = [panel for panel in failures if panel.title not in never]
     panels = [
         Panel("tokens a response", _curves(data, styles, "completions/mean_length"), share=False),
         Panel("cut off by the limit", _curves(data, styles, "completions/clipped_ratio")),
-        Panel("timeouts a step", _curves(data, styles, _total("timeouts")), share=False),
-        Panel("errors and unparsed a step", _curves(data, styles, _total("errors")), share=False),
+        *failures,
         Panel("seconds a step", _curves(data, styles, "step_time"), share=False),
         Panel("entropy", _curves(data, styles, "entropy"), share=False),
     ]
-    return _curves_chart(data, "running", "Length, failures and time", "figures of the training rollouts", panels)
+    what = "figures of the training rollouts" + "".join(f". No {name.removesuffix(' a step')}" for name in never)
+    return _curves_chart(data, "running", "Length, failures and time", what, panels)
 
 
 def _curves_chart(data: ReportData, name: str, title: str, what: str, panels: Sequence[Panel]) -> Chart | None:
@@ -247,7 +249,9 @@ def _length_and_adherence(data: ReportData, table: RolloutTable, styles: Mapping
     )
     said = [f"{p.title}: " + ", ".join(_ends(s, True) for s in p.series) for p in panels if p.series]
     alt = "From shortest to longest reasoning, " + "; ".join(said)
-    return Chart("reasoning", "Reasoning length against adherence", caption, alt, "lines", "reasoning tokens", "", panels)
+    return Chart(
+        "reasoning", "Reasoning length against adherence", caption, alt, "lines", "reasoning tokens", "", panels
+    )
 
 
 def _percent(value: Any) -> str:

@@ -49,7 +49,10 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One trained arm and seed: its resolved recipe, GRPO stage, and the rows that it logged."""
+    """One trained arm and seed: its resolved recipe, GRPO stage, and the rows that it logged.
+
+    ``unreadable`` counts the lines of its logs that are no rows.
+    """
 
     name: str
     group: str
@@ -58,6 +61,7 @@ class Arm:
     grpo: Stage | None
     metrics: Sequence[Mapping[str, Any]]
     alarms: Sequence[Mapping[str, Any]]
+    unreadable: int = 0
 
     @property
     def components(self) -> Mapping[str, Mapping[str, Any]]:
@@ -116,7 +120,9 @@ def collect(path: Path) -> ReportData:
 def _runs_below(folder: Path) -> list[Path]:
     """Return the runs directly below ``folder`` or below its ``runs/`` and ``arms/``, each once."""
     found: dict[Path, Path] = {}
-    for plan in sorted([*folder.glob("*/plan.json"), *folder.glob("runs/*/plan.json"), *folder.glob("arms/*/plan.json")]):
+    for plan in sorted(
+        [*folder.glob("*/plan.json"), *folder.glob("runs/*/plan.json"), *folder.glob("arms/*/plan.json")]
+    ):
         found.setdefault(plan.parent.resolve(), plan.parent)
     return list(found.values())
 
@@ -147,7 +153,8 @@ def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
         grpo = next((s for s, of in stages.values() if arm in of and s.kind == "grpo"), None)
         if grpo is not None and grpo.path not in {a.grpo.path for a in data.arms if a.grpo}:
             data.arms.append(_arm(prefix + arm if arm != ONLY else prefix + "grpo", grpo))
-    for name, key in _subjects(plan["subjects"]):
+    # plan.json sorts its keys; the stages have the arms in the order of the recipe
+    for name, key in _subjects({arm: plan["subjects"][arm] for arm in arms if arm in plan["subjects"]}):
         stage = stages[key][0]
         results = read_object(stage.path / RESULTS)
         if results and stage.path not in {e.path for e in data.evaluated}:
@@ -196,8 +203,10 @@ def _stage(path: Path, label: str, key: str) -> Stage:
 
 
 def _arm(name: str, stage: Stage) -> Arm:
-    metrics = read_rows(stage.path / "metrics.jsonl")
-    return Arm(name, name, stage.seed, stage.recipe, stage, metrics, read_rows(stage.path / "alarms.jsonl"))
+    metrics, alarms = read_rows(stage.path / "metrics.jsonl"), read_rows(stage.path / "alarms.jsonl")
+    rows = [row for row in metrics.rows if isinstance(row.get("step"), int)]
+    unreadable = metrics.unreadable + alarms.unreadable + len(metrics.rows) - len(rows)
+    return Arm(name, name, stage.seed, stage.recipe, stage, rows, alarms.rows, unreadable)
 
 
 def _of_stage(path: Path) -> ReportData:
@@ -214,10 +223,9 @@ def _of_stage(path: Path) -> ReportData:
 
 
 def _tell_seeds_apart(data: ReportData) -> None:
-    """Give arms and models of one name their seed: their name then is ``composite · seed 1``, their group ``composite``.
+    """Give arms and models of one name their seed: ``composite · seed 1``, in the group ``composite``.
 
-    Arms of one name and seed whose recipes differ in nothing but where they lie are one arm already; where they do
-    differ, the stage's key keeps the names apart.
+    Equal seeds of one name, from runs of different recipes, are numbered.
     """
     data.arms = [_renamed(arm, data.arms) for arm in data.arms]
     data.evaluated = [_renamed(entry, data.evaluated) for entry in data.evaluated]
@@ -237,12 +245,14 @@ def _say_missing(data: ReportData) -> None:
         if stage.state == "failed":
             data.missing.append(f"{stage.label} failed: {stage.message or 'its log says why'}")
         elif stage.state != "done":
-            data.missing.append(f"{stage.label} is not done ({stage.state}); the report shows what it has written so far")
+            data.missing.append(f"{stage.label} is not done ({stage.state}); shown is what it has written so far")
     if not data.evaluated:
         data.missing.append("No evaluation has finished: there is no table, no Pareto plot and no verdict yet")
     for arm in data.arms:
         if not arm.metrics:
             data.missing.append(f"{arm.name} has logged no step yet")
+        if arm.unreadable:
+            data.missing.append(f"{arm.unreadable} lines of the logs of {arm.name} cannot be read and are left out")
 
 
 def differences(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:

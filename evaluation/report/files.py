@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,29 +14,30 @@ from rewards.errors import DataError
 State = Literal["done", "failed", "requeued", "stopping", "running or stopped", "not started"]
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSONL file that is being appended to; a last line cut off in the middle is left out.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a JSONL file, and how many of its lines were no JSON object."""
 
-    Raises:
-        DataError: a line that has its newline is not a JSON object.
-    """
-    return list(_rows(path))
+    rows: list[dict[str, Any]]
+    unreadable: int = 0
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith("\n"):
-                return
+def read_rows(path: Path) -> Rows:
+    """Read a JSONL file that is being appended to; its last line is left out while it has no newline."""
+    rows: list[dict[str, Any]] = []
+    unreadable = 0
+    if path.is_file():
+        lines = path.read_bytes().split(b"\n")[:-1]
+        for line in lines:
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: is not JSON ({error.msg}); remove the line") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: is not a JSON object; remove the line")
-            yield row
+            except ValueError:
+                row = None
+            if isinstance(row, dict):
+                rows.append(row)
+            else:
+                unreadable += 1
+    return Rows(rows, unreadable)
 
 
 def read_object(path: Path) -> dict[str, Any]:

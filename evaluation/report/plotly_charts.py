@@ -25,10 +25,15 @@ def figures(chart: Chart) -> list[dict[str, Any]]:
         }
         if panel.share and chart.kind != "heat":
             layout["yaxis"] |= {"tickformat": ".0%", "range": [-0.02, 1.02]}
+        elif chart.kind == "lines":
+            layout["yaxis"] |= {"rangemode": "tozero"}
         if chart.kind == "points":
-            layout["xaxis"] |= {"tickformat": ".0%", "range": [-0.02, 1.02]}
+            for axis in ("xaxis", "yaxis"):
+                layout[axis] |= {"tickformat": ".0%", "range": [-0.05, 1.08], "dtick": 0.2}
         if chart.kind == "heat":
-            layout |= {"xaxis": {"type": "category"}, "yaxis": {"type": "category", "autorange": "reversed"}}
+            names = [str(x) for x in panel.series[0].x]
+            ticks = {"tickmode": "array", "tickvals": names, "ticktext": short(names)}
+            layout |= {"xaxis": {"type": "category"}, "yaxis": {"type": "category", "autorange": "reversed", **ticks}}
             traces = [_heat(panel)]
         else:
             traces = [trace for series in panel.series for trace in _traces(chart, panel, series)]
@@ -37,6 +42,12 @@ def figures(chart: Chart) -> list[dict[str, Any]]:
         plain["layout"].pop("template", None)
         found.append({"title": panel.title, "data": plain["data"], "layout": plain["layout"]})
     return found
+
+
+def short(names: list[str]) -> list[str]:
+    """Return constraints' names without their family where they can still be told apart."""
+    ends = [name.rpartition(":")[2] for name in names]
+    return ends if len(set(ends)) == len(ends) else names
 
 
 def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
@@ -69,12 +80,16 @@ def _point(trace: dict[str, Any], series: Series) -> dict[str, Any]:
     return trace | {
         "mode": "markers+text",
         "text": [series.name],
-        "textposition": "top left" if (series.x[0] or 0) > 0.75 else "top right",  # type: ignore[operator]
+        "textposition": _beside(series.x[0], series.y[0]),
         "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)], "size": 12},
         "error_y": bars(series.y, series.low, series.high),
         "error_x": bars(series.x, series.x_low, series.x_high),
         "hovertemplate": "%{text}<br>accuracy %{x:.1%}<br>HAcc %{y:.1%}<extra></extra>",
     }
+
+
+def _beside(x: Any, y: Any) -> str:
+    return f"{'bottom' if y > 0.85 else 'top'} {'left' if x > 0.75 else 'right'}"
 
 
 def _heat(panel: Panel) -> dict[str, Any]:
@@ -90,7 +105,7 @@ def _heat(panel: Panel) -> dict[str, Any]:
         "text": [["n/a" if v is None else f"{v:.0f}" for v in row] for row in cells],
         "texttemplate": "%{text}",
         "colorscale": "Cividis",
-        "colorbar": {"ticksuffix": " %", "thickness": 12},
+        "showscale": False,
         "hovertemplate": "%{y}<br>%{x}: %{z:.1f} %<extra></extra>",
         "xgap": 2,
         "ygap": 2,

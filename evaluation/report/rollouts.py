@@ -188,7 +188,7 @@ def _add_evaluation(growing: _Growing, arm: int, rows: list[dict[str, Any]], kin
 
 
 def _kinds(data: ReportData) -> dict[str, str]:
-    """Return the components that an evaluation decides too, maths and checklist, by the names that training gave them."""
+    """Return the components that an evaluation decides too, maths and checklist, by their names in training."""
     return {
         name: str(component["kind"])
         for arm in data.arms
@@ -235,9 +235,7 @@ def _table(growing: _Growing) -> RolloutTable:
     columns = {n: np.concatenate(parts).astype(types.get(n, np.uint8)) for n, parts in growing.plain.items()}
     components = list(dict.fromkeys(name for _, scores in growing.scores for name in scores))
     for name in components:
-        parts = [
-            scores.get(name, (np.full(rows, np.nan), np.full(rows, NOT_THERE))) for rows, scores in growing.scores
-        ]
+        parts = [scores.get(name, (np.full(rows, np.nan), np.full(rows, NOT_THERE))) for rows, scores in growing.scores]
         columns[f"score:{name}"] = np.concatenate([score for score, _ in parts]).astype(np.float32)
         columns[f"status:{name}"] = np.concatenate([status for _, status in parts]).astype(np.uint8)
     return RolloutTable(

@@ -70,7 +70,8 @@ def headline(data: ReportData, found: Sequence[Difference]) -> str:
         return f"No arm is measurably better on joint than {best.reference}; the nearest, {best.group}, is {word}."
     cost = {1: "and is more accurate too", 0: "at no measurable loss of accuracy", -1: "at a loss of accuracy"}
     said = "" if _sign(accuracy) == 0 else f" ({_points(accuracy)})"
-    return f"{best.group} is better than {best.reference} on joint by {_points(joint)}, {cost[_sign(accuracy)]}{said}."
+    gain = _points(joint).replace("+", "")
+    return f"{best.group} is better than {best.reference} on joint by {gain}, {cost[_sign(accuracy)]}{said}."
 
 
 def table_rows(data: ReportData) -> list[dict[str, Any]]:
@@ -117,7 +118,8 @@ def _sign(found: Estimate) -> int:
 def _points(found: Estimate) -> str:
     if found.mean is None or found.low is None or found.high is None:
         return "n/a"
-    return f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    text = f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return text.replace("-", "−")
 
 
 def _words(found: Estimate, name: str) -> str:
