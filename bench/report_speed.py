@@ -25,8 +25,9 @@ from evaluation.report.write import write_report
 
 ROWS_A_STEP = 512
 GROUP = 8
-WORDS = [f"{stem}{end}" for stem in ["ad", "be", "co", "de", "en", "fo", "ga", "he", "in", "ju", "ke", "li", "mo", "no", "op", "pa", "qu", "re", "so", "te"]
-         for end in ("", "ing", "er", "tion", "ly", "s", "ed", "al", "um", "ist")]  # fmt: skip
+STEMS = ("ad", "be", "co", "de", "en", "fo", "ga", "he", "in", "ju", "ke", "li", "mo", "no", "op", "pa", "qu", "re")
+ENDS = ("", "ing", "er", "tion", "ly", "s", "ed", "al", "um", "ist")
+WORDS = [stem + end for stem in STEMS for end in ENDS]
 
 
 def write_run(root: Path, rollouts: int, characters: int) -> Path:
@@ -73,7 +74,8 @@ def _rollout(step: int, group: int, characters: int, chance: random.Random) -> d
     requirement = {"id": "punctuation:no_comma", "text": "Use no comma.", "score": score, "status": "ok", "detail": ""}
     return {
         "step": step, "group": group, "item_id": f"item/{step}-{group}", "source": "synthetic",
-        "prompt": f"Question {step}-{group}: " + " ".join(WORDS[:40]), "response": f"<think>\n{text}\n</think>\n\nSo 7.",
+        "prompt": f"Question {step}-{group}: " + " ".join(WORDS[:40]),
+        "response": f"<think>\n{text}\n</think>\n\nSo 7.",
         "answer": "7", "tokens": characters // 4, "finished": True, "correct": correct, "followed": met,
         "requirements": [requirement, {**requirement, "id": "startend:quotation"}],
         "math_score": float(correct), "math_status": "ok", "math_detail": "7 is the gold answer",

@@ -47,8 +47,8 @@ def _pareto(data: ReportData, styles: Mapping[str, int]) -> Chart | None:
         if not accuracy or not hacc or accuracy["mean"] is None or hacc["mean"] is None:
             continue
         at = Series(entry.name, [accuracy["mean"]], [hacc["mean"]], styles[entry.group])
-        bounds = {"low": [hacc["low"]], "high": [hacc["high"]]}
-        series.append(replace(at, **bounds, x_low=[accuracy["low"]], x_high=[accuracy["high"]]))
+        at = replace(at, low=[hacc["low"]], high=[hacc["high"]])
+        series.append(replace(at, x_low=[accuracy["low"]], x_high=[accuracy["high"]]))
     if not series:
         return None
     best = [s.name for s in series if not any(_dominates(other, s) for other in series)]

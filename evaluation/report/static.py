@@ -130,14 +130,12 @@ def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
                 ends = [scale * (low[0] or 0.0), scale * (high[0] or 0.0)]
                 axes.plot(*((ends, y * 2) if horizontal else (x * 2, ends)), color=colour, linewidth=1.2)
         return
-    few = len(y) <= 30
-    axes.plot(
-        series.x, y, DASHES[series.style % len(DASHES)], color=colour, label=series.name, linewidth=1.6,
-        marker=marker if few else None, markersize=4,
-    )  # type: ignore[arg-type]  # fmt: skip
+    steps: list[Any] = list(series.x)
+    look: dict[str, Any] = {"color": colour, "linewidth": 1.6, "marker": marker if len(y) <= 30 else None}
+    axes.plot(steps, y, DASHES[series.style % len(DASHES)], label=series.name, markersize=4, **look)
     if series.low is not None and series.high is not None:
         bounds = [[scale * (value or 0.0) for value in bound] for bound in (series.low, series.high)]
-        axes.fill_between(series.x, *bounds, color=colour, alpha=0.15, linewidth=0)  # type: ignore[arg-type]
+        axes.fill_between(steps, bounds[0], bounds[1], color=colour, alpha=0.15, linewidth=0)
 
 
 def _heat(axes: Axes, panel: Panel) -> None:
