@@ -29,7 +29,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs"))
 
 
-def test_the_command_writes_a_page_and_every_figure_in_three_forms(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_a_page_and_every_figure_in_three_forms(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["report", str(run)]) == 0
     assert f"{ROLLOUTS} rollouts" in capsys.readouterr().out
     page = (run / "report" / "report.html").read_text(encoding="utf-8")

@@ -69,7 +69,9 @@ def _write_grpo(folder: Path, recipe: dict[str, object], arm: str, key: str, obe
     (folder / "rollouts").mkdir(parents=True)
     spec = {"kind": "grpo", "label": f"grpo[{arm}]", "key": key, "recipe": recipe}
     (folder / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
-    (folder / "manifest.json").write_text(json.dumps({"seed": recipe["seed"], "seconds": 7.5, "versions": {"trl": "1.16.0"}}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"seed": recipe["seed"], "seconds": 7.5, "versions": {"trl": "1.16.0"}})
+    )
     alarm = {"name": "length", "step": 2, "value": 9.0, "limit": 3.0, "text": "responses grow <b>fast</b>"}
     (folder / "alarms.jsonl").write_text(json.dumps(alarm) + "\n", encoding="utf-8")
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as metrics:
@@ -78,15 +80,19 @@ def _write_grpo(folder: Path, recipe: dict[str, object], arm: str, key: str, obe
             pq.write_table(pa.Table.from_pylist(rows), folder / "rollouts" / f"step_{step:06d}.parquet")
             row = {f"rates/{rate}": sum(bool(r[flag]) for r in rows) / len(rows)
                    for rate, flag in (("accuracy", "correct"), ("hacc", "followed"))}  # fmt: skip
-            row |= {f"components/{c}/{k}": v for c in ("math", "checklist")
-                    for k, v in (("mean", 0.5), ("zero_spread_groups", 0.25), ("timeouts", 0.0), ("errors", 1.0))}  # fmt: skip
+            figures = {"mean": 0.5, "zero_spread_groups": 0.25, "timeouts": 0.0, "errors": 1.0}
+            row |= {f"components/{c}/{k}": v for c in ("math", "checklist") for k, v in figures.items()}
             metrics.write(json.dumps({"step": step + 1, **row, "rates/joint": 0.1 * step, "step_time": 2.0}) + "\n")
     (folder / "DONE").touch()
 
 
 def _rollout(arm: str, step: int, i: int, obeys: int) -> dict[str, object]:
     correct, followed = i % 3 != 0, (i * 7 + step) % 40 < obeys
-    text = HOSTILE if (step, i) == (0, 0) else f"<think>\nstep {step}\n</think>\n\nSo{'' if followed else ', well,'} \\boxed{{4}}."
+    text = (
+        HOSTILE
+        if (step, i) == (0, 0)
+        else f"<think>\nstep {step}\n</think>\n\nSo{'' if followed else ', well,'} \\boxed{{4}}."
+    )
     detail = "no comma" if followed else "2 commas"
     status = "timeout" if (step, i) == (1, 1) else "ok"
     return {
