@@ -35,6 +35,7 @@ from train.stages.setup import (
     save_for_handoff,
     trainer_arguments,
 )
+from train.stages.tracking import RolloutTables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,6 +94,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             MetricsFile(artifact.path / "metrics.jsonl"),
             Progress(spec.label, SHOWN),
             CompleteCheckpoints(),
+            RolloutTables(artifact.path / "rollouts"),
         ],
     )
     checkpoint = newest_checkpoint(artifact.checkpoints)
