@@ -33,8 +33,8 @@ Made by the stage `{label}` of the adhere recipe `{recipe}`, from `{base}`.
 ## Results
 
 {table}
-{differences}Accuracy is a correct final answer; HAcc all constraints of the prompt met; SAcc the mean share met; joint is
-correct *and* all met. Lines in italics are trivial floors.
+{differences}Accuracy is a correct final answer; HAcc all constraints of the prompt met; SAcc the mean share met; joint
+is correct *and* all met. Lines in italics are trivial floors.
 
 ## Make it again
 

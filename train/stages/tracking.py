@@ -63,7 +63,7 @@ class RolloutTables(TrainerCallback):
         if wandb.run is None:
             return
         if self._wandb is None:
-            self._wandb = wandb.Table(columns=columns, log_mode="INCREMENTAL")
+            self._wandb = wandb.Table(columns=[*columns], log_mode="INCREMENTAL")
         for row in rows:
             self._wandb.add_data(*(row[name] for name in columns))
         wandb.run.log({KEY: self._wandb}, commit=False)
