@@ -148,17 +148,23 @@ def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
         if planned["key"] not in known:
             known.add(planned["key"])
             data.stages.append(stage)
+    before = len(data.arms)
     arms = list(dict.fromkeys(arm for planned in plan["stages"] for arm in planned["arms"]))
     for arm in arms:
         grpo = next((s for s, of in stages.values() if arm in of and s.kind == "grpo"), None)
         if grpo is not None and grpo.path not in {a.grpo.path for a in data.arms if a.grpo}:
-            data.arms.append(_arm(prefix + arm if arm != ONLY else prefix + "grpo", grpo))
+            group, seed = _point(plan, arm, grpo)
+            name = arm if arm != ONLY else "grpo"
+            data.arms.append(_arm(prefix + name, grpo, prefix + (group or name), seed))
+    members = {arm.name: (arm.group, arm.seed) for arm in data.arms[before:]}
     # plan.json sorts its keys; the stages have the arms in the order of the recipe
     for name, key in _subjects({arm: plan["subjects"][arm] for arm in arms if arm in plan["subjects"]}):
         stage = stages[key][0]
         results = read_object(stage.path / RESULTS)
         if results and stage.path not in {e.path for e in data.evaluated}:
-            data.evaluated.append(Evaluated(prefix + name, prefix + name, stage.seed, stage.path, results))
+            # a trained model has the seed that it was trained with, whatever seed its evaluation draws by
+            group, seed = members.get(prefix + name, (prefix + name, stage.seed))
+            data.evaluated.append(Evaluated(prefix + name, group, seed, stage.path, results))
 
 
 def _subjects(subjects: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
@@ -202,11 +208,18 @@ def _stage(path: Path, label: str, key: str) -> Stage:
     )
 
 
-def _arm(name: str, stage: Stage) -> Arm:
+def _point(plan: Mapping[str, Any], arm: str, stage: Stage) -> tuple[str | None, int | None]:
+    """Return the point of an ablation that an arm is a seed of, if it is one, and its seed."""
+    member = plan.get("points", {}).get(arm)
+    return (member["point"], member["seed"]) if member else (None, stage.seed)
+
+
+def _arm(name: str, stage: Stage, group: str | None = None, seed: int | None = None) -> Arm:
     metrics, alarms = read_rows(stage.path / "metrics.jsonl"), read_rows(stage.path / "alarms.jsonl")
     rows = [row for row in metrics.rows if isinstance(row.get("step"), int)]
     unreadable = metrics.unreadable + alarms.unreadable + len(metrics.rows) - len(rows)
-    return Arm(name, name, stage.seed, stage.recipe, stage, rows, alarms.rows, unreadable)
+    seed = stage.seed if seed is None else seed
+    return Arm(name, group or name, seed, stage.recipe, stage, rows, alarms.rows, unreadable)
 
 
 def _of_stage(path: Path) -> ReportData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
     rates = next(chart for chart in build_charts(data, read_rollouts(data)) if chart.name == "rates")
     assert [series.name for series in rates.panels[0].series] == ["math_only", "composite"]
     assert rates.panels[2].series[1].low != rates.panels[2].series[1].high
+
+
+def test_the_points_of_one_ablation_are_groups_of_their_seeds(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+    points = {arm: {"point": "weights", "seed": seed} for seed, arm in enumerate(("math_only", "composite"))}
+    (run / "plan.json").write_text(json.dumps({**plan, "points": points}), encoding="utf-8")
+    data = collect(run)
+    assert [(arm.name, arm.group) for arm in data.arms] == [(f"weights · seed {s}", "weights") for s in (0, 1)]
+    assert [(e.name, e.seed) for e in data.evaluated] == [("weights · seed 0", 0), ("weights · seed 1", 1)]
+    assert differences(data) == []
+    assert headline(data, []).startswith("Only one arm")
 
 
 def test_an_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from prompts.config import DataConfig
 from rewards.config import RewardConfig, Strict
 from rewards.judge.config import JudgeConfig
+from train.config.ablation import AblationConfig
 from train.config.monitors import MonitorsConfig
 
 StageName = Literal["sft", "grpo", "evaluate"]
@@ -138,6 +139,9 @@ class SamplingConfig(Strict):
 
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
+
+    seed: int | None = Field(default=None, ge=0)
+    """Seed of the rollouts and of the order of prompts; ``None`` is the recipe's. Seeds of one SFT differ here."""
 
     learning_rate: float = Field(default=1e-6, gt=0.0)
     max_steps: int = Field(default=100, ge=1)
@@ -283,8 +287,14 @@ class Recipe(Strict):
     launcher: LauncherConfig = LauncherConfig()
     tracking: TrackingConfig = TrackingConfig()
     run: RunConfig = RunConfig()
+    ablation: AblationConfig = AblationConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
+
+    @property
+    def grpo_seed(self) -> int:
+        """Seed of the GRPO stage."""
+        return self.seed if self.grpo.seed is None else self.grpo.seed
 
     @property
     def completions_per_step(self) -> int:
