@@ -11,6 +11,9 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross
 MARKED = 30
 """A line of more points than this has no marker at each of them."""
 
+LABELLED = 6
+"""Points up to which each has its name beside it; the legend names them all."""
+
 
 def figures(chart: Chart) -> list[dict[str, Any]]:
     """Return one plotly figure a panel, ``{title, data, layout}``; checked by plotly's own schema."""
@@ -65,7 +68,7 @@ def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
     if chart.kind == "area":
         return [trace | {"mode": "lines", "stackgroup": "one", "line": {"width": 0.5}}]
     if chart.kind == "points":
-        return [_point(trace, series)]
+        return [_point(trace, series, labelled=len(panel.series) <= LABELLED)]
     if series.low is None or series.high is None:
         return [trace]
     edge = {"type": "scatter", "mode": "lines", "x": list(series.x), "line": {"width": 0}, "hoverinfo": "skip"}
@@ -73,12 +76,12 @@ def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
     return [edge | {"y": list(series.low)}, edge | {"y": list(series.high), "fill": "tonexty"}, trace]
 
 
-def _point(trace: dict[str, Any], series: Series) -> dict[str, Any]:
+def _point(trace: dict[str, Any], series: Series, *, labelled: bool) -> dict[str, Any]:
     def bars(value: Any, low: Any, high: Any) -> dict[str, Any]:
         return {"type": "data", "array": [high[0] - value[0]], "arrayminus": [value[0] - low[0]], "thickness": 1.2}
 
     return trace | {
-        "mode": "markers+text",
+        "mode": "markers+text" if labelled else "markers",
         "text": [series.name],
         "textposition": _beside(series.x[0], series.y[0]),
         "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)], "size": 12},

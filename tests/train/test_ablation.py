@@ -12,11 +12,11 @@ from train.ablation import plan_ablation
 WEIGHTS = "ablation.weights=[{checklist: 0}, {checklist: 0.5}, {checklist: 1}]"
 
 
-def planned(model: Path, *overrides: str):
+def planned(model: Path, *overrides: str):  # noqa: ANN201
     return plan_ablation(["recipe=quickstart", f"model.path={model}", *overrides])
 
 
-def kinds(ablation) -> list[str]:
+def kinds(ablation) -> list[str]:  # noqa: ANN001
     return [stage.kind for stage in ablation.run.graph.stages.values()]
 
 

@@ -53,7 +53,7 @@ function drawChart(holder) {
   });
   holder.classList.toggle("single", panels.length === 1);
   if (kind === "heat") plots[0].plot.style.height = `${90 + 30 * panels[0].data[0].y.length}px`;
-  if (kind === "lines" || kind === "area") holder.before(legend(holder.dataset.chart, kind, plots));
+  if (kind !== "heat") holder.before(legend(holder.dataset.chart, kind, plots));
   drawn.set(holder, { kind, plots });
   paint(holder);
 }
