@@ -16,7 +16,7 @@ from train.artifacts import last_step, write_json
 from train.halving import Rung, decide, rung_steps
 from train.plan.graph import PlannedStage, order
 from train.run import Run, begin, finish, write_spec
-from train.schedule import Outcome, run_parallel
+from train.launch.schedule import Outcome, run_parallel
 
 SUMMARY = "ablation.json"
 

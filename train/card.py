@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,16 @@ Made by the stage `{label}` of the adhere recipe `{recipe}`, from `{base}`.
 ## Results
 
 {table}
-Accuracy is a correct final answer; HAcc all constraints of the prompt met; SAcc the mean share met; joint is correct
-*and* all met. Lines in italics are trivial floors.
+{differences}Accuracy is a correct final answer; HAcc all constraints of the prompt met; SAcc the mean share met; joint
+is correct *and* all met. Lines in italics are trivial floors.
 
 ## Make it again
 
 ```
 {command}
 ```
+
+Seed {seed}, {items} training items, stage key `{key}`. Equal settings, inputs and data have an equal key.
 
 Versions: {versions}.
 
@@ -52,8 +55,12 @@ Versions: {versions}.
 """
 
 
-def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str) -> None:
-    """Write ``README.md`` beside the weights of a finished ``artifact``; ``table`` is the run's comparison, if any."""
+def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str, differences: Sequence[str] = ()) -> None:
+    """Write ``README.md`` beside the weights of a finished ``artifact``.
+
+    ``table`` is the run's comparison, if there is one; ``differences`` say what lies between its models, with
+    intervals; ``command`` makes the model again.
+    """
     made = json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))
     components = "\n".join(
         f"- `{name}` ({c.kind}): weight {weight_text(c.weight)}"
@@ -71,7 +78,11 @@ def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str) ->
         recipe=recipe.name,
         reward=reward,
         table=table.read_text(encoding="utf-8") if table.exists() else "Not evaluated.\n",
+        differences="".join(f"- {line}\n" for line in differences) + ("\n" if differences else ""),
         command=command,
+        seed=made["seed"],
+        items=made["items"],
+        key=made["key"][:12],
         versions=", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         config=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )

@@ -23,6 +23,8 @@ adhere: fine-tune models that reason and still do what they were told
                                               have a model write the prompts' checklists
   adhere checklist inspect FILE               show what checklists hold, and what is doubtful about them
   adhere reweight RUN [STAGE] key=value ...   what would other rewards have made of its rollouts? no model needed
+  adhere report RUN [--open]                  write a run's report: one HTML page, and its figures for papers
+  adhere watch RUN                            show how a run is going, in the terminal
   adhere export RUN --format FORMAT [--to D]  write what MathIF's scripts, lm-eval or the hub take
   adhere import-gguf FILE FOLDER              turn a GGUF file into a model folder
   adhere doctor                               check versions, devices, disk and tracking
@@ -132,6 +134,16 @@ def _reweight(arguments: list[str]) -> int:
     from train.commands_reweight import reweight
 
     return reweight(arguments)
+def _report(arguments: list[str]) -> int:
+    from train.commands_report import report
+
+    return report(arguments)
+
+
+def _watch(arguments: list[str]) -> int:
+    from train.commands_report import watch
+
+    return watch(arguments)
 
 
 def _export(arguments: list[str]) -> int:
@@ -161,6 +173,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "score": _score,
     "checklist": _checklist,
     "reweight": _reweight,
+    "report": _report,
+    "watch": _watch,
     "export": _export,
     "import-gguf": _import_gguf,
     "doctor": _doctor,

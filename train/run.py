@@ -13,7 +13,7 @@ from evaluation.run import RESULTS
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
 from train.card import write_card
-from train.comparison import Entry, write_comparison
+from train.comparison import Entry, joint_differences, write_comparison
 from train.config.compose import compose_recipe, compose_variants
 from train.config.schema import Recipe
 from train.config.stage import StageSpec
@@ -162,11 +162,12 @@ def joint_rate(run: Run) -> float | None:
 
 def _write_cards(run: Run) -> None:
     """Put a model card beside the weights of every trained stage that has none."""
-    for stage in order(run.graph):
-        artifact = run.artifact(stage.key)
-        if stage.kind != "evaluate" and artifact.done and not (artifact.model / "README.md").exists():
-            arm = stage.arms[0]
-            write_card(artifact, run.arms[arm], run.path / "results.md", run.command(arm))
+    trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.kind != "evaluate"]
+    ended = [(stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
+    bare = [(arm, artifact) for arm, artifact in ended if not (artifact.model / "README.md").exists()]
+    differences = joint_differences(comparison(run)) if bare else []
+    for arm, artifact in bare:
+        write_card(artifact, run.arms[arm], run.path / "results.md", run.command(arm), differences)
 
 
 def _claim(run: Run) -> None:

@@ -43,10 +43,14 @@ def test_wandb_offline_and_trackio_record_two_steps_of_grpo(tmp_path: Path) -> N
     (run,) = (artifact / "wandb").glob("offline-run-*")
     (record,) = run.glob("*.wandb")
     assert b"rates/joint" in record.read_bytes()
+    tables = [json.loads(path.read_text(encoding="utf-8")) for path in run.glob("files/media/table/rollouts_*.json")]
+    steps = {row[table["columns"].index("step")] for table in tables for row in table["data"]}
+    assert steps == {0, 1}
 
     (base,) = (tmp_path / "trackio").glob("tracked*.db")
     with sqlite3.connect(base) as connection:
         logged = [json.loads(text) for (text,) in connection.execute("SELECT metrics FROM metrics ORDER BY step")]
+    assert sum(row.get("rollouts", {}).get("_type") == "trackio.table" for row in logged) == 2
     assert sum("rates/joint" in row or "train/rates/joint" in row for row in logged) == 2
 
 

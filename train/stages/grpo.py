@@ -36,6 +36,7 @@ from train.stages.setup import (
     trainer_arguments,
 )
 from train.stages.stop import Stop
+from train.stages.tracking import RolloutTables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -96,6 +97,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             Progress(spec.label, SHOWN),
             CompleteCheckpoints(),
             stop,
+            RolloutTables(artifact.path / "rollouts"),
         ],
     )
     checkpoint = newest_checkpoint(artifact.checkpoints)

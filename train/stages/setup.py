@@ -125,6 +125,7 @@ def start_trackers(spec: StageSpec, artifact: Artifact) -> list[str]:
                 project=tracking.project,
                 name=spec.label,
                 group=spec.recipe.name,
+                job_type=spec.kind,
                 id=spec.key[:16],
                 resume="allow",
                 dir=str(artifact.path),

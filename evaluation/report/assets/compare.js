@@ -1,0 +1,86 @@
+// Two arms side by side on the prompts that both answered.
+let rowsOf = [], shared = [], at = 0;
+
+function startCompare() {
+  rowsOf = index.arms.map(() => new Map());
+  for (let row = 0; row < index.rows; row++) {
+    const of = rowsOf[column.arm[row]], item = column.item[row];
+    if (!of.has(item)) of.set(item, []);
+    of.get(item).push(row);
+  }
+  // Evaluated responses last were added last; they are shown first.
+  const trained = index.arms.map((_, arm) => arm);
+  byId("c-left").value = String(trained[0]);
+  byId("c-right").value = String(trained[Math.min(1, trained.length - 1)]);
+  for (const id of ["c-left", "c-right", "c-which"]) byId(id).addEventListener("change", () => pair());
+  byId("c-previous").addEventListener("click", () => move(-1));
+  byId("c-next").addEventListener("click", () => move(1));
+  pair();
+}
+
+function pair(item = null) {
+  const [left, right] = [rowsOf[Number(value("c-left"))], rowsOf[Number(value("c-right"))]];
+  const both = [...left.keys()].filter((key) => right.has(key));
+  // Prompts of the evaluation first: there both arms answer in the same way.
+  const evaluated = (key) => Number(left.get(key).some((row) => column.phase[row] !== TRAINING));
+  both.sort((a, b) => evaluated(b) - evaluated(a) || a - b);
+  const differ = both.filter((key) => rate(left.get(key)) !== rate(right.get(key)));
+  shared = value("c-which") === "differ" && item === null ? differ : both;
+  at = Math.max(0, item === null ? 0 : shared.indexOf(item));
+  draw();
+}
+
+function rate(rows) {
+  return rows.reduce((sum, row) => sum + Number(column.correct[row] === 1 && column.followed[row] === 1), 0) / rows.length;
+}
+
+function move(by) {
+  if (!shared.length) return;
+  at = (at + by + shared.length) % shared.length;
+  draw();
+}
+
+function compareOn(item) {
+  byId("c-which").value = "all";
+  pair(item);
+  byId("compare").scrollIntoView();
+  byId("c-next").focus({ preventScroll: true });
+}
+
+function draw() {
+  const [left, right] = [Number(value("c-left")), Number(value("c-right"))];
+  if (!shared.length) {
+    const why = left === right ? "Choose two arms." : "There is no such prompt.";
+    byId("c-place").textContent = why;
+    byId("c-prompt").textContent = "";
+    byId("c-one").replaceChildren();
+    byId("c-two").replaceChildren();
+    return;
+  }
+  const item = shared[at];
+  byId("c-place").textContent = `Prompt ${at + 1} of ${shared.length.toLocaleString("en")}: ${items[item][0]}`;
+  byId("c-prompt").textContent = items[item][1];
+  side(byId("c-one"), left, item);
+  side(byId("c-two"), right, item);
+}
+
+function side(holder, arm, item) {
+  const rows = rowsOf[arm].get(item) || [];
+  if (!rows.length) { holder.replaceChildren(element("p", {}, `${index.arms[arm]} did not answer this prompt.`)); return; }
+  const sorted = [...rows].sort((a, b) => column.phase[b] - column.phase[a] || column.step[b] - column.step[a] || a - b);
+  const select = element("select", { "aria-label": `Response of ${index.arms[arm]}` });
+  sorted.forEach((row, i) => {
+    const both = column.correct[row] === 1 && column.followed[row] === 1;
+    const option = element("option", { value: row }, `${whereOf(row)} · response ${i + 1} of ${sorted.length}${both ? " ✓" : ""}`);
+    select.append(option);
+  });
+  const body = element("div");
+  const fill = async () => {
+    const wanted = Number(select.value);
+    const parts = await card(wanted, false);
+    if (Number(select.value) === wanted) body.replaceChildren(...parts);
+  };
+  select.addEventListener("change", fill);
+  holder.replaceChildren(...(sorted.length > 1 ? [select] : []), body);
+  fill();
+}

@@ -1,0 +1,282 @@
+"""Find what a report is about: the arms of a run or of an ablation, their stages, figures and evaluations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from evaluation.report.files import State, read_object, read_rows, stage_state
+from evaluation.run import RESULTS
+from rewards.errors import ConfigError
+
+ONLY = "run"
+"""Name that a run gives the only arm of a recipe without arms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: its label in the plan, its artifact's folder, and where it stands."""
+
+    label: str
+    kind: str
+    key: str
+    path: Path
+    state: State
+    seed: int | None
+    seconds: float | None
+    versions: Mapping[str, str]
+    data: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One evaluated model: its name in tables, the seed it was trained with, and what was measured.
+
+    ``group`` is the name without the seed: the models of one group are the seeds of one arm.
+    """
+
+    name: str
+    group: str
+    seed: int | None
+    path: Path
+    results: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One trained arm and seed: its resolved recipe, GRPO stage, and the rows that it logged.
+
+    ``unreadable`` counts the lines of its logs that are no rows.
+    """
+
+    name: str
+    group: str
+    seed: int | None
+    recipe: Mapping[str, Any]
+    grpo: Stage | None
+    metrics: Sequence[Mapping[str, Any]]
+    alarms: Sequence[Mapping[str, Any]]
+    unreadable: int = 0
+
+    @property
+    def components(self) -> Mapping[str, Mapping[str, Any]]:
+        """The reward components of the arm's recipe, by name."""
+        found = self.recipe.get("rewards", {}).get("components", {})
+        return found if isinstance(found, Mapping) else {}
+
+
+@dataclass(slots=True)
+class ReportData:
+    """All that a report says, before it is drawn.
+
+    ``reference`` is the group that others are compared with: the first arm. ``missing`` says, one sentence each,
+    what could not be shown because it is not there yet.
+    """
+
+    title: str
+    folder: Path
+    arms: list[Arm] = field(default_factory=list)
+    evaluated: list[Evaluated] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[str]:
+        """The arms without their seeds, in order."""
+        return list(dict.fromkeys(arm.group for arm in self.arms))
+
+    @property
+    def reference(self) -> str | None:
+        """The group that the others are compared with."""
+        trained = [e.group for e in self.evaluated if e.group in self.groups]
+        return next((group for group in self.groups if group in trained), None)
+
+
+def collect(path: Path) -> ReportData:
+    """Read a run's folder, a folder of runs (an ablation), or one stage's artifact.
+
+    Raises:
+        ConfigError: ``path`` is none of them.
+        DataError: one of its files cannot be read.
+    """
+    if (path / "plan.json").is_file():
+        return _of_runs(path, [path])
+    if (path / "stage.yaml").is_file():
+        return _of_stage(path)
+    runs = _runs_below(path)
+    if not runs:
+        raise ConfigError(
+            f"{path}: is no run (it has no plan.json), no stage (no stage.yaml) and no folder of runs; runs are below "
+            f"runs/, the newest is runs/latest"
+        )
+    return _of_runs(path, runs)
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    """Return the runs directly below ``folder`` or below its ``runs/`` and ``arms/``, each once."""
+    found: dict[Path, Path] = {}
+    for plan in sorted(
+        [*folder.glob("*/plan.json"), *folder.glob("runs/*/plan.json"), *folder.glob("arms/*/plan.json")]
+    ):
+        found.setdefault(plan.parent.resolve(), plan.parent)
+    return list(found.values())
+
+
+def _of_runs(folder: Path, runs: Sequence[Path]) -> ReportData:
+    names = [str(read_object(run / "recipe.yaml").get("name", run.name)) for run in runs]
+    title = names[0] if len(runs) == 1 else folder.resolve().name
+    data = ReportData(title, folder)
+    known: set[str] = set()
+    for run, name in zip(runs, names, strict=True):
+        _add_run(data, run, "" if len(set(names)) == 1 else f"{name}/", known)
+    _tell_seeds_apart(data)
+    _say_missing(data)
+    return data
+
+
+def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
+    plan = read_object(run / "plan.json")
+    stages = {}
+    for planned in plan["stages"]:
+        stage = _stage(_artifact(run, planned), planned["label"], planned["key"])
+        stages[planned["key"]] = (stage, planned["arms"])
+        if planned["key"] not in known:
+            known.add(planned["key"])
+            data.stages.append(stage)
+    before = len(data.arms)
+    arms = list(dict.fromkeys(arm for planned in plan["stages"] for arm in planned["arms"]))
+    for arm in arms:
+        grpo = next((s for s, of in stages.values() if arm in of and s.kind == "grpo"), None)
+        if grpo is not None and grpo.path not in {a.grpo.path for a in data.arms if a.grpo}:
+            group, seed = _point(plan, arm, grpo)
+            name = arm if arm != ONLY else "grpo"
+            data.arms.append(_arm(prefix + name, grpo, prefix + (group or name), seed))
+    members = {arm.name: (arm.group, arm.seed) for arm in data.arms[before:]}
+    # plan.json sorts its keys; the stages have the arms in the order of the recipe
+    for name, key in _subjects({arm: plan["subjects"][arm] for arm in arms if arm in plan["subjects"]}):
+        stage = stages[key][0]
+        results = read_object(stage.path / RESULTS)
+        if results and stage.path not in {e.path for e in data.evaluated}:
+            # a trained model has the seed that it was trained with, whatever seed its evaluation draws by
+            group, seed = members.get(prefix + name, (prefix + name, stage.seed))
+            data.evaluated.append(Evaluated(prefix + name, group, seed, stage.path, results))
+
+
+def _subjects(subjects: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Return (name in tables, key) of every evaluated model: base and SFT first, a GRPO model under its arm."""
+    found: dict[str, tuple[str, str]] = {}
+    for subject in ("base", "sft", "grpo"):
+        shared = len({by.get(subject) for by in subjects.values()}) == 1
+        for arm, by in subjects.items():
+            if subject in by:
+                named = arm if arm != ONLY else subject
+                name = named if subject == "grpo" else subject if shared else f"{subject}[{arm}]"
+                found.setdefault(by[subject], (name, by[subject]))
+    return list(found.values())
+
+
+def _artifact(run: Path, planned: Mapping[str, Any]) -> Path:
+    """Return a stage's folder: through the run's link where it leads somewhere, so that a copied run is read too."""
+    link = run / "stages" / planned["label"].replace("[", "-").replace("]", "")
+    if link.exists():
+        return link.resolve()
+    return run.resolve().parent / "artifacts" / str(planned["artifact"])
+
+
+def _stage(path: Path, label: str, key: str) -> Stage:
+    spec, made = read_object(path / "stage.yaml"), read_object(path / "manifest.json")
+    recipe = spec.get("recipe", {})
+    kind = spec.get("kind") or label.partition("[")[0]
+    items = "evaluation_data.json" if kind == "evaluate" else "train_data.json"
+    return Stage(
+        label=label,
+        kind=kind,
+        key=key,
+        path=path,
+        state=stage_state(path),
+        seed=made.get("seed", recipe.get("seed")),
+        seconds=made.get("seconds"),
+        versions=made.get("versions", {}),
+        data=read_object(path / items),
+        recipe=recipe,
+        message=str(read_object(path / "FAILED").get("message", "")) if (path / "FAILED").exists() else "",
+    )
+
+
+def _point(plan: Mapping[str, Any], arm: str, stage: Stage) -> tuple[str | None, int | None]:
+    """Return the point of an ablation that an arm is a seed of, if it is one, and its seed."""
+    member = plan.get("points", {}).get(arm)
+    return (member["point"], member["seed"]) if member else (None, stage.seed)
+
+
+def _arm(name: str, stage: Stage, group: str | None = None, seed: int | None = None) -> Arm:
+    metrics, alarms = read_rows(stage.path / "metrics.jsonl"), read_rows(stage.path / "alarms.jsonl")
+    rows = [row for row in metrics.rows if isinstance(row.get("step"), int)]
+    unreadable = metrics.unreadable + alarms.unreadable + len(metrics.rows) - len(rows)
+    seed = stage.seed if seed is None else seed
+    return Arm(name, group or name, seed, stage.recipe, stage, rows, alarms.rows, unreadable)
+
+
+def _of_stage(path: Path) -> ReportData:
+    spec = read_object(path / "stage.yaml")
+    stage = _stage(path.resolve(), str(spec["label"]), str(spec["key"]))
+    data = ReportData(f"{stage.recipe.get('name', '')}: {stage.label}", path, stages=[stage])
+    if stage.kind == "grpo":
+        data.arms.append(_arm("grpo", stage))
+    results = read_object(path / RESULTS)
+    if results:
+        data.evaluated.append(Evaluated(stage.label, stage.label, stage.seed, stage.path, results))
+    _say_missing(data)
+    return data
+
+
+def _tell_seeds_apart(data: ReportData) -> None:
+    """Give arms and models of one name their seed: ``composite · seed 1``, in the group ``composite``.
+
+    Equal seeds of one name, from runs of different recipes, are numbered.
+    """
+    data.arms = [_renamed(arm, data.arms) for arm in data.arms]
+    data.evaluated = [_renamed(entry, data.evaluated) for entry in data.evaluated]
+
+
+def _renamed(entry: Any, among: Sequence[Any]) -> Any:
+    same = [other for other in among if other.group == entry.group]
+    if len(same) == 1:
+        return entry
+    name = f"{entry.group} · seed {entry.seed}"
+    twins = [other for other in same if other.seed == entry.seed]
+    return replace(entry, name=name if len(twins) == 1 else f"{name} ({twins.index(entry) + 1})")
+
+
+def _say_missing(data: ReportData) -> None:
+    for stage in data.stages:
+        if stage.state == "failed":
+            data.missing.append(f"{stage.label} failed: {stage.message or 'its log says why'}")
+        elif stage.state != "done":
+            data.missing.append(f"{stage.label} is not done ({stage.state}); shown is what it has written so far")
+    if not data.evaluated:
+        data.missing.append("No evaluation has finished: there is no table, no Pareto plot and no verdict yet")
+    for arm in data.arms:
+        if not arm.metrics:
+            data.missing.append(f"{arm.name} has logged no step yet")
+        if arm.unreadable:
+            data.missing.append(f"{arm.unreadable} lines of the logs of {arm.name} cannot be read and are left out")
+
+
+def differences(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return the dotted keys in which the recipes differ, each with the value of every recipe as JSON text."""
+    flat = {name: dict(_flatten(recipe)) for name, recipe in recipes.items()}
+    keys = dict.fromkeys(key for found in flat.values() for key in found)
+    rows = {key: {name: found.get(key, "—") for name, found in flat.items()} for key in keys}
+    return {key: row for key, row in rows.items() if len(set(row.values())) > 1}
+
+
+def _flatten(value: Any, at: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        return [pair for key, inner in value.items() for pair in _flatten(inner, f"{at}.{key}" if at else str(key))]
+    return [(at, json.dumps(value, ensure_ascii=False))]

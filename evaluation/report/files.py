@@ -1,0 +1,79 @@
+"""What a stage's folder holds, read while the stage may still be writing it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from rewards.errors import DataError
+
+State = Literal["done", "failed", "requeued", "stopping", "running or stopped", "not started"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a JSONL file, and how many of its lines were no JSON object."""
+
+    rows: list[dict[str, Any]]
+    unreadable: int = 0
+
+
+def read_rows(path: Path) -> Rows:
+    """Read a JSONL file that is being appended to; its last line is left out while it has no newline."""
+    rows: list[dict[str, Any]] = []
+    unreadable = 0
+    if path.is_file():
+        lines = path.read_bytes().split(b"\n")[:-1]
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if isinstance(row, dict):
+                rows.append(row)
+            else:
+                unreadable += 1
+    return Rows(rows, unreadable)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON or YAML file, or nothing where there is no such file.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    try:
+        found = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: holds no object")
+    return found
+
+
+def stage_state(folder: Path) -> State:
+    """Return where a stage stands, from the files of its folder alone.
+
+    A stage that was killed leaves the same files as one that is running; both are ``running or stopped``.
+    """
+    if (folder / "DONE").exists():
+        return "done"
+    if (folder / "FAILED").exists():
+        return "failed"
+    if (folder / "REQUEUE").exists():
+        return "requeued"
+    if (folder / "STOP").exists():
+        return "stopping"
+    return "running or stopped" if (folder / "stage.yaml").exists() else "not started"
+
+
+def rollout_files(folder: Path) -> list[Path]:
+    """Return a stage's rollout files, by step."""
+    return sorted((folder / "rollouts").glob("step_*.parquet"))

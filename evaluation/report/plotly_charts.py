@@ -1,0 +1,115 @@
+"""Charts as plotly.js takes them. Colours are the page's: a trace names its style, the page's theme paints it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evaluation.report.chart import Chart, Panel, Series
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+MARKED = 30
+"""A line of more points than this has no marker at each of them."""
+
+LABELLED = 6
+"""Points up to which each has its name beside it; the legend names them all."""
+
+
+def figures(chart: Chart) -> list[dict[str, Any]]:
+    """Return one plotly figure a panel, ``{title, data, layout}``; checked by plotly's own schema."""
+    import plotly.graph_objects
+
+    found = []
+    for panel in chart.panels:
+        layout: dict[str, Any] = {
+            "xaxis": {"title": {"text": chart.x_label}},
+            "yaxis": {"title": {"text": chart.y_label}},
+            "hovermode": "x unified" if chart.kind in ("lines", "area") else "closest",
+        }
+        if panel.share and chart.kind != "heat":
+            layout["yaxis"] |= {"tickformat": ".0%", "range": [-0.02, 1.02]}
+        elif chart.kind == "lines":
+            layout["yaxis"] |= {"rangemode": "tozero"}
+        if chart.kind == "points":
+            for axis in ("xaxis", "yaxis"):
+                layout[axis] |= {"tickformat": ".0%", "range": [-0.05, 1.08], "dtick": 0.2}
+        if chart.kind == "heat":
+            names = [str(x) for x in panel.series[0].x]
+            ticks = {"tickmode": "array", "tickvals": names, "ticktext": short(names)}
+            layout |= {"xaxis": {"type": "category"}, "yaxis": {"type": "category", "autorange": "reversed", **ticks}}
+            traces = [_heat(panel)]
+        else:
+            traces = [trace for series in panel.series for trace in _traces(chart, panel, series)]
+        figure = plotly.graph_objects.Figure(data=traces, layout=layout)
+        plain = figure.to_plotly_json()
+        plain["layout"].pop("template", None)
+        found.append({"title": panel.title, "data": plain["data"], "layout": plain["layout"]})
+    return found
+
+
+def short(names: list[str]) -> list[str]:
+    """Return constraints' names without their family where they can still be told apart."""
+    ends = [name.rpartition(":")[2] for name in names]
+    return ends if len(set(ends)) == len(ends) else names
+
+
+def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "name": series.name,
+        "x": list(series.x),
+        "y": list(series.y),
+        "mode": "lines+markers" if len(series.x) <= MARKED else "lines",
+        "line": {"dash": DASHES[series.style % len(DASHES)], "width": 2},
+        "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)], "size": 7},
+        "meta": {"style": series.style, "series": series.name},
+        "hovertemplate": "%{y:.1%}" if panel.share else "%{y:.4g}",
+    }
+    if chart.kind == "area":
+        return [trace | {"mode": "lines", "stackgroup": "one", "line": {"width": 0.5}}]
+    if chart.kind == "points":
+        return [_point(trace, series, labelled=len(panel.series) <= LABELLED)]
+    if series.low is None or series.high is None:
+        return [trace]
+    edge = {"type": "scatter", "mode": "lines", "x": list(series.x), "line": {"width": 0}, "hoverinfo": "skip"}
+    edge["meta"] = {"style": series.style, "series": series.name, "band": True}
+    return [edge | {"y": list(series.low)}, edge | {"y": list(series.high), "fill": "tonexty"}, trace]
+
+
+def _point(trace: dict[str, Any], series: Series, *, labelled: bool) -> dict[str, Any]:
+    def bars(value: Any, low: Any, high: Any) -> dict[str, Any]:
+        return {"type": "data", "array": [high[0] - value[0]], "arrayminus": [value[0] - low[0]], "thickness": 1.2}
+
+    return trace | {
+        "mode": "markers+text" if labelled else "markers",
+        "text": [series.name],
+        "textposition": _beside(series.x[0], series.y[0]),
+        "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)], "size": 12},
+        "error_y": bars(series.y, series.low, series.high),
+        "error_x": bars(series.x, series.x_low, series.x_high),
+        "hovertemplate": "%{text}<br>accuracy %{x:.1%}<br>HAcc %{y:.1%}<extra></extra>",
+    }
+
+
+def _beside(x: Any, y: Any) -> str:
+    return f"{'bottom' if y > 0.85 else 'top'} {'left' if x > 0.75 else 'right'}"
+
+
+def _heat(panel: Panel) -> dict[str, Any]:
+    values = [[None if y is None else round(100 * y, 1) for y in series.y] for series in panel.series]
+    cells = list(map(list, zip(*values, strict=True)))
+    return {
+        "type": "heatmap",
+        "x": [series.name for series in panel.series],
+        "y": list(panel.series[0].x),
+        "z": cells,
+        "zmin": 0,
+        "zmax": 100,
+        "text": [["n/a" if v is None else f"{v:.0f}" for v in row] for row in cells],
+        "texttemplate": "%{text}",
+        "colorscale": "Cividis",
+        "showscale": False,
+        "hovertemplate": "%{y}<br>%{x}: %{z:.1f} %<extra></extra>",
+        "xgap": 2,
+        "ygap": 2,
+    }

@@ -1,0 +1,152 @@
+"""Charts for papers: PNG by matplotlib, CSV of what is drawn, and LaTeX to include both."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluation.jsonl import PARTIAL, atomic_text
+from evaluation.plot import COLOURS, GREY, INK, MARKERS
+from evaluation.report.chart import Chart, Panel, Series
+from evaluation.report.charts import CELLS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 3
+DASHES = ("-", "--", ":", "-.")
+TABULAR = ("points", "heat")
+"""Charts of few numbers: their LaTeX file has the numbers as a table too."""
+
+ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+           "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
+
+
+def write_static(folder: Path, chart: Chart) -> list[Path]:
+    """Write ``NAME.png``, ``NAME.csv`` and ``NAME.tex`` into ``folder``; return them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{chart.name}.{ending}" for ending in ("png", "csv", "tex")]
+    _write_png(paths[0], chart)
+    rows = chart.rows()
+    with atomic_text(paths[1]) as out:
+        writer = csv.DictWriter(out, list(rows[0]) if rows else ["series"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with atomic_text(paths[2]) as out:
+        out.write(latex(chart))
+    return paths
+
+
+def latex(chart: Chart) -> str:
+    """Return a figure environment; for a chart of few numbers also their table (needs booktabs and graphicx)."""
+    caption = f"{escape(chart.title)}. {escape(chart.caption)}"
+    out = io.StringIO()
+    out.write(f"\\begin{{figure}}\n  \\centering\n  \\includegraphics[width=\\linewidth]{{{chart.name}.png}}\n")
+    out.write(f"  \\caption{{{caption}}}\n  \\label{{fig:{chart.name}}}\n\\end{{figure}}\n")
+    if chart.kind in TABULAR:
+        heads, rows = _cells(chart)
+        out.write(f"\n\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}\n  \\toprule\n")
+        out.write("  " + " & ".join(map(escape, heads)) + " \\\\\n  \\midrule\n")
+        out.writelines("  " + " & ".join(map(escape, row)) + " \\\\\n" for row in rows)
+        out.write("  \\bottomrule\n\\end{tabular}\n")
+    return out.getvalue()
+
+
+def _cells(chart: Chart) -> tuple[list[str], list[list[str]]]:
+    series = [s for panel in chart.panels for s in panel.series]
+    if chart.kind == "heat":
+        rows = [[str(name), *(_number(s.y[i]) for s in series)] for i, name in enumerate(series[0].x)]
+        return [chart.x_label, *(s.name for s in series)], rows
+    heads = ["model", f"{chart.x_label} (%)", f"{chart.y_label} (%)"]
+    return heads, [[s.name, _interval(s.x, s.x_low, s.x_high), _interval(s.y, s.low, s.high)] for s in series]
+
+
+def _interval(value: Any, low: Any, high: Any) -> str:
+    return f"{_number(value[0])} [{_number(low[0])}, {_number(high[0])}]"
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+def escape(text: str) -> str:
+    """Return ``text`` with what LaTeX would read as a command written out."""
+    return "".join(ESCAPES.get(letter, letter) for letter in text)
+
+
+def _write_png(path: Path, chart: Chart, dpi: int = 160) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    wide = min(COLUMNS, len(chart.panels))
+    high = -(-len(chart.panels) // wide)
+    size = (4.2 * wide + 0.6, 3.1 * high + 0.5) if wide > 1 else (7.2, 4.6)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(high, wide, squeeze=False).ravel()
+    for panel, place in zip(chart.panels, axes, strict=False):
+        _heat(place, panel) if chart.kind == "heat" else _draw(place, chart, panel)
+    for place in axes[len(chart.panels) :]:
+        place.set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    if chart.kind not in TABULAR and handles:
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+        for entry in legend.get_texts():
+            entry.set_parse_math(False)
+    partial = path.with_name(path.name + PARTIAL)
+    figure.savefig(partial, format="png", dpi=dpi, facecolor="white")
+    partial.replace(path)
+
+
+def _draw(axes: Axes, chart: Chart, panel: Panel) -> None:
+    scale = 100.0 if panel.share else 1.0
+    if chart.kind == "area":
+        layers = [[100 * (y or 0.0) for y in s.y] for s in panel.series]
+        axes.stackplot(panel.series[0].x, layers, labels=CELLS, colors=[COLOURS[s.style] for s in panel.series])  # type: ignore[arg-type]
+    for series in panel.series if chart.kind != "area" else ():
+        _line(axes, chart, series, scale)
+    axes.set_title(panel.title, fontsize=11, color=INK, parse_math=False)
+    axes.set_xlabel(f"{chart.x_label} (%)" if chart.kind == "points" else chart.x_label)
+    axes.set_ylabel(f"{chart.y_label} (%)" if chart.kind == "points" else "%" if panel.share else "")
+    if panel.share:
+        axes.set_ylim(-2, 102)
+    axes.grid(color="#E4E4E4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
+    colour, marker = COLOURS[series.style % len(COLOURS)], MARKERS[series.style % len(MARKERS)]
+    y = [float("nan") if value is None else scale * value for value in series.y]
+    if chart.kind == "points":
+        x = [100 * float(value) for value in series.x if value is not None]
+        axes.plot(x, y, marker, color=colour, markersize=8)
+        axes.annotate(series.name, (x[0], y[0]), xytext=(6, 6), textcoords="offset points", parse_math=False)
+        for low, high, horizontal in ((series.low, series.high, False), (series.x_low, series.x_high, True)):
+            if low is not None and high is not None:
+                ends = [scale * (low[0] or 0.0), scale * (high[0] or 0.0)]
+                axes.plot(*((ends, y * 2) if horizontal else (x * 2, ends)), color=colour, linewidth=1.2)
+        return
+    steps: list[Any] = list(series.x)
+    look: dict[str, Any] = {"color": colour, "linewidth": 1.6, "marker": marker if len(y) <= 30 else None}
+    axes.plot(steps, y, DASHES[series.style % len(DASHES)], label=series.name, markersize=4, **look)
+    if series.low is not None and series.high is not None:
+        bounds = [[scale * (value or 0.0) for value in bound] for bound in (series.low, series.high)]
+        axes.fill_between(steps, bounds[0], bounds[1], color=colour, alpha=0.15, linewidth=0)
+
+
+def _heat(axes: Axes, panel: Panel) -> None:
+    cells = [[float("nan") if y is None else 100 * y for y in s.y] for s in panel.series]
+    turned = list(map(list, zip(*cells, strict=True)))
+    axes.imshow(turned, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    axes.set_xticks(range(len(panel.series)), [s.name for s in panel.series], rotation=30, ha="right")
+    axes.set_yticks(range(len(turned)), [str(x) for x in panel.series[0].x])
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)
+    for i, row in enumerate(turned):
+        for j, value in enumerate(row):
+            shown, ink = ("n/a", GREY) if value != value else (f"{value:.0f}", "black" if value > 55 else "white")
+            axes.text(j, i, shown, ha="center", va="center", color=ink, fontsize=9)

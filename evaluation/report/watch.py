@@ -1,0 +1,153 @@
+"""How a run is going, as one picture for the terminal, from its files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from rich.box import SIMPLE
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.report.collect import Arm, ReportData, Stage, collect
+from evaluation.report.files import read_object, read_rows, rollout_files
+from evaluation.run import RESULTS
+
+ROLLOUTS = 4
+SNIPPET = 160
+STYLES = {"done": "green", "failed": "bold red", "running or stopped": "cyan"}
+
+
+def frame(run: Path) -> Group:
+    """Return the picture: stages with their progress and rates, components, alarms, newest rollouts.
+
+    Raises:
+        ConfigError: ``run`` is no run, no folder of runs and no stage.
+    """
+    data = collect(run)
+    parts: list[Any] = [_stages(data)]
+    arm = _newest(data.arms)
+    if arm is not None and arm.metrics:
+        parts.append(_components(arm))
+    alarms = [(a.name, alarm) for a in data.arms for alarm in a.alarms]
+    parts += [
+        Text(f"alarm  {name}, step {alarm['step']}, {alarm['name']}: {_plain(alarm['text'])}", style="bold yellow")
+        for name, alarm in alarms
+    ]
+    failed = [stage for stage in data.stages if stage.state == "failed"]
+    parts += [Text(f"failed  {stage.label}: {_plain(stage.message)}", style="bold red") for stage in failed]
+    if arm is not None and arm.grpo is not None and (rows := _latest_rollouts(arm.grpo.path)):
+        parts.append(_rollouts(arm.name, rows))
+    return Group(*parts)
+
+
+def ended(run: Path) -> bool:
+    """Whether nothing more will happen by itself: every stage is done, or one has failed."""
+    states = {stage.state for stage in collect(run).stages}
+    return states == {"done"} or "failed" in states
+
+
+def _newest(arms: Sequence[Arm]) -> Arm | None:
+    """Return the arm that wrote last."""
+
+    def written(arm: Arm) -> float:
+        path = arm.grpo.path / "metrics.jsonl" if arm.grpo else None
+        return path.stat().st_mtime if path and path.exists() else 0.0
+
+    return max(arms, key=written, default=None)
+
+
+def _stages(data: ReportData) -> Table:
+    table = Table(title=data.title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("stage", "state", "step"):
+        table.add_column(name, no_wrap=True)
+    for name in ("joint", "accuracy", "HAcc", "tokens", "s/step", "left"):
+        table.add_column(name, justify="right")
+    for stage in data.stages:
+        state = Text(stage.state, style=STYLES.get(stage.state, ""))
+        table.add_row(Text(stage.label), state, *_progress(stage))
+    return table
+
+
+def _progress(stage: Stage) -> list[str]:
+    if stage.kind == "evaluate":
+        return ["", *_evaluated(stage.path), "", "", ""]
+    rows = read_rows(stage.path / "metrics.jsonl").rows
+    steps = [row for row in rows if "train_runtime" not in row]
+    if not steps:
+        return [""] * 7
+    last, most = steps[-1], stage.recipe.get(stage.kind, {}).get("max_steps")
+    rates = [_percent(last.get(f"rates/{name}")) for name in ("joint", "accuracy", "hacc")]
+    known = [row["step_time"] for row in steps[-20:] if row.get("step_time") is not None]
+    pace = sum(known) / len(known) if known else None
+    left = pace * (most - last["step"]) if pace is not None and most and stage.state != "done" else None
+    tokens = last.get("completions/mean_length")
+    return [
+        f"{last['step']}/{most}" if most and most > 0 else str(last["step"]),
+        *rates,
+        "" if tokens is None else f"{tokens:.0f}",
+        "" if pace is None else f"{pace:.1f}",
+        "" if left is None else _duration(left),
+    ]
+
+
+def _evaluated(folder: Path) -> list[str]:
+    metrics = read_object(folder / RESULTS).get("metrics", {})
+    return [_percent((metrics.get(name) or {}).get("mean")) for name in ("joint", "accuracy", "hacc")]
+
+
+def _components(arm: Arm) -> Table:
+    """The last logged row of every component."""
+    table = Table(title=f"components of {arm.name}", title_justify="left", title_style="bold", box=SIMPLE)
+    table.add_column("component")
+    columns = ("mean", "std", "weight", "zero_spread_groups", "advantage_share", "timeouts", "errors")
+    for name in ("mean", "std", "weight", "zero spread", "of advantage", "timeouts", "errors"):
+        table.add_column(name, justify="right")
+    rows = [row for row in arm.metrics if any(key.startswith("components/") for key in row)]
+    for component in arm.components if rows else ():
+        found = [rows[-1].get(f"components/{component}/{figure}") for figure in columns]
+        table.add_row(Text(component), *("" if value is None else f"{value:.3g}" for value in found))
+    return table
+
+
+def _latest_rollouts(folder: Path) -> list[dict[str, Any]]:
+    columns = ["step", "item_id", "response", "correct", "followed"]
+    for path in reversed(rollout_files(folder)[-2:]):
+        try:
+            table = pyarrow.parquet.read_table(path, columns=columns)
+        except (OSError, pyarrow.ArrowInvalid):
+            continue  # a resumed stage is writing this step again; the one before is whole
+        return table.slice(max(0, table.num_rows - ROLLOUTS)).to_pylist()
+    return []
+
+
+def _rollouts(name: str, rows: Sequence[dict[str, Any]]) -> Panel:
+    lines = []
+    for row in rows:
+        marks = f"{_mark(row['correct'])} correct  {_mark(row['followed'])} followed  "
+        lines.append(Text.assemble((marks, "bold"), _plain(row["response"])[-SNIPPET:]))
+    return Panel(Group(*lines), title=Text(f"newest rollouts of {name}, step {rows[0]['step']}"), title_align="left")
+
+
+def _mark(flag: bool | None) -> str:
+    return "–" if flag is None else "✓" if flag else "✗"
+
+
+def _plain(text: str) -> str:
+    """Return model text on one line without control characters, which would be commands to the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None or value != value else f"{100 * value:.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

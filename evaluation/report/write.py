@@ -1,0 +1,54 @@
+"""Write a report's folder: ``report.html``, and ``figures/`` for papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.jsonl import atomic_text
+from evaluation.report.charts import build_charts
+from evaluation.report.collect import ReportData, collect
+from evaluation.report.pack import pack
+from evaluation.report.page import render
+from evaluation.report.rollouts import read_rollouts
+from evaluation.report.static import write_static
+
+PAGE, FIGURES = "report.html", "figures"
+TEXT_MEGABYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written: the page, the figures' files, and how many rollouts it shows, with and without their text."""
+
+    page: Path
+    figures: tuple[Path, ...]
+    rollouts: int
+    with_text: int
+    data: ReportData
+
+
+def write_report(source: Path, folder: Path | None = None, text_megabytes: int = TEXT_MEGABYTES) -> Report:
+    """Write the report of a run, an ablation or a stage.
+
+    Args:
+        source: a run's folder, a folder of runs, or a stage's artifact.
+        folder: where to write; default: ``report/`` in ``source``.
+        text_megabytes: text of rollouts that the page carries, before compression. The figures of all rollouts are
+            in it whatever this says.
+
+    Raises:
+        ConfigError: ``source`` is none of the three.
+        DataError: a file of the run cannot be read.
+    """
+    data = collect(source)
+    folder = folder or source / "report"
+    table = read_rollouts(data)
+    charts = build_charts(data, table)
+    packed = pack(table, text_megabytes * 1_000_000)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_text(folder / PAGE) as out:
+        for part in render(data, table, charts, packed):
+            out.write(part)
+    figures = [path for chart in charts for path in write_static(folder / FIGURES, chart)]
+    return Report(folder / PAGE, tuple(figures), len(table), int(packed.index["with_text"]), data)

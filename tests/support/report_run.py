@@ -1,0 +1,117 @@
+"""A finished run of two arms, written in a second: rollouts in training's schema, evaluations by the real evaluator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from evaluation.generation import Generation, Sampling
+from evaluation.metrics import Bootstrap
+from evaluation.run import evaluate, write_results
+from evaluation.suites import prompt_suite
+from prompts.attach import with_constraints
+from prompts.item import PromptItem
+from rewards.checklist import Requirement, RuleCheck
+
+HOSTILE = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">, \x1b[31mred'
+PROMPTS, GROUP, STEPS = 40, 4, 6
+NO_COMMA = Requirement("c", "Use no comma.", RuleCheck("punctuation:no_comma"))
+
+
+class Scripted:
+    """Right on the first ``right`` prompts, without a comma on the first ``obeys``."""
+
+    def __init__(self, name: str, right: int, obeys: int) -> None:
+        self.name, self.right, self.obeys = name, right, obeys
+
+    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
+        return [[self._answer(int(item.id.removeprefix("p")))] for item in items]
+
+    def _answer(self, i: int) -> Generation:
+        thought = "<think>\n" + "so " * (i + 1) + "\n</think>\n\n"
+        text = f"{thought}So{'' if i < self.obeys else ','} \\boxed{{{4 if i < self.right else 5}}}"
+        return Generation(text, 12 + i, True)
+
+
+def write_run(root: Path, *, name: str = "toy", seed: int = 0, evaluated: bool = True) -> Path:
+    """Write ``root/NAME`` and its artifacts; the arm ``composite`` follows more, and one rollout is hostile."""
+    stages, subjects = [], {}
+    for arm, obeys in (("math_only", 10), ("composite", 36 - seed)):
+        key = f"{seed}{arm}".ljust(12, "0")
+        recipe = {
+            "name": "toy", "seed": seed, "grpo": {"max_steps": STEPS},
+            "rewards": {"components": {"math": {"kind": "math", "weight": 1.0},
+                                       "checklist": {"kind": "checklist", "weight": float(arm == "composite")}}},
+        }  # fmt: skip
+        _write_grpo(root / "artifacts" / f"grpo-{key}", recipe, arm, key, obeys)
+        stages.append(_planned("grpo", f"grpo[{arm}]", key, arm))
+        subjects[arm] = {"grpo": f"e{key}"}
+        stages.append(_planned("evaluate", f"evaluate[{arm}]", f"e{key}", arm))
+        if evaluated:
+            _write_evaluation(root / "artifacts" / f"evaluate-e{key}", recipe, arm, obeys)
+    run = root / name
+    run.mkdir(parents=True)
+    (run / "plan.json").write_text(json.dumps({"stages": stages, "subjects": subjects}), encoding="utf-8")
+    (run / "recipe.yaml").write_text("name: toy\n", encoding="utf-8")
+    return run
+
+
+def _planned(kind: str, label: str, key: str, arm: str) -> dict[str, object]:
+    return {"label": label, "key": key, "artifact": f"{kind}-{key}", "inputs": {}, "arms": [arm]}
+
+
+def _write_grpo(folder: Path, recipe: dict[str, object], arm: str, key: str, obeys: int) -> None:
+    (folder / "rollouts").mkdir(parents=True)
+    spec = {"kind": "grpo", "label": f"grpo[{arm}]", "key": key, "recipe": recipe}
+    (folder / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    (folder / "manifest.json").write_text(
+        json.dumps({"seed": recipe["seed"], "seconds": 7.5, "versions": {"trl": "1.16.0"}})
+    )
+    alarm = {"name": "length", "step": 2, "value": 9.0, "limit": 3.0, "text": "responses grow <b>fast</b>"}
+    (folder / "alarms.jsonl").write_text(json.dumps(alarm) + "\n", encoding="utf-8")
+    with (folder / "metrics.jsonl").open("w", encoding="utf-8") as metrics:
+        for step in range(STEPS):
+            rows = [_rollout(arm, step, i, obeys) for i in range(4 * GROUP)]
+            pq.write_table(pa.Table.from_pylist(rows), folder / "rollouts" / f"step_{step:06d}.parquet")
+            row = {f"rates/{rate}": sum(bool(r[flag]) for r in rows) / len(rows)
+                   for rate, flag in (("accuracy", "correct"), ("hacc", "followed"))}  # fmt: skip
+            figures = {"mean": 0.5, "zero_spread_groups": 0.25, "timeouts": 0.0, "errors": 1.0}
+            row |= {f"components/{c}/{k}": v for c in ("math", "checklist") for k, v in figures.items()}
+            metrics.write(json.dumps({"step": step + 1, **row, "rates/joint": 0.1 * step, "step_time": 2.0}) + "\n")
+    (folder / "DONE").touch()
+
+
+def _rollout(arm: str, step: int, i: int, obeys: int) -> dict[str, object]:
+    correct, followed = i % 3 != 0, (i * 7 + step) % 40 < obeys
+    text = (
+        HOSTILE
+        if (step, i) == (0, 0)
+        else f"<think>\nstep {step}\n</think>\n\nSo{'' if followed else ', well,'} \\boxed{{4}}."
+    )
+    detail = "no comma" if followed else "2 commas"
+    status = "timeout" if (step, i) == (1, 1) else "ok"
+    return {
+        "step": step, "group": i // GROUP, "item_id": f"t{step}-{i // GROUP}", "source": "toy",
+        "prompt": f"What is {step} + {i // GROUP}? Use no comma.", "response": text, "answer": "4", "tokens": 20 + i,
+        "finished": True, "correct": correct, "followed": followed,
+        "requirements": [{"id": "punctuation:no_comma", "text": "Use no comma.", "score": float(followed),
+                          "status": "ok", "detail": detail}],
+        "math_score": None if status == "timeout" else float(correct), "math_status": status, "math_detail": "4",
+        "checklist_score": float(followed), "checklist_status": "ok", "checklist_detail": detail,
+        "math_value": float(correct), "checklist_value": float(followed), "advantage": float(i - 8),
+    }  # fmt: skip
+
+
+def _write_evaluation(folder: Path, recipe: dict[str, object], arm: str, obeys: int) -> None:
+    items = [PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", source="toy") for i in range(PROMPTS)]
+    suite = prompt_suite("toy", [with_constraints(item, [NO_COMMA]) for item in items])
+    done = evaluate(suite, Scripted(arm, 30, obeys), Sampling(), bootstrap=Bootstrap(resamples=200))
+    write_results(folder, done)
+    spec = {"kind": "evaluate", "label": f"evaluate[{arm}]", "key": "e", "recipe": recipe}
+    (folder / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    (folder / "DONE").touch()
