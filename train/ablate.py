@@ -14,11 +14,11 @@ from pathlib import Path
 from train.ablation import Ablation
 from train.artifacts import last_step, write_json
 from train.halving import Rung, decide, rung_steps
+from train.launch.schedule import Outcome, run_parallel
 from train.plan.graph import PlannedStage, order
 from train.run import Run, begin, finish, write_spec
-from train.launch.schedule import Outcome, run_parallel
 
-SUMMARY = "ablation.json"
+SUMMARY = "arms.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Ablated:
 
 
 def run_ablation(ablation: Ablation) -> Ablated:
-    """Bring every point that is still in the race to its end, and write ``ablation.json`` and the comparison.
+    """Bring every point that is still in the race to its end, and write ``arms.json`` and the statistics.
 
     Raises:
         ConfigError: before anything starts, where something that the run needs is not there.

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluation.run import RESULTS
+from evaluation.ablation import Arm, analyse, write
+from evaluation.ablation.analysis import MARKDOWN
+from evaluation.run import RESULTS, TABLE
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
 from train.card import write_card
@@ -130,7 +132,9 @@ def begin(run: Run) -> None:
 
 def finish(run: Run) -> None:
     """Write the comparison of the evaluated models, and the card of every trained one."""
-    if entries := comparison(run):
+    if run.members:
+        write_statistics(run)
+    elif entries := comparison(run):
         write_comparison(run.path, entries, title=run.recipe.name)
     _write_cards(run)
 
@@ -151,6 +155,22 @@ def comparison(run: Run) -> list[Entry]:
     return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
 
 
+def write_statistics(run: Run) -> None:
+    """Compare the points of an ablation over prompts and seeds, write what is found, and print the sentences."""
+    found: dict[str, dict[int | None, Path]] = {}
+    for entry in comparison(run):
+        point, seed = run.members.get(entry.name, (entry.name, None))
+        found.setdefault(point, {})[seed] = entry.path / TABLE
+    points = [point for point, _ in run.members.values() if point in found]
+    if not points:
+        return
+    reference = run.recipe.ablation.reference
+    analysis = analyse([Arm(name, paths) for name, paths in found.items()], reference or points[0])
+    paths = write(run.path, analysis)
+    print("\n".join(analysis.verdicts))
+    print(f"table: {paths[-1]}")
+
+
 def joint_rate(run: Run) -> float | None:
     """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
     if not run.graph.subjects:
@@ -165,9 +185,10 @@ def _write_cards(run: Run) -> None:
     trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.kind != "evaluate"]
     ended = [(stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
     bare = [(arm, artifact) for arm, artifact in ended if not (artifact.model / "README.md").exists()]
-    differences = joint_differences(comparison(run)) if bare else []
+    differences = joint_differences(comparison(run)) if bare and not run.members else []
     for arm, artifact in bare:
-        write_card(artifact, run.arms[arm], run.path / "results.md", run.command(arm), differences)
+        table = run.path / (MARKDOWN if run.members else "results.md")
+        write_card(artifact, run.arms[arm], table, run.command(arm), differences)
 
 
 def _claim(run: Run) -> None:

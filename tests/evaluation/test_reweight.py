@@ -41,7 +41,7 @@ def made(folder: Path, reward: RewardConfig, broken: float = 0.15, steps: int = 
     return write_stage(folder, reward, rows, SIZE)
 
 
-def read(folder: Path, **options: Any):  # noqa: ANN201
+def read(folder: Path, **options: Any):
     return read_rollouts(folder, ["math", "rules", "length"], SIZE, **options)
 
 

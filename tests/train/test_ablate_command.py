@@ -29,7 +29,7 @@ def ablate(root: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 
 def summary(root: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads((root / "latest" / "ablation.json").read_text(encoding="utf-8"))
+    found: dict[str, object] = json.loads((root / "latest" / "arms.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -77,6 +77,9 @@ class AblationConfig(Strict):
     seeds: list[int] = Field(default=[0], min_length=1)
     """Seeds of GRPO (``grpo.seed``); all of them start from one SFT."""
 
+    reference: str | None = None
+    """Name of the point that the others are compared with; ``None`` is the first."""
+
     parallel: int = Field(default=1, ge=1)
     """Stages that run at a time on this machine."""
 
