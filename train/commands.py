@@ -102,6 +102,10 @@ def _describe(run: Run) -> int:
 def _execute(run: Run) -> int:
     from train.run import execute
 
+    if run.recipe.launcher.kind == "slurm":
+        from train.commands_cluster import submit
+
+        return submit(run)
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
     ran = execute(run)

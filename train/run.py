@@ -102,25 +102,41 @@ def execute(run: Run) -> int:
         ConfigError: the run's folder belongs to another configuration.
         StageError: a stage failed; finished stages are kept, and the same command goes on from there.
     """
-    check_launcher(run.recipe.launcher)
-    if missing := missing_inputs(run):
-        raise ConfigError("\n".join(missing))
-    _claim(run)
+    prepare(run)
     ran = 0
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
-        _link(run, stage, artifact)
         if artifact.done:
             print(f"  reused  {stage.label:<24} {artifact.path.name}")
             continue
         print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
-        _write_spec(run, stage, artifact)
+        write_spec(run, stage, artifact)
         run_stage(artifact, run.arms[stage.arms[0]].launcher, stage.kind, stage.label)
         ran += 1
+    finish(run)
+    return ran
+
+
+def prepare(run: Run) -> list[PlannedStage]:
+    """Take the run's folder and show its stages in it; return those that are not done, in running order.
+
+    Raises:
+        ConfigError: something that the run needs is not there, or its folder belongs to another configuration.
+    """
+    check_launcher(run.recipe.launcher)
+    if missing := missing_inputs(run):
+        raise ConfigError("\n".join(missing))
+    _claim(run)
+    for stage in order(run.graph):
+        _link(run, stage, run.artifact(stage.key))
+    return [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
+
+
+def finish(run: Run) -> None:
+    """Write what a run ends with: the comparison of its models, and their cards."""
     if run.graph.subjects:
         write_comparison(run.path, comparison(run), title=run.recipe.name)
     _write_cards(run)
-    return ran
 
 
 def comparison(run: Run) -> list[Entry]:
@@ -156,7 +172,14 @@ def _claim(run: Run) -> None:
         )
     write_yaml(run.path / "recipe.yaml", run.recipe.model_dump(mode="json"))
     stages = [
-        {"label": s.label, "key": s.key, "artifact": s.folder, "inputs": dict(s.inputs), "arms": list(s.arms)}
+        {
+            "label": s.label,
+            "key": s.key,
+            "artifact": s.folder,
+            "inputs": dict(s.inputs),
+            "arms": list(s.arms),
+            "steps": _steps(run.arms[s.arms[0]], s.kind),
+        }
         for s in order(run.graph)
     ]
     write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects})
@@ -165,6 +188,12 @@ def _claim(run: Run) -> None:
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
+
+
+def _steps(recipe: Recipe, kind: str) -> int | None:
+    """Return how many optimizer steps a stage has, where the recipe says so."""
+    steps = {"sft": recipe.sft.max_steps, "grpo": recipe.grpo.max_steps}.get(kind, -1)
+    return steps if steps > 0 else None
 
 
 def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
@@ -176,7 +205,8 @@ def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
     link.symlink_to(os.path.relpath(artifact.path, folder))
 
 
-def _write_spec(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
+def write_spec(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
+    """Write ``stage.yaml``, which is all that the stage's worker is told."""
     artifact.path.mkdir(parents=True, exist_ok=True)
     spec = StageSpec(
         kind=stage.kind,

@@ -19,28 +19,18 @@ TAIL_LINES = 15
 
 
 def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
-    """Return the command that runs the stage described by ``spec``."""
-    ranks = ranks_of(launcher, kind)
-    line = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--quiet",
-        "--num_machines",
-        "1",
-        "--num_processes",
-        str(ranks),
-    ]
-    line += [
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        *(_strategy(launcher) if kind != "evaluate" else _one_process(launcher)),
-        "-m",
-        "train.worker",
-    ]
-    return [*line, str(spec)]
+    """Return the command that runs the stage described by ``spec`` on this machine."""
+    flags = worker_flags(launcher, kind)
+    port = ["--main_process_port", "0"] if "--multi_gpu" in flags else []
+    line = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", *flags, *port]
+    return [*line, "-m", "train.worker", str(spec)]
+
+
+def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
+    """Return what ``accelerate launch`` is told of a stage wherever it runs: its ranks, and how they share the model."""
+    line = ["--quiet", "--num_processes", str(ranks_of(launcher, kind)), "--mixed_precision", "no"]
+    line += ["--dynamo_backend", "no"]
+    return line + (_strategy(launcher) if kind != "evaluate" else _one_process(launcher))
 
 
 def ranks_of(launcher: LauncherConfig, kind: str) -> int:
@@ -56,7 +46,7 @@ def _strategy(launcher: LauncherConfig) -> list[str]:
     if launcher.processes == 1 and launcher.strategy in ("single", "ddp"):
         return _one_process(launcher)
     if launcher.strategy == "ddp":
-        return ["--multi_gpu", "--main_process_port", "0"]
+        return ["--multi_gpu"]
     if launcher.strategy == "fsdp2":
         return ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
     where = "cpu" if launcher.offload else "none"
