@@ -17,6 +17,20 @@ from rewards.errors import StageError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+EXIT_STOPPED = 85
+"""Exit code of a worker that ended because it was asked to; launchers rewrite codes, so ``REQUEUE`` says it too."""
+
+STOP_CLEARED = "ADHERE_STOP_CLEARED"
+"""Set for a worker whose launcher removed an old ``STOP`` itself: one that came while the worker loaded then counts."""
+
+
+class Stopped(Exception):
+    """A stage ended early because it was asked to; it goes on from ``step`` when it is run again."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.step = step
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
@@ -25,6 +39,10 @@ class Artifact:
     ``stage.yaml`` is what the worker reads, ``model/`` the weights handed on, ``manifest.json`` what was made of what,
     ``metrics.jsonl`` one row a logging step, ``rollouts/`` one parquet file a GRPO step, ``logs/`` one file an attempt,
     ``checkpoints/`` what a killed stage resumes from. ``DONE`` is written last.
+
+    Three more files are how a stage and whoever runs it speak: ``STOP``, touched from outside, asks the worker to write
+    a checkpoint and end; ``REQUEUE`` (``{"step": n}``) says that it did; ``FAILED`` (``{"message": ...}``) that the
+    stage ended by an error of its own, which running it again would only repeat. A crash leaves neither.
     """
 
     path: Path
@@ -54,10 +72,31 @@ class Artifact:
         """One log file per attempt."""
         return self.path / "logs"
 
+    @property
+    def stop(self) -> Path:
+        """Asks the running worker to end at its next step."""
+        return self.path / "STOP"
+
+    @property
+    def requeue(self) -> Path:
+        """Says that the worker ended because it was asked to, and at which step."""
+        return self.path / "REQUEUE"
+
+    @property
+    def failed(self) -> Path:
+        """Says that the stage ended by an error of its own, and which."""
+        return self.path / "FAILED"
+
+    def begin(self, *, keep_stop: bool = False) -> None:
+        """Remove what an earlier attempt said; with ``keep_stop`` the ``STOP`` there is meant for this one."""
+        for marker in (self.requeue, self.failed, *(() if keep_stop else (self.stop,))):
+            marker.unlink(missing_ok=True)
+
     def finish(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, then ``DONE``; checkpoints are no longer needed and go."""
         write_json(self.path / "manifest.json", manifest)
         (self.path / "DONE").touch()
+        self.stop.unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
 from train.card import write_card
 from train.comparison import Entry, write_comparison
-from train.config.compose import compose_recipe
+from train.config.compose import compose_recipe, compose_variants
 from train.config.schema import Recipe
 from train.config.stage import StageSpec
 from train.launch.local import check_launcher, run_stage
@@ -64,16 +64,9 @@ def plan_run(overrides: Sequence[str]) -> Run:
 
 def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
     """Plan ``recipe``; its arms are composed again, each with its own overrides after the given ones."""
-    arms = {arm: _compose_arm(arm, [*overrides, *extra, "~arms"]) for arm, extra in recipe.arms.items()}
+    arms = compose_variants(overrides, {arm: [*extra, "~arms"] for arm, extra in recipe.arms.items()})
     arms = {arm: keep_suite_out(composed) for arm, composed in (arms or {ONLY: recipe}).items()}
     return Run(recipe, arms, build_graph(arms), tuple(overrides))
-
-
-def _compose_arm(arm: str, overrides: Sequence[str]) -> Recipe:
-    try:
-        return compose_recipe(overrides)
-    except ConfigError as error:
-        raise ConfigError(f"arms.{arm}: {error}") from error
 
 
 def keep_suite_out(recipe: Recipe) -> Recipe:

@@ -8,36 +8,78 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from rewards.errors import AdhereError, StageError
-from train.artifacts import Artifact
+from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, write_json
 from train.config.stage import StageSpec, read_spec
 from train.launch.orphans import end_with_parent
 
 FULL_DISK = 64 * 1024 * 1024
+RANK = int(os.environ.get("RANK", "0"))
 
 
 def main() -> None:
-    """Run the stage that the only argument describes; exit 0 when its artifact is done."""
+    """Run the stage that the only argument describes; exit 0 when it is done, 85 when it was asked to stop."""
     end_with_parent()
     artifact = Artifact(Path(sys.argv[1]).parent)
     try:
         with locked(artifact):
-            run(read_spec(artifact.spec), artifact)
+            attempt(artifact)
+    except Stopped as stopped:
+        say(f"{stopped}; the same command goes on from there")
+        sys.exit(EXIT_STOPPED)
     except AdhereError as error:
         say(str(error))
         sys.exit(error.exit_code)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if shutil.disk_usage(artifact.path).free < FULL_DISK:
-            say(
-                f"the disk that holds {artifact.path} is full; free some space and run the same command again ({error})"
-            )
-            sys.exit(1)
+
+
+def attempt(artifact: Artifact) -> None:
+    """Run the stage, and leave beside it what a launcher has to know where it does not come to its end.
+
+    Raises:
+        Stopped: it was asked to end, and wrote what it resumes from.
+        AdhereError: it cannot go on until somebody changes something.
+    """
+    if RANK == 0:
+        artifact.begin(keep_stop=STOP_CLEARED in os.environ)
+    try:
+        run(read_spec(artifact.spec), artifact)
+    except Stopped as stopped:
+        hand_back(artifact, stopped.step)
         raise
+    except AdhereError as error:
+        fail(artifact, error)
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if shutil.disk_usage(artifact.path).free >= FULL_DISK:
+            raise
+        full = StageError(
+            f"the disk that holds {artifact.path} is full; free some space and run the same command again ({error})"
+        )
+        fail(artifact, full)
+        raise full from error
+
+
+def hand_back(artifact: Artifact, step: int) -> None:
+    """Say in ``REQUEUE`` where the stage stopped; no rank leaves before, as the first to leave ends the others."""
+    import torch.distributed as dist
+
+    if RANK == 0:
+        if "wandb" in sys.modules:
+            sys.modules["wandb"].finish(exit_code=EXIT_STOPPED)
+        write_json(artifact.requeue, {"step": step})
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def fail(artifact: Artifact, error: AdhereError) -> None:
+    """Say in ``FAILED`` why the stage cannot go on, unless the disk has no room even for that."""
+    with suppress(StageError):
+        write_json(artifact.failed, {"message": str(error)})
 
 
 def run(spec: StageSpec, artifact: Artifact) -> None:
@@ -70,7 +112,7 @@ def locked(artifact: Artifact) -> Iterator[None]:
     Raises:
         StageError: another live process holds it.
     """
-    if int(os.environ.get("RANK", "0")) != 0:
+    if RANK != 0:
         yield
         return
     with (artifact.path / ".lock").open("w") as lock:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rewards.errors import ConfigError
-from train.config.compose import compose_recipe
+from train.config.compose import compose_recipe, compose_variants
 from train.run import plan_run
 
 UNKNOWN = {
@@ -102,3 +102,20 @@ def test_removing_a_component_that_gates_another_says_which() -> None:
 def test_a_wrong_override_of_an_arm_names_the_arm(model_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"arms\.low: .*grpo\.learning_rat.*'learning_rate'"):
         plan_run([f"model.path={model_folder}", '+arms.low=["grpo.learning_rat=1"]'])
+
+
+def test_variants_are_what_composing_each_of_them_gives() -> None:
+    variants = {
+        "weight": ["rewards.components.checklist.weight=0.25", "~arms"],
+        "gate": ["rewards.components.checklist.gate=null", "grpo.seed=3"],
+        "added": ["+grpo.trl.num_iterations=2", "+rewards.components.format={kind: format, weight: 0}"],
+        "group": ["strategy=ddp", "debug=smoke"],
+        "component": ["rewards.aggregation=product"],
+    }
+    found = compose_variants(["recipe=quickstart", "seed=4"], variants)
+    assert found == {name: compose_recipe(["recipe=quickstart", "seed=4", *extra]) for name, extra in variants.items()}
+
+
+def test_a_wrong_variant_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"arms\.b: grpo\.max_step: there is no such key.*max_steps"):
+        compose_variants(["recipe=quickstart"], {"a": ["seed=1"], "b": ["grpo.max_step=3"]})

@@ -79,6 +79,12 @@ def test_the_seed_reaches_everything(model_folder: Path) -> None:
     assert changed(before, keys(model_folder, ONE_ARM, "seed=1")) == set(before)
 
 
+def test_a_seed_of_grpo_alone_shares_the_sft_stage(model_folder: Path) -> None:
+    before, after = keys(model_folder, ONE_ARM), keys(model_folder, ONE_ARM, "grpo.seed=7")
+    assert changed(before, after) == {"grpo", "evaluate[grpo]"}
+    assert keys(model_folder, ONE_ARM, "grpo.seed=0") == before
+
+
 def test_arms_share_the_sft_stage_and_the_evaluation_of_the_base(model_folder: Path) -> None:
     run = plan_run([f"model.path={model_folder}"])
     labels = [stage.label for stage in run.graph.stages.values()]

@@ -100,6 +100,9 @@ class _Training(Strict):
     save_steps: int = Field(default=50, ge=1)
     """Optimizer steps between checkpoints; a killed stage loses at most this many."""
 
+    save_every_minutes: float | None = Field(default=30.0, gt=0.0)
+    """Longest time between checkpoints, besides those of ``save_steps``; ``None`` sets none."""
+
     logging_steps: int = Field(default=1, ge=1)
     """Optimizer steps between rows of ``metrics.jsonl``."""
 
@@ -139,6 +142,9 @@ class SamplingConfig(Strict):
 
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
+
+    seed: int | None = Field(default=None, ge=0)
+    """Seed of the rollouts and of the order of prompts; ``None`` is the recipe's. Seeds of one SFT differ here."""
 
     learning_rate: float = Field(default=1e-6, gt=0.0)
     max_steps: int = Field(default=100, ge=1)
@@ -310,6 +316,11 @@ class Recipe(Strict):
     run: RunConfig = RunConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
+
+    @property
+    def grpo_seed(self) -> int:
+        """Seed of the GRPO stage."""
+        return self.seed if self.grpo.seed is None else self.grpo.seed
 
     @property
     def completions_per_step(self) -> int:

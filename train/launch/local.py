@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -11,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rewards.errors import ConfigError, StageError
-from train.artifacts import Artifact
+from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact
 from train.config.schema import LauncherConfig
+from train.launch.notice import Interrupted, Notice
 from train.launch.orphans import end_with_parent
 
 TAIL_LINES = 15
@@ -66,31 +69,42 @@ def _strategy(launcher: LauncherConfig) -> list[str]:
 def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: str) -> None:
     """Run the stage and wait for it; its output goes to the terminal and to a log file of this attempt.
 
+    A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step, and is waited for.
+
     Raises:
         StageError: the stage ended without ``DONE``; the message has the last lines and the log's path.
+        Interrupted: it stopped because it was asked to; the message has the step that it goes on from.
     """
     artifact.logs.mkdir(parents=True, exist_ok=True)
     log = artifact.logs / f"attempt_{len(list(artifact.logs.iterdir()))}.log"
     line = launch_line(launcher, kind, artifact.spec)
-    process = subprocess.Popen(
-        line,
-        env=environment(launcher, ranks_of(launcher, kind)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=end_with_parent,
-    )
-    tail = _follow(process, log)
+    artifact.begin()
+    with Notice(artifact.stop) as notice:
+        process = subprocess.Popen(
+            line,
+            env=environment(launcher, ranks_of(launcher, kind)) | {STOP_CLEARED: "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        tail = _follow(process, log, notice)
+    if notice.signum is not None and artifact.done:
+        raise Interrupted(f"{label}: is done; the same command goes on with what follows", notice.exit_code)
+    if artifact.requeue.exists():
+        step = json.loads(artifact.requeue.read_text(encoding="utf-8"))["step"]
+        code = notice.exit_code if notice.signum is not None else EXIT_STOPPED
+        raise Interrupted(f"{label}: stopped at step {step}; the same command goes on from there", code)
     if process.returncode != 0 or not artifact.done:
         raise StageError(_explain(label, process.returncode, log, tail))
 
 
-def _follow(process: subprocess.Popen[bytes], log: Path) -> Sequence[str]:
+def _follow(process: subprocess.Popen[bytes], log: Path, notice: Notice) -> Sequence[str]:
     """Copy the output to terminal and ``log`` until the process ends; an interrupt ends the whole process group."""
     assert process.stdout is not None
     try:
         with log.open("wb") as out:
-            while chunk := os.read(process.stdout.fileno(), 65536):
+            while chunk := _read(process.stdout.fileno(), notice):
                 out.write(chunk)
                 out.flush()
                 sys.stderr.buffer.write(chunk)
@@ -105,6 +119,21 @@ def _follow(process: subprocess.Popen[bytes], log: Path) -> Sequence[str]:
         raise
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
     return [line for line in lines if line.strip()]
+
+
+def _read(output: int, notice: Notice) -> bytes:
+    """Return what the process has written next, nothing at its end.
+
+    Raises:
+        Interrupted: it is still there when the time after a notice is over.
+    """
+    while not notice.expired:
+        if select.select([output], [], [], 1.0)[0]:
+            return os.read(output, 65536)
+    raise Interrupted(
+        "no step ended within ADHERE_NOTICE_SECONDS of the notice; the same command goes on from the newest checkpoint",
+        notice.exit_code,
+    )
 
 
 def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from train.config.schema import Recipe, StageName, Subject
 SCHEMA_VERSION = 1
 """Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
 
-SPEED_ONLY = {"save_steps", "logging_steps", "monitors"}
+SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
 """Training settings that change no weight, and so no key."""
 
 
@@ -115,6 +115,8 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
     settings["processes"] = recipe.launcher.processes
     settings[kind] = (recipe.sft if kind == "sft" else recipe.grpo).model_dump(exclude=SPEED_ONLY)
     if kind == "grpo":
+        settings["seed"] = recipe.grpo_seed
+        settings["grpo"].pop("seed")
         rewards = recipe.rewards.model_dump()
         components = {name: _by_judgement(component) for name, component in rewards["components"].items()}
         settings["rewards"] = rewards | {"components": components}

@@ -18,7 +18,7 @@ from evaluation.run import LOG, evaluate, write_results
 from evaluation.suites import Suite, mathif, prompt_file, prompt_suite
 from rewards.engine import default_engine
 from rewards.judge import load_judge
-from train.artifacts import Artifact
+from train.artifacts import Artifact, Stopped
 from train.chat import check_template
 from train.models import load_for_inference, load_tokenizer
 from train.stages.data import load_items
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from train.config.stage import StageSpec
+
+CHUNK = 256
+"""Prompts that a back end with a scheduler of its own is given, and that a stop waits for, at once."""
 
 
 def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
@@ -41,6 +44,8 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
+            if done < total and artifact.stop.exists():
+                raise Stopped(done)
 
         evaluation = evaluate(
             suite,
@@ -53,6 +58,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             judge=load_judge(config.judge) if config.judge is not None else None,
             log=artifact.path / LOG,
             progress=show,
+            chunk=config.batch_size if config.backend == "transformers" else CHUNK,
         )
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)

@@ -35,6 +35,7 @@ from train.stages.setup import (
     save_for_handoff,
     trainer_arguments,
 )
+from train.stages.stop import Stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -78,6 +79,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     watch = config.monitors
     monitors = Monitors(watch, artifact.path, writes=PartialState().is_main_process) if watch.enabled else None
     form = form_of(recipe.rewards, reasoning=recipe.data.targets.think, prefilled=recipe.model.prefilled_reasoning)
+    stop = Stop(artifact, config.save_every_minutes)
     trainer = AdhereGRPOTrainer(
         rewards=rewards,
         rollouts=artifact.path / "rollouts",
@@ -93,6 +95,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             MetricsFile(artifact.path / "metrics.jsonl"),
             Progress(spec.label, SHOWN),
             CompleteCheckpoints(),
+            stop,
         ],
     )
     checkpoint = newest_checkpoint(artifact.checkpoints)
@@ -101,6 +104,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     if monitors is not None:
         monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")

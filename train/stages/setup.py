@@ -63,13 +63,18 @@ def check_world(spec: StageSpec) -> None:
         )
 
 
+def seed_of(spec: StageSpec) -> int:
+    """Return the seed of the stage: GRPO may have one of its own."""
+    return spec.recipe.grpo_seed if spec.kind == "grpo" else spec.recipe.seed
+
+
 def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig) -> dict[str, Any]:
     """Return the fields that TRL's two config classes share."""
     dtype = compute_dtype(spec.recipe.model)
     cpu = on_cpu(spec.recipe.launcher)
     return {
         "output_dir": str(artifact.checkpoints),
-        "seed": spec.recipe.seed,
+        "seed": seed_of(spec),
         "use_cpu": cpu,
         "bf16": dtype is torch.bfloat16,
         "fp16": dtype is torch.float16,
@@ -162,7 +167,7 @@ def manifest(spec: StageSpec, started: float, extra: Mapping[str, Any]) -> dict[
         "label": spec.label,
         "key": spec.key,
         "inputs": {name: path.name for name, path in spec.inputs.items()},
-        "seed": spec.recipe.seed,
+        "seed": seed_of(spec),
         "ranks": PartialState().num_processes,
         "seconds": round(time.time() - started, 1),
         "versions": {name: importlib.metadata.version(name) for name in TRACKED_PACKAGES},

@@ -27,6 +27,7 @@ from train.stages.setup import (
     save_for_handoff,
     trainer_arguments,
 )
+from train.stages.stop import Stop
 
 if TYPE_CHECKING:
     from train.config.stage import StageSpec
@@ -60,6 +61,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             **trainer_arguments(spec, artifact, config),
         }
     )
+    stop = Stop(artifact, config.save_every_minutes)
     trainer = SFTTrainer(
         model=load_for_training(recipe.model, spec.model_path),
         args=arguments,
@@ -70,11 +72,13 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             MetricsFile(artifact.path / "metrics.jsonl"),
             Progress(spec.label, {"loss": "loss", "mean_token_accuracy": "token accuracy"}),
             CompleteCheckpoints(),
+            stop,
         ],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = newest_checkpoint(artifact.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact)
