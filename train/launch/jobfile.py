@@ -20,7 +20,13 @@ FINISH_TIME = "00:30:00"
 
 
 def write_job(
-    folder: Path, name: str, kind: str, artifacts: Sequence[Path], launcher: LauncherConfig, profile: Profile, code: Path
+    folder: Path,
+    name: str,
+    kind: str,
+    artifacts: Sequence[Path],
+    launcher: LauncherConfig,
+    profile: Profile,
+    code: Path,
 ) -> Path:
     """Write the files of one job, an array where there are several ``artifacts``, into ``folder``; return the batch file.
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from train.artifacts import write_json
 from train.finish import write_ending
@@ -18,6 +17,7 @@ from train.launch.batches import Batch, plan_batches
 from train.launch.jobfile import nodes_of, write_finish, write_job
 from train.launch.local import worker_flags
 from train.launch.profile import Profile, check_profile, load_profile
+from train.launch.progress import RECORD, read_record
 from train.launch.queue import client, jobs, submit
 from train.launch.snapshot import snapshot
 from train.run import write_spec
@@ -25,9 +25,6 @@ from train.run import write_spec
 if TYPE_CHECKING:
     from train.plan.graph import PlannedStage
     from train.run import Run
-
-RECORD = "slurm.json"
-"""In an artifact: the job that makes it. In a run's ``slurm`` folder: the job that ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +60,6 @@ def submit_run(run: Run, waiting: Sequence[PlannedStage]) -> Submission:
             made |= _record(run, batch, job, folder)
         last = _submit_end(run, list(made.values()), profile, code) if pending else None
     return Submission(dict(zip(submitted, batches, strict=True)), queued, last)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return a folder's ``slurm.json``, or nothing where there is none."""
-    file = path / RECORD
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 @contextmanager
@@ -144,5 +135,3 @@ def _submit_end(run: Run, made: Sequence[str], profile: Profile, code: Path) -> 
     job = submit(str(file), [f"--dependency=afterany:{ids}"])
     write_json(folder / RECORD, {"job": job, "run": str(run.path), "output": str(folder / f"finish-{job}.out")})
     return job
-
-

@@ -41,7 +41,9 @@ def snapshot(root: Path) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         if target.is_dir():
             return target
-        raise StageError(f"{target}: the code cannot be copied there ({error.strerror}); choose another run.root") from error
+        raise StageError(
+            f"{target}: the code cannot be copied there ({error.strerror}); choose another run.root"
+        ) from error
     return target
 
 
