@@ -22,11 +22,13 @@ ENDED = ("done", "failed", "cancelled", "ended")
 def submit(run: Run) -> int:
     """Submit what is not done of ``run`` and print the ids of its jobs."""
     from train.launch.slurm import submit_run
-    from train.run import finish, prepare
+    from train.plan.graph import order
+    from train.run import begin, finish
 
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
-    waiting = prepare(run)
+    begin(run)
+    waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
     if not waiting:
         finish(run)
         print("nothing to do: every stage of this configuration is done")

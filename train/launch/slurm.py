@@ -96,7 +96,7 @@ def _write_batch(run: Run, batch: Batch, profile: Profile, code: Path) -> Path:
     artifacts = []
     for stage in batch.stages:
         artifact = run.artifact(stage.key)
-        write_spec(run, stage, artifact)
+        write_spec(run, stage)
         for stale in ("STOP", "REQUEUE", "FAILED", STATE):
             (artifact.path / stale).unlink(missing_ok=True)
         artifacts.append(artifact.path)
