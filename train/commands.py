@@ -121,7 +121,7 @@ def _train_point(run: Run) -> float | None:
     from train.run import joint_rate
 
     _execute(run)
-    return joint_rate(run)
+    return joint_rate(run) if run.recipe.launcher.kind == "local" else None
 
 
 def _through_hydra(arguments: Sequence[str], act: Callable[[Run], float | None]) -> int:

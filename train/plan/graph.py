@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,18 @@ def build_graph(recipes: Mapping[str, Recipe]) -> Graph:
     graph = Graph()
     for arm, recipe in recipes.items():
         _add_arm(graph, arm, recipe, several=len(recipes) > 1)
+    _tell_apart(graph)
     return graph
+
+
+def _tell_apart(graph: Graph) -> None:
+    """Give stages that differ but are called the same (two seeds' ``sft``) the name of their first arm."""
+    labels = Counter(stage.label for stage in graph.stages.values())
+    for key, stage in graph.stages.items():
+        if labels[stage.label] > 1:
+            name, _, subject = stage.label.removesuffix("]").partition("[")
+            label = f"{name}[{subject}, {stage.arms[0]}]" if subject else f"{name}[{stage.arms[0]}]"
+            graph.stages[key] = replace(stage, label=label)
 
 
 def _add_arm(graph: Graph, arm: str, recipe: Recipe, *, several: bool) -> None:
