@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -159,4 +160,8 @@ def _extra(launcher: LauncherConfig) -> dict[str, str]:
 
 
 def _header(options: Mapping[str, str]) -> str:
-    return "\n".join(f"#SBATCH --{key}" + (f"={value}" if value else "") for key, value in options.items())
+    lines = []
+    for key, value in options.items():
+        plain = value if re.fullmatch(r"\S*", value) and not set("'\"\\") & set(value) else json.dumps(value)
+        lines.append(f"#SBATCH --{key}" + (f"={plain}" if value else ""))
+    return "\n".join(lines)
