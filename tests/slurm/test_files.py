@@ -20,15 +20,25 @@ from train.launch.profile import Profile, check_profile, load_profile, slurm_fol
 from train.launch.snapshot import snapshot
 from train.plan.graph import PlannedStage
 
-GPU = Profile.model_validate({"partition": "gpu", "gpus_per_node": 4, "time": "1:00:00", "shared": "/shared",
-                              "cpus_per_task": 64, "memory": "400G", "account": "abc", "setup": ["module load cuda"]})  # fmt: skip
+GPU = Profile(
+    partition="gpu",
+    gpus_per_node=4,
+    time="1:00:00",
+    shared=Path("/shared"),
+    cpus_per_task=64,
+    memory="400G",
+    account="abc",
+    setup=["module load cuda"],
+)
 
 
 def stage(kind: str, name: str, *after: str) -> PlannedStage:
-    return PlannedStage(kind, f"{kind}[{name}]", {"model": key for key in after}, f"{kind}-{name}")  # type: ignore[arg-type]
+    return PlannedStage(kind, f"{kind}[{name}]", dict(zip(["model"], after, strict=False)), f"{kind}-{name}")  # type: ignore[arg-type]
 
 
-def batches(stages: list[PlannedStage], queued: set[str] | None = None) -> list[tuple[int, tuple[str, ...], int | None]]:
+def batches(
+    stages: list[PlannedStage], queued: set[str] | None = None
+) -> list[tuple[int, tuple[str, ...], int | None]]:
     found = plan_batches(stages, queued or set(), lambda stage: stage.kind)
     return [(len(batch.stages), batch.after, batch.along) for batch in found]
 
@@ -51,7 +61,9 @@ def test_done_stages_are_not_waited_for_and_queued_ones_are() -> None:
     assert batches(stages, {"sft-queued"}) == [(1, (), None), (1, ("sft-queued",), None)]
 
 
-def job(tmp_path: Path, kind: str = "grpo", count: int = 1, profile: Profile = GPU, **launcher: object) -> dict[str, str]:
+def job(
+    tmp_path: Path, kind: str = "grpo", count: int = 1, profile: Profile = GPU, **launcher: object
+) -> dict[str, str]:
     settings = LauncherConfig.model_validate({"kind": "slurm", **launcher})
     artifacts = [tmp_path / f"artifact-{i}" for i in range(count)]
     write_job(tmp_path / "it's a job", "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code")
@@ -138,7 +150,8 @@ def test_a_crash_is_requeued_until_it_brings_nothing_new(tmp_path: Path) -> None
     assert [end(tmp_path, 0, "RUNNING", 2)[0] for _ in range(3)] == [REQUEUE, REQUEUE, FAILED]
     reason = json.loads((tmp_path / "FAILED").read_text())["message"]
     assert reason == (
-        "a rank was killed (SIGKILL); 3 attempts brought nothing newer than checkpoint 5 (launcher.slurm.max_requeues=2)"
+        "a rank was killed (SIGKILL); 3 attempts brought nothing newer than checkpoint 5 "
+        "(launcher.slurm.max_requeues=2)"
     )
 
 

@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this host: Debian's daemons with a munge, ports, spool and configuration of their own."""
+"""A real Slurm of two nodes on this host: Debian's daemons with a munge, ports, spool and settings of their own."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+HOLD_SECONDS = 4.0
 DAEMONS = ("slurmctld", "slurmd", "munged", "sbatch")
 CONFIG = """\
 ClusterName=test
@@ -59,6 +60,8 @@ class Cluster:
 
     place: Path
     environment: dict[str, str]
+    held: dict[str, float] = field(default_factory=dict)
+    """When a requeued job was first seen to be held."""
 
     def run(self, *line: str) -> str:
         """Run a client command and return what it prints."""
@@ -72,9 +75,15 @@ class Cluster:
         return {job: (state, reason) for job, state, reason in (line.split("|", 2) for line in lines)}
 
     def release(self) -> None:
-        """Let requeued jobs start now; Slurm holds them for two minutes otherwise."""
-        for job, (state, reason) in self.queue().items():
-            if state == "PENDING" and reason == "BeginTime":
+        """Let requeued jobs start; Slurm holds them for two minutes otherwise.
+
+        Within a second or two of the requeue a node would still refuse the job ("Job credential revoked").
+        """
+        held = {job for job, (state, reason) in self.queue().items() if (state, reason) == ("PENDING", "BeginTime")}
+        for job in set(self.held) - held:
+            del self.held[job]
+        for job in held:
+            if time.monotonic() - self.held.setdefault(job, time.monotonic()) > HOLD_SECONDS:
                 subprocess.run(
                     ["scontrol", "update", f"jobid={job}", "StartTime=now"],
                     env=self.environment, capture_output=True, timeout=60, check=False,

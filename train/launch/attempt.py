@@ -26,7 +26,7 @@ TAIL_BYTES = 65_536
 KNOWN_ENDS = (
     (r"Watchdog caught collective operation timeout|ProcessGroupNCCL.*[Tt]imeout", True,
      "an NCCL time-out: a rank hung or its link is down; NCCL_DEBUG=INFO in the profile's setup tells which"),
-    (r"EADDRINUSE|[Aa]ddress already in use", True, "a port was taken by another job of the node; the next attempt tries others"),
+    (r"EADDRINUSE|[Aa]ddress already in use", True, "a port was taken by another job; the next attempt tries others"),
     (r"[Dd]isk quota exceeded|No space left on device|the disk that holds .* is full", False,
      "the disk or its quota is full; free some space and run the same command again, finished stages are kept"),
     (r"CUDA out of memory|OutOfMemoryError", False,

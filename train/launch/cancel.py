@@ -12,7 +12,7 @@ from train.launch.queue import call, jobs
 
 
 def cancel_run(run: Path, *, shared: bool) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Cancel the queued jobs of ``run``; return the jobs by label, and the stages kept with the runs that wait for them.
+    """Cancel the queued jobs of ``run``; return them by label, and the stages kept with the runs that wait for them.
 
     Raises:
         ConfigError: no Slurm on this machine.

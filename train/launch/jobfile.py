@@ -29,7 +29,7 @@ def write_job(
     profile: Profile,
     code: Path,
 ) -> Path:
-    """Write the files of one job, an array where there are several ``artifacts``, into ``folder``; return the batch file.
+    """Write the files of one job into ``folder`` and return the batch file; several ``artifacts`` are an array.
 
     ``code`` is the snapshot that the job runs.
 

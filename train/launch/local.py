@@ -30,7 +30,7 @@ def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
 
 
 def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
-    """Return what ``accelerate launch`` is told of a stage wherever it runs: its ranks, and how they share the model."""
+    """Return what ``accelerate launch`` is told of a stage wherever it runs: ranks, and how they share the model."""
     line = ["--quiet", "--num_processes", str(ranks_of(launcher, kind)), "--mixed_precision", "no"]
     line += ["--dynamo_backend", "no"]
     return line + (_strategy(launcher) if kind != "evaluate" else _one_process(launcher))

@@ -35,7 +35,7 @@ class Profile(Strict):
     """CPU cores that a job takes of a node; one that takes only some of its GPUs gets the same share of these."""
 
     memory: str | None = None
-    """Memory that a job takes of a node, as ``--mem`` takes it; ``"0"`` is all of it, for jobs that take whole nodes."""
+    """Memory that a job takes of a node, as ``--mem`` takes it; ``"0"`` is all of it, where it takes all GPUs."""
 
     constraint: str | None = None
     """Features that a node must have."""
@@ -78,7 +78,7 @@ def load_profile(name: str | None) -> Profile:
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if name is None:
         raise ConfigError(
-            f"launcher.slurm.profile: name the cluster: one of {', '.join(known)}, or a YAML file like those in {folder}"
+            f"launcher.slurm.profile: name the cluster: {', '.join(known)}, or a YAML file like those in {folder}"
         )
     given = name.endswith((".yaml", ".yml")) or "/" in name
     path = Path(name).expanduser() if given else folder / f"{name}.yaml"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What was submitted: every array or job by its id, the stages found in the queue, and the job that ends the run."""
+    """What was submitted: every job or array by its id, the stages found in the queue, the job that ends the run."""
 
     batches: Mapping[str, Batch]
     queued: Mapping[str, str]
@@ -41,7 +41,7 @@ def submit_run(run: Run, waiting: Sequence[PlannedStage]) -> Submission:
 
     Raises:
         ConfigError: no Slurm here, or a profile that does not fit the launcher or the run's folder.
-        StageError: Slurm rejects a job; what was submitted before stays queued, and the same command goes on from there.
+        StageError: Slurm rejects a job; what was submitted before stays queued, and the same command goes on.
     """
     profile = load_profile(run.recipe.launcher.slurm.profile)
     for recipe in run.arms.values():
