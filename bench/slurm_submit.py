@@ -7,6 +7,7 @@ only submitting is measured: composing the arms, the snapshot of the code, the f
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -34,14 +35,19 @@ def main() -> None:
         train += ["launcher=slurm", f"launcher.slurm.profile={profile}", "launcher.device=cpu"]
         train += ["+launcher.slurm.sbatch.hold=''", f"run.root={shared / 'runs'}"]
         for line in (train, ["status", str(shared / "runs/latest")], ["cancel", str(shared / "runs/latest")]):
-            started = time.perf_counter()
+            started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             environment = {**slurm.environment, "PYTHONPATH": str(REPOSITORY)}
             done = subprocess.run(
                 [sys.executable, "-m", "train.cli", *line], env=environment, capture_output=True, text=True, check=False
             )
             seconds = time.perf_counter() - started
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             queued = len(slurm.run("squeue", "-h", "-r").split("\n")) - 1
-            print(f"{line[0]:<7} {seconds:5.2f} s  exit {done.returncode}  {queued} jobs queued then", flush=True)
+            print(
+                f"{line[0]:<7} {seconds:5.2f} s ({spent:.2f} s of CPU)  exit {done.returncode}  {queued} jobs queued then",
+                flush=True,
+            )
             if done.returncode:
                 print(done.stdout + done.stderr)
         print(f"{count} arms, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
