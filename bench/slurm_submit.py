@@ -44,10 +44,7 @@ def main() -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             queued = len(slurm.run("squeue", "-h", "-r").split("\n")) - 1
-            print(
-                f"{line[0]:<7} {seconds:5.2f} s ({spent:.2f} s of CPU)  exit {done.returncode}  {queued} jobs queued then",
-                flush=True,
-            )
+            print(f"{line[0]:<7} {seconds:5.2f} s, {spent:.2f} s of CPU, then {queued} jobs queued", flush=True)
             if done.returncode:
                 print(done.stdout + done.stderr)
         print(f"{count} arms, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

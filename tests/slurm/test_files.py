@@ -13,7 +13,7 @@ import pytest
 
 from rewards.errors import ConfigError
 from train.config.schema import LauncherConfig
-from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse
+from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
 from train.launch.batches import plan_batches
 from train.launch.jobfile import write_finish, write_job
 from train.launch.profile import Profile, check_profile, load_profile, slurm_folder
@@ -172,13 +172,34 @@ def test_known_ends_are_recognised(tmp_path: Path, tail: str, code: int, words: 
 
 def test_markers_decide_before_anything_else(tmp_path: Path) -> None:
     log(tmp_path, "exitcode  : -9")
-    assert end(tmp_path, 0, "CANCELLED", 3) == (FAILED, "the job was cancelled")
+    assert end(tmp_path, 0, "CANCELLED", 3)[0] == FAILED
+    assert not (tmp_path / "FAILED").exists()
     (tmp_path / "REQUEUE").write_text('{"step": 7}')
     assert end(tmp_path, 0, "RUNNING", 0) == (REQUEUE, "stopped with a checkpoint at step 7; requeued")
     refuse(tmp_path, "srun: error: x\nnode2: sees 1 GPUs, the job needs 4\n")
     assert end(tmp_path, 0, "RUNNING", 3) == (FAILED, "node2: sees 1 GPUs, the job needs 4")
     (tmp_path / "DONE").touch()
     assert end(tmp_path, 0, "RUNNING", 3)[0] == DONE
+
+
+@pytest.mark.parametrize(
+    ("job", "why"),
+    [
+        ("JobState=RUNNING Reason=None RunTime=00:01:00 TimeLimit=00:30:00", "RUNNING"),
+        ("JobState=COMPLETING Reason=None RunTime=00:01:00 TimeLimit=00:30:00", "CANCELLED"),
+        ("JobState=COMPLETING Reason=None RunTime=1-00:00:09 TimeLimit=1-00:00:00", "TIMEOUT"),
+        ("JobState=COMPLETING Reason=None RunTime=00:01:00 TimeLimit=UNLIMITED", "CANCELLED"),
+        ("JobState=PENDING Reason=BeginTime RunTime=00:00:00 TimeLimit=00:30:00", "PREEMPTED"),
+        ("", "RUNNING"),
+    ],
+)
+def test_what_slurm_says_of_a_job_that_it_takes_down(job: str, why: str) -> None:
+    assert why_ending(job) == why
+
+
+def test_past_its_time_limit_a_stage_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    code, reason = end(tmp_path, 0, "TIMEOUT", 3)
+    assert code == REQUEUE and "a longer launcher.slurm.notice_seconds" in reason
 
 
 def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ KNOWN_ENDS = (
 )  # fmt: skip
 """What the end of a log says, whether another attempt may help, and what it means for people."""
 
+LATE = (True, "the time limit came before the step's end; a longer launcher.slurm.notice_seconds leaves room for it")
+
 
 def begin(artifact: Path, job: int) -> str:
     """Return the rendezvous port, the companion server's port, and the attempt's number, for the job ``job``.
@@ -71,10 +73,32 @@ def refuse(artifact: Path, words: str) -> None:
     write_json(artifact / "FAILED", {"message": last[0] if last else words.strip() or "the nodes were refused"})
 
 
+def why_ending(job: str) -> str:
+    """Return why Slurm ends the job that ``scontrol show job -o`` describes: RUNNING where it does not, else a reason.
+
+    While a job is taken down Slurm calls it COMPLETING, whether it was cancelled or ran into its limit; its times tell.
+    """
+    found = dict(re.findall(r"(JobState|RunTime|TimeLimit)=(\S+)", job))
+    if found.get("JobState", "RUNNING") == "RUNNING":
+        return "RUNNING"
+    if found["JobState"] in ("PENDING", "PREEMPTED", "REQUEUED"):
+        return "PREEMPTED"
+    ran, limit = (_seconds(found.get(key, "")) for key in ("RunTime", "TimeLimit"))
+    return "TIMEOUT" if ran is not None and limit is not None and ran >= limit else "CANCELLED"
+
+
+def _seconds(text: str) -> int | None:
+    """Read Slurm's ``D-HH:MM:SS``; what is no time, such as UNLIMITED, is nothing."""
+    if not (found := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text)):
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
 def end(artifact: Path, attempt: int, state: str, max_requeues: int) -> tuple[int, str]:
     """Decide what follows the attempt; return one of the exit codes above and the reason in words.
 
-    ``state`` is Slurm's of the job. A stage that stopped as it was told is requeued. A crash is too, but at most
+    ``state`` is what :func:`why_ending` says of the job. A stage that stopped as it was told is requeued. A crash is too, but at most
     ``max_requeues`` times without a newer complete checkpoint; a word of the stage's own (``FAILED``) ends it.
     """
     if (artifact / "DONE").exists():
@@ -83,13 +107,13 @@ def end(artifact: Path, attempt: int, state: str, max_requeues: int) -> tuple[in
     if (artifact / "FAILED").exists():
         return FAILED, str(_read(artifact / "FAILED").get("message", "the stage failed"))
     if state == "CANCELLED":
-        return FAILED, "the job was cancelled"
+        return FAILED, "Slurm ends the job: it was cancelled, or is preempted and requeued by Slurm itself"
     if (artifact / "REQUEUE").exists():
         (artifact / STATE).unlink(missing_ok=True)
         return REQUEUE, f"stopped with a checkpoint at step {_read(artifact / 'REQUEUE').get('step')}; requeued"
-    if state in ("PENDING", "PREEMPTED"):
+    if state == "PREEMPTED":
         return REQUEUE, "preempted before a checkpoint could be written; requeued, it goes on from its newest one"
-    again, reason = _explain(_tail(artifact, attempt))
+    again, reason = LATE if state == "TIMEOUT" else _explain(_tail(artifact, attempt))
     known, newest = _read(artifact / STATE), newest_step(artifact)
     spent = known.get("crashes", 0) + 1 if known.get("checkpoint") == newest else 1
     if again and spent <= max_requeues:
@@ -143,7 +167,7 @@ def main() -> int:
     commands.choices["begin"].add_argument("job", type=int)
     commands.choices["refuse"].add_argument("words")
     commands.choices["end"].add_argument("--attempt", type=int, required=True)
-    commands.choices["end"].add_argument("--state", required=True)
+    commands.choices["end"].add_argument("--job", required=True)
     commands.choices["end"].add_argument("--max-requeues", type=int, required=True)
     given = parser.parse_args()
     try:
@@ -153,7 +177,7 @@ def main() -> int:
         if given.command == "refuse":
             refuse(given.artifact, given.words)
             return 0
-        code, reason = end(given.artifact, given.attempt, given.state, given.max_requeues)
+        code, reason = end(given.artifact, given.attempt, why_ending(given.job), given.max_requeues)
     except AdhereError as error:
         print(f"adhere: {error}", file=sys.stderr)
         return error.exit_code
