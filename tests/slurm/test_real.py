@@ -128,7 +128,7 @@ def test_a_failed_stage_cancels_what_waits_for_it_and_says_why(site: Site) -> No
 
 
 def test_three_arms_and_two_seeds_share_one_sft_a_seed(site: Site) -> None:
-    sweep = ["stages=[sft,grpo]", "grpo.max_steps=1", "sft.max_steps=1", "seed=0,1"]
+    sweep = ["stages=[sft,grpo]", "grpo.max_steps=1", "seed=0,1"]
     sweep += ["rewards.components.checklist.weight=0,0.5,1"]
     said = site.adhere("train", "-m", "hydra/launcher=adhere_slurm", *site.overrides("sweep", *sweep))
     assert "sft x 2" in said and said.count("grpo x 3") == 2
