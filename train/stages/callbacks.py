@@ -12,9 +12,17 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from train.artifacts import write_text
+
+SUMMARY = "train_runtime"
+"""A key of the row that transformers logs when training ends, and of no other."""
+
 
 class MetricsFile(TrainerCallback):
-    """Append every logged row to ``metrics.jsonl``; a resumed attempt drops the rows after its checkpoint."""
+    """Append every logged row to ``metrics.jsonl``.
+
+    A resumed attempt drops the rows after its checkpoint, and the summary with which an earlier attempt ended.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,8 +35,8 @@ class MetricsFile(TrainerCallback):
         rows = [
             line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
         ]
-        kept = [line for line in rows if json.loads(line)["step"] <= state.global_step]
-        self._path.write_text("".join(kept), encoding="utf-8")
+        kept = [line for line in rows if (row := json.loads(line))["step"] <= state.global_step and SUMMARY not in row]
+        write_text(self._path, "".join(kept))
 
     def on_log(
         self,
@@ -38,7 +46,8 @@ class MetricsFile(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if state.is_world_process_zero and logs:
+        ended_early = state.global_step < state.max_steps and SUMMARY in (logs or {})
+        if state.is_world_process_zero and logs and not ended_early:
             with self._path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 

@@ -99,11 +99,9 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         ],
     )
     checkpoint = newest_checkpoint(artifact.checkpoints)
-    if checkpoint is not None:
-        trainer.restore(checkpoint)
     if monitors is not None:
         monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.resume(checkpoint)
     stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
@@ -25,6 +26,7 @@ from rewards.judge.usage import JudgeUsage
 from rewards.verdict import Status, Verdict
 from train.stages.figures import generation_figures
 from train.stages.judge_pause import JudgePause, Restore, random_state
+from train.stages.resume import ExactResume, State
 from train.stages.together import together
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-class AdhereGRPOTrainer(GRPOTrainer):
+class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     """Adds to TRL's trainer what a composite reward needs.
 
     ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive
@@ -61,10 +63,11 @@ class AdhereGRPOTrainer(GRPOTrainer):
         self._max_clipped = max_clipped
         self._monitors, self._audit = monitors, audit
         self._clipped = 0
+        self._passes = 0
         self._rows: list[Row] = []
         self._pause = JudgePause(rewards.composite.judges, self.accelerator)
         self._usage = JudgeUsage()
-        self._before_generation: Restore | None = None
+        self._before_generation: Restore = self._moment()
 
     @property
     def _training(self) -> bool:
@@ -112,7 +115,6 @@ class AdhereGRPOTrainer(GRPOTrainer):
         if self._training and self._step % self.current_gradient_accumulation_steps:
             kept = "the last checkpoint is kept"
         elif self._training and step > 0 and not (folder / "COMPLETE").exists():
-            assert self._before_generation is not None
             self._before_generation()
             self._save_checkpoint(self.model, trial=None)
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
@@ -125,7 +127,7 @@ class AdhereGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         if self._rewards.composite.config.scheduled:
             self._follow_schedule()
-        self._before_generation = random_state()
+        self._before_generation = self._moment()
         output = super()._generate_and_score_completions(inputs)
         if self._training:
             self._log_components()
@@ -134,6 +136,19 @@ class AdhereGRPOTrainer(GRPOTrainer):
                 self._write_rollouts(advantages)
             self._watch()
         return output
+
+    def _moment(self) -> Restore:
+        """Return a function that takes back what a generation changes: random states, and what it logs."""
+        randomness, seen = random_state(), self.state.num_input_tokens_seen
+        logged = {name: list(values) for name, values in self._metrics["train"].items()}
+
+        def restore() -> None:
+            randomness()
+            self.state.num_input_tokens_seen = seen
+            self._metrics["train"].clear()
+            self._metrics["train"].update(logged)
+
+        return restore
 
     def _follow_schedule(self) -> None:
         """Let TRL weigh, and log, this generation by the weights of the optimizer step that it feeds first."""
@@ -313,27 +328,22 @@ class AdhereGRPOTrainer(GRPOTrainer):
             [(n, fixed.get(n) or (pa.float64() if n.endswith(number) else pa.string())) for n in columns[0]]
         )
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save, with what TRL leaves out: its step within a generation, and the completions still to be trained on."""
-        super()._save_checkpoint(model, trial)
-        torch.save(
-            {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped},
-            self._state_file(Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"),
-        )
-        self.accelerator.wait_for_everyone()
+    def unsaved(self) -> State:
+        """Add the step within a generation, and the completions still to be trained on."""
+        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
+        return super().unsaved() | own
 
-    def restore(self, checkpoint: Path) -> None:
-        """Take up the step and the generation buffer that :meth:`_save_checkpoint` wrote."""
-        path = self._state_file(checkpoint)
-        if not path.exists():
-            raise StageError(
-                f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}"
-            )
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+    def take_up(self, state: State, checkpoint: Path) -> None:
+        super().take_up(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
+        self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
-    def _state_file(self, checkpoint: Path) -> Path:
-        return checkpoint / f"generation_state_{self.accelerator.process_index}.pt"
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """Return TRL's sampler, which draws a new order for every pass, as it is after the passes that are over."""
+        sampler = super()._get_train_sampler(dataset)
+        for _ in range(self._passes):
+            next(iter(sampler))
+        return sampler
 
 
 def _rates(rows: list[Row]) -> dict[str, list[bool]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from transformers import PrinterCallback
 from trl import SFTConfig as TrlSftConfig
-from trl import SFTTrainer
 
 from rewards.errors import ConfigError
 from rewards.judge.needs import check_judged
@@ -19,6 +18,7 @@ from train.chat import check_template
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import load_items, sft_dataset
+from train.stages.resume import AdhereSFTTrainer
 from train.stages.setup import (
     check_equal_weights,
     check_world,
@@ -62,7 +62,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         }
     )
     stop = Stop(artifact, config.save_every_minutes)
-    trainer = SFTTrainer(
+    trainer = AdhereSFTTrainer(
         model=load_for_training(recipe.model, spec.model_path),
         args=arguments,
         train_dataset=dataset,
@@ -76,8 +76,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = newest_checkpoint(artifact.checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.resume(newest_checkpoint(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
