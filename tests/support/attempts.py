@@ -26,13 +26,14 @@ TIMED = ("step_time", "seconds", "time", "per_second", "runtime")
 """Ends of the names of logged figures that no two runs have in common."""
 
 
-def prepare(root: Path, *overrides: str) -> Artifact:
-    """Write the spec of the recipe's only stage below ``root``, as the driver does."""
+def prepare(root: Path, *overrides: str, model: Path | None = None) -> Artifact:
+    """Write the spec of the recipe's only stage below ``root``, as the driver does; it starts from ``model``."""
     run = plan_run([*SMALL, *ONE_ARM, f"run.root={root}", "tracking.wandb=off", *overrides])
     (stage,) = order(run.graph)
     artifact = Artifact(root / stage.kind)
+    inputs = {"model": model} if model else {}
     spec = StageSpec(
-        kind=stage.kind, label=stage.label, key=stage.key, artifact=artifact.path, inputs={}, recipe=run.recipe
+        kind=stage.kind, label=stage.label, key=stage.key, artifact=artifact.path, inputs=inputs, recipe=run.recipe
     )
     write_yaml(artifact.spec, spec.model_dump(mode="json"))
     return artifact
@@ -69,7 +70,8 @@ def logged(artifact: Artifact) -> list[dict[str, Any]]:
 def differences(one: Artifact, other: Artifact) -> list[str]:
     """Return in what two artifacts of one stage differ: weights, logged figures, rollouts, drift figures."""
     found = []
-    a, b = load_file(one.model / "model.safetensors"), load_file(other.model / "model.safetensors")
+    (name,) = (path.name for path in one.model.glob("*model.safetensors"))
+    a, b = load_file(one.model / name), load_file(other.model / name)
     found += [f"weights of {name}" for name in a if not torch.equal(a[name], b[name])]
     for left, right in zip(logged(one), logged(other), strict=True):
         keys = left.keys() | right.keys()

@@ -24,6 +24,8 @@ from rewards.config import GROUPWISE, ChecklistComponent, JudgeComponent, MathCo
 from rewards.errors import StageError
 from rewards.judge.usage import JudgeUsage
 from rewards.verdict import Status, Verdict
+from train.artifacts import Artifact, Stopped, newest_checkpoint
+from train.stages.best import Best
 from train.stages.figures import generation_figures
 from train.stages.judge_pause import JudgePause, Restore, random_state
 from train.stages.resume import ExactResume, State
@@ -39,8 +41,8 @@ Row = dict[str, Any]
 class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     """Adds to TRL's trainer what a composite reward needs.
 
-    ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive
-    generations without any finished completion after which training stops. ``monitors`` watches
+    Below ``artifact`` go one parquet file per generation, and the checkpoints. ``max_clipped`` is the number of
+    consecutive generations without any finished completion after which training stops. ``monitors`` watches
     every generation for drift, and ``audit`` probes the composite where it is due.
     """
 
@@ -48,7 +50,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self,
         *,
         rewards: RewardFunctions,
-        rollouts: Path,
+        artifact: Artifact,
         max_clipped: int,
         monitors: Monitors | None = None,
         audit: TrainingAudit | None = None,
@@ -59,13 +61,14 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         assert self.num_generations is not None
         self._group_size: int = self.num_generations
         self._rewards = rewards
-        self._rollouts_folder = rollouts
+        self._rollouts_folder = artifact.path / "rollouts"
         self._max_clipped = max_clipped
         self._monitors, self._audit = monitors, audit
         self._clipped = 0
         self._passes = 0
+        self.best = Best(int(self.args.save_steps))
         self._rows: list[Row] = []
-        self._pause = JudgePause(rewards.composite.judges, self.accelerator)
+        self._pause = JudgePause(rewards.composite.judges, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
         self._before_generation: Restore = self._moment()
 
@@ -106,7 +109,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         """Write a checkpoint as of before this generation, on all ranks, and stop.
 
         Raises:
-            StageError: always.
+            Stopped: the stage was asked to end while it waited.
+            StageError: always else.
         """
         patience = self._rewards.composite.judges.patience
         step = self.state.global_step
@@ -119,6 +123,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             self._save_checkpoint(self.model, trial=None)
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
         self.accelerator.wait_for_everyone()
+        if self._pause.asked_to_stop:
+            newest = newest_checkpoint(folder.parent)
+            raise Stopped(int(newest.name.rpartition("-")[2]) if newest else 0)
         raise StageError(
             f"the judge did not answer for {patience:g} s (judge.patience); {kept}. Start the endpoint, or name "
             f"another judge.base_url, and run the same command again. Last reason: {reason}"
@@ -284,8 +291,10 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             for figure, value in self._usage.to_dict().items():
                 log[f"judge/{figure}"].append(value)
             self._usage = JudgeUsage()
-        for rate, holds in _rates(self._rows).items():
-            log[f"rates/{rate}"].append(sum(holds) / len(holds) if holds else math.nan)
+        rates = {name: sum(holds) / len(holds) if holds else math.nan for name, holds in _rates(self._rows).items()}
+        for rate, value in rates.items():
+            log[f"rates/{rate}"].append(value)
+        self.best.observe(rates | {"reward": log["reward"][-1]})
 
     def _write_rollouts(self, advantages: list[float]) -> None:
         """Write this generation's rollouts to ``step_N.parquet``, N the optimizer step that they feed first."""
@@ -328,14 +337,30 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             [(n, fixed.get(n) or (pa.float64() if n.endswith(number) else pa.string())) for n in columns[0]]
         )
 
+    def hand_over_best(self) -> None:
+        """Take up the weights of the best checkpoint, where it is not the last step's own."""
+        found = self.best.found
+        if found is not None and found["step"] != self.state.global_step:
+            folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
+            if not (folder / "COMPLETE").exists():
+                raise StageError(f"{folder}: is the best checkpoint and is not there; set grpo.hand_over=last")
+            self.state.best_model_checkpoint = str(folder)
+            self._load_best_model()
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.best.compare(self.state.global_step, self.state.max_steps):
+            self.state.best_global_step = self.state.global_step
+        super()._save_checkpoint(model, trial)
+
     def unsaved(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""
-        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
+        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped, "best": self.best.state()}
         return super().unsaved() | own
 
     def take_up(self, state: State, checkpoint: Path) -> None:
         super().take_up(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
+        self.best.take_up(state["best"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
