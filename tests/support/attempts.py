@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, SMALL
 
@@ -49,12 +50,14 @@ def step_by_step(artifact: Artifact) -> list[int]:
     os.environ[STOP_CLEARED] = "1"
     stopped = []
     while not artifact.done:
-        artifact.stop.touch()
+        if os.environ.get("RANK", "0") == "0":
+            artifact.stop.touch()
         try:
             attempt(artifact)
         except Stopped as end:
             stopped.append(end.step)
             assert len(stopped) < 100, "attempts make no progress"
+        PartialState().wait_for_everyone()  # rank 0 alone writes DONE, after the others have left
     del os.environ[STOP_CLEARED]
     return stopped
 
@@ -95,10 +98,13 @@ def differences(one: Artifact, other: Artifact) -> list[str]:
 
 
 def main() -> None:
-    """Do both below FOLDER, in every rank."""
+    """Below FOLDER, in every rank: a stage without a break, one step by step, and the rest of one that was killed."""
     folder, overrides = Path(sys.argv[1]), sys.argv[2:]
     whole(prepare(folder / "whole", *overrides))
-    step_by_step(prepare(folder / "steps", *overrides))
+    stopped = step_by_step(prepare(folder / "steps", *overrides))
+    whole(prepare(folder / "killed", *overrides))
+    if os.environ["RANK"] == "0":
+        print(f"attempts stopped at {stopped}")
 
 
 if __name__ == "__main__":

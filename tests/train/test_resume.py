@@ -55,7 +55,9 @@ def test_adapters_go_on_too(tmp_path: Path, handoff: str) -> None:
 def test_killed_while_it_hands_over_it_is_not_trained_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    given = [f"stages=[{kind}]", f"{kind}.max_steps=2", f"{kind}.learning_rate=1e-3"]
+    given = [
+        f"stages=[{kind}]", f"{kind}.max_steps=2", f"{kind}.learning_rate=1e-3", f"{kind}.save_every_minutes=1e-6",
+    ]  # fmt: skip
     one, other = prepare(tmp_path / "whole", *given), prepare(tmp_path / "killed", *given)
     whole(one)
 
@@ -67,6 +69,8 @@ def test_killed_while_it_hands_over_it_is_not_trained_further(
         with pytest.raises(KeyboardInterrupt):
             whole(other)
     assert not other.done
+    saved = {path.name for path in other.checkpoints.iterdir()}
+    assert saved == {"checkpoint-1", "checkpoint-2"}, "the first is of the clock, the second of the last step"
     whole(other)
     assert differences(one, other) == []
 
