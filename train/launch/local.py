@@ -96,7 +96,7 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
         code = notice.exit_code if notice.signum is not None else EXIT_STOPPED
         raise Interrupted(f"{label}: stopped at step {step}; the same command goes on from there", code)
     if process.returncode != 0 or not artifact.done:
-        raise StageError(_explain(label, process.returncode, log, tail))
+        raise StageError(_explain(artifact, label, process.returncode, log, tail))
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, notice: Notice) -> Sequence[str]:
@@ -136,8 +136,11 @@ def _read(output: int, notice: Notice) -> bytes:
     )
 
 
-def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:
-    reasons = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
+def _explain(artifact: Artifact, label: str, code: int, log: Path, tail: Sequence[str]) -> str:
+    words = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
+    reasons = [word for word in words if not word.startswith("note: ")]
+    if artifact.failed.exists():
+        reasons = [json.loads(artifact.failed.read_text(encoding="utf-8"))["message"].replace("\n", " ")]
     if reasons:
         return f"{label}: {reasons[-1]}\n  log: {log}"
     how = f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 """Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
-"""Training settings that change no weight, and so no key."""
+"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,9 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
         evaluation = recipe.evaluation.model_dump(exclude={"subjects", "path", "batch_size"})
         return settings | {"evaluation": _by_judgement(evaluation)}
     settings["processes"] = recipe.launcher.processes
-    settings[kind] = (recipe.sft if kind == "sft" else recipe.grpo).model_dump(exclude=SPEED_ONLY)
+    chooses = kind == "grpo" and recipe.grpo.hand_over == "best"
+    training = recipe.sft if kind == "sft" else recipe.grpo
+    settings[kind] = training.model_dump(exclude=SPEED_ONLY - ({"save_steps"} if chooses else set()))
     if kind == "grpo":
         settings["seed"] = recipe.grpo_seed
         settings["grpo"].pop("seed")
