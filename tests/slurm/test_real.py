@@ -136,3 +136,13 @@ def test_three_arms_and_two_seeds_share_one_sft_a_seed(site: Site) -> None:
     assert "8 of 8 stages done" in site.status("sweep"), site.output("sweep")
     assert len(list((site.shared / "sweep/artifacts").glob("sft-*"))) == 2
     assert len(list((site.shared / "sweep/artifacts").glob("grpo-*"))) == 6
+
+
+def test_a_rejected_job_is_told_in_slurms_words_and_a_node_without_its_gpus_in_ours(site: Site) -> None:
+    said = site.submit("rejected", "stages=[sft]", code=1, partition="nosuch")
+    assert "Slurm rejects " in said and "invalid partition specified: nosuch" in said
+    two = ["strategy=ddp", "launcher.processes=2", "launcher.device=auto"]
+    site.submit("gpus", "stages=[sft]", *two, gpus_per_node=2, setup=["export CUDA_VISIBLE_DEVICES=0"])
+    site.cluster.wait(site.cluster.idle)
+    said = site.status("gpus", code=1)
+    assert "sees 1 GPUs (CUDA_VISIBLE_DEVICES='0'), the job needs 2" in said
