@@ -96,8 +96,9 @@ def _seconds(text: str) -> int | None:
 def end(artifact: Path, attempt: int, state: str, max_requeues: int) -> tuple[int, str]:
     """Decide what follows the attempt; return one of the exit codes above and the reason in words.
 
-    ``state`` is what :func:`why_ending` says of the job. A stage that stopped as it was told is requeued. A crash is too, but at most
-    ``max_requeues`` times without a newer complete checkpoint; a word of the stage's own (``FAILED``) ends it.
+    ``state`` is what :func:`why_ending` says of the job. A stage that stopped as it was told is requeued. A crash is
+    too, but at most ``max_requeues`` times without a newer complete checkpoint; a word of the stage's own (``FAILED``)
+    ends it.
     """
     if (artifact / "DONE").exists():
         (artifact / STATE).unlink(missing_ok=True)
