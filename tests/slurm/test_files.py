@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.errors import ConfigError
+from rewards.errors import ConfigError, StageError
 from train.config.schema import LauncherConfig
 from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
 from train.launch.batches import plan_batches
@@ -202,12 +202,17 @@ def test_past_its_time_limit_a_stage_goes_on_from_its_checkpoint(tmp_path: Path)
     assert code == REQUEUE and "a longer launcher.slurm.notice_seconds" in reason
 
 
-def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(tmp_path: Path) -> None:
+def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log(tmp_path, "")
     first, second, attempt = map(int, begin(tmp_path, 17).split())
     assert (second, attempt) == (first + 1, 1)
     with socket.create_server(("", first)):
         assert int(begin(tmp_path, 17).split()[0]) != first
+        monkeypatch.setattr("train.launch.attempt.TRIES", 1)
+        with pytest.raises(StageError, match=f"all ports from {first} to {second} are taken"):
+            begin(tmp_path, 17)
 
 
 def test_the_snapshot_is_named_by_its_content_and_made_once(tmp_path: Path) -> None:

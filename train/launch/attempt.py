@@ -53,7 +53,8 @@ def begin(artifact: Path, job: int) -> str:
         first = FIRST_PORT + (2 * job + 2 * offset) % PORTS
         if all(_free(port) for port in (first, first + 1)):
             return f"{first} {first + 1} {max(numbers, default=-1) + 1}"
-    raise StageError()
+    tried = f"{FIRST_PORT + 2 * job % PORTS} to {first + 1}"
+    raise StageError(f"{socket.gethostname()}: all ports from {tried} are taken; end what holds them")
 
 
 def _free(port: int) -> bool:
