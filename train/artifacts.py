@@ -87,6 +87,11 @@ class Artifact:
         """Says that the stage ended by an error of its own, and which."""
         return self.path / "FAILED"
 
+    @property
+    def timing(self) -> Path:
+        """Seconds of a step and of a checkpoint, measured by the worker."""
+        return self.path / "timing.json"
+
     def begin(self, *, keep_stop: bool = False) -> None:
         """Remove what an earlier attempt said; with ``keep_stop`` the ``STOP`` there is meant for this one."""
         for marker in (self.requeue, self.failed, *(() if keep_stop else (self.stop,))):

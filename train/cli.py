@@ -27,6 +27,9 @@ adhere: fine-tune models that reason and still do what they were told
   adhere watch RUN                            show how a run is going, in the terminal
   adhere export RUN --format FORMAT [--to D]  write what MathIF's scripts, lm-eval or the hub take
   adhere import-gguf FILE FOLDER              turn a GGUF file into a model folder
+  adhere status RUN                           how far are its stages, here or on a cluster?
+  adhere logs RUN [STAGE] [-f]                the newest log of a stage
+  adhere cancel RUN [--shared]                take its jobs out of Slurm's queue
   adhere doctor                               check versions, devices, disk and tracking
 
 train and plan speak Hydra: key=value overrides, --cfg job, -m for sweeps, --shell-completion.
@@ -158,6 +161,24 @@ def _import_gguf(arguments: list[str]) -> int:
     return import_gguf(arguments)
 
 
+def _status(arguments: list[str]) -> int:
+    from train.commands_cluster import status
+
+    return status(arguments)
+
+
+def _cancel(arguments: list[str]) -> int:
+    from train.commands_cluster import cancel
+
+    return cancel(arguments)
+
+
+def _logs(arguments: list[str]) -> int:
+    from train.commands_cluster import logs
+
+    return logs(arguments)
+
+
 def _doctor(arguments: list[str]) -> int:
     from train.doctor import doctor
 
@@ -177,6 +198,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "watch": _watch,
     "export": _export,
     "import-gguf": _import_gguf,
+    "status": _status,
+    "cancel": _cancel,
+    "logs": _logs,
     "doctor": _doctor,
 }
 

@@ -102,6 +102,10 @@ def _describe(run: Run) -> int:
 def _execute(run: Run) -> int:
     from train.run import execute
 
+    if run.recipe.launcher.kind == "slurm":
+        from train.commands_cluster import submit
+
+        return submit(run)
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
     ran = execute(run)
@@ -117,7 +121,7 @@ def _train_point(run: Run) -> float | None:
     from train.run import joint_rate
 
     _execute(run)
-    return joint_rate(run)
+    return joint_rate(run) if run.recipe.launcher.kind == "local" else None
 
 
 def _through_hydra(arguments: Sequence[str], act: Callable[[Run], float | None]) -> int:

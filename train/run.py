@@ -201,7 +201,14 @@ def _claim(run: Run) -> None:
         )
     write_yaml(run.path / "recipe.yaml", run.recipe.model_dump(mode="json"))
     stages = [
-        {"label": s.label, "key": s.key, "artifact": s.folder, "inputs": dict(s.inputs), "arms": list(s.arms)}
+        {
+            "label": s.label,
+            "key": s.key,
+            "artifact": s.folder,
+            "inputs": dict(s.inputs),
+            "arms": list(s.arms),
+            "steps": _steps(run.arms[s.arms[0]], s.kind),
+        }
         for s in order(run.graph)
     ]
     members = {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()}
@@ -211,6 +218,12 @@ def _claim(run: Run) -> None:
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
+
+
+def _steps(recipe: Recipe, kind: str) -> int | None:
+    """Return how many optimizer steps a stage has, where the recipe says so."""
+    steps = {"sft": recipe.sft.max_steps, "grpo": recipe.grpo.max_steps}.get(kind, -1)
+    return steps if steps > 0 else None
 
 
 def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:

@@ -18,6 +18,7 @@ from train.config.monitors import MonitorsConfig
 StageName = Literal["sft", "grpo", "evaluate"]
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 Subject = Literal["base", "sft", "grpo"]
+SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
 
 
 class AdapterConfig(Strict):
@@ -174,6 +175,10 @@ class GrpoConfig(_Training):
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
 
+    hand_over: Literal["last", "best"] = "last"
+    """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) whose
+    rollouts since the one before scored highest: by joint rate, else accuracy, else reward."""
+
     monitors: MonitorsConfig = MonitorsConfig()
 
 
@@ -215,14 +220,36 @@ class EvaluationConfig(Strict):
     """Resamples of the bootstrap intervals."""
 
 
+class SlurmConfig(Strict):
+    """How stages are submitted to a Slurm cluster (``launcher=slurm``); the profile says what the cluster is."""
+
+    profile: str | None = None
+    """Name of a file in ``slurm/profiles/``, or the path of a YAML file like those."""
+
+    time: str | None = Field(default=None, pattern=SLURM_TIME)
+    """Time limit of a stage's job, as Slurm writes it (``D-HH:MM:SS``); ``None`` is the profile's."""
+
+    notice_seconds: int = Field(default=300, ge=10)
+    """Seconds before the time limit at which a job is told to write a checkpoint and requeue: longer than one step."""
+
+    max_requeues: int = Field(default=3, ge=0)
+    """Attempts that may end in a crash without a newer complete checkpoint before the stage counts as failed."""
+
+    throttle: int | None = Field(default=None, ge=1)
+    """Jobs of one array that run at a time; ``None`` leaves it to the cluster."""
+
+    sbatch: dict[str, str] = Field(default_factory=dict)
+    """Further options of ``sbatch`` by their long name, such as ``{reservation: course, mail-type: FAIL}``."""
+
+
 class LauncherConfig(Strict):
     """Where and how a stage runs."""
 
-    kind: Literal["local"] = "local"
-    """Local processes started by ``accelerate launch``."""
+    kind: Literal["local", "slurm"] = "local"
+    """``local`` starts processes on this machine, ``slurm`` submits one job a stage; both by ``accelerate launch``."""
 
     nodes: int = Field(default=1, ge=1)
-    """Machines that a training stage runs on; this machine is always one."""
+    """Machines that a training stage runs on; ``local`` is always one."""
 
     processes: int = Field(default=1, ge=1)
     """Ranks of a training stage over all nodes, one per device."""
@@ -238,6 +265,8 @@ class LauncherConfig(Strict):
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads per rank (OMP_NUM_THREADS); ``None`` divides the cores among the ranks."""
+
+    slurm: SlurmConfig = SlurmConfig()
 
     @model_validator(mode="after")
     def _ranks(self) -> LauncherConfig:

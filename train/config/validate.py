@@ -24,6 +24,7 @@ OURS = {
     "gradient_accumulation_steps": "gradient_accumulation",
     "gradient_checkpointing": "gradient_checkpointing",
     "learning_rate": "learning_rate",
+    "load_best_model_at_end": "grpo.hand_over",
     "logging_steps": "logging_steps",
     "loss_type": "grpo.loss",
     "lr_scheduler_type": "lr_scheduler",
@@ -38,8 +39,10 @@ OURS = {
     "per_device_train_batch_size": "per_device_batch_size",
     "report_to": "tracking",
     "reward_weights": "rewards.components",
+    "save_only_model": "save_steps",
     "save_steps": "save_steps",
     "save_strategy": "save_steps",
+    "save_total_limit": "save_steps",
     "scale_rewards": "rewards.scale",
     "seed": "seed",
     "temperature": "grpo.temperature",
@@ -69,6 +72,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_lengths(recipe),
         *_stages(recipe),
         *_adapters(recipe),
+        *_best(recipe),
         *_weights(recipe),
         *_constraints(recipe),
         *_passthrough(recipe),
@@ -177,6 +181,14 @@ def _adapters(recipe: Recipe) -> list[str]:
         return ["model.adapter.handoff: merge needs whole weights, qlora has a 4-bit base; use continue, or kind=lora"]
     if adapter.kind == "lora" and strategy in ("zero3", "fsdp2"):
         return [f"model.adapter.handoff: merge needs whole weights on a rank, {strategy} shards them; use continue"]
+    return []
+
+
+def _best(recipe: Recipe) -> list[str]:
+    """The best checkpoint's weights are loaded again at the end, which sharded parameters do not take here."""
+    strategy = recipe.launcher.strategy
+    if "grpo" in recipe.stages and recipe.grpo.hand_over == "best" and strategy in ("zero3", "fsdp2"):
+        return [f"grpo.hand_over: best needs whole weights on a rank, {strategy} shards them; use last"]
     return []
 
 

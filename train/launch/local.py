@@ -22,28 +22,18 @@ TAIL_LINES = 15
 
 
 def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
-    """Return the command that runs the stage described by ``spec``."""
-    ranks = ranks_of(launcher, kind)
-    line = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--quiet",
-        "--num_machines",
-        "1",
-        "--num_processes",
-        str(ranks),
-    ]
-    line += [
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        *(_strategy(launcher) if kind != "evaluate" else _one_process(launcher)),
-        "-m",
-        "train.worker",
-    ]
-    return [*line, str(spec)]
+    """Return the command that runs the stage described by ``spec`` on this machine."""
+    flags = worker_flags(launcher, kind)
+    port = ["--main_process_port", "0"] if "--multi_gpu" in flags else []
+    line = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", *flags, *port]
+    return [*line, "-m", "train.worker", str(spec)]
+
+
+def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
+    """Return what ``accelerate launch`` is told of a stage wherever it runs: ranks, and how they share the model."""
+    line = ["--quiet", "--num_processes", str(ranks_of(launcher, kind)), "--mixed_precision", "no"]
+    line += ["--dynamo_backend", "no"]
+    return line + (_strategy(launcher) if kind != "evaluate" else _one_process(launcher))
 
 
 def ranks_of(launcher: LauncherConfig, kind: str) -> int:
@@ -59,7 +49,7 @@ def _strategy(launcher: LauncherConfig) -> list[str]:
     if launcher.processes == 1 and launcher.strategy in ("single", "ddp"):
         return _one_process(launcher)
     if launcher.strategy == "ddp":
-        return ["--multi_gpu", "--main_process_port", "0"]
+        return ["--multi_gpu"]
     if launcher.strategy == "fsdp2":
         return ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
     where = "cpu" if launcher.offload else "none"
@@ -106,7 +96,7 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
         code = notice.exit_code if notice.signum is not None else EXIT_STOPPED
         raise Interrupted(f"{label}: stopped at step {step}; the same command goes on from there", code)
     if process.returncode != 0 or not artifact.done:
-        raise StageError(_explain(label, process.returncode, log, tail))
+        raise StageError(_explain(artifact, label, process.returncode, log, tail))
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, notice: Notice) -> Sequence[str]:
@@ -146,8 +136,11 @@ def _read(output: int, notice: Notice) -> bytes:
     )
 
 
-def _explain(label: str, code: int, log: Path, tail: Sequence[str]) -> str:
-    reasons = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
+def _explain(artifact: Artifact, label: str, code: int, log: Path, tail: Sequence[str]) -> str:
+    words = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
+    reasons = [word for word in words if not word.startswith("note: ")]
+    if artifact.failed.exists():
+        reasons = [json.loads(artifact.failed.read_text(encoding="utf-8"))["message"].replace("\n", " ")]
     if reasons:
         return f"{label}: {reasons[-1]}\n  log: {log}"
     how = f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""A notice to this process, passed on to the stage it runs: the first signal asks for a stop, a second Ctrl-C ends it."""
+"""A notice to this process is passed on to the stage it runs: a signal asks for a stop, a second Ctrl-C ends it."""
 
 from __future__ import annotations
 

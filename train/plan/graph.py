@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ SCHEMA_VERSION = 1
 """Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
-"""Training settings that change no weight, and so no key."""
+"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,18 @@ def build_graph(recipes: Mapping[str, Recipe]) -> Graph:
     graph = Graph()
     for arm, recipe in recipes.items():
         _add_arm(graph, arm, recipe, several=len(recipes) > 1)
+    _tell_apart(graph)
     return graph
+
+
+def _tell_apart(graph: Graph) -> None:
+    """Give stages that differ but are called the same (two seeds' ``sft``) the name of their first arm."""
+    labels = Counter(stage.label for stage in graph.stages.values())
+    for key, stage in graph.stages.items():
+        if labels[stage.label] > 1:
+            name, _, subject = stage.label.removesuffix("]").partition("[")
+            label = f"{name}[{subject}, {stage.arms[0]}]" if subject else f"{name}[{stage.arms[0]}]"
+            graph.stages[key] = replace(stage, label=label)
 
 
 def _add_arm(graph: Graph, arm: str, recipe: Recipe, *, several: bool) -> None:
@@ -113,7 +125,9 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
         evaluation = recipe.evaluation.model_dump(exclude={"subjects", "path", "batch_size"})
         return settings | {"evaluation": _by_judgement(evaluation)}
     settings["processes"] = recipe.launcher.processes
-    settings[kind] = (recipe.sft if kind == "sft" else recipe.grpo).model_dump(exclude=SPEED_ONLY)
+    chooses = kind == "grpo" and recipe.grpo.hand_over == "best"
+    training = recipe.sft if kind == "sft" else recipe.grpo
+    settings[kind] = training.model_dump(exclude=SPEED_ONLY - ({"save_steps"} if chooses else set()))
     if kind == "grpo":
         settings["seed"] = recipe.grpo_seed
         settings["grpo"].pop("seed")

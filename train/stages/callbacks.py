@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
+import statistics
 import sys
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,17 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from train.artifacts import write_json, write_text
+
+SUMMARY = "train_runtime"
+"""A key of the row that transformers logs when training ends, and of no other."""
+
 
 class MetricsFile(TrainerCallback):
-    """Append every logged row to ``metrics.jsonl``; a resumed attempt drops the rows after its checkpoint."""
+    """Append every logged row to ``metrics.jsonl``.
+
+    A resumed attempt drops the rows after its checkpoint, and the summary with which an earlier attempt ended.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,8 +40,8 @@ class MetricsFile(TrainerCallback):
         rows = [
             line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
         ]
-        kept = [line for line in rows if json.loads(line)["step"] <= state.global_step]
-        self._path.write_text("".join(kept), encoding="utf-8")
+        kept = [line for line in rows if (row := json.loads(line))["step"] <= state.global_step and SUMMARY not in row]
+        write_text(self._path, "".join(kept))
 
     def on_log(
         self,
@@ -38,7 +51,8 @@ class MetricsFile(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if state.is_world_process_zero and logs:
+        ended_early = state.global_step < state.max_steps and SUMMARY in (logs or {})
+        if state.is_world_process_zero and logs and not ended_early:
             with self._path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
@@ -89,9 +103,72 @@ class Progress(TrainerCallback):
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Mark a checkpoint complete once every rank has written its part; only such a one is resumed from."""
+    """Mark a checkpoint complete once every rank has written its part, and only then remove older ones.
+
+    Two are kept: the newest, and the best where it is another (``state.best_global_step``), else the one before.
+    """
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         PartialState().wait_for_everyone()
-        if state.is_world_process_zero and args.output_dir is not None:
-            (Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / "COMPLETE").touch()
+        if not state.is_world_process_zero:
+            return
+        folder = Path(str(args.output_dir))
+        (folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / "COMPLETE").touch()
+        steps = sorted(int(path.name.rpartition("-")[2]) for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
+        kept = {state.global_step, *({state.best_global_step} & set(steps))}
+        before = [step for step in steps if step < state.global_step]
+        kept |= {*before[-1:]} if len(kept) == 1 else set()
+        for step in set(steps) - kept:
+            shutil.rmtree(folder / f"{PREFIX_CHECKPOINT_DIR}-{step}", ignore_errors=True)
+
+
+class StepClock(TrainerCallback):
+    """Measures steps and checkpoints, writes ``timing.json`` at each checkpoint, and says where a notice is too short.
+
+    ``notice`` is the time in seconds between a notice and the kill, ``None`` where none is known.
+    """
+
+    def __init__(self, path: Path, notice: float | None) -> None:
+        self._path, self._notice = path, notice
+        self._steps: deque[float] = deque(maxlen=50)
+        self._save = 0.0
+        self._begun = self._ended = time.monotonic()
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Seconds of a step (``median`` and ``longest`` of the last 50) and from a step's end to its checkpoint."""
+        if not self._steps:
+            return {}
+        longest = max(self._steps)
+        figures = {"step_median": statistics.median(self._steps), "step_longest": longest, "checkpoint": self._save}
+        return {name: round(seconds, 3) for name, seconds in figures.items()}
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._begun = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._ended = time.monotonic()
+        self._steps.append(self._ended - self._begun)
+        self._advise(state)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._save = time.monotonic() - self._ended
+        if state.is_world_process_zero:
+            write_json(self._path, self.figures)
+        self._advise(state)
+
+    def _advise(self, state: TrainerState) -> None:
+        longest = max(self._steps, default=0.0)
+        if self._notice is None or longest + self._save <= self._notice:
+            return
+        if state.is_world_process_zero:
+            print(
+                f"\nadhere: note: a step takes up to {longest:.1f} s and a checkpoint {self._save:.1f} s, but only "
+                f"{self._notice:g} s lie between a notice and the kill, so that work since the last checkpoint may be "
+                f"lost; set launcher.slurm.notice_seconds to at least {math.ceil(1.5 * (longest + self._save))}",
+                file=sys.stderr,
+                flush=True,
+            )
+        self._notice = None

@@ -22,8 +22,9 @@ from rewards.judge.needs import check_judged
 from train.artifacts import Artifact, newest_checkpoint
 from train.chat import check_template, prompt_ids
 from train.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
+from train.launch.notice import notice_seconds
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
-from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
+from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
 from train.stages.data import grpo_dataset, load_items
 from train.stages.grpo_trainer import AdhereGRPOTrainer
 from train.stages.monitors import Monitors, TrainingAudit
@@ -81,9 +82,10 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     monitors = Monitors(watch, artifact.path, writes=PartialState().is_main_process) if watch.enabled else None
     form = form_of(recipe.rewards, reasoning=recipe.data.targets.think, prefilled=recipe.model.prefilled_reasoning)
     stop = Stop(artifact, config.save_every_minutes, spec.until)
+    clock = StepClock(artifact.timing, notice_seconds())
     trainer = AdhereGRPOTrainer(
         rewards=rewards,
-        rollouts=artifact.path / "rollouts",
+        artifact=artifact,
         max_clipped=config.max_clipped_steps,
         monitors=monitors,
         audit=TrainingAudit(items, watch, form, default_engine()),
@@ -98,22 +100,23 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             CompleteCheckpoints(),
             stop,
             RolloutTables(artifact.path / "rollouts"),
+            clock,
         ],
     )
     checkpoint = newest_checkpoint(artifact.checkpoints)
-    if checkpoint is not None:
-        trainer.restore(checkpoint)
     if monitors is not None:
         monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.resume(checkpoint)
     stop.raise_if_asked(trainer.state.global_step)
 
+    if config.hand_over == "best":
+        trainer.hand_over_best()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
         figures = {
             "items": len(items), "steps": trainer.state.global_step, "handoff": handoff.to_dict(),
-            "last": last_metrics(artifact),
+            "last": last_metrics(artifact), "best": trainer.best.found, "timing": clock.figures,
         }  # fmt: skip
         artifact.finish(manifest(spec, started, figures))
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
@@ -23,8 +24,11 @@ from rewards.config import GROUPWISE, ChecklistComponent, JudgeComponent, MathCo
 from rewards.errors import StageError
 from rewards.judge.usage import JudgeUsage
 from rewards.verdict import Status, Verdict
+from train.artifacts import Artifact, Stopped, newest_checkpoint
+from train.stages.best import Best
 from train.stages.figures import generation_figures
 from train.stages.judge_pause import JudgePause, Restore, random_state
+from train.stages.resume import ExactResume, State
 from train.stages.together import together
 
 if TYPE_CHECKING:
@@ -34,11 +38,11 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-class AdhereGRPOTrainer(GRPOTrainer):
+class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     """Adds to TRL's trainer what a composite reward needs.
 
-    ``rollouts`` is the folder for one parquet file per generation, ``max_clipped`` the number of consecutive
-    generations without any finished completion after which training stops. ``monitors`` watches
+    Below ``artifact`` go one parquet file per generation, and the checkpoints. ``max_clipped`` is the number of
+    consecutive generations without any finished completion after which training stops. ``monitors`` watches
     every generation for drift, and ``audit`` probes the composite where it is due.
     """
 
@@ -46,7 +50,7 @@ class AdhereGRPOTrainer(GRPOTrainer):
         self,
         *,
         rewards: RewardFunctions,
-        rollouts: Path,
+        artifact: Artifact,
         max_clipped: int,
         monitors: Monitors | None = None,
         audit: TrainingAudit | None = None,
@@ -57,14 +61,16 @@ class AdhereGRPOTrainer(GRPOTrainer):
         assert self.num_generations is not None
         self._group_size: int = self.num_generations
         self._rewards = rewards
-        self._rollouts_folder = rollouts
+        self._rollouts_folder = artifact.path / "rollouts"
         self._max_clipped = max_clipped
         self._monitors, self._audit = monitors, audit
         self._clipped = 0
+        self._passes = 0
+        self.best = Best(int(self.args.save_steps))
         self._rows: list[Row] = []
-        self._pause = JudgePause(rewards.composite.judges, self.accelerator)
+        self._pause = JudgePause(rewards.composite.judges, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
-        self._before_generation: Restore | None = None
+        self._before_generation: Restore = self._moment()
 
     @property
     def _training(self) -> bool:
@@ -103,7 +109,8 @@ class AdhereGRPOTrainer(GRPOTrainer):
         """Write a checkpoint as of before this generation, on all ranks, and stop.
 
         Raises:
-            StageError: always.
+            Stopped: the stage was asked to end while it waited.
+            StageError: always else.
         """
         patience = self._rewards.composite.judges.patience
         step = self.state.global_step
@@ -112,11 +119,13 @@ class AdhereGRPOTrainer(GRPOTrainer):
         if self._training and self._step % self.current_gradient_accumulation_steps:
             kept = "the last checkpoint is kept"
         elif self._training and step > 0 and not (folder / "COMPLETE").exists():
-            assert self._before_generation is not None
             self._before_generation()
             self._save_checkpoint(self.model, trial=None)
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
         self.accelerator.wait_for_everyone()
+        if self._pause.asked_to_stop:
+            newest = newest_checkpoint(folder.parent)
+            raise Stopped(int(newest.name.rpartition("-")[2]) if newest else 0)
         raise StageError(
             f"the judge did not answer for {patience:g} s (judge.patience); {kept}. Start the endpoint, or name "
             f"another judge.base_url, and run the same command again. Last reason: {reason}"
@@ -125,7 +134,7 @@ class AdhereGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         if self._rewards.composite.config.scheduled:
             self._follow_schedule()
-        self._before_generation = random_state()
+        self._before_generation = self._moment()
         output = super()._generate_and_score_completions(inputs)
         if self._training:
             self._log_components()
@@ -134,6 +143,19 @@ class AdhereGRPOTrainer(GRPOTrainer):
                 self._write_rollouts(advantages)
             self._watch()
         return output
+
+    def _moment(self) -> Restore:
+        """Return a function that takes back what a generation changes: random states, and what it logs."""
+        randomness, seen = random_state(), self.state.num_input_tokens_seen
+        logged = {name: list(values) for name, values in self._metrics["train"].items()}
+
+        def restore() -> None:
+            randomness()
+            self.state.num_input_tokens_seen = seen
+            self._metrics["train"].clear()
+            self._metrics["train"].update(logged)
+
+        return restore
 
     def _follow_schedule(self) -> None:
         """Let TRL weigh, and log, this generation by the weights of the optimizer step that it feeds first."""
@@ -269,8 +291,10 @@ class AdhereGRPOTrainer(GRPOTrainer):
             for figure, value in self._usage.to_dict().items():
                 log[f"judge/{figure}"].append(value)
             self._usage = JudgeUsage()
-        for rate, holds in _rates(self._rows).items():
-            log[f"rates/{rate}"].append(sum(holds) / len(holds) if holds else math.nan)
+        rates = {name: sum(holds) / len(holds) if holds else math.nan for name, holds in _rates(self._rows).items()}
+        for rate, value in rates.items():
+            log[f"rates/{rate}"].append(value)
+        self.best.observe(rates | {"reward": log["reward"][-1]})
 
     def _write_rollouts(self, advantages: list[float]) -> None:
         """Write this generation's rollouts to ``step_N.parquet``, N the optimizer step that they feed first."""
@@ -313,27 +337,38 @@ class AdhereGRPOTrainer(GRPOTrainer):
             [(n, fixed.get(n) or (pa.float64() if n.endswith(number) else pa.string())) for n in columns[0]]
         )
 
+    def hand_over_best(self) -> None:
+        """Take up the weights of the best checkpoint, where it is not the last step's own."""
+        found = self.best.found
+        if found is not None and found["step"] != self.state.global_step:
+            folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
+            if not (folder / "COMPLETE").exists():
+                raise StageError(f"{folder}: is the best checkpoint and is not there; set grpo.hand_over=last")
+            self.state.best_model_checkpoint = str(folder)
+            self._load_best_model()
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save, with what TRL leaves out: its step within a generation, and the completions still to be trained on."""
+        if self.best.compare(self.state.global_step, self.state.max_steps):
+            self.state.best_global_step = self.state.global_step
         super()._save_checkpoint(model, trial)
-        torch.save(
-            {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped},
-            self._state_file(Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"),
-        )
-        self.accelerator.wait_for_everyone()
 
-    def restore(self, checkpoint: Path) -> None:
-        """Take up the step and the generation buffer that :meth:`_save_checkpoint` wrote."""
-        path = self._state_file(checkpoint)
-        if not path.exists():
-            raise StageError(
-                f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}"
-            )
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+    def unsaved(self) -> State:
+        """Add the step within a generation, and the completions still to be trained on."""
+        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped, "best": self.best.state()}
+        return super().unsaved() | own
+
+    def take_up(self, state: State, checkpoint: Path) -> None:
+        super().take_up(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
+        self.best.take_up(state["best"])
+        self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
-    def _state_file(self, checkpoint: Path) -> Path:
-        return checkpoint / f"generation_state_{self.accelerator.process_index}.pt"
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """Return TRL's sampler, which draws a new order for every pass, as it is after the passes that are over."""
+        sampler = super()._get_train_sampler(dataset)
+        for _ in range(self._passes):
+            next(iter(sampler))
+        return sampler
 
 
 def _rates(rows: list[Row]) -> dict[str, list[bool]]:

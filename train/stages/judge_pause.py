@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -22,10 +23,13 @@ Restore = Callable[[], None]
 
 
 class JudgePause:
-    """Waits for the judges of a composite reward; every method is collective: all ranks call it, and agree."""
+    """Waits for the judges of a composite reward; every method is collective: all ranks call it, and agree.
 
-    def __init__(self, judges: Panel, accelerator: Accelerator) -> None:
-        self._judges, self._accelerator = judges, accelerator
+    ``stop`` is the file that asks the stage to end; a pause does not outlast it.
+    """
+
+    def __init__(self, judges: Panel, accelerator: Accelerator, stop: Path) -> None:
+        self._judges, self._accelerator, self._stop = judges, accelerator, stop
         self._since: float | None = None
 
     def begin(self) -> None:
@@ -37,7 +41,7 @@ class JudgePause:
         return self._first(self._judges.outage) if self._judges else None
 
     def outlast(self, reason: str) -> bool:
-        """Wait until every rank's judges answer; return whether they did within the configured patience.
+        """Wait until every rank's judges answer; return whether they did within the patience, and before a stop.
 
         Pauses of one batch share the patience: an endpoint that answers probes, but no questions, does not renew it.
         """
@@ -47,12 +51,17 @@ class JudgePause:
         self._say(f"training pauses for up to {patience:g} s: the judge does not answer ({reason})")
         while True:
             left = patience - (time.monotonic() - self._since)
-            if self._first(left <= 0.0 or None):
+            if self._first(left <= 0.0 or None) or self.asked_to_stop:
                 return False
             time.sleep(max(0.0, min(PROBE_EVERY, left)))
             if self._first(self._judges.probe()) is None:
                 self._say("the judge answers again; training goes on")
                 return True
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether the stage was asked to end, by rank 0's sight of its ``STOP``."""
+        return bool(self._first((self._accelerator.is_main_process and self._stop.exists()) or None))
 
     def _first(self, mine: Any) -> Any:
         return next((theirs for theirs in gather_object([mine]) if theirs is not None), None)

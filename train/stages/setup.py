@@ -90,7 +90,6 @@ def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | G
         "logging_steps": config.logging_steps,
         "save_strategy": "steps",
         "save_steps": config.save_steps,
-        "save_total_limit": 2,
         "disable_tqdm": True,
         "report_to": start_trackers(spec, artifact),
         "run_name": f"{spec.label}-{spec.key[:8]}",

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from transformers import PrinterCallback
 from trl import SFTConfig as TrlSftConfig
-from trl import SFTTrainer
 
 from rewards.errors import ConfigError
 from rewards.judge.needs import check_judged
 from train.artifacts import Artifact, newest_checkpoint
 from train.chat import check_template
+from train.launch.notice import notice_seconds
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
-from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
+from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
 from train.stages.data import load_items, sft_dataset
+from train.stages.resume import AdhereSFTTrainer
 from train.stages.setup import (
     check_equal_weights,
     check_world,
@@ -61,8 +62,8 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             **trainer_arguments(spec, artifact, config),
         }
     )
-    stop = Stop(artifact, config.save_every_minutes)
-    trainer = SFTTrainer(
+    stop, clock = Stop(artifact, config.save_every_minutes), StepClock(artifact.timing, notice_seconds())
+    trainer = AdhereSFTTrainer(
         model=load_for_training(recipe.model, spec.model_path),
         args=arguments,
         train_dataset=dataset,
@@ -73,11 +74,11 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             Progress(spec.label, {"loss": "loss", "mean_token_accuracy": "token accuracy"}),
             CompleteCheckpoints(),
             stop,
+            clock,
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = newest_checkpoint(artifact.checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.resume(newest_checkpoint(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
@@ -87,5 +88,6 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             "items": len(items),
             "steps": trainer.state.global_step,
             "last": last_metrics(artifact),
+            "timing": clock.figures,
         }
         artifact.finish(manifest(spec, started, figures))

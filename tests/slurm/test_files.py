@@ -1,0 +1,263 @@
+"""How pending stages are batched, what the files of a job say, and what an attempt's end means. No Slurm needed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rewards.errors import ConfigError, StageError
+from train.config.schema import LauncherConfig
+from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
+from train.launch.batches import plan_batches
+from train.launch.jobfile import write_finish, write_job
+from train.launch.profile import Profile, check_profile, load_profile, slurm_folder
+from train.launch.snapshot import snapshot
+from train.plan.graph import PlannedStage
+
+GPU = Profile(
+    partition="gpu",
+    gpus_per_node=4,
+    time="1:00:00",
+    shared=Path("/shared"),
+    cpus_per_task=64,
+    memory="400G",
+    account="abc",
+    setup=["module load cuda"],
+)
+
+
+def stage(kind: str, name: str, *after: str) -> PlannedStage:
+    return PlannedStage(kind, f"{kind}[{name}]", dict(zip(["model"], after, strict=False)), f"{kind}-{name}")  # type: ignore[arg-type]
+
+
+def batches(
+    stages: list[PlannedStage], queued: set[str] | None = None
+) -> list[tuple[int, tuple[str, ...], int | None]]:
+    found = plan_batches(stages, queued or set(), lambda stage: stage.kind)
+    return [(len(batch.stages), batch.after, batch.along) for batch in found]
+
+
+def test_sixty_arms_are_one_job_an_array_and_an_array_along_it() -> None:
+    arms = [str(i) for i in range(60)]
+    stages = [stage("sft", "a"), *(stage("grpo", a, "sft-a") for a in arms)]
+    stages += [stage("evaluate", a, f"grpo-{a}") for a in arms]
+    assert batches(stages) == [(1, (), None), (60, ("sft-a",), None), (60, (), 1)]
+
+
+def test_two_seeds_are_an_array_and_their_arms_wait_each_for_its_own_seed() -> None:
+    stages = [stage("sft", "0"), stage("sft", "1")]
+    stages += [stage("grpo", f"{arm}{seed}", f"sft-{seed}") for arm in "abc" for seed in "01"]
+    assert batches(stages) == [(2, (), None), (3, ("sft-0",), None), (3, ("sft-1",), None)]
+
+
+def test_done_stages_are_not_waited_for_and_queued_ones_are() -> None:
+    stages = [stage("grpo", "a", "sft-done"), stage("grpo", "b", "sft-queued")]
+    assert batches(stages, {"sft-queued"}) == [(1, (), None), (1, ("sft-queued",), None)]
+
+
+def job(
+    tmp_path: Path, kind: str = "grpo", count: int = 1, profile: Profile = GPU, **launcher: object
+) -> dict[str, str]:
+    settings = LauncherConfig.model_validate({"kind": "slurm", **launcher})
+    artifacts = [tmp_path / f"artifact-{i}" for i in range(count)]
+    write_job(tmp_path / "it's a job", "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code")
+    return {path.name: path.read_text() for path in (tmp_path / "it's a job").iterdir()}
+
+
+def options(text: str) -> dict[str, str]:
+    found = re.findall(r"^#SBATCH --([\w-]+)(?:=(.*))?$", text, flags=re.M)
+    return dict(found)
+
+
+def test_a_training_job_asks_for_its_gpus_and_its_ranks_meet_on_the_first_node(tmp_path: Path) -> None:
+    files = job(tmp_path, count=3, strategy="zero3", nodes=2, processes=8, slurm={"throttle": 2, "notice_seconds": 90})
+    asked = options(files["job.sbatch"])
+    assert (asked["nodes"], asked["gres"], asked["array"], asked["mem"]) == ("2", "gpu:4", "0-2%2", "400G")
+    assert (asked["signal"], asked["open-mode"], asked["requeue"]) == ("B:USR1@90", "append", "")
+    assert asked["account"] == "abc" and "qos" not in asked and asked["job-name"] == "run-stage-x"
+    node = files["node.sh"]
+    assert '--machine_rank "$SLURM_NODEID" --main_process_ip "$HEAD_ADDRESS" --rdzv_backend static' in node
+    assert "--num_machines 2" in node and "--num_processes 8" in node and "local wanted=4" in node
+    assert "--deepspeed_multinode_launcher standard" in node and "ADHERE_NOTICE_SECONDS=90" in node
+    assert files["stages.txt"].splitlines() == [str(tmp_path / f"artifact-{i}") for i in range(3)]
+
+
+def test_an_evaluation_takes_one_gpu_and_its_share_of_the_node(tmp_path: Path) -> None:
+    files = job(tmp_path, "evaluate", strategy="ddp", nodes=2, processes=8)
+    asked = options(files["job.sbatch"])
+    assert (asked["nodes"], asked["gres"], asked["cpus-per-task"], asked["mem"]) == ("1", "gpu:1", "16", "100G")
+    assert "--num_processes 1" in files["node.sh"] and "--multi_gpu" not in files["node.sh"]
+
+
+@pytest.mark.parametrize("container", [None, "apptainer exec --nv image.sif"])
+@pytest.mark.parametrize("settings", [{}, {"strategy": "ddp", "nodes": 2, "processes": 8}, {"device": "cpu"}])
+def test_the_scripts_are_clean(tmp_path: Path, container: str | None, settings: dict[str, object]) -> None:
+    profile = GPU.model_copy(update={"container": container})
+    if settings.get("device") == "cpu":
+        profile = profile.model_copy(update={"gpus_per_node": 0})
+    job(tmp_path, count=2, profile=profile, **settings)
+    finish = write_finish(tmp_path / "run", tmp_path / "run", LauncherConfig(), profile, tmp_path / "code")
+    scripts = [str(tmp_path / "it's a job" / name) for name in ("job.sbatch", "node.sh")] + [str(finish)]
+    for script in scripts:
+        assert not re.search(r"@[a-z_]+@", Path(script).read_text())
+        subprocess.run(["bash", "-n", script], check=True)
+    if shutil.which("shellcheck"):
+        done = subprocess.run(["shellcheck", "-s", "bash", *scripts], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_secrets_of_the_environment_are_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "a-secret-key")
+    assert not any("a-secret-key" in text for text in job(tmp_path).values())
+
+
+def test_a_batch_script_outside_a_job_says_so(tmp_path: Path) -> None:
+    job(tmp_path)
+    done = subprocess.run(
+        ["bash", str(tmp_path / "it's a job" / "job.sbatch")],
+        env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "SLURM_JOB_ID is missing: this file runs inside a job, submit it with sbatch" in done.stderr
+
+
+def test_an_option_that_the_script_depends_on_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"launcher\.slurm\.sbatch\.signal: adhere decides it"):
+        job(tmp_path, slurm={"sbatch": {"signal": "B:USR2@10"}})
+
+
+def checkpoint(artifact: Path, step: int) -> None:
+    folder = artifact / "checkpoints" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    (folder / "COMPLETE").touch()
+
+
+def log(artifact: Path, text: str) -> None:
+    (artifact / "logs").mkdir(parents=True, exist_ok=True)
+    (artifact / "logs" / "attempt_0.log").write_text(text)
+
+
+def test_a_crash_is_requeued_until_it_brings_nothing_new(tmp_path: Path) -> None:
+    log(tmp_path, "exitcode  : -9")
+    assert [end(tmp_path, 0, "RUNNING", 2)[0] for _ in range(2)] == [REQUEUE, REQUEUE]
+    checkpoint(tmp_path, 5)
+    assert [end(tmp_path, 0, "RUNNING", 2)[0] for _ in range(3)] == [REQUEUE, REQUEUE, FAILED]
+    reason = json.loads((tmp_path / "FAILED").read_text())["message"]
+    assert reason == (
+        "a rank was killed (SIGKILL); 3 attempts brought nothing newer than checkpoint 5 "
+        "(launcher.slurm.max_requeues=2)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tail", "code", "words"),
+    [
+        ("[Rank 3] Watchdog caught collective operation timeout: WorkNCCL(", REQUEUE, "an NCCL time-out"),
+        ("RuntimeError: ... EADDRINUSE: address already in use", REQUEUE, "a port was taken"),
+        ("OSError: [Errno 122] Disk quota exceeded", FAILED, "the disk or its quota is full"),
+        ("torch.OutOfMemoryError: CUDA out of memory.", FAILED, "out of GPU memory"),
+    ],
+)
+def test_known_ends_are_recognised(tmp_path: Path, tail: str, code: int, words: str) -> None:
+    log(tmp_path, tail)
+    found, reason = end(tmp_path, 0, "RUNNING", 3)
+    assert found == code and words in reason
+
+
+def test_markers_decide_before_anything_else(tmp_path: Path) -> None:
+    log(tmp_path, "exitcode  : -9")
+    assert end(tmp_path, 0, "CANCELLED", 3)[0] == FAILED
+    assert not (tmp_path / "FAILED").exists()
+    (tmp_path / "REQUEUE").write_text('{"step": 7}')
+    assert end(tmp_path, 0, "RUNNING", 0) == (REQUEUE, "stopped with a checkpoint at step 7; requeued")
+    refuse(tmp_path, "srun: error: x\nnode2: sees 1 GPUs, the job needs 4\n")
+    assert end(tmp_path, 0, "RUNNING", 3) == (FAILED, "node2: sees 1 GPUs, the job needs 4")
+    (tmp_path / "DONE").touch()
+    assert end(tmp_path, 0, "RUNNING", 3)[0] == DONE
+
+
+@pytest.mark.parametrize(
+    ("job", "why"),
+    [
+        ("JobState=RUNNING Reason=None RunTime=00:01:00 TimeLimit=00:30:00", "RUNNING"),
+        ("JobState=COMPLETING Reason=None RunTime=00:01:00 TimeLimit=00:30:00", "CANCELLED"),
+        ("JobState=COMPLETING Reason=None RunTime=1-00:00:09 TimeLimit=1-00:00:00", "TIMEOUT"),
+        ("JobState=COMPLETING Reason=None RunTime=00:01:00 TimeLimit=UNLIMITED", "CANCELLED"),
+        ("JobState=PENDING Reason=BeginTime RunTime=00:00:00 TimeLimit=00:30:00", "PREEMPTED"),
+        ("", "RUNNING"),
+    ],
+)
+def test_what_slurm_says_of_a_job_that_it_takes_down(job: str, why: str) -> None:
+    assert why_ending(job) == why
+
+
+def test_past_its_time_limit_a_stage_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    code, reason = end(tmp_path, 0, "TIMEOUT", 3)
+    assert code == REQUEUE and "a longer launcher.slurm.notice_seconds" in reason
+
+
+def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(tmp_path, "")
+    first, second, attempt = map(int, begin(tmp_path, 17).split())
+    assert (second, attempt) == (first + 1, 1)
+    with socket.create_server(("", first)):
+        assert int(begin(tmp_path, 17).split()[0]) != first
+        monkeypatch.setattr("train.launch.attempt.TRIES", 1)
+        with pytest.raises(StageError, match=f"all ports from {first} to {second} are taken"):
+            begin(tmp_path, 17)
+
+
+def test_the_snapshot_is_named_by_its_content_and_made_once(tmp_path: Path) -> None:
+    first = snapshot(tmp_path)
+    assert (first / "train" / "worker.py").exists() and (first / "slurm" / "job.sbatch").exists()
+    (first / "marker").touch()
+    assert snapshot(tmp_path) == first and (first / "marker").exists()
+
+
+@pytest.mark.parametrize("path", sorted((slurm_folder() / "profiles").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_profile_is_one(path: Path) -> None:
+    assert load_profile(path.stem).partition
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gpus_per_node: 0\ntime: '1'\nshared: /x\n", r"partition: is missing"),
+        ("partition: a\npartitoin: b\ngpus_per_node: 0\ntime: '1'\nshared: /x\n", r"did you mean 'partition'"),
+        ("partition: a\ngpus_per_node: 0\ntime: tomorrow\nshared: /x\n", r"time: "),
+        ("a: [", r"is not YAML"),
+    ],
+)
+def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words) as found:
+        load_profile(str(path))
+    assert "mine.yaml" in str(found.value)
+
+
+def test_an_unknown_profile_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no 'gpus' \(did you mean 'gpu'\?\); there are container, cpu, gpu"):
+        load_profile("gpus")
+
+
+@pytest.mark.parametrize(
+    ("settings", "root", "words"),
+    [
+        ({}, "/home/me/runs", r"run\.root: /home/me/runs is not below /shared"),
+        ({"strategy": "ddp", "processes": 8}, "/shared/runs", r"set launcher\.nodes=2"),
+        ({"strategy": "ddp", "processes": 3, "nodes": 2}, "/shared/runs", r"3 ranks cannot be divided among 2 nodes"),
+        ({"device": "cpu"}, "/shared/runs", r"launcher\.device: cpu"),
+    ],
+)
+def test_a_launcher_that_does_not_fit_the_cluster(settings: dict[str, object], root: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_profile(GPU, LauncherConfig.model_validate(settings), Path(root))

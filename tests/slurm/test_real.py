@@ -1,0 +1,148 @@
+"""What a user of a real Slurm sees: chains over two nodes, preemption, crashes, cancelled jobs, failed stages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Site, workers_of
+from tiny_run import REPOSITORY
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+TWO_NODES = ["strategy=ddp", "launcher.nodes=2", "launcher.processes=2"]
+LONG_SFT = ["stages=[sft]", "sft.max_steps=60", "sft.save_steps=5"]
+
+
+def checksum(artifact: Path) -> str:
+    return hashlib.sha256((artifact / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def steps(artifact: Path) -> int:
+    file = artifact / "metrics.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+def saved(artifact: Path) -> bool:
+    return any(artifact.glob("checkpoints/*/COMPLETE"))
+
+
+def test_a_chain_over_two_nodes_runs_the_code_of_its_submission(site: Site, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for package in ("train", "evaluation", "prompts", "rewards", "recipes", "slurm", "hydra_plugins"):
+        shutil.copytree(REPOSITORY / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+    chain = [*TWO_NODES, "evaluation.subjects=[grpo]", "grpo.max_steps=2"]
+    said = site.submit("chain", *chain, place=checkout)
+    assert [line.split()[1] for line in said.splitlines() if "submitted  " in line] == [
+        "sft", "grpo", "evaluate[grpo]", "comparison"
+    ]  # fmt: skip
+    for module in ("worker.py", "finish.py"):
+        (checkout / "train" / module).write_text("raise SystemExit('edited after submitting')\n")
+    waits = site.status("chain")
+    assert "after sft" in waits and "0 of 3 stages done" in waits
+    again = site.submit("chain", *chain)
+    assert again.count("submitted before") == 3 and "submitted  sft" not in again
+    started = time.monotonic()
+    site.status("chain")
+    assert time.monotonic() - started < 20
+    site.cluster.wait(site.cluster.idle)
+    assert "3 of 3 stages done" in site.status("chain"), site.output("chain")
+    grpo = site.stage("chain", "grpo")
+    assert '"ranks": 2' in (grpo / "manifest.json").read_text()
+    assert {p.name for p in (grpo / "logs").iterdir()} == {"attempt_0.node0.log", "attempt_0.node1.log"}
+    assert (site.shared / "chain/latest/results.md").exists() and (grpo / "model" / "README.md").exists()
+    assert "attempt 0, job" in site.adhere("logs", str(site.shared / "chain/latest"), "grpo")
+    assert "nothing to do" in site.submit("chain", *chain)
+
+
+def test_preempted_and_killed_and_still_the_same_weights(site: Site) -> None:
+    site.submit("undisturbed", *LONG_SFT)
+    site.submit("disturbed", *LONG_SFT)
+    sft = site.stage("disturbed", "sft")
+    site.cluster.wait(lambda: steps(sft) >= 2)
+    urgent = site.cluster.run("sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "--wrap=sleep 1").strip()
+    site.cluster.wait(lambda: "stopped with a checkpoint at step" in site.output("disturbed"))
+    site.cluster.wait(lambda: site.cluster.queue()[urgent][0] == "COMPLETED")
+    site.cluster.wait(lambda: bool(workers_of(sft)) and (sft / "logs" / "attempt_1.log").exists() and saved(sft))
+    before = steps(sft)
+    site.cluster.wait(lambda: steps(sft) != before)
+    for rank in workers_of(sft):
+        os.kill(rank, signal.SIGKILL)
+    site.cluster.wait(site.cluster.idle)
+    said = site.output("disturbed")
+    assert "told to stop" in said and "without a newer checkpoint" in said, said
+    assert {p.name for p in (sft / "logs").iterdir()} == {f"attempt_{i}.log" for i in range(3)}
+    assert checksum(sft) == checksum(site.stage("undisturbed", "sft"))
+
+
+def test_a_killed_rank_ends_the_step_on_all_nodes_and_cancel_takes_what_waits(site: Site) -> None:
+    site.submit("killed", *TWO_NODES, "sft.max_steps=400", "sft.save_steps=200", "stages=[sft,grpo]")
+    sft = site.stage("killed", "sft")
+    site.cluster.wait(lambda: steps(sft) >= 1)
+    ranks = workers_of(sft)
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    site.cluster.wait(lambda: not workers_of(sft), 60)
+    site.cluster.wait(lambda: "a rank was killed (SIGKILL); requeued (1 of 3" in site.output("killed"), 60)
+    said = site.adhere("cancel", str(site.shared / "killed/latest"))
+    assert said.count("cancelled  ") == 3
+    site.cluster.wait(site.cluster.idle)
+    said = site.status("killed", code=1)
+    assert "cancelled sft" in said and "because sft was cancelled" in said
+
+
+def test_scancel_of_a_running_stage_is_not_requeued(site: Site) -> None:
+    site.submit("scancel", "stages=[sft]", "sft.max_steps=2000")
+    sft = site.stage("scancel", "sft")
+    site.cluster.wait(lambda: steps(sft) >= 1)
+    job = next(name for name, (state, _) in site.cluster.queue().items() if state == "RUNNING")
+    site.cluster.run("scancel", job)
+    site.cluster.wait(site.cluster.idle)
+    assert "cancelled sft" in site.status("scancel", code=1)
+
+
+def test_before_the_time_limit_a_checkpoint_is_written_and_the_job_is_requeued(site: Site) -> None:
+    site.submit("limit", "stages=[sft]", "sft.max_steps=4000", "launcher.slurm.notice_seconds=45", time="00:01:00")
+    sft = site.stage("limit", "sft")
+    site.cluster.wait(lambda: "requeued" in site.output("limit"))
+    assert "stopped with a checkpoint at step" in site.output("limit")
+    assert saved(sft)
+    site.adhere("cancel", str(site.shared / "limit/latest"))
+    site.cluster.wait(site.cluster.idle)
+
+
+def test_a_failed_stage_cancels_what_waits_for_it_and_says_why(site: Site) -> None:
+    site.submit("failed", "sft.max_length=8")
+    site.cluster.wait(site.cluster.idle)
+    said = site.status("failed", code=1)
+    assert "failed    sft" in said and "sft.max_length" in said
+    assert "because sft failed: " in next(line for line in said.splitlines() if " grpo " in line)
+    assert not site.stage("failed", "grpo").joinpath("logs").exists()
+    assert "without results" in (next((site.shared / "failed/latest/slurm").glob("finish*.out"))).read_text()
+
+
+def test_three_arms_and_two_seeds_share_one_sft_a_seed(site: Site) -> None:
+    sweep = ["stages=[sft,grpo]", "grpo.max_steps=1", "seed=0,1"]
+    sweep += ["rewards.components.checklist.weight=0,0.5,1"]
+    said = site.adhere("train", "-m", "hydra/launcher=adhere_slurm", *site.overrides("sweep", *sweep))
+    assert "sft x 2" in said and said.count("grpo x 3") == 2
+    site.cluster.wait(site.cluster.idle)
+    assert "8 of 8 stages done" in site.status("sweep"), site.output("sweep")
+    assert len(list((site.shared / "sweep/artifacts").glob("sft-*"))) == 2
+    assert len(list((site.shared / "sweep/artifacts").glob("grpo-*"))) == 6
+
+
+def test_a_rejected_job_is_told_in_slurms_words_and_a_node_without_its_gpus_in_ours(site: Site) -> None:
+    said = site.submit("rejected", "stages=[sft]", code=1, partition="nosuch")
+    assert "Slurm rejects " in said and "invalid partition specified: nosuch" in said
+    two = ["strategy=ddp", "launcher.processes=2", "launcher.device=auto"]
+    site.submit("gpus", "stages=[sft]", *two, gpus_per_node=2, setup=["export CUDA_VISIBLE_DEVICES=0"])
+    site.cluster.wait(site.cluster.idle)
+    said = site.status("gpus", code=1)
+    assert "sees 1 GPUs (CUDA_VISIBLE_DEVICES='0'), the job needs 2" in said

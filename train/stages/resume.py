@@ -1,0 +1,84 @@
+"""An exact resume: what the checkpoints of transformers and TRL leave out is written beside them, by every rank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import SFTTrainer
+
+from rewards.errors import StageError
+
+State = dict[str, Any]
+
+
+class ExactResume(Trainer):
+    """A trainer that goes on from a checkpoint as if it had never stopped, in its weights and in what it logs.
+
+    transformers restores weights, optimizer, schedule, random states and the place in the data. To these this adds the
+    loss and figures gathered since the last logged row, and that a checkpoint of the last step is not trained further.
+    Subclasses add to ``unsaved`` and ``take_up``.
+    """
+
+    _metrics: dict[str, Any]
+    _resumed: State | None = None
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Train from ``checkpoint``, or from the start.
+
+        Raises:
+            StageError: the checkpoint was written by another number of ranks.
+        """
+        if checkpoint is not None:
+            path = self._state_file(checkpoint)
+            if not path.exists():
+                raise StageError(
+                    f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}"
+                )
+            self._resumed = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            self.take_up(self._resumed, checkpoint)
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    def unsaved(self) -> State:
+        """Return what a checkpoint has to hold besides transformers' own files; tensors and plain values."""
+        return {
+            "loss": self._tr_loss,
+            "logged": self._globalstep_last_logged,
+            "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+        }
+
+    def take_up(self, state: State, checkpoint: Path) -> None:
+        """Set what ``unsaved`` returned when ``checkpoint`` was written, before training starts."""
+        self._metrics["train"].update(state["metrics"])
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        torch.save(self.unsaved(), self._state_file(folder))
+        self.accelerator.wait_for_everyone()
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self._resumed is not None:
+            self._tr_loss, self._globalstep_last_logged = self._resumed["loss"], self._resumed["logged"]
+            self._resumed = None
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
+    def _state_file(self, checkpoint: Path) -> Path:
+        return checkpoint / f"rank_state_{self.accelerator.process_index}.pt"
+
+
+class AdhereSFTTrainer(ExactResume, SFTTrainer):
+    """TRL's SFTTrainer with an exact resume: its count of tokens goes on too."""
+
+    def unsaved(self) -> State:
+        return super().unsaved() | {"tokens": self._total_train_tokens}
+
+    def take_up(self, state: State, checkpoint: Path) -> None:
+        super().take_up(state, checkpoint)
+        self._total_train_tokens = state["tokens"]
