@@ -137,6 +137,8 @@ def _reweight(arguments: list[str]) -> int:
     from train.commands_reweight import reweight
 
     return reweight(arguments)
+
+
 def _report(arguments: list[str]) -> int:
     from train.commands_report import report
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rewards.errors import ConfigError
+from train.commands_cluster import submit
 from train.config.ablation import AblationConfig
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def ablate(arguments: Sequence[str]) -> int:
 
         print(describe(run))
         return 0
+    if run.recipe.launcher.kind == "slurm":
+        if config.halving is not None:
+            raise ConfigError(
+                "ablation.halving: compares points while they train, which needs launcher=local; set it to null"
+            )
+        return submit(run)
     return _run(ablation)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from evaluation.ablation import Arm, analyse, write
 from evaluation.plot import write_plot
-from evaluation.run import RESULTS, compare
+from evaluation.run import RESULTS, TABLE, compare
 from evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
 
 LOG_WIDTH = 120
@@ -44,6 +45,30 @@ def write_comparison(folder: Path, entries: Sequence[Entry], title: str) -> Comp
         print(line)
     print(f"table and plot: {folder / 'results.md'}, {folder / 'results.png'}")
     return comparison
+
+
+def write_points(
+    folder: Path, entries: Sequence[Entry], members: Mapping[str, tuple[str, int]], reference: str | None
+) -> None:
+    """Compare the points of an ablation over prompts and seeds; write ``ablation.json``, ``.csv`` and ``.md``.
+
+    Args:
+        folder: the run's.
+        entries: the evaluated models.
+        members: the point and the seed of each arm; models that are no arm are compared too, as one for all seeds.
+        reference: the point, or model, that the others are compared with; ``None`` is the first point.
+    """
+    found: dict[str, dict[int | None, Path]] = {}
+    for entry in entries:
+        point, seed = members.get(entry.name, (entry.name, None))
+        found.setdefault(point, {})[seed] = entry.path / TABLE
+    first = next((point for point, _ in members.values() if point in found), None)
+    if first is None:
+        return
+    analysis = analyse([Arm(name, paths) for name, paths in found.items()], reference or first)
+    paths = write(folder, analysis)
+    print("\n".join(analysis.verdicts))
+    print(f"table: {paths[-1]}")
 
 
 def joint_differences(entries: Sequence[Entry]) -> list[str]:

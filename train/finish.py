@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.ablation.analysis import MARKDOWN
 from evaluation.run import RESULTS
 from rewards.errors import AdhereError
 from train.artifacts import Artifact, write_json
 from train.card import write_card
-from train.comparison import Entry, write_comparison
+from train.comparison import Entry, write_comparison, write_points
 from train.config.stage import read_spec
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def write_ending(run: Run, folder: Path) -> None:
     entries = [{"name": e.name, "path": str(e.path), "key": e.key} for e in comparison(run)]
     trained = [s for s in run.graph.stages.values() if s.kind != "evaluate"]
     cards = [{"artifact": str(run.artifact(s.key).path), "command": run.command(s.arms[0])} for s in trained]
-    write_json(folder / ENDING, {"title": run.recipe.name, "entries": entries, "cards": cards})
+    content = {"title": run.recipe.name, "entries": entries, "cards": cards}
+    write_json(folder / ENDING, content | {"members": run.members, "reference": run.recipe.ablation.reference})
 
 
 def finish_run(run: Path) -> list[str]:
@@ -35,12 +37,16 @@ def finish_run(run: Path) -> list[str]:
     ending = json.loads((run / "slurm" / ENDING).read_text(encoding="utf-8"))
     entries = [Entry(e["name"], Path(e["path"]), e["key"]) for e in ending["entries"]]
     measured = [e for e in entries if (e.path / RESULTS).exists()]
-    if measured:
+    members = {arm: (point, seed) for arm, (point, seed) in ending["members"].items()}
+    if measured and members:
+        write_points(run, measured, members, ending["reference"])
+    elif measured:
         write_comparison(run, measured, title=ending["title"])
     for card in ending["cards"]:
         artifact = Artifact(Path(card["artifact"]))
         if artifact.done and not (artifact.model / "README.md").exists():
-            write_card(artifact, read_spec(artifact.spec).recipe, run / "results.md", card["command"])
+            table = run / (MARKDOWN if members else "results.md")
+            write_card(artifact, read_spec(artifact.spec).recipe, table, card["command"])
     return [e.name for e in entries if e not in measured]
 
 

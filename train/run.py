@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluation.ablation import Arm, analyse, write
 from evaluation.ablation.analysis import MARKDOWN
-from evaluation.run import RESULTS, TABLE
+from evaluation.run import RESULTS
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
 from train.card import write_card
-from train.comparison import Entry, joint_differences, write_comparison
+from train.comparison import Entry, joint_differences, write_comparison, write_points
 from train.config.compose import compose_recipe, compose_variants
 from train.config.schema import Recipe
 from train.config.stage import StageSpec
@@ -132,20 +131,19 @@ def begin(run: Run) -> None:
 
 def finish(run: Run) -> None:
     """Write the comparison of the evaluated models, and the card of every trained one."""
-    if run.members:
-        write_statistics(run)
-    elif entries := comparison(run):
+    entries = measured(run)
+    if entries and run.members:
+        write_points(run.path, entries, run.members, run.recipe.ablation.reference)
+    elif entries:
         write_comparison(run.path, entries, title=run.recipe.name)
     _write_cards(run)
 
 
 def comparison(run: Run) -> list[Entry]:
-    """Return the models that are evaluated in the order of a table: base and SFT once, then each arm."""
+    """Return the models that are to be evaluated in the order of a table: base and SFT once, then each arm."""
     entries: dict[str, Entry] = {}
     for arm, subjects in run.graph.subjects.items():
         for subject, key in subjects.items():
-            if not run.artifact(key).done:
-                continue
             name = arm if subject == "grpo" and arm != ONLY else subject
             if subject != "grpo" and key in (e.key for e in entries.values()):
                 continue
@@ -155,27 +153,16 @@ def comparison(run: Run) -> list[Entry]:
     return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
 
 
-def write_statistics(run: Run) -> None:
-    """Compare the points of an ablation over prompts and seeds, write what is found, and print the sentences."""
-    found: dict[str, dict[int | None, Path]] = {}
-    for entry in comparison(run):
-        point, seed = run.members.get(entry.name, (entry.name, None))
-        found.setdefault(point, {})[seed] = entry.path / TABLE
-    points = [point for point, _ in run.members.values() if point in found]
-    if not points:
-        return
-    reference = run.recipe.ablation.reference
-    analysis = analyse([Arm(name, paths) for name, paths in found.items()], reference or points[0])
-    paths = write(run.path, analysis)
-    print("\n".join(analysis.verdicts))
-    print(f"table: {paths[-1]}")
+def measured(run: Run) -> list[Entry]:
+    """Return those of the models to be evaluated that are."""
+    return [entry for entry in comparison(run) if run.artifact(entry.key).done]
 
 
 def joint_rate(run: Run) -> float | None:
     """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
     if not run.graph.subjects:
         return None
-    results = json.loads((comparison(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
+    results = json.loads((measured(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
     found = [results["metrics"][name]["mean"] for name in ("joint", "accuracy")]
     return next((float(value) for value in found if value is not None), None)
 
@@ -185,7 +172,7 @@ def _write_cards(run: Run) -> None:
     trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.kind != "evaluate"]
     ended = [(stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
     bare = [(arm, artifact) for arm, artifact in ended if not (artifact.model / "README.md").exists()]
-    differences = joint_differences(comparison(run)) if bare and not run.members else []
+    differences = joint_differences(measured(run)) if bare and not run.members else []
     for arm, artifact in bare:
         table = run.path / (MARKDOWN if run.members else "results.md")
         write_card(artifact, run.arms[arm], table, run.command(arm), differences)
