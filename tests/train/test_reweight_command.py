@@ -63,7 +63,8 @@ def test_points_have_the_names_of_the_ablation(recipe: Recipe, tmp_path: Path) -
     file = tmp_path / "mine.yaml"
     file.write_text("weights: [{math: 1, rules: 0.25}, {math: 1, rules: 1}]\naggregation: [weighted_sum, product]\n")
     assert compose_points(recipe, [f"ablation={file}"]) == short
-    assert list(compose_points(recipe, ["simplex={components: [math, rules], steps: 2}", "rewards.scale=none,group"])) == [
+    halves = "simplex={components: [math, rules], steps: 2}"
+    assert list(compose_points(recipe, [halves, "rewards.scale=none,group"])) == [
         f"math{m}_rules{r}, scale={scale}" for scale in ("none", "group") for m, r in ((0, 1), (0.5, 0.5), (1, 0))
     ]  # fmt: skip
     assert list(compose_points(recipe, ["rewards.aggregation=product"])) == ["aggregation=product"]
