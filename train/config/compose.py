@@ -89,7 +89,7 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     try:
         ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, overrides)) from error
+        raise ConfigError(_explain(error, overrides, config)) from error
     return recipe_of(config)
 
 
@@ -155,7 +155,7 @@ def _own(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def _explain(error: Exception, overrides: Sequence[str]) -> str:
+def _explain(error: Exception, overrides: Sequence[str], base: DictConfig | None = None) -> str:
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
     text = str(cause)
     if isinstance(error, OverrideParseException):
@@ -173,7 +173,7 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     missing = re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text)
     if missing:
         full = missing[2]
-        parent, node = _parent(full, overrides)
+        parent, node = _parent(full, overrides, base)
         if not isinstance(node, DictConfig):
             value = "null" if node is None else node
             return f"{full}: {parent} is {value} and has no keys; give it whole: '{parent}={{{missing[1]}: ..., ...}}'"
@@ -191,11 +191,13 @@ def _groups() -> list[str]:
     return sorted(p.name for p in recipes_folder().iterdir() if p.is_dir() and p.name not in ("assets", "__pycache__"))
 
 
-def _parent(full_key: str, overrides: Sequence[str]) -> tuple[str, Any]:
-    """Return what ``full_key`` should stand in, and its key, composed without the overrides that name unknown keys."""
-    choices = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
-    with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
-        node: Any = compose("config", overrides=choices)
+def _parent(full_key: str, overrides: Sequence[str], base: DictConfig | None) -> tuple[str, Any]:
+    """Return what ``full_key`` should stand in, and its key: in ``base``, or composed without the unknown keys."""
+    node: Any = base
+    if base is None:
+        choices = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
+        with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
+            node = compose("config", overrides=choices)
     parents = full_key.split(".")[:-1]
     for part in parents:
         if not isinstance(node, DictConfig) or part not in node:

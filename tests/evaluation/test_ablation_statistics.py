@@ -1,0 +1,217 @@
+"""Statistics over arms, seeds and prompts: known cases, coverage on simulated runs, corrections, the front, words."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from evaluation.ablation import Arm, Draws, Options, analyse, differences, holm, pareto_front, read_responses, write
+from evaluation.ablation.differences import simultaneous
+from evaluation.ablation.resampling import replicate, replicate_gaps
+from rewards.errors import ConfigError, DataError
+
+ARMS = ["one", "two", "three"]
+
+
+def responses(path: Path, correct: np.ndarray, followed: np.ndarray, *, source: str = "sums") -> Path:
+    """Write the columns of a ``responses.parquet`` that statistics read; one response a prompt."""
+    size = len(correct)
+    table = {
+        "id": [f"p{i}" for i in range(size)],
+        "source": [source if i % 2 else "words" for i in range(size)],
+        "twin_of": pa.array([None] * size, type=pa.string()),
+        "tokens": [10 + i % 40 for i in range(size)],
+        "correct": [{"score": float(x)} for x in correct],
+        "hacc": followed.astype(float),
+        "sacc": followed.astype(float),
+        "joint": (correct * followed).astype(float),
+        "verdicts": [[{"id": f"rule:{i % 3}", "score": float(x)}] for i, x in enumerate(followed)],
+    }
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+def drawn(rng: np.random.Generator, shares: Mapping[str, float], prompts: int = 150, seeds: int = 3) -> dict[str, Any]:
+    base = rng.random(prompts)
+    return {name: (rng.random((seeds, prompts)) * 0.5 + base * 0.5 < share) for name, share in shares.items()}
+
+
+# Correction for many arms ---------------------------------------------------------------------------------------
+
+
+def test_holm_s_table_by_hand() -> None:
+    """Four p-values: 0.005·4, 0.01·3, then 0.03·2 = 0.06, which 0.04·1 may not go below."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == pytest.approx([0.2]) and len(holm([])) == 0
+
+
+def test_simultaneous_intervals_hold_together() -> None:
+    """Of 20 independent normal figures, the largest deviation in its own scale is below 3.02 with 95 %."""
+    deviations = np.random.default_rng(0).standard_normal((20_000, 20)) * np.linspace(0.1, 10.0, 20)
+    half = simultaneous(deviations, 0.95)
+    assert half / np.linspace(0.1, 10.0, 20) == pytest.approx(np.full(20, 3.02), abs=0.12)
+    assert (np.abs(deviations) <= half).all(axis=1).mean() == pytest.approx(0.95, abs=0.005)
+
+
+# Coverage -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seeds", "between"), [(1, 0.0), (3, 0.0), (3, 0.05), (5, 0.02)])
+def test_the_interval_of_a_known_difference_covers_it(seeds: int, between: float) -> None:
+    """Prompts differ, arms differ by prompt, runs of one arm differ by ``between``, responses are noise."""
+    hits, trials, prompts, truth = 0, 150, 60, 0.1
+    rng = np.random.default_rng(7)
+    for trial in range(trials):
+        base, by_prompt = rng.normal(0.4, 0.3, prompts), rng.normal(0.0, 0.1, prompts)
+        values = rng.normal(base, 0.3, (2, seeds, prompts)) + rng.normal(0.0, between, (2, seeds, 1))
+        values[1] += truth + by_prompt
+        found = replicate_gaps(values, 0, Draws.make(2, prompts, 300, trial))
+        low, high = np.quantile(found.draws[:, 1], [0.025, 0.975])
+        hits += low <= truth <= high
+    assert 0.89 <= hits / trials <= 0.995
+
+
+def test_resampling_seeds_alone_would_have_been_too_narrow() -> None:
+    """Three seeds 0, 3 and 6 points apart in all else equal arms: t with 2 degrees of freedom, 4.30 · s/√3."""
+    values = np.zeros((2, 3, 50))
+    values[1] += np.array([0.0, 0.03, 0.06])[:, None]
+    found = replicate_gaps(values, 0, Draws.make(2, 50, 20_000, 0))
+    low, high = np.quantile(found.draws[:, 1], [0.025, 0.975])
+    assert (high - low) / 2 == pytest.approx(4.30 * 0.03 / np.sqrt(3), rel=0.35)
+    assert (high - low) / 2 > 1.96 * 0.03 / np.sqrt(3)
+
+
+# Differences ----------------------------------------------------------------------------------------------------
+
+
+def test_pairing_takes_the_prompts_out_and_missing_scores_are_left_out() -> None:
+    rng = np.random.default_rng(3)
+    hard = (rng.random(200) < 0.5).astype(float)
+    values = np.stack([hard, hard, hard])[:, None, :].copy()
+    values[1, 0, :20] = 0.0
+    values[2, 0, 50:] = np.nan
+    two, three = differences(ARMS, values, "one", Draws.make(3, 200, 2000, 0))
+    assert two.mean == pytest.approx(-hard[:20].sum() / 200) and two.sign == -1
+    assert two.high_all is not None and two.high_all < 0.0 and two.half < 0.06
+    assert (two.prompts, three.prompts, two.family, two.runs) == (200, 50, 2, 1)
+    assert three.mean == 0.0 and three.p == 1.0
+
+
+def test_arms_that_agree_on_every_prompt_are_not_certainly_equal() -> None:
+    values = np.ones((2, 1, 50))
+    (found,) = differences(ARMS[:2], values, "one", Draws.make(2, 50, 500, 0))
+    assert found.mean == 0.0 and found.sign == 0
+    assert found.high == pytest.approx(0.0711, abs=1e-3) and found.low == -found.high
+
+
+def test_an_arm_without_a_score_has_no_difference() -> None:
+    values = np.ones((2, 1, 20))
+    values[1] = np.nan
+    (found,) = differences(ARMS[:2], values, "one", Draws.make(2, 20, 100, 0))
+    assert (found.mean, found.p_holm, found.prompts) == (None, None, 0)
+
+
+# The front ------------------------------------------------------------------------------------------------------
+
+
+def test_the_front_and_how_sure_it_is() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.random((4, 1, 300)) < np.array([0.9, 0.5, 0.5, 0.7])[:, None, None]).astype(float)
+    y = (rng.random((4, 1, 300)) < np.array([0.2, 0.9, 0.3, 0.7])[:, None, None]).astype(float)
+    found = pareto_front([*ARMS, "four"], x, y, Draws.make(4, 300, 1000, 0))
+    assert [arm.on_front for arm in found] == [True, True, False, True]
+    assert found[2].support < 0.01 and all(found[i].support > 0.99 for i in (0, 1, 3))
+    same = pareto_front(ARMS[:2], x[:2] * 0 + 1.0, y[:2] * 0 + 1.0, Draws.make(2, 300, 100, 0))
+    assert all(arm.on_front and arm.support == 1.0 for arm in same)
+
+
+# From files to words --------------------------------------------------------------------------------------------
+
+
+def written(folder: Path, arms: Mapping[str, tuple[float, float]], seeds: int = 3) -> list[Arm]:
+    rng = np.random.default_rng(5)
+    correct = drawn(rng, {name: accuracy for name, (accuracy, _) in arms.items()}, seeds=seeds)
+    followed = drawn(rng, {name: hacc for name, (_, hacc) in arms.items()}, seeds=seeds)
+    return [
+        Arm(n, {s: responses(folder / f"{n}-{s}.parquet", correct[n][s], followed[n][s]) for s in range(seeds)})
+        for n in arms
+    ]
+
+
+def test_verdicts_claim_what_intervals_show(tmp_path: Path) -> None:
+    arms = written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8), "same": (0.6, 0.3), "cheap": (0.3, 0.3)})
+    found = analyse(arms, options=Options(resamples=2000))
+    both, same, cheap, front, best = found.verdicts
+    assert both.startswith("both is better than math on joint by ")
+    assert "at no measurable loss of accuracy (" in both and "one seed" not in both
+    assert same.startswith("same cannot be told apart from math on joint (") and "nor on accuracy (" in same
+    assert cheap.startswith("cheap is worse than math on joint by ") and "and on accuracy by " in cheap
+    assert front.startswith("on the front of accuracy and HAcc: ") and "both (" in front
+    assert best == "best on joint, by share of resamples: both (100%)"
+    assert found.differences["joint"][0].runs == 3
+
+
+def test_one_seed_is_said(tmp_path: Path) -> None:
+    found = analyse(
+        written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)}, seeds=1), options=Options(resamples=500)
+    )
+    assert found.verdicts[0].endswith("one seed only: the interval does not hold the variation between runs")
+    assert "One seed only" in write(tmp_path / "out", found)[2].read_text()
+
+
+def test_a_model_that_all_seeds_share_has_no_seeds_of_its_own(tmp_path: Path) -> None:
+    arms = written(tmp_path, {"both": (0.6, 0.8), "sft": (0.6, 0.3)})
+    shared = Arm("sft", {None: arms[1].responses[0]})
+    found = analyse([shared, arms[0]], options=Options(resamples=500))
+    assert found.differences["joint"][0].runs == 3 and "one seed" not in found.verdicts[0]
+    assert found.to_dict()["arms"]["sft"]["runs"] == 1
+
+
+def test_parts_of_the_prompts_and_files(tmp_path: Path) -> None:
+    found = analyse(written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)}), options=Options(resamples=500))
+    parts = {(part.kind, part.name): part for part in found.slices}
+    assert {name for kind, name in parts if kind == "source"} == {"sums", "words"}
+    assert {name for kind, name in parts if kind == "constraint"} == {"rule:0", "rule:1", "rule:2"}
+    assert sum(part.prompts for (kind, _), part in parts.items() if kind == "length") == 150
+    assert all(part.differences[0].sign == 1 for (kind, _), part in parts.items() if kind == "constraint")
+    assert parts["constraint", "rule:0"].differences[0].family == 3
+    paths = {path.name: path for path in write(tmp_path / "out", found)}
+    rows = list(csv.DictReader(paths["ablation.csv"].open()))
+    assert len(rows) == 4 + len(parts) and {row["metric"] for row in rows} >= {"joint", "met"}
+    assert json.loads(paths["ablation.json"].read_text())["verdicts"] == list(found.verdicts)
+    assert "| both | 3 |" in paths["ablation.md"].read_text()
+
+
+def test_the_means_are_those_of_the_responses(tmp_path: Path) -> None:
+    arms = written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)})
+    table = read_responses(arms)
+    expected = np.mean([pq.read_table(path)["joint"].to_numpy() for path in arms[1].responses.values()])
+    found = replicate(table.values["joint"], Draws.make(2, 150, 200, 0))
+    assert found.means[1] == pytest.approx(expected)
+    assert found.draws[:, 1].mean() == pytest.approx(expected, abs=0.02)
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    arms = written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)}, seeds=1)
+    with pytest.raises(ConfigError, match="there is no arm 'maths'; there are math, both"):
+        analyse(arms, "maths")
+    with pytest.raises(DataError, match="two arms are named 'math'"):
+        read_responses([arms[0], arms[0]])
+    with pytest.raises(DataError, match="arm 'lost' has no evaluation"):
+        read_responses([Arm("lost", {})])
+    with pytest.raises(DataError, match=r"gone\.parquet: no such file"):
+        read_responses([Arm("gone", {0: tmp_path / "gone.parquet"})])
+    other = tmp_path / "other.parquet"
+    table = pq.read_table(arms[0].responses[0])
+    pq.write_table(table.set_column(0, "id", pa.array([f"q{i}" for i in range(len(table))])), other)
+    with pytest.raises(DataError, match="no prompt is in the evaluations of all arms"):
+        read_responses([arms[0], Arm("other", {0: other})])

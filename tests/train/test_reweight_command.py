@@ -1,0 +1,98 @@
+"""``adhere reweight``: which stage, which points, and what it prints and writes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from rollout_files import random_verdicts, write_spec, write_stage
+
+from train.cli import main
+from train.commands_reweight import compose_points, parse
+from train.config.compose import compose_recipe
+from train.config.schema import Recipe
+
+SIZE = 4
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    components = "{math: {kind: math}, rules: {kind: checklist, weight: 0.5}}"
+    plain = ["recipe=quickstart", "~arms", f"grpo.group_size={SIZE}", "grpo.max_steps=2"]
+    config = compose_recipe(plain).model_dump(mode="json")
+    config["rewards"]["components"] = yaml.safe_load(components)
+    return Recipe.model_validate(config)
+
+
+@pytest.fixture
+def run(tmp_path: Path, recipe: Recipe) -> Path:
+    rng = random.Random(2)
+    for arm in ("plain", "other"):
+        stage = tmp_path / "stages" / f"grpo-{arm}"
+        rows = [[{n: random_verdicts(rng) for n in recipe.rewards.components} for _ in range(8 * SIZE)] for _ in "ab"]
+        write_stage(stage / "rollouts", recipe.rewards, rows, SIZE)
+        write_spec(stage, recipe.model_dump(mode="json"), f"grpo[{arm}]")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["reweight", *arguments]) == 2
+    return capsys.readouterr().err
+
+
+def test_it_prints_a_sentence_a_point_and_writes_the_files(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reweight", str(run), "plain", "rewards.components.rules.weight=0.5,0", "rewards.scale=none"]) == 0
+    printed = capsys.readouterr().out
+    assert "64 rollouts; recomputed advantages are the recorded ones to 0.0e+00" in printed
+    assert "rules.weight=0: worth a run: nearest is" in printed
+    assert (run / "reweight" / "grpo-plain" / "points.csv").read_text().count("\n") == 4
+    assert (
+        main(["reweight", str(run / "stages" / "grpo-other"), "rewards.aggregation=product", f"out={run / 'o'}"]) == 0
+    )
+    assert (run / "o" / "rollouts.parquet").exists()
+
+
+def test_points_have_the_names_of_the_ablation(recipe: Recipe, tmp_path: Path) -> None:
+    short = compose_points(recipe, ["weights=math:1,rules:0.25;math:1,rules:1", "aggregation=[weighted_sum,product]"])
+    assert list(short) == [
+        "math1_rules0.25-weighted_sum", "math1_rules0.25-product", "math1_rules1-weighted_sum", "math1_rules1-product",
+    ]  # fmt: skip
+    assert short["math1_rules0.25-product"].rewards.components["rules"].weight == 0.25
+    file = tmp_path / "mine.yaml"
+    file.write_text("weights: [{math: 1, rules: 0.25}, {math: 1, rules: 1}]\naggregation: [weighted_sum, product]\n")
+    assert compose_points(recipe, [f"ablation={file}"]) == short
+    halves = "simplex={components: [math, rules], steps: 2}"
+    assert list(compose_points(recipe, [halves, "rewards.scale=none,group"])) == [
+        f"math{m}_rules{r}, scale={scale}" for scale in ("none", "group") for m, r in ((0, 1), (0.5, 0.5), (1, 0))
+    ]  # fmt: skip
+    assert list(compose_points(recipe, ["rewards.aggregation=product"])) == ["aggregation=product"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("rewards.scale=none",), "has 2 GRPO stages; name one of them after it: other, plain"),
+        (("plane", "rewards.scale=none"), r"has no GRPO stage 'plane' (did you mean 'plain'?); there are other, plain"),
+        (("plain",), "give at least one other reward"),
+        (("plain", "rewards.components.rule.weight=1"), "rule: there is no such key (did you mean 'rules'?)"),
+        (("plain", "rewards.components.rules.scope=response"), "rules.scope: the recorded scores depend on it"),
+        (("plain", "grpo.temperature=0.5"), "grpo.temperature=0.5: overrides more than rewards.*"),
+        (("plain", "rewards=composite"), "write keys of the recipe; options of groups are chosen before a run"),
+        (("plain", "weights=maths:1"), "no component is named 'maths' (did you mean 'math'?)"),
+        (("plain", "ablation=rlcf"), "there is no such option (did you mean 'rlcf_weights'?), nor such a file"),
+        (("plain", "near=2", "rewards.scale=none"), "near: '2' is no cosine"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(
+    arguments: tuple[str, ...], reason: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reason in said(capsys, str(run), *arguments)
+
+
+def test_a_folder_without_rollouts_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is neither a run nor a stage" in said(capsys, str(tmp_path), "rewards.scale=none")
+    assert "name the run first" in said(capsys, "rewards.scale=none")
+    assert parse(["r", "s", "a=1", "near=0.9"]).near == 0.9
+    assert main(["reweight", "--help"]) == 0
