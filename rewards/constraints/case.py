@@ -10,7 +10,7 @@ from rewards.constraints.languages import detect, is_english
 from rewards.constraints.params import RELATIONS, Choice, Count, holds, plural
 from rewards.constraints.sentences import fillers, lead
 from rewards.constraints.text import edit_outside, exempt_spans, prose
-from rewards.constraints.tokens import treebank_tokens
+from rewards.constraints.tokens import capital_tokens
 
 _WORD = re.compile(r"[^\W_]++(?:[-'’][^\W_]++)*")
 _ATTEMPTS = 8
@@ -19,11 +19,6 @@ _ATTEMPTS = 8
 def capital_words(text: str) -> int:
     """Count the words of two letters or more in all capitals; single letters are names of variables."""
     return sum(w.isupper() and sum(map(str.isalpha, w)) > 1 for w in _WORD.findall(prose(text)))
-
-
-def official_capital_words(text: str) -> int:
-    """Count the Treebank tokens in all capitals, as the official checker does."""
-    return sum(token.isupper() for token in treebank_tokens(text))
 
 
 class _EnglishCase(Constraint):
@@ -141,7 +136,7 @@ class CapitalWords(Constraint):
         return {"amount": f"{kwargs['capital_relation']} {kwargs['capital_frequency']}"}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(official_capital_words(text), kwargs)
+        return self._outcome(capital_tokens(text), kwargs)
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         return self._outcome(capital_words(text), kwargs)
@@ -159,7 +154,7 @@ class CapitalWords(Constraint):
         bound = kwargs["capital_frequency"]
         if kwargs["capital_relation"] == "less than":
             return edit_outside(text, exempt_spans(text), lambda piece: _WORD.sub(_uncapitalised, piece))
-        missing = bound - min(capital_words(text), official_capital_words(text))
+        missing = bound - min(capital_words(text), capital_tokens(text))
 
         def capitalised(match: re.Match[str]) -> str:
             nonlocal missing

@@ -11,6 +11,9 @@ from rewards.constraints.sentences import FILLERS, fillers, keep_last, lead
 from rewards.constraints.text import without_commands
 
 _WORD = re.compile(r"\w++(?:['’]\w++)*")
+_RUN = re.compile(r"\w+")
+_CLASSES = bytes(ord("w" if chr(i).isalnum() or i == ord("_") else "'" if i == ord("'") else " ") for i in range(256))
+"""For each ASCII character ``w`` (of a word), an apostrophe or a space: counting two signs is faster than matching."""
 
 
 NUMBER_WORDS = ("length_constraint_checkers:number_words", "length_constraints:number_words")
@@ -19,12 +22,19 @@ NUMBER_WORDS = ("length_constraint_checkers:number_words", "length_constraints:n
 
 def official_words(text: str) -> int:
     """Count maximal runs of word characters, as the official checkers do."""
-    return len(re.findall(r"\w+", text))
+    if not text.isascii():
+        return len(_RUN.findall(text))
+    classes = text.encode().translate(_CLASSES)
+    return classes.count(b" w") + classes.count(b"'w") + classes.startswith(b"w")
 
 
 def words(text: str) -> int:
     """Count words: LaTeX commands are none, and an apostrophe does not cut one in two."""
-    return sum(bool(word.strip("_")) for word in _WORD.findall(without_commands(text)))
+    seen = without_commands(text)
+    if "_" in seen or not seen.isascii():
+        return sum(bool(word.strip("_")) for word in _WORD.findall(seen))
+    classes = b" " + seen.encode().translate(_CLASSES)
+    return classes.count(b" w") + classes.count(b" 'w") + classes.count(b"''w")
 
 
 @register

@@ -150,13 +150,17 @@ def visible(text: str) -> str:
     """Return what readers see words in: compatibility forms folded, invisible characters and LaTeX commands removed."""
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if not folded.isascii():
-        folded = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+        for hidden in (c for c in set(folded) if not c.isascii() and unicodedata.category(c) == "Cf"):
+            folded = folded.replace(hidden, "")
     return without_commands(folded)
 
 
 def blank(text: str) -> bool:
     """Whether nothing in ``text`` can be seen: white space and invisible format characters alone."""
-    return all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
+    for character in text:
+        if not character.isspace() and unicodedata.category(character) != "Cf":
+            return False
+    return True
 
 
 def has_content(text: str) -> bool:

@@ -23,6 +23,11 @@ _FUSED = re.compile(
 )
 
 
+_TELLING = re.compile(r"[A-Z](?!(?!n't|not|me|na|ta)[a-z])|[^\x00-\x7f]")
+"""A capital that a small letter of the same token does not follow (before ``n't`` and the tails of ``_FUSED`` a token
+ends), or a character that nothing is known of: no token without one is all upper case."""
+
+
 def treebank_tokens(text: str) -> list[str]:
     """Return the tokens of ``text``, equal to NLTK's as far as counting all-capital ones is concerned."""
     text = _OPENING_QUOTE.sub("' ", text)
@@ -30,3 +35,16 @@ def treebank_tokens(text: str) -> list[str]:
     text = _FINAL_PERIOD.sub(" .", text)
     text = _CLITIC.sub(" ", text)
     return _FUSED.sub(r" \1 \2 ", text).split()
+
+
+def capital_tokens(text: str) -> int:
+    """Count the tokens in all capitals. No rule looks across white space, so only runs that may hold one are cut."""
+    flat, end = " ".join(text.split()), 0
+    runs = []
+    for found in _TELLING.finditer(flat):
+        at = found.start()
+        if at >= end:
+            start, end = flat.rfind(" ", 0, at) + 1, flat.find(" ", at)
+            end = len(flat) if end < 0 else end
+            runs.append(flat[start:end])
+    return sum(map(str.isupper, treebank_tokens(" ".join(runs)))) if runs else 0
