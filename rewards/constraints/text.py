@@ -161,10 +161,7 @@ def visible(text: str) -> str:
 
 def blank(text: str) -> bool:
     """Whether nothing in ``text`` can be seen: white space and invisible format characters alone."""
-    for character in text:
-        if not character.isspace() and unicodedata.category(character) != "Cf":
-            return False
-    return True
+    return not text[:1].isalnum() and all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
 
 
 def has_content(text: str) -> bool:
