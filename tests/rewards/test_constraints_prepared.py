@@ -12,6 +12,7 @@ from rewards.checklist import Requirement, RuleCheck, score_checklist
 from rewards.constraints import check, follow, follow_prepared, prepare
 from rewards.constraints.base import Mode
 from rewards.constraints.length import official_words, words
+from rewards.constraints.text import without_commands
 from rewards.constraints.tokens import capital_tokens, treebank_tokens
 from rewards.errors import ConstraintError
 
@@ -31,7 +32,9 @@ def test_capital_tokens_are_those_of_the_whole_text(text: str) -> None:
 @given(TEXTS)
 def test_words_are_the_matches_of_their_patterns(text: str) -> None:
     assert official_words(text) == len(re.findall(r"\w+", text))
-    assert words(text) == sum(bool(word.strip("_")) for word in re.findall(r"\w++(?:['’]\w++)*", text))
+    assert words(text) == sum(
+        bool(word.strip("_")) for word in re.findall(r"\w++(?:['’]\w++)*", without_commands(text))
+    )
 
 
 @pytest.mark.parametrize("mode", ["compat", "hardened"])
