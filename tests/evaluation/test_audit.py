@@ -38,7 +38,7 @@ def items() -> list[PromptItem]:
     """Sums with one to three constraints of every family."""
     sums = {"min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 1, "operators": ["+"]}
     source = {"generator": "basic_arithmetic", "size": 60, "seed": 1, "params": sums}
-    return build(DataConfig.model_validate({"train": [source], "train_size": 10}), "train").items
+    return build(DataConfig.model_validate({"train": [source], "train_size": 6}), "train").items
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_every_aggregation_of_gated_components_passes(cases: Cases, aggregation:
 
 @pytest.mark.parametrize("form", [Form(reasoning=True), Form(reasoning=True, prefilled=True)])
 def test_responses_that_reason_first_pass_too(items: list[PromptItem], form: Form) -> None:
-    audit = audited(RewardConfig(), build_cases(items[:6], form))
+    audit = audited(RewardConfig(), build_cases(items[:3], form))
     assert audit.passed, verdict(audit)
     assert means(audit)[HONEST] == 2.0
 
