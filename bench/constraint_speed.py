@@ -4,14 +4,18 @@
     peer/bin/pip install --no-deps if-verifiable==0.1.2
     peer/bin/pip install datasets nltk langdetect immutabledict emoji syllapy
     pip install langdetect
-    python bench/constraint_speed.py --peer peer/bin/python [--rows ifeval_gpt4_verdicts.jsonl.gz] [--repeat 5]
+    python bench/constraint_speed.py --peer peer/bin/python [--rows ifeval_gpt4_verdicts.jsonl.gz] [--repeat 7]
 
-The peer runs in its own interpreter on the same responses in the same run, the two taking turns. Its time is that of
-its public ``evaluate_output_for_sample``: strict and loose verdicts of one response and constraint. Ours is the same
-work, ``follow``: ``check`` strict, then the eight loose variants; ``strict only`` compares one ``check_following`` of
-the peer, its checker built for it, with one ``check``. Language is left out, since both spend their time in
-langdetect. NLTK's Punkt runs in the peer without its trained tables, so that nothing has to be downloaded: the work is
-the same, the verdicts are not compared here. The median of the repeats counts.
+The peer runs in its own interpreter on the same responses in the same run, the two taking turns. The first figures are
+one strict check: the peer builds its checker from the arguments and calls ``check_following``, as it does for every
+response; ours calls a checker that was prepared when the data was loaded, as training and evaluation do. ``check``
+is the same with the arguments validated each time. The figures after the bar are strict and loose verdicts of one
+response and constraint: the peer's public ``evaluate_output_for_sample``, our ``follow_prepared``. The last lines are
+the batch that training scores: ``score_batch`` on all responses with their whole checklists, for each check.
+Language is left out, since both spend their time in langdetect. NLTK's Punkt runs in the peer without its trained
+tables, so that nothing has to be downloaded: the work is the same, the verdicts are not compared here. Processor
+time counts, the least of the repeats, on both sides: what else runs on the machine only adds. No verdict is kept from
+one repeat to the next.
 Needs the verdicts file of the tests, or any file of its form: ``{response, constraints: [{id, kwargs}]}`` a line.
 """
 
@@ -22,7 +26,6 @@ import gzip
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -32,12 +35,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rewards.constraints import check, follow
+from rewards.checklist import Requirement, RuleCheck, score_batch
+from rewards.constraints import check, follow_prepared, prepare
+from rewards.constraints.base import Mode
 from rewards.constraints.library import MODES
 
 DEFAULT = Path(__file__).parents[1] / "../shared/oracle/ifeval_gpt4_verdicts.jsonl.gz"
 LANGUAGE = ("language:response_language", "change_case:english_capital", "change_case:english_lowercase")
 NLTK = ("change_case:capital_word_frequency", "length_constraints:number_sentences")
+
+LEAST_S = 50e-6
+"""Shorter work is repeated until a measurement takes so long."""
 
 PEER = """
 import json, sys, time
@@ -55,34 +63,41 @@ def strict(key, kwargs, response):
 def both(key, kwargs, response, prompt):
     return evaluate_instructions(response, [key], [kwargs], prompt, KNOWN)
 for line in sys.stdin:
-    key, kwargs, response, prompt, repeat = json.loads(line)
+    key, kwargs, response, prompt, repeat, least = json.loads(line)
     strict(key, kwargs, response)
     seconds = []
     for work in (lambda: strict(key, kwargs, response), lambda: both(key, kwargs, response, prompt)):
+        begun = time.thread_time()
+        work()
+        number = 1 + int(least / (time.thread_time() - begun))
         times = []
         for _ in range(repeat):
-            begun = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - begun)
-        seconds.append(sorted(times)[len(times) // 2])
+            begun = time.thread_time()
+            for _ in range(number):
+                work()
+            times.append((time.thread_time() - begun) / number)
+        seconds.append(min(times))
     print(json.dumps(seconds), flush=True)
 """
 
 
-def median_seconds(work: Callable[[], Any], repeat: int) -> float:
-    """Return the median wall time of ``work`` over ``repeat`` calls, after one to warm up."""
+def fastest_seconds(work: Callable[[], Any], repeat: int) -> float:
+    """Return the processor time of one ``work``, the smallest of ``repeat`` measurements after one to warm up."""
+    begun = time.thread_time()
     work()
+    number = 1 + int(LEAST_S / (time.thread_time() - begun))
     times = []
     for _ in range(repeat):
-        begun = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+        begun = time.thread_time()
+        for _ in range(number):
+            work()
+        times.append((time.thread_time() - begun) / number)
+    return min(times)
 
 
 def measure(rows: list[dict[str, Any]], peer: str, repeat: int) -> tuple[dict[str, list[list[float]]], dict[str, int]]:
-    """Return seconds per check by constraint, (peer strict, peer both, compat, hardened, follow) each, and what was
-    left out."""
+    """Return seconds per check by constraint, (peer strict, peer both, compat, hardened, check, both) each, and what
+    was left out."""
     seconds: dict[str, list[list[float]]] = defaultdict(list)
     left_out: dict[str, int] = defaultdict(int)
     with subprocess.Popen([peer, "-c", PEER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -93,14 +108,35 @@ def measure(rows: list[dict[str, Any]], peer: str, repeat: int) -> tuple[dict[st
                 if key in LANGUAGE:
                     left_out[key] += 1
                     continue
-                other.stdin.write(json.dumps([key, kwargs, response, row.get("prompt", ""), repeat]) + "\n")
+                other.stdin.write(json.dumps([key, kwargs, response, row.get("prompt", ""), repeat, LEAST_S]) + "\n")
                 other.stdin.flush()
                 theirs = json.loads(other.stdout.readline())
-                ours = [median_seconds(partial(check, key, response, kwargs, mode), repeat) for mode in MODES]
-                both = median_seconds(partial(follow, response, [(key, kwargs)]), repeat)
-                seconds[key].append([*theirs, *ours, both])
+                checkers = [prepare(key, kwargs, mode) for mode in MODES]
+                ours = [fastest_seconds(partial(checker, response), repeat) for checker in checkers]
+                single = fastest_seconds(partial(check, key, response, kwargs, "compat"), repeat)
+                both = fastest_seconds(partial(follow_prepared, response, checkers[:1]), repeat)
+                seconds[key].append([*theirs, *ours, single, both])
         other.stdin.close()
     return seconds, left_out
+
+
+def measure_batch(rows: list[dict[str, Any]], repeat: int) -> dict[Mode, float]:
+    """Return seconds per check of ``score_batch`` on the responses with their checklists, by mode."""
+    texts = [row["response"] for row in rows]
+    checklists = [
+        tuple(
+            Requirement(str(i), constraint["id"], RuleCheck(constraint["id"], constraint["kwargs"]))
+            for i, constraint in enumerate(row["constraints"])
+            if constraint["id"] not in LANGUAGE
+        )
+        for row in rows
+    ]
+    count = sum(map(len, checklists))
+    prompts = [row.get("prompt", "") for row in rows]
+    return {
+        mode: fastest_seconds(partial(score_batch, texts, checklists, prompts, "mean", mode), repeat) / count
+        for mode in MODES
+    }
 
 
 def main() -> int:
@@ -108,17 +144,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--peer", required=True, help="the interpreter that has if-verifiable")
     parser.add_argument("--rows", type=Path, default=DEFAULT)
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=7)
     given = parser.parse_args()
     with gzip.open(given.rows, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     seconds, left_out = measure(rows, given.peer, given.repeat)
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     print(f"{machine}, Python {platform.python_version()}, {len(rows)} responses")
-    heads = ("constraint, microseconds a check", "n", "peer", "compat", "hardened", "x", "x")
-    print("{:44} {:>4} {:>8} {:>8} {:>8} {:>6} {:>6}".format(*heads), end="")
+    heads = ("constraint, microseconds a check", "n", "peer", "compat", "hardened", "check", "x", "x", "x")
+    print("{:44} {:>4} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6}".format(*heads), end="")
     print(f" | {'peer s+l':>9} {'ours':>8} {'x':>6}")
-    totals, plain = [0.0] * 5, [0.0] * 5
+    totals, plain = [0.0] * 6, [0.0] * 6
     for key, found in sorted(seconds.items()):
         sums = [sum(column) * 1e6 for column in zip(*found, strict=True)]
         totals = [a + b for a, b in zip(totals, sums, strict=True)]
@@ -127,14 +163,17 @@ def main() -> int:
         _line(key, len(found), [total / len(found) for total in sums])
     _line("sums without what calls NLTK", sum(len(f) for key, f in seconds.items() if key not in NLTK), plain)
     _line("sums", sum(map(len, seconds.values())), totals)
+    checks = sum(map(len, seconds.values()))
+    for mode, each in measure_batch(rows, given.repeat).items():
+        print(f"score_batch, {mode}: {each * 1e6:.1f} us a check, {totals[0] / checks / (each * 1e6):.1f} x strict")
     print(f"left out: {dict(left_out)}")
     return 0
 
 
 def _line(name: str, count: int, values: list[float]) -> None:
-    strict, both, compat, hardened, ours = values
-    ratios = (strict / compat, strict / hardened)
-    print(f"{name:44} {count:4} {strict:8.1f} {compat:8.1f} {hardened:8.1f} {ratios[0]:6.1f} {ratios[1]:6.1f}", end="")
+    strict, both, compat, hardened, single, ours = values
+    print(f"{name:44} {count:4} {strict:8.1f} {compat:8.1f} {hardened:8.1f} {single:8.1f}", end="")
+    print("".join(f" {strict / mine:6.1f}" for mine in (compat, hardened, single)), end="")
     print(f" | {both:9.1f} {ours:8.1f} {both / ours:6.1f}")
 
 

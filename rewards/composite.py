@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rewards.aggregation import combine, normalize_then_sum
+from rewards.checklist.judging import Unasked
 from rewards.components import score_component
 from rewards.config import ChecklistComponent, JudgeComponent, RewardConfig
 from rewards.engine import Engine
@@ -71,18 +72,43 @@ class Composite:
         A rollout with a weighted component that timed out, failed or could not be parsed has ``None`` in *every*
         component: a partial sum would tell the model that the missing part was worth 0.
         """
-        verdicts: dict[str, list[Verdict]] = {}
+        found: dict[str, list[Verdict]] = {}
         seconds: dict[str, float] = {}
         self.judges.forget_outage()
         before = self.judges.usage
-        for name, component in self.config.components.items():
+        for name in sorted(self.names, key=lambda name: self.config.gate_of(name) is not None):
             started = time.perf_counter()
-            verdicts[name] = score_component(component, rollouts, self._engine, self.judges.of(name))
+            found[name] = self._scored(name, rollouts, found)
             seconds[name] = time.perf_counter() - started
+        verdicts = {name: found[name] for name in self.names}
         decided = [self._decided({n: v[i] for n, v in verdicts.items()}) for i in range(len(rollouts))]
         values = {name: self._gated(name, verdicts, decided) for name in verdicts}
         usage = self.judges.usage - before if self.judges else None
         return BatchScores(verdicts, values, decided, seconds, usage, self.judges.outage)
+
+    def _scored(self, name: str, rollouts: Sequence[Rollout], found: Mapping[str, Sequence[Verdict]]) -> list[Verdict]:
+        """Return the verdicts of a component, whose judge is asked only where the gate lets a weighted score count.
+
+        Elsewhere rules and programs decide as ever, and stand in ``parts``; a score that needs the judge there is
+        ``not_applicable``, for a mean over the rest would not be the checklist's. At weight 0 the score is wanted as a
+        metric, and the judge is asked about every response.
+        """
+        component, gate, judge = self.config.components[name], self.config.gate_of(name), self.judges.of(name)
+        if judge is None or gate is None or self.weights[name] == 0.0:
+            return score_component(component, rollouts, self._engine, judge)
+        shut = [i for i, v in enumerate(found[gate]) if v.status is not Status.NOT_APPLICABLE and not v.passed]
+        if not shut:
+            return score_component(component, rollouts, self._engine, judge)
+        unasked = Unasked(_not_asked(gate))
+        counting = sorted(set(range(len(rollouts))) - set(shut))
+        verdicts: dict[int, Verdict] = {}
+        for places, decider in ((counting, judge), (shut, unasked)):
+            scored = score_component(component, [rollouts[i] for i in places], self._engine, decider)
+            verdicts.update(zip(places, scored, strict=True))
+        for i in shut:
+            if not verdicts[i].undecided and unasked.touched(verdicts[i]):
+                verdicts[i] = replace(verdicts[i], score=None, status=Status.NOT_APPLICABLE, detail=unasked.why)
+        return [verdicts[i] for i in range(len(rollouts))]
 
     def _decided(self, row: Mapping[str, Verdict]) -> bool:
         for name, weight in self.weights.items():
@@ -98,10 +124,15 @@ class Composite:
         gate = self.config.gate_of(name)
         values: list[float | None] = []
         for i, verdict in enumerate(verdicts[name]):
-            if not decided[i] or verdict.score is None:
+            unasked = gate is not None and verdict.detail == _not_asked(gate)
+            if not decided[i] or (verdict.score is None and not unasked):
                 values.append(None)
             elif gate is None or verdicts[gate][i].status is Status.NOT_APPLICABLE or verdicts[gate][i].passed:
                 values.append(verdict.score)
             else:
                 values.append(None if verdicts[gate][i].score is None else 0.0)
         return values
+
+
+def _not_asked(gate: str) -> str:
+    return f"not asked: '{gate}' did not pass"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from rewards.aggregation import combine
-from rewards.checklist import parse_checklist
+from rewards.checklist import Requirement, parse_checklist
 from rewards.composite import BatchScores, Composite
 from rewards.config import COMBINED, GROUPWISE, SUMMED, RewardConfig
 from rewards.rollout import Rollout
@@ -95,7 +96,7 @@ class RewardFunctions:
                 prompt=_text(prompt),
                 response=self._decode(tokens) if self._decode else _text(completion),
                 answer=answer,
-                checklist=parse_checklist(json.loads(checklist) if checklist else (), where="column 'checklist'"),
+                checklist=_checklist(checklist) if checklist else (),
                 finished=not self._eos_ids or (len(tokens) > 0 and tokens[-1] in self._eos_ids),
                 tokens=len(tokens),
                 prefilled=self._prefilled,
@@ -111,6 +112,12 @@ def reward_weights(config: RewardConfig, weights: Mapping[str, float]) -> list[f
     if config.aggregation in SUMMED:
         return list(weights.values())
     return [*(0.0 for _ in weights), 1.0]
+
+
+@lru_cache(maxsize=4096)
+def _checklist(column: str) -> tuple[Requirement, ...]:
+    """Parse a checklist once for all completions of its prompt, so that its constraints stay prepared."""
+    return parse_checklist(json.loads(column), where="column 'checklist'")
 
 
 def _text(turns: str | Sequence[dict[str, Any]]) -> str:

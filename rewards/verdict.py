@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -53,13 +54,15 @@ class Verdict:
         return {"score": self.score, "status": self.status.value, "detail": self.detail}
 
 
+@lru_cache(maxsize=4096)
 def passed(detail: str = "") -> Verdict:
-    """A verdict of 1.0."""
+    """A verdict of 1.0. Verdicts are immutable and details recur, so equal ones may be one object."""
     return Verdict(1.0, detail=detail)
 
 
+@lru_cache(maxsize=4096)
 def failed(detail: str = "") -> Verdict:
-    """A verdict of 0.0: the check was decided, and not met."""
+    """A verdict of 0.0: the check was decided, and not met. May be shared, see ``passed``."""
     return Verdict(0.0, detail=detail)
 
 

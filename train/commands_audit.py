@@ -30,6 +30,7 @@ usage: adhere audit [recipe=NAME | rewards=NAME] [key=value ...]
   out=FOLDER           where audit.json and audit.md go
 
 All else are overrides of the recipe. docs/audit.md has the rest."""
+EXIT_CODES = {"passed": 0, "failed": 1, "outage": 3}
 PIPED = 150
 """Columns of the report where it does not go to a terminal."""
 
@@ -55,7 +56,7 @@ class Options:
 
 
 def audit(arguments: Sequence[str]) -> int:
-    """Audit the rewards that ``arguments`` compose, and return 1 where a probe earns too much."""
+    """Audit the rewards that ``arguments`` compose, and return one of ``EXIT_CODES``."""
     from rich.console import Console
 
     if any(argument in ("-h", "--help") for argument in arguments):
@@ -79,7 +80,7 @@ def audit(arguments: Sequence[str]) -> int:
     show(found, console if console.is_terminal else Console(width=PIPED))
     for path in write(found, options.out or _folder(recipe)):
         print(path)
-    return 0 if found.passed else 1
+    return EXIT_CODES[found.status]
 
 
 def parse(arguments: Sequence[str]) -> Options:

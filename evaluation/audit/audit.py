@@ -10,7 +10,7 @@ from typing import Literal
 from evaluation.audit.cases import Cases, Form, build_cases
 from evaluation.audit.conflicts import Pair, component_pairs
 from evaluation.audit.endpoints import without_unreachable
-from evaluation.audit.findings import Finding, failures, preference_order
+from evaluation.audit.findings import Finding, failures, outage, preference_order
 from evaluation.audit.probes import PROBES, Probe
 from evaluation.audit.scoring import Scored, Scorer, score_cases
 from evaluation.audit.weights import Critical, Ranking, critical_weights, rankings
@@ -46,11 +46,20 @@ class Audit:
     critical: tuple[Critical, ...]
     skipped: tuple[str, ...]
     order: OrderPolicy
+    outage: str | None = None
+
+    @property
+    def status(self) -> Literal["passed", "failed", "outage"]:
+        """``failed``: a probe earns too much or, under ``order='fail'``, wrong answers are preferred. ``outage``: none
+        was found, but a judge's endpoint answered with errors (``outage`` says which), so nothing is settled."""
+        if self.failures or (self.order == "fail" and self.preferences):
+            return "failed"
+        return "passed" if self.outage is None else "outage"
 
     @property
     def passed(self) -> bool:
-        """Whether no probe earns too much; under ``order='fail'`` a preference for wrong answers fails too."""
-        return not self.failures and not (self.order == "fail" and self.preferences)
+        """Whether every honest answer was scored and no probe earns too much; see ``status``."""
+        return self.status == "passed"
 
 
 def audit_rewards(
@@ -111,6 +120,7 @@ def audit_scorer(
         critical=tuple(critical_weights(scored, probes)),
         skipped=tuple(skipped),
         order=order,
+        outage=outage(scored),
     )
 
 

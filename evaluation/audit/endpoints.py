@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from prompts.item import PromptItem
-from rewards.config import RewardConfig
+from rewards.config import ChecklistComponent, RewardConfig
 from rewards.errors import ConfigError
 
 SECONDS = 2.0
@@ -25,7 +25,7 @@ def without_unreachable(
 
     A component that a judge decides alone goes (kind ``judge``, ``scoring: implicit``), and gates on it open. Another
     checklist component stays, without its judge: the requirements that a judge decides go from the items, and those
-    that hang on them.
+    that hang on them. Where another component's judge lives, the items stay whole and the dead one's component goes.
 
     Raises:
         ConfigError: nothing with a weight would be left, or no primary component where the aggregation needs it; or
@@ -36,7 +36,8 @@ def without_unreachable(
         for name, component in config.components.items()
         if (url := next((u for u in _urls(component) if not answers(u, f"components.{name}")), None)) is not None
     }
-    gone = [name for name in dead if _judged_alone(config.components[name])]
+    asked = any(_own_judge(component) and name not in dead for name, component in config.components.items())
+    gone = [name for name in dead if asked or _judged_alone(config.components[name])]
     if config.primary_name in gone and config.aggregation in NEEDS_PRIMARY:
         raise ConfigError(
             f"audit: aggregation '{config.aggregation}' needs its primary component '{config.primary_name}', and "
@@ -57,7 +58,7 @@ def without_unreachable(
         f"{name}: skipped, {why}" if name in gone else f"{name}: requirements that a judge decides are skipped, {why}"
         for name, why in dead.items()
     ]
-    kept = [_without_judged(item) for item in items] if dead else list(items)
+    kept = [_without_judged(item) for item in items] if dead and not asked else list(items)
     primary = None if config.primary in gone else config.primary
     return config.model_copy(update={"components": components, "primary": primary}), kept, skipped
 
@@ -82,6 +83,11 @@ def answers(url: str, where: str) -> bool:
 
 def _judged_alone(component: BaseModel) -> bool:
     return getattr(component, "kind", "") == "judge" or getattr(component, "scoring", "") == "implicit"
+
+
+def _own_judge(component: BaseModel) -> bool:
+    """Whether a judge of the component's own decides requirements of its checklists."""
+    return isinstance(component, ChecklistComponent) and component.judge is not None
 
 
 def _urls(model: BaseModel) -> Iterator[str]:

@@ -34,13 +34,32 @@ class Finding:
 
 
 def failures(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
-    """Return every probe that earns more than its limit allows, and every honest answer without a reward."""
+    """Return every probe that earns more than its limit allows, and every honest answer without a reward.
+
+    An honest answer that lacks one because a judge's endpoint answers with errors is none: see ``outage``.
+    """
     return [
         finding
         for group in _rated(scored)
         for name, (entry, reward) in group.items()
         if (finding := _failure(scored.config, entry, reward, group, probes.get(name))) is not None
     ]
+
+
+def outage(scored: Scored) -> str | None:
+    """Return why a judge's endpoint left an honest answer without a reward, or ``None`` where none did."""
+    honest = (rated[HONEST] for rated in _rated(scored) if HONEST in rated)
+    reasons = (unanswered(scored.config, entry) for entry, reward in honest if reward is None)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def unanswered(config: RewardConfig, entry: Entry) -> str | None:
+    """Return the component and what its judge's endpoint answered in place of a verdict, or ``None``."""
+    for name, component in config.components.items():
+        judge, verdict = getattr(component, "judge", None), entry.verdicts[name]
+        if judge is not None and verdict.undecided and judge.base_url.rstrip("/") in verdict.detail:
+            return f"{name}: {verdict.detail}"
+    return None
 
 
 def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
@@ -62,7 +81,7 @@ def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> li
 def _failure(
     config: RewardConfig, entry: Entry, reward: float | None, group: Group, probe: Probe | None
 ) -> Finding | None:
-    if entry.name == HONEST and reward is None:
+    if entry.name == HONEST and reward is None and unanswered(config, entry) is None:
         return _finding(config, entry, None, HONEST, None)
     if probe is None or reward is None:
         return None

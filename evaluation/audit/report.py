@@ -47,6 +47,8 @@ def verdict(audit: Audit) -> str:
     """Return the audit's result in one line."""
     if audit.passed:
         return f"passed: no probe earns what an honest right answer does, on any of {len(audit.cases.cases)} prompts"
+    if audit.status == "outage":
+        return f"undecided, the judge does not answer as one: {audit.outage}; repair it and audit again"
     names = Counter(f.name for f in audit.failures)
     parts = [f"{name} on {count}{_since(audit.failures, name)}" for name, count in names.most_common()]
     if audit.order == "fail" and audit.preferences:
@@ -60,10 +62,11 @@ def _since(found: Sequence[Finding], name: str) -> str:
 
 
 def remarks(audit: Audit) -> list[str]:
-    """Return what was left out, a line each."""
+    """Return what was left out or not answered, a line each."""
     left = audit.cases.left_out
     items = [f"{len(left)} prompt items left out, first {left[0]}"] if left else []
-    return [*audit.skipped, *items]
+    unanswered = [f"not scored, {audit.outage}"] if audit.outage and audit.status == "failed" else []
+    return [*audit.skipped, *items, *unanswered]
 
 
 def show(audit: Audit, console: Console) -> None:
@@ -108,6 +111,7 @@ def to_dict(audit: Audit) -> dict[str, Any]:
     ]
     return {
         "passed": audit.passed,
+        "status": audit.status,
         "verdict": verdict(audit),
         "rewards": audit.scored.config.model_dump(mode="json"),
         "failures": [asdict(f) for f in audit.failures],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from rewards.constraints import validate
+from rewards.constraints import Checker, Mode, prepare, validate
 from rewards.errors import DataError, nearest
 
 ENTRY_POINT = "verify_requirement"
@@ -24,6 +24,13 @@ class RuleCheck:
     kind: ClassVar[str] = "rule"
     constraint: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    _checkers: dict[Mode, Checker] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def checker(self, mode: Mode) -> Checker:
+        """Return what decides texts in ``mode``; it is made once. Raises ConstraintError, see ``validate``."""
+        if mode not in self._checkers:
+            self._checkers[mode] = prepare(self.constraint, self.kwargs, mode)
+        return self._checkers[mode]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

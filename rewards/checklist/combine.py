@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from rewards.checklist.checks import AndCheck, ChainCheck, Check, JudgeCheck, ProgramCheck, RuleCheck, SelectCheck
 from rewards.checklist.judging import JudgeQuestion
 from rewards.checklist.requirement import Requirement
-from rewards.constraints import Mode, RuleCall, check, costly_call, registry
+from rewards.constraints import Mode, RuleCall, costly_call
 from rewards.verdict import Status, Verdict, failed, unscored
 
 MET_ABOVE = 0.5
@@ -109,14 +109,15 @@ class Reading:
     def _rule(self, node: RuleCheck) -> Verdict | None:
         if id(node) in self._rules:
             return self._rules[id(node)]
-        text = self._text if registry()[node.constraint].scope == "answer" else self._reasoning
+        checker = node.checker(self._mode)
+        text = self._text if checker.constraint.scope == "answer" else self._reasoning
         if text is None:
             return failed("no finished reasoning block")
-        long = costly_call(node.constraint, text, node.kwargs, self._mode) if self._pooled else None
+        long = costly_call(node.constraint, text, checker.kwargs, self._mode) if self._pooled else None
         if long is not None:
             return self._call(long)
-        self._rules[id(node)] = check(node.constraint, text, node.kwargs, self._mode)
-        return self._rules[id(node)]
+        self._rules[id(node)] = verdict = checker(text)
+        return verdict
 
     def _call(self, call: Call) -> Verdict | None:
         if call not in self._known:

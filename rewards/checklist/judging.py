@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rewards.verdict import Verdict
+from rewards.verdict import Status, Verdict, unscored
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,22 @@ class Decider(Protocol):
 
     def decide_overall(self, questions: Sequence[OverallQuestion]) -> list[Verdict]:
         """Return one verdict per response over all its items at once (RaR's implicit aggregation)."""
+
+
+class Unasked:
+    """A :class:`Decider` that asks nobody: every verdict is ``not_applicable``, with the reason ``why``."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def decide(self, questions: Sequence[JudgeQuestion]) -> list[Verdict]:
+        """Return one verdict per question, none of them asked."""
+        return [unscored(Status.NOT_APPLICABLE, self.why) for _ in questions]
+
+    def decide_overall(self, questions: Sequence[OverallQuestion]) -> list[Verdict]:
+        """Return one verdict per response, none of them asked about."""
+        return [unscored(Status.NOT_APPLICABLE, self.why) for _ in questions]
+
+    def touched(self, verdict: Verdict) -> bool:
+        """Whether ``verdict``, or a part of it, was left to this."""
+        return verdict.detail == self.why or any(map(self.touched, verdict.parts))

@@ -9,7 +9,7 @@ constraint, write one class in the file of its family (``base.Constraint`` says 
 from rewards.constraints.base import Constraint, Mode
 from rewards.constraints.batch import RuleCall, check_batch, costly_call
 from rewards.constraints.composing import ORDER, by_scope, comply, conflicts
-from rewards.constraints.ifeval import check_loose, check_strict, follow, loose_variants
+from rewards.constraints.ifeval import check_loose, check_strict, follow, follow_prepared, loose_variants
 from rewards.constraints.library import (
     DEFAULT_RANGES,
     check,
@@ -17,12 +17,14 @@ from rewards.constraints.library import (
     collections,
     describe,
     paraphrases,
+    prepare,
     registry,
     sample,
     transform,
     validate,
 )
 from rewards.constraints.official import official_cut
+from rewards.constraints.prepared import Checker
 from rewards.constraints.vocabulary import MATHIF_KEYWORDS, TRAINING_KEYWORDS
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "MATHIF_KEYWORDS",
     "ORDER",
     "TRAINING_KEYWORDS",
+    "Checker",
     "Constraint",
     "Mode",
     "RuleCall",
@@ -45,9 +48,11 @@ __all__ = [
     "costly_call",
     "describe",
     "follow",
+    "follow_prepared",
     "loose_variants",
     "official_cut",
     "paraphrases",
+    "prepare",
     "registry",
     "sample",
     "transform",

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from rewards.constraints.params import Param
+from rewards.constraints.params import Param, holds, plural
 
 Mode = Literal["compat", "hardened"]
 Kwargs = Mapping[str, Any]
@@ -19,6 +19,11 @@ class Outcome(NamedTuple):
 
     ok: bool
     detail: str
+
+
+def counted(count: int, noun: str, bound: int, relation: str) -> Outcome:
+    """Return whether ``count`` stands in ``relation`` to ``bound``, with both in words."""
+    return Outcome(holds(count, bound, relation), f"{plural(count, noun)}, {relation} {bound} wanted")
 
 
 class Needed(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
 from rewards.constraints.languages import detect, is_english
-from rewards.constraints.params import RELATIONS, Choice, Count, holds, plural
+from rewards.constraints.params import RELATIONS, Choice, Count, exclude
 from rewards.constraints.sentences import fillers, lead
 from rewards.constraints.text import edit_outside, exempt_spans, prose
-from rewards.constraints.tokens import treebank_tokens
+from rewards.constraints.tokens import capital_tokens
 
 _WORD = re.compile(r"[^\W_]++(?:[-'’][^\W_]++)*")
 _ATTEMPTS = 8
@@ -19,11 +19,6 @@ _ATTEMPTS = 8
 def capital_words(text: str) -> int:
     """Count the words of two letters or more in all capitals; single letters are names of variables."""
     return sum(w.isupper() and sum(map(str.isalpha, w)) > 1 for w in _WORD.findall(prose(text)))
-
-
-def official_capital_words(text: str) -> int:
-    """Count the Treebank tokens in all capitals, as the official checker does."""
-    return sum(token.isupper() for token in treebank_tokens(text))
 
 
 class _EnglishCase(Constraint):
@@ -141,15 +136,10 @@ class CapitalWords(Constraint):
         return {"amount": f"{kwargs['capital_relation']} {kwargs['capital_frequency']}"}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(official_capital_words(text), kwargs)
+        return counted(capital_tokens(text), "capital word", kwargs["capital_frequency"], kwargs["capital_relation"])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(capital_words(text), kwargs)
-
-    @staticmethod
-    def _outcome(count: int, kwargs: Kwargs) -> Outcome:
-        bound, relation = kwargs["capital_frequency"], kwargs["capital_relation"]
-        return Outcome(holds(count, bound, relation), f"{plural(count, 'capital word')}, {relation} {bound} wanted")
+        return counted(capital_words(text), "capital word", kwargs["capital_frequency"], kwargs["capital_relation"])
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         relation = source.rng.choice(RELATIONS)
@@ -159,7 +149,7 @@ class CapitalWords(Constraint):
         bound = kwargs["capital_frequency"]
         if kwargs["capital_relation"] == "less than":
             return edit_outside(text, exempt_spans(text), lambda piece: _WORD.sub(_uncapitalised, piece))
-        missing = bound - min(capital_words(text), official_capital_words(text))
+        missing = bound - min(capital_words(text), capital_tokens(text))
 
         def capitalised(match: re.Match[str]) -> str:
             nonlocal missing
@@ -181,10 +171,7 @@ class CapitalWords(Constraint):
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == "language:response_language":
             return bool(kwargs["capital_relation"] == "at least" and other["language"] in _CASELESS)
-        if other_id != self.id or kwargs["capital_relation"] == other["capital_relation"]:
-            return False
-        low, high = (kwargs, other) if kwargs["capital_relation"] == "at least" else (other, kwargs)
-        return bool(high["capital_frequency"] <= low["capital_frequency"])
+        return other_id == self.id and exclude(kwargs, other, "capital_frequency", "capital_relation")
 
 
 _CASELESS_CODES = """

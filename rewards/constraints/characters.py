@@ -7,7 +7,7 @@ from typing import Any
 
 from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
 from rewards.constraints.keywords import drop_words
-from rewards.constraints.params import RELATIONS, Choice, Count, Text, holds, times
+from rewards.constraints.params import RELATIONS, Choice, Count, Text, exclude, holds, times
 from rewards.constraints.sentences import FILLERS, lead
 from rewards.constraints.text import visible
 
@@ -95,12 +95,8 @@ class LetterFrequency(Constraint):
         return needed.text.lower().count(kwargs["letter"].lower()) >= kwargs["let_frequency"]
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        if other_id != self.id or kwargs["letter"].lower() != other["letter"].lower():
-            return False
-        if kwargs["let_relation"] == other["let_relation"]:
-            return False
-        low, high = (kwargs, other) if kwargs["let_relation"] == "at least" else (other, kwargs)
-        return bool(high["let_frequency"] <= low["let_frequency"])
+        same = other_id == self.id and kwargs["letter"].lower() == other["letter"].lower()
+        return same and exclude(kwargs, other, "let_frequency", "let_relation")
 
 
 def _thinned(text: str, letter: str, left: int) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewards.constraints.base import Kwargs, Mode
-from rewards.constraints.library import check
+from rewards.constraints.library import prepare
+from rewards.constraints.prepared import Checker
 from rewards.verdict import Verdict
 
 Wish = tuple[str, Kwargs | None]
@@ -34,7 +35,7 @@ def loose_variants(response: str) -> tuple[str, ...]:
 
 def check_strict(response: str, constraint_id: str, kwargs: Kwargs | None = None, mode: Mode = "compat") -> Verdict:
     """Decide a constraint on the response as it stands; see ``check``."""
-    return check(constraint_id, response, kwargs, mode)
+    return prepare(constraint_id, kwargs, mode)(response)
 
 
 def check_loose(response: str, constraint_id: str, kwargs: Kwargs | None = None, mode: Mode = "compat") -> Verdict:
@@ -46,20 +47,28 @@ def check_loose(response: str, constraint_id: str, kwargs: Kwargs | None = None,
     Raises:
         ConstraintError: see ``check``.
     """
-    return _loosened(check_strict(response, constraint_id, kwargs, mode), response, constraint_id, kwargs, mode)
+    checker = prepare(constraint_id, kwargs, mode)
+    strict = checker(response)
+    return strict if strict.passed else _loosened(strict, checker, loose_variants(response)[1:])
 
 
-def _loosened(strict: Verdict, response: str, constraint_id: str, kwargs: Kwargs | None, mode: Mode) -> Verdict:
-    if strict.passed:
-        return strict
-    found = (check(constraint_id, variant, kwargs, mode) for variant in loose_variants(response)[1:])
-    return next((verdict for verdict in found if verdict.passed), strict)
+def _loosened(strict: Verdict, checker: Checker, variants: Sequence[str]) -> Verdict:
+    return next((verdict for verdict in map(checker, variants) if verdict.passed), strict)
 
 
 def follow(response: str, wishes: Sequence[Wish], mode: Mode = "compat") -> Following:
     """Judge a response against the constraints of a prompt, strict and loose."""
-    strict = tuple(check_strict(response, key, kwargs, mode) for key, kwargs in wishes)
+    return follow_prepared(response, [prepare(key, kwargs, mode) for key, kwargs in wishes])
+
+
+def follow_prepared(response: str, checkers: Sequence[Checker]) -> Following:
+    """Judge a response as ``follow`` does; the checkers of a prompt serve all its responses."""
+    strict = tuple(checker(response) for checker in checkers)
+    if all(verdict.passed for verdict in strict):
+        return Following(strict, strict)
+    variants = loose_variants(response)[1:]
     loose = tuple(
-        _loosened(verdict, response, key, kwargs, mode) for verdict, (key, kwargs) in zip(strict, wishes, strict=True)
+        verdict if verdict.passed else _loosened(verdict, checker, variants)
+        for verdict, checker in zip(strict, checkers, strict=True)
     )
     return Following(strict, loose)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from rewards.constraints.base import Constraint, Kwargs, Mode, Needed, Outcome, Sampler, Step, register
@@ -26,7 +27,12 @@ def occurrences(word: str, text: str) -> int:
     """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in ``_word_``."""
     if word.isascii() and text.isascii():
         return _plain_occurrences(word.lower(), text.lower())
-    return len(re.findall(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", text, re.IGNORECASE))
+    return len(_whole(word).findall(text))
+
+
+@lru_cache(maxsize=1024)
+def _whole(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", re.IGNORECASE)
 
 
 def _plain_occurrences(word: str, text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,8 @@ _BULLET = re.compile(r"[ \t]*[*+-][ \t]+(.*)")
 _OTHER_BULLET = re.compile(r"[ \t]*[•◦‣▪●·][ \t]*\S")
 _MARKER = re.compile(r"^[ \t]*[*+•-][ \t]+", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"(?<![\w*\\])(\*{1,3})(?![\s*])([^*\n]++)(?<!\s)\1(?![\w*])")
+_STARRED = re.compile(r"\*[^\n\*]*\*")
+_TWICE_STARRED = re.compile(r"\*\*[^\n\*]*\*\*")
 _PLAIN_WORD = re.compile(r"(?<=[^\S\n])[A-Za-z]{3,}+(?=[\s.;:!?])")
 
 
@@ -119,11 +122,15 @@ class Highlights(Constraint):
         return {"passages": plural(kwargs["num_highlights"], "passage")}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        single = sum(bool(m.strip("*").strip()) for m in re.findall(r"\*[^\n\*]*\*", text))
-        double = sum(bool(m[2:-2].strip()) for m in re.findall(r"\*\*[^\n\*]*\*\*", text))
+        if "*" not in text:
+            return self._outcome(0, kwargs)
+        single = sum(bool(m.strip("*").strip()) for m in _STARRED.findall(text))
+        double = sum(bool(m[2:-2].strip()) for m in _TWICE_STARRED.findall(text))
         return self._outcome(single + double, kwargs)
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        if "*" not in text:
+            return self._outcome(0, kwargs)
         body = "\n".join(m.group(1) if (m := _BULLET.match(line)) else line for line in _lines(text))
         return self._outcome(sum(has_content(m.group(2)) for m in _HIGHLIGHT.finditer(body)), kwargs)
 
@@ -191,7 +198,7 @@ class Sections(Constraint):
         return {**kwargs, "sections": plural(kwargs["num_sections"], "section")}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(len(re.findall(rf"\s?{kwargs['section_spliter']}\s?\d+\s?", text)), kwargs)
+        return self._outcome(len(_marker(kwargs["section_spliter"]).findall(text)), kwargs)
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
         heading = _heading(kwargs["section_spliter"])
@@ -239,6 +246,13 @@ class Sections(Constraint):
         return kwargs != other and kwargs["section_spliter"] == other["section_spliter"]
 
 
+@lru_cache
+def _marker(word: str) -> re.Pattern[str]:
+    """Compile the official pattern without the white space that it allows at both ends, which never decides."""
+    return re.compile(rf"{word}\s?\d+")
+
+
+@lru_cache
 def _heading(word: str) -> re.Pattern[str]:
     return re.compile(rf"^[\"“#>*_ \t]{{0,12}}{word}[ \t]{{0,4}}(\d++)(?![\w.]\w)", re.MULTILINE)
 

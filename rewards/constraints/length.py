@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.params import Count, holds, plural, relation
+from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
+from rewards.constraints.params import Count, exclude, relation
 from rewards.constraints.sentences import FILLERS, fillers, keep_last, lead
 from rewards.constraints.text import without_commands
 
 _WORD = re.compile(r"\w++(?:['’]\w++)*")
+_RUN = re.compile(r"\w+")
+_CLASSES = bytes(ord("w" if chr(i).isalnum() or i == ord("_") else "'" if i == ord("'") else " ") for i in range(256))
+"""For each ASCII character ``w`` (of a word), an apostrophe or a space: counting two signs is faster than matching."""
 
 
 NUMBER_WORDS = ("length_constraint_checkers:number_words", "length_constraints:number_words")
@@ -19,12 +22,19 @@ NUMBER_WORDS = ("length_constraint_checkers:number_words", "length_constraints:n
 
 def official_words(text: str) -> int:
     """Count maximal runs of word characters, as the official checkers do."""
-    return len(re.findall(r"\w+", text))
+    if not text.isascii():
+        return len(_RUN.findall(text))
+    classes = text.encode().translate(_CLASSES)
+    return classes.count(b" w") + classes.count(b"'w") + classes.startswith(b"w")
 
 
 def words(text: str) -> int:
     """Count words: LaTeX commands are none, and an apostrophe does not cut one in two."""
-    return sum(bool(word.strip("_")) for word in _WORD.findall(without_commands(text)))
+    seen = without_commands(text)
+    if "_" in seen or not seen.isascii():
+        return sum(bool(word.strip("_")) for word in _WORD.findall(seen))
+    classes = b" " + seen.encode().translate(_CLASSES)
+    return classes.count(b" w") + classes.count(b" 'w") + classes.count(b"''w")
 
 
 @register
@@ -44,15 +54,10 @@ class NumberWords(Constraint):
     hardened_rule = "words stand in the relation; LaTeX commands are no words, `don't` is one"
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(official_words(text), kwargs)
+        return counted(official_words(text), "word", kwargs["num_words"], kwargs["relation"])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(words(text), kwargs)
-
-    @staticmethod
-    def _outcome(count: int, kwargs: Kwargs) -> Outcome:
-        wanted = f"{kwargs['relation']} {kwargs['num_words']} wanted"
-        return Outcome(holds(count, kwargs["num_words"], kwargs["relation"]), f"{plural(count, 'word')}, {wanted}")
+        return counted(words(text), "word", kwargs["num_words"], kwargs["relation"])
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         bound = source.rng.choice(("at least", "less than"))
@@ -71,10 +76,7 @@ class NumberWords(Constraint):
         return kwargs["relation"] == "less than" and official_words(needed.text) + 1 >= kwargs["num_words"]
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        if other_id not in NUMBER_WORDS or kwargs["relation"] == other["relation"]:
-            return False
-        low, high = (kwargs, other) if kwargs["relation"] == "at least" else (other, kwargs)
-        return bool(high["num_words"] <= low["num_words"])
+        return other_id in NUMBER_WORDS and exclude(kwargs, other, "num_words", "relation")
 
 
 @register

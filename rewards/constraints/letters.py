@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, counted, register
+from rewards.constraints.characters import LetterFrequency
 from rewards.constraints.iftrain import IFTrain
 from rewards.constraints.keywords import drop_words
-from rewards.constraints.params import RELATIONS, Choice, Count, Text, holds, plural, relation
+from rewards.constraints.params import RELATIONS, Choice, Count, Text, exclude, holds, relation
 from rewards.constraints.sentences import FILLERS, fillers, lead, split_sentences
 from rewards.constraints.text import boxed_spans, visible
 
@@ -44,15 +45,10 @@ class LetterCounting(IFTrain):
     hardened_rule = "letters of any alphabet stand in the relation; LaTeX commands and hidden characters do not count"
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(official_letters(text), kwargs)
+        return counted(official_letters(text), "letter", kwargs["N"], kwargs["relation"])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(seen_letters(text), kwargs)
-
-    @staticmethod
-    def _outcome(count: int, kwargs: Kwargs) -> Outcome:
-        wanted = f"{kwargs['relation']} {kwargs['N']} wanted"
-        return Outcome(holds(count, kwargs["N"], kwargs["relation"]), f"{plural(count, 'letter')}, {wanted}")
+        return counted(seen_letters(text), "letter", kwargs["N"], kwargs["relation"])
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         return {"N": source.count("num_letters"), "relation": source.rng.choice(RELATIONS)}
@@ -70,9 +66,8 @@ class LetterCounting(IFTrain):
         return kwargs["relation"] == "less than" and official_letters(needed.text) >= kwargs["N"]
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        if other_id == self.id and kwargs["relation"] != other["relation"]:
-            low, high = (kwargs, other) if kwargs["relation"] == "at least" else (other, kwargs)
-            return bool(high["N"] <= low["N"])
+        if other_id == self.id:
+            return exclude(kwargs, other, "N", "relation")
         if other_id.endswith(":number_words") and kwargs["relation"] != other["relation"]:
             # Counted at five letters a word: what English prose needs.
             letters = _LETTERS_PER_WORD * other["num_words"]
@@ -109,7 +104,7 @@ class LetterCounting2(IFTrain):
         Choice("let_relation", "whether the number is a lower bound or a strict upper bound", RELATIONS),
     )
     phrasings = (
-        "Count your letters: {letter} has to be there {let_relation} {let_frequency} times.",
+        LetterFrequency.phrasings[0],
         'The letter "{letter}" has to occur {let_relation} {let_frequency} times, in either case.',
         'Your answer should contain the character "{letter}" {let_relation} {let_frequency} times.',
     )
@@ -158,9 +153,5 @@ class LetterCounting2(IFTrain):
         return kwargs["let_relation"] == "less than" and hits >= kwargs["let_frequency"]
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
-        if other_id != self.id or kwargs["letter"].lower() != other["letter"].lower():
-            return False
-        if kwargs["let_relation"] == other["let_relation"]:
-            return False
-        low, high = (kwargs, other) if kwargs["let_relation"] == "at least" else (other, kwargs)
-        return bool(high["let_frequency"] <= low["let_frequency"])
+        same = other_id == self.id and kwargs["letter"].lower() == other["letter"].lower()
+        return same and exclude(kwargs, other, "let_frequency", "let_relation")

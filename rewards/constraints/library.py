@@ -32,10 +32,11 @@ from rewards.constraints import (
     wrapping,
 )
 from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
-from rewards.constraints.text import blank, boxed_spans
+from rewards.constraints.prepared import Checker
+from rewards.constraints.text import boxed_spans
 from rewards.constraints.vocabulary import TRAINING_KEYWORDS
 from rewards.errors import ConstraintError, nearest
-from rewards.verdict import Status, Verdict, failed, passed, unscored
+from rewards.verdict import Verdict, failed
 
 FAMILIES = (
     *(keywords, language, length, layout, startend, case, punctuation),
@@ -147,16 +148,19 @@ def check(constraint_id: str, text: str, kwargs: Kwargs | None = None, mode: Mod
     Raises:
         ConstraintError: see ``validate``.
     """
+    return prepare(constraint_id, kwargs, mode)(text)
+
+
+def prepare(constraint_id: str, kwargs: Kwargs | None = None, mode: Mode = "hardened") -> Checker:
+    """Return what ``check`` does with these arguments, validated once: the way to decide many texts.
+
+    Raises:
+        ConstraintError: see ``validate``.
+    """
     if mode not in MODES:
         raise ConstraintError(f"mode: '{mode}' is neither 'compat' nor 'hardened'")
     clean = validate(constraint_id, kwargs)
-    if not text.strip() or (mode == "hardened" and blank(text)):
-        return failed("the text is empty")
-    try:
-        outcome = getattr(REGISTRY[constraint_id], mode)(text, clean)
-    except re.error as error:
-        return unscored(Status.ERROR, f"a keyword is no regular expression, the official code raises: {error}")
-    return passed(outcome.detail) if outcome.ok else failed(outcome.detail)
+    return Checker(REGISTRY[constraint_id], clean, mode)
 
 
 def check_scoped(

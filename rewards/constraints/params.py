@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,14 @@ def relation(name: str = "relation") -> Choice:
 def holds(count: int, bound: int, relation: str) -> bool:
     """Whether ``count`` stands in ``relation`` to ``bound``."""
     return count >= bound if relation == "at least" else count < bound
+
+
+def exclude(one: Mapping[str, Any], other: Mapping[str, Any], bound: str, relation: str) -> bool:
+    """Whether no count meets both of two bounds: ``bound`` and ``relation`` name the arguments that hold them."""
+    if one[relation] == other[relation]:
+        return False
+    low, high = (one, other) if one[relation] == "at least" else (other, one)
+    return bool(high[bound] <= low[bound])
 
 
 def times(bound: int, relation: str) -> str:

@@ -53,7 +53,8 @@ class NumberParagraphs(Constraint):
         return {"paragraphs": plural(kwargs["num_paragraphs"], "paragraph")}
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        pieces = re.split(r"\s?\*\*\*\s?", text)
+        # the official pattern also takes white space beside the stars, which changes neither count nor blankness
+        pieces = text.split("***")
         if any(not piece.strip() for piece in pieces[1:-1]):
             return Outcome(False, "an empty paragraph")
         ends = [pieces[0], pieces[-1]] if len(pieces) > 1 else []

@@ -35,6 +35,8 @@ class NoComma(Constraint):
         return self._outcome(text.count(","))
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
+        if text.isascii() and "\\" not in text:
+            return self._outcome(text.count(","))
         return self._outcome(sum(not m.startswith("\\") for m in _COMMA.findall(text)))
 
     @staticmethod

@@ -13,8 +13,10 @@ from typing import NamedTuple
 from rewards.constraints.languages import ENGLISH_WORDS
 from rewards.constraints.text import MASK, exempt_spans, has_content, masked, without_commands
 
-_RUN = re.compile(r"(?:^|(?<=\s))[^\s.?!]*+[.?!]\S*")
+_MARKED = re.compile(r"[.?!]\S*")
 _NEXT = re.compile(r"\s+(\S+)")
+_NON_SPACE = re.compile(r"\S")
+_CLOSING = frozenset("\"')]}")
 _INSIDE = frozenset(")\";}]*:@'({[!?")
 _SPLIT = re.compile(r"[)\";}\]*:@'({\[!?,]|-{2,}|\.{2,}")
 _CLOSERS = re.compile(r"[\"')\]}]+(?:\s+|(?=--)|$)")
@@ -24,6 +26,7 @@ mr mrs ms dr prof gen sen rep gov lt col sgt capt jr sr st inc corp co ltd bros 
 u.s u.k u.n d.c a.m p.m ph.d e.g i.e
 """
 ABBREVIATIONS: frozenset[str] = frozenset(_ABBREVIATIONS.split())
+_LONGEST = 1 + max(map(len, ABBREVIATIONS))
 
 _STARTERS = """
 the a an in on at but and he she it they we you i this that these those there here however if when while although
@@ -40,30 +43,50 @@ def official_sentences(text: str) -> int:
     """
     text = text.strip()
     starts, ends = [0], []
-    for run in _RUN.finditer(text):
-        after = _NEXT.match(text, run.end())
-        at = _candidate(run.group(), after is not None)
-        if at < 0 or not _breaks(run.group()[: at + 1], run.group()[at + 1 :], after.group(1) if after else ""):
-            continue
-        end = run.start() + at + 1
-        ends.append(end)
-        starts.append(end if end < run.end() or after is None else after.start(1))
-    return _realigned(text, starts, [*ends, len(text)])
+    for tail in _MARKED.finditer(text):
+        at, end = tail.span()
+        if end - at > 1 or not _ends_plainly(text, at):
+            after = _NEXT.match(text, end)
+            at = _candidate(text, at, end, after is not None)
+            if at < 0 or not _breaks(text[_run_start(text, at) : at + 1], text[at + 1 : end], after):
+                continue
+        ends.append(at + 1)
+        starts.append(_NON_SPACE.search(text, at + 1).start())  # type: ignore[union-attr]
+    if any(text[start] in _CLOSING for start in starts[1:]):
+        return _realigned(text, starts, [*ends, len(text)])
+    return len(starts)
 
 
-def _candidate(run: str, followed: bool) -> int:
-    """Return where the last mark stands that may end a sentence, or -1."""
-    last = len(run) - 1
-    for at in range(last, -1, -1):
-        if run[at] in ".?!" and (followed if at == last else run[at + 1] in _INSIDE):
+def _ends_plainly(text: str, at: int) -> bool:
+    """Whether the lone mark at ``at`` surely ends a sentence: ``?``, ``!``, or a full stop after an unknown word."""
+    if at + 1 == len(text):
+        return False
+    if text[at] != ".":
+        return True
+    if not text[at - 1 : at].isalpha():
+        return False
+    word = text[max(0, at - _LONGEST) : at].split()[-1]
+    return len(word) > 1 and word.isalpha() and word.lower() not in ABBREVIATIONS
+
+
+def _run_start(text: str, at: int) -> int:
+    while at > 0 and not text[at - 1].isspace():
+        at -= 1
+    return at
+
+
+def _candidate(text: str, start: int, end: int, followed: bool) -> int:
+    """Return where the last mark between ``start`` and ``end`` stands that may end a sentence, or -1."""
+    for at in range(end - 1, start - 1, -1):
+        if text[at] in ".?!" and (followed if at == end - 1 else text[at + 1] in _INSIDE):
             return at
     return -1
 
 
-def _breaks(head: str, rest: str, after: str) -> bool:
+def _breaks(head: str, rest: str, after: re.Match[str] | None) -> bool:
     if head[-1] in "?!":
         return True
-    following = rest or after
+    following = rest or (after.group(1) if after else "")
     pieces = _SPLIT.split(head)
     if head.endswith(".."):
         return not rest and following[:1].isupper()

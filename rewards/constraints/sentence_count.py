@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
 from rewards.constraints.length import NUMBER_WORDS
-from rewards.constraints.params import RELATIONS, Count, holds, plural, relation
+from rewards.constraints.params import RELATIONS, Count, exclude, relation
 from rewards.constraints.punkt import least_sentences, most_sentences, official_sentences
 from rewards.constraints.sentences import distinct_fillers, keep_last, lead
 
@@ -42,16 +42,11 @@ class NumberSentences(Constraint):
     )
 
     def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-        return self._outcome(official_sentences(text), kwargs)
+        return counted(official_sentences(text), "sentence", kwargs["num_sentences"], kwargs["relation"])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Outcome:
-        counted = least_sentences if kwargs["relation"] == "at least" else most_sentences
-        return self._outcome(counted(text), kwargs)
-
-    @staticmethod
-    def _outcome(count: int, kwargs: Kwargs) -> Outcome:
-        bound, relation = kwargs["num_sentences"], kwargs["relation"]
-        return Outcome(holds(count, bound, relation), f"{plural(count, 'sentence')}, {relation} {bound} wanted")
+        count = least_sentences(text) if kwargs["relation"] == "at least" else most_sentences(text)
+        return counted(count, "sentence", kwargs["num_sentences"], kwargs["relation"])
 
     def sample(self, source: Sampler) -> dict[str, Any]:
         bound = source.rng.choice(RELATIONS)
@@ -79,9 +74,7 @@ class NumberSentences(Constraint):
             return bool(words > _LONGEST * (bound - 1) if upper else words <= _SHORTEST * (bound + 1))
         if upper and other_id in _ADDING:
             return bool(other[_ADDING[other_id]] > bound)
-        if other_id != self.id or kwargs["relation"] == other["relation"]:
-            return False
-        return bool(bound <= other["num_sentences"] if upper else bound >= other["num_sentences"])
+        return other_id == self.id and exclude(kwargs, other, "num_sentences", "relation")
 
 
 def _weight(sentence: str) -> int:

@@ -95,6 +95,8 @@ def boxed_spans(text: str) -> list[Span]:
 
 def exempt_spans(text: str) -> list[Span]:
     """Return the union of ``math_spans`` and ``boxed_spans``, merged where they overlap, in order."""
+    if not any(mark in text for mark in "$`\\"):
+        return []
     merged: list[Span] = []
     for start, end in sorted(math_spans(text) + boxed_spans(text)):
         if merged and start < merged[-1][1]:
@@ -115,6 +117,8 @@ def edit_outside(text: str, spans: list[Span], edit: Callable[[str], str]) -> st
 
 def masked(text: str, spans: list[Span]) -> str:
     """Replace every span by ``MASK``."""
+    if not spans:
+        return text
     pieces, at = [], 0
     for start, end in spans:
         pieces += [text[at:start], MASK]
@@ -150,15 +154,16 @@ def visible(text: str) -> str:
     """Return what readers see words in: compatibility forms folded, invisible characters and LaTeX commands removed."""
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if not folded.isascii():
-        folded = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+        for hidden in (c for c in set(folded) if not c.isascii() and unicodedata.category(c) == "Cf"):
+            folded = folded.replace(hidden, "")
     return without_commands(folded)
 
 
 def blank(text: str) -> bool:
     """Whether nothing in ``text`` can be seen: white space and invisible format characters alone."""
-    return all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
+    return not text[:1].isalnum() and all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
 
 
 def has_content(text: str) -> bool:
     """Whether ``text`` holds a letter, a digit or a masked formula."""
-    return any(c.isalnum() or c == MASK for c in text)
+    return text[:1].isalnum() or any(c.isalnum() or c == MASK for c in text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_server import ScriptedServer
 
 from evaluation.audit import PROBES, Audit, Cases, Form, audit_rewards, audit_scorer, build_cases
 from evaluation.audit.endpoints import without_unreachable
@@ -37,7 +38,7 @@ def items() -> list[PromptItem]:
     """Sums with one to three constraints of every family."""
     sums = {"min_terms": 3, "max_terms": 3, "min_digits": 1, "max_digits": 1, "operators": ["+"]}
     source = {"generator": "basic_arithmetic", "size": 60, "seed": 1, "params": sums}
-    return build(DataConfig.model_validate({"train": [source], "train_size": 10}), "train").items
+    return build(DataConfig.model_validate({"train": [source], "train_size": 6}), "train").items
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_every_aggregation_of_gated_components_passes(cases: Cases, aggregation:
 
 @pytest.mark.parametrize("form", [Form(reasoning=True), Form(reasoning=True, prefilled=True)])
 def test_responses_that_reason_first_pass_too(items: list[PromptItem], form: Form) -> None:
-    audit = audited(RewardConfig(), build_cases(items[:6], form))
+    audit = audited(RewardConfig(), build_cases(items[:3], form))
     assert audit.passed, verdict(audit)
     assert means(audit)[HONEST] == 2.0
 
@@ -322,3 +323,47 @@ def test_the_report_is_written_as_json_and_as_a_page(cases: Cases, tmp_path: Pat
 def test_a_gold_answer_that_is_no_plain_number_is_audited() -> None:
     (case,) = build_cases([item("punctuation:no_comma", answer="--5")]).cases
     assert case.wrong_value not in ("5", "--5") and PROBES["scaled_answer"].build(case) is None
+
+
+BROKEN = (503, {}, b'{"error": "the model is not loaded"}')
+
+
+def judged_checklist(url: str, **more: Any) -> ChecklistComponent:
+    judge = JudgeConfig(base_url=url, model="grader", retries=0, backoff=0.01)
+    return ChecklistComponent(judge=judge, **more)
+
+
+def kind_item() -> PromptItem:
+    asked = item("punctuation:no_comma")
+    kind = parse_checklist([{"id": "kind", "text": "Is it kind?", "check": {"type": "judge"}}], "")
+    return replace(asked, checklist=asked.checklist + kind)
+
+
+@pytest.mark.parametrize("status", [503, 400])
+def test_a_judge_that_answers_with_errors_is_an_outage_and_no_failure(status: int, tmp_path: Path) -> None:
+    with ScriptedServer(lambda message, body: (status, *BROKEN[1:])) as server:
+        config = rewards(judged_checklist(server.url, gate="math"))
+        audit = audit_rewards(config, [kind_item()], default_engine())
+        url = server.url
+    assert (audit.status, audit.passed, audit.failures) == ("outage", False, ())
+    assert verdict(audit).startswith(f"undecided, the judge does not answer as one: checklist: kind: {url}")
+    assert f"{status}" in verdict(audit) and "the model is not loaded" in verdict(audit)
+    write(audit, tmp_path)
+    assert json.loads((tmp_path / "audit.json").read_text())["status"] == "outage"
+
+
+def test_a_dead_judge_takes_nothing_from_a_component_whose_judge_lives() -> None:
+    with ScriptedServer(lambda message, body: "80") as server:
+        config = RewardConfig().model_copy(
+            update={
+                "components": {
+                    "math": MathComponent(),
+                    "dead": judged_checklist(DEAD),
+                    "alive": judged_checklist(server.url, gate="dead"),
+                }
+            }
+        )
+        kept, (left,), skipped = without_unreachable(config, [kind_item()])
+    assert [r.id for r in left.checklist][-1] == "kind"
+    assert list(kept.components) == ["math", "alive"] and kept.components["alive"].gate is None
+    assert skipped == [f"dead: skipped, {DEAD} does not answer"]

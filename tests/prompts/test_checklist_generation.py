@@ -46,6 +46,9 @@ FIRST: dict[str, str] = {
     "contradictory": items(("Is the response under 20 words?", 90), ("Is the response at least 80 words long?", 60)),
     "opposed": items(("Is the response a sonnet?", 90), ("Is the response a limerick?", 60), (PARIS, 50)),
     "empty": items(),
+    "halved": items((PARIS, 75), ("Does the response end in \ud83d?", 60), (NO_COMMA, 50)),
+    "torn": f"\ud83d {GOOD}",
+    "endless digits": '{"analysis": "x", "requirements": [' + "9" * 5000 + "]}",
 }
 SECOND = {"garbled": GOOD, "order": items(("Name Paris.", 75), (NO_COMMA, 100))}
 """What the second try of a faulty reply brings; what is not named here says the same again."""
@@ -84,7 +87,7 @@ class Endpoint(BaseHTTPRequestHandler):
         elif len(messages) > 2:
             content = SECOND.get(word, FIRST.get(word, GOOD))
         else:
-            content, reason = FIRST.get(word, GOOD), "length" if "endless" in text else "stop"
+            content, reason = FIRST.get(word, GOOD), "length" if "endless" in text and "digits" not in text else "stop"
         choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": reason}
         usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
         made = {"id": "x", "object": "chat.completion", "created": 0, "model": model, "choices": [choice]}
@@ -159,10 +162,22 @@ def test_a_reply_that_cannot_be_read_is_sent_back_with_its_fault(run: Any, serve
     assert again[2]["content"] == FIRST["garbled"] and "it is no JSON object" in again[3]["content"]
 
 
+def test_half_a_character_in_a_reply_costs_its_requirement_alone(run: Any, server: Any, tmp_path: Path) -> None:
+    run("This is halved.", "This is torn.")
+    report, torn = rows(tmp_path / "out.report.jsonl")
+    checklist, other = (made["checklist"] for made in rows(tmp_path / "out.jsonl"))
+    assert [r["text"] for r in checklist] == [PARIS, NO_COMMA] and len(other) == 2
+    assert [(d["text"], d["reason"]) for d in report["dropped"]] == [
+        ("Does the response end in \ufffd?", "question holds half a character (a lone surrogate)")
+    ]
+    assert report["status"] == torn["status"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("question", "reason"),
     [
         ("This is stubborn.", "no JSON object"),
+        ("This has endless digits.", "a number has more than 4300 digits"),
         ("This is endless and stubborn.", "no JSON object"),
         ("This is broken.", "context too long"),
         ("This is empty.", "0 usable requirements, at least 1 wanted"),

@@ -51,6 +51,8 @@ def test_an_object_in_a_dress_is_read_and_prose_around_it_noted(text: str, noted
         (reply(GOOD, checklist=[]), "unknown key 'checklist'"),
         ("{" * 50_000, "no JSON object"),
         ("[" * 50_000, "no JSON object"),
+        ('{"requirements": [' + "9" * 5000 + "]}", "a number has more than 4300 digits"),
+        (reply(GOOD, **{"\ud800": 1}), "unknown key '\ufffd'"),
     ],
 )
 def test_what_is_no_such_object_is_a_fault_with_a_name(text: str, message: str) -> None:
@@ -74,12 +76,15 @@ def test_what_is_no_such_object_is_a_fault_with_a_name(text: str, message: str) 
         ({**GOOD, "question": "What does the response name?"}, "no question that yes or no answers"),
         ({**GOOD, "question": "Does it name Paris? Does it name Rome?"}, "no question that yes or no answers"),
         ({**GOOD, "question": f"Does it say {'very ' * 200}much?"}, "characters long"),
+        ({**GOOD, "question": "Does it end in \ud83d?"}, "half a character"),
+        ({"question": GOOD["question"], "category": "\ud83d"}, "two keys question and weight"),
     ],
 )
 def test_an_item_of_the_wrong_form_is_refused_with_its_reason(row: Any, reason: str) -> None:
     read = read_reply(reply(row, GOOD), categories=False)
     assert len(read.drafts) == 1
     assert len(read.refused) == 1 and reason in read.refused[0][1]
+    assert "".join(read.refused[0]).encode()
 
 
 def test_categories_take_the_place_of_weights() -> None:

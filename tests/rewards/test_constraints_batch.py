@@ -74,9 +74,9 @@ def test_a_very_long_text_is_for_a_worker() -> None:
     "unit", ["a", "a ", "A", "* ", "\n", "**", "$", "\\", "{", "SECTION ", '"', "<", "[x", ". ", "-", "é"]
 )
 def test_every_check_of_a_long_text_is_linear(mode: Mode, unit: str) -> None:
-    text = unit * (200_000 // len(unit))
+    text = unit * (100_000 // len(unit))
     for constraint in registry():
         kwargs = sample(constraint, random.Random(2), question="What is 2 + 2?")
         start = time.process_time()
         check(constraint, text, kwargs, mode)
-        assert time.process_time() - start < 10, f"{constraint}: quadratic work on {unit!r} would take minutes"
+        assert time.process_time() - start < 4, f"{constraint}: quadratic work on {unit!r} would take minutes"

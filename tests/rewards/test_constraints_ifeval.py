@@ -258,7 +258,7 @@ def test_contradictions_are_seen_both_ways(a: Any, b: Any) -> None:
     assert conflicts(b, a)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(text=st.text("aB. ,\n*[]<>{}\"'e1!?#-P.S", max_size=80))
 def test_hardened_is_never_milder_where_it_only_closes_holes(text: str) -> None:
     """Of these, whatever passes hardened passes the official check too."""
@@ -267,7 +267,7 @@ def test_hardened_is_never_milder_where_it_only_closes_holes(text: str) -> None:
             assert check(key, text, ARGUMENTS[key], "compat").passed, key
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), text=st.text('abc de.\n\\{}"$', min_size=1, max_size=60))
 def test_json_holds_the_text_it_was_made_of(seed: int, text: str) -> None:
     done = transform(JSON, text, {})
@@ -308,7 +308,7 @@ HOSTILE = [
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_long_hostile_texts_are_decided(piece: str) -> None:
     """Linear-time checks take well under a second each here; a quadratic one would take minutes."""
-    text = "x" + piece * (200_000 // len(piece))
+    text = "x" + piece * (100_000 // len(piece))
     begun = time.process_time()
     for key in IFEVAL:
         for mode in ("compat", "hardened"):

@@ -24,7 +24,7 @@ SOLUTIONS = [
     "\\boxed{5}",
     "3 + 4 = 7 \\boxed{7}",
 ]
-RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def box(text: str) -> str:

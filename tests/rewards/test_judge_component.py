@@ -124,3 +124,56 @@ def test_data_that_needs_a_judge_is_refused_when_there_is_none(server: ScriptedS
     implicit = RewardConfig.model_validate({"components": {"checklist": {"kind": "checklist", "scoring": "implicit"}}})
     with pytest.raises(DataError, match="item 3: requirement 'r' is decided by a judge"):
         check_judged(implicit, [("item 3", rule)])
+
+
+def gated(server: ScriptedServer, **rating: Any) -> RewardConfig:
+    judge = {"base_url": server.url, "model": "m", "backoff": 0.01, "retries": 1}
+    components = {"rating": {"kind": "judge", "judge": judge, "gate": "math"} | rating, "math": {"kind": "math"}}
+    return RewardConfig.model_validate({"components": components})
+
+
+def answered(number: int, answer: str | None = "4") -> Rollout:
+    return Rollout("Say what you are worth.", f"\\boxed{{{number}}}, worth {number}0", answer)
+
+
+def test_a_gated_judge_is_asked_only_where_its_score_can_count(server: ScriptedServer) -> None:
+    scores = Composite(gated(server), Engine()).score([answered(4), answered(5), answered(6, None)])
+    right, wrong, open_ended = scores.verdicts["rating"]
+    assert (right.score, open_ended.score) == (0.4, 0.6)
+    assert wrong.score is None and wrong.status is Status.NOT_APPLICABLE
+    assert wrong.detail == "not asked: 'math' did not pass"
+    assert scores.values["rating"] == [0.4, 0.0, 0.6] and scores.decided == [True, True, True]
+    assert len(server.requests) == 2
+    assert list(scores.verdicts) == ["rating", "math"]
+
+
+def test_a_gated_judge_of_weight_0_is_a_metric_of_all_responses(server: ScriptedServer) -> None:
+    scores = Composite(gated(server, weight=0.0), Engine()).score([answered(4), answered(5)])
+    assert [verdict.score for verdict in scores.verdicts["rating"]] == [0.4, 0.5]
+    assert scores.values["rating"] == [0.4, 0.0]
+
+
+def test_rules_are_decided_where_a_gated_judge_is_not_asked(server: ScriptedServer) -> None:
+    rows = [{"id": "comma", "text": "No comma.", "check": NO_COMMA}]
+    asked = [*rows, {"id": "worth", "text": "Is it worth it?", "check": {"type": "judge"}}]
+    config = gated(server, kind="checklist")
+    wrong = answered(5)
+    rollouts = [
+        Rollout(wrong.prompt, wrong.response, "4", parse_checklist(checklist, "here"))
+        for checklist in (rows, asked, [])
+    ]
+    scores = Composite(config, Engine()).score(rollouts)
+    ruled, judged, nothing = scores.verdicts["rating"]
+    assert ruled.score == 0.0 and nothing.detail == "no requirement"
+    assert judged.score is None and judged.detail == "not asked: 'math' did not pass"
+    assert [(part.score, part.status) for part in judged.parts] == [(0.0, Status.OK), (None, Status.NOT_APPLICABLE)]
+    assert scores.values["rating"] == [0.0, 0.0, None] and not server.requests
+
+
+def test_the_judge_is_not_asked_where_the_gate_was_not_decided(server: ScriptedServer) -> None:
+    judge = {"base_url": server.url, "model": "m", "backoff": 0.01, "retries": 0}
+    gate = {"kind": "judge", "judge": judge | {"base_url": "http://127.0.0.1:1/v1"}}
+    rated = {"rating": {"kind": "judge", "judge": judge, "gate": "first"}, "first": gate}
+    scores = Composite(RewardConfig.model_validate({"components": rated}), Engine()).score([answered(4)])
+    assert scores.values["rating"] == [None] and scores.decided == [False]
+    assert not server.requests

@@ -52,7 +52,7 @@ def test_nothing_in_a_response_changes_what_stands_outside_of_its_fence(name: st
     assert len(found[1]) <= 2200
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="<>ENDRSPOQUTI |｜im_\n0aé", max_size=80))
 def test_no_text_closes_the_fence(response: str) -> None:
     before, _, after = fenced(prompt_for(HONEST))
@@ -123,7 +123,7 @@ def test_the_expected_value_needs_a_judge_that_answers() -> None:
     assert expected_yes({"The": -0.1, "yes": -3.0}) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=60), st.booleans())
 def test_reading_never_raises_and_stays_in_bounds(reply: str, cut: bool) -> None:
     for score in (parse_score(reply, cut=cut), parse_yes_no(reply), *parse_list(reply, 3, yes_no=False, cut=cut)):

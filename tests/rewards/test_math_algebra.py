@@ -131,7 +131,7 @@ def exact(term: Term) -> mpmath.mpc:
     return operations[kind]()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(terms)
 def test_error_bounds_hold_against_fifty_digits(term: Term) -> None:
     try:
@@ -162,7 +162,7 @@ def latex(term: Term) -> str:
     }[kind]()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(terms, terms)
 def test_equality_is_decided_only_where_it_is_true(left: Term, right: Term) -> None:
     texts = latex(left), latex(right)
@@ -179,7 +179,7 @@ def test_equality_is_decided_only_where_it_is_true(left: Term, right: Term) -> N
         assert abs(values[0] - values[1]) <= 1e-30 * (1 + abs(values[0]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(alphabet="0123456789xyzi+-*/^_(){}[]\\ fracsqtpln!.=,", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     assert decide(text, "x+1") in (True, False, None)

@@ -57,6 +57,22 @@ def test_the_table_shows_what_weights_come_to(overrides: list[str], row: str) ->
             ["rewards.aggregation=product", f"{CHECKLIST}.weight=0", "rewards.components.math.weight=2"],
             "an exponent changes no score that is 0 or 1",
         ),
+        (
+            ["rewards.aggregation=lexicographic", *RULES_ONLY],
+            "lexicographic: the primary 'math' has weight 0, so 'checklist' ranks first; name it in rewards.primary",
+        ),
+        (
+            ["rewards.saturation_gamma=1.5"],
+            "rewards.saturation_gamma is read by saturation_aware alone, not by weighted",
+        ),
+        (
+            ["rewards.aggregation=gated", f"{CHECKLIST}.gate=null", "rewards.std_floor=0.1"],
+            "rewards.std_floor is read by normalize_then_sum and saturation_aware alone, not by gated",
+        ),
+        (
+            [f"+{CHECKLIST}.judge={{base_url: http://localhost:1/v1, model: m, deadline: 30}}"],
+            "checklist.judge: a batch may take deadline, 30 s, and one try timeout, 60 s",
+        ),
     ],
 )
 def test_what_can_hardly_be_meant_is_warned_of(overrides: list[str], warning: str) -> None:
@@ -70,6 +86,8 @@ def test_what_can_be_meant_is_not_warned_of() -> None:
         [f"{CHECKLIST}.weight={{schedule: linear, start: 1, end: 0, over: 60, unit: steps}}"],
         [f"{CHECKLIST}.weight={{schedule: step, values: [[0, 1], [59, 0]], unit: steps}}"],
         ["rewards.aggregation=product", f"{CHECKLIST}.weight=0.5"],
+        ["rewards.aggregation=saturation_aware", "rewards.saturation_gamma=1.5", "rewards.std_floor=0.1"],
+        ["rewards.aggregation=lexicographic", *RULES_ONLY, "rewards.primary=checklist"],
     ):
         assert "warning" not in lines(*overrides)
 

@@ -118,7 +118,7 @@ def _over_time(figures: Sequence[float]) -> str:
 
 
 def _warnings(weights: WeightsOverTraining) -> Iterator[str]:
-    """Yield what is allowed but can hardly be meant: schedules past the end, steps without weight, idle sizes."""
+    """Yield what is allowed but can hardly be meant: schedules past the end, steps without weight, idle settings."""
     config, total = weights.config, weights.total
     for name, component in config.components.items():
         weight = component.weight
@@ -136,6 +136,30 @@ def _warnings(weights: WeightsOverTraining) -> Iterator[str]:
         yield f"{config.aggregation} does not read the size of a weight: {', '.join(sized)} may as well weigh 1"
     if config.aggregation == "product" and counted and sized == counted and all(_binary(config, n) for n in counted):
         yield f"product: {WHY_EQUAL['product']}, so these weights may as well be 1"
+    yield from _idle_settings(config, counted)
+
+
+def _idle_settings(config: RewardConfig, counted: Sequence[str]) -> Iterator[str]:
+    """Yield settings that nothing reads as they stand."""
+    if config.aggregation == "lexicographic" and config.primary_name not in counted:
+        yield (
+            f"lexicographic: the primary '{config.primary_name}' has weight 0, so '{counted[0]}' ranks first; name it "
+            f"in rewards.primary, or give '{config.primary_name}' a weight"
+        )
+    readers: dict[str, list[str]] = {"std_floor": [*sorted(GROUPWISE)], "saturation_gamma": ["saturation_aware"]}
+    for key, aggregations in readers.items():
+        if config.aggregation not in aggregations and getattr(config, key) != RewardConfig.model_fields[key].default:
+            yield (
+                f"rewards.{key} is read by {' and '.join(aggregations)} alone, not by {config.aggregation}; leave it "
+                f"out, or set rewards.aggregation"
+            )
+    for name, component in config.components.items():
+        judge = getattr(component, "judge", None)
+        if judge is not None and judge.deadline < judge.timeout:
+            yield (
+                f"rewards.components.{name}.judge: a batch may take deadline, {judge.deadline:g} s, and one try "
+                f"timeout, {judge.timeout:g} s: a call that hangs ends its batch untried again; set timeout well below"
+            )
 
 
 def equal_arms(recipes: Mapping[str, Recipe]) -> list[tuple[str, str, str]]:

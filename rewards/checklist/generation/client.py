@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from rewards.checklist.generation.config import GenerationConfig
+from rewards.checklist.generation.reply import whole_characters
 from rewards.checklist.generation.usage import Usage
 from rewards.errors import ConfigError, StageError
 
@@ -113,7 +114,7 @@ def _read(reply: Any, usage: Usage) -> Completion:
     text = choices[0].message.content
     if not isinstance(text, str) or not text.strip():
         raise CallFailed(f"the endpoint's reply has no text (it ended with '{choices[0].finish_reason}')")
-    return Completion(text, choices[0].finish_reason != "length")
+    return Completion(whole_characters(text), choices[0].finish_reason != "length")
 
 
 def _one_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,8 +21,20 @@ _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL | re.IGNORECASE)
 
 
+_HALF = re.compile("[\ud800-\udfff]")
+
+
 class Unreadable(ValueError):
     """A reply that is not of the form asked for; its message completes "the reply: ..."."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep ``reason``, which may quote the reply."""
+        super().__init__(whole_characters(reason))
+
+
+def whole_characters(text: str) -> str:
+    """Return ``text`` with U+FFFD for each lone surrogate, so that it can be sent and written."""
+    return _HALF.sub("\ufffd", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,7 @@ def read_reply(text: str, *, categories: bool) -> Reply:
             reply.drafts.append(_draft(row, categories))
         except ValueError as error:
             shown = row.get("question") if isinstance(row, dict) else row
-            reply.refused.append((str(shown)[:200], str(error)))
+            reply.refused.append((whole_characters(str(shown))[:200], str(error)))
     return reply
 
 
@@ -90,7 +103,7 @@ def read_object(text: str) -> tuple[dict[str, Any], str | None]:
 def _decoded(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -101,7 +114,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     while at >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             # An object that does not close would hide every object inside it: those are parts, not replies.
             return
         yield value
@@ -113,6 +126,8 @@ def _syntax(text: str) -> str:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         return f"{error.msg} at line {error.lineno}, column {error.colno}"
+    except ValueError:
+        return f"a number has more than {sys.get_int_max_str_digits()} digits"
     except RecursionError:
         return "nested too deep"
     return f"a {type(value).__name__} at the top"
@@ -126,6 +141,8 @@ def _draft(row: Any, categories: bool) -> Draft:
     if not isinstance(text, str) or not text.strip():
         raise ValueError("question is no text")
     text = " ".join(text.split())
+    if _HALF.search(text):
+        raise ValueError("question holds half a character (a lone surrogate)")
     if len(text) > LONGEST_QUESTION:
         raise ValueError(f"question is {len(text)} characters long, more than {LONGEST_QUESTION}")
     if not is_question(text):
