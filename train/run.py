@@ -16,6 +16,7 @@ from train.config.compose import compose_recipe, compose_variants
 from train.config.schema import Recipe
 from train.config.stage import StageSpec
 from train.launch.local import check_launcher, run_stage
+from train.launch.servers import check_servers
 from train.plan.graph import Graph, PlannedStage, build_graph, digest, order
 
 ONLY = "run"
@@ -96,6 +97,7 @@ def execute(run: Run) -> int:
         StageError: a stage failed; finished stages are kept, and the same command goes on from there.
     """
     check_launcher(run.recipe.launcher)
+    check_servers(run.arms)
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
     _claim(run)

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from prompts.config import DataConfig
 from rewards.config import RewardConfig, Strict
 from rewards.judge.config import JudgeConfig
+from train.config.generation import VllmConfig
 from train.config.monitors import MonitorsConfig
 
 StageName = Literal["sft", "grpo", "evaluate"]
@@ -166,6 +167,8 @@ class GrpoConfig(_Training):
 
     generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
+
+    vllm: VllmConfig = VllmConfig()
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""

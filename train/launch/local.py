@@ -13,7 +13,9 @@ from pathlib import Path
 from rewards.errors import ConfigError, StageError
 from train.artifacts import Artifact
 from train.config.schema import LauncherConfig
+from train.config.stage import read_spec
 from train.launch.orphans import end_with_parent
+from train.launch.serve import serving
 
 TAIL_LINES = 15
 
@@ -77,20 +79,24 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
     """Run the stage and wait for it; its output goes to the terminal and to a log file of this attempt.
 
     Raises:
-        StageError: the stage ended without ``DONE``; the message has the last lines and the log's path.
+        StageError: the stage, or a server beside it, ended without ``DONE``; the message has the last lines and the
+            log's path.
     """
     artifact.logs.mkdir(parents=True, exist_ok=True)
-    log = artifact.logs / f"attempt_{len(list(artifact.logs.iterdir()))}.log"
+    log = artifact.logs / f"attempt_{len(list(artifact.logs.glob('attempt_*.log')))}.log"
     line = launch_line(launcher, kind, artifact.spec)
-    process = subprocess.Popen(
-        line,
-        env=environment(launcher, ranks_of(launcher, kind)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=end_with_parent,
-    )
-    tail = _follow(process, log)
+    ranks = ranks_of(launcher, kind)
+    with serving(read_spec(artifact.spec), artifact, ranks) as servers:
+        process = subprocess.Popen(
+            line,
+            env=environment(launcher, ranks) | servers.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        servers.guard(process)
+        tail = _follow(process, log)
     if process.returncode != 0 or not artifact.done:
         raise StageError(_explain(label, process.returncode, log, tail))
 
