@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 COLOCATED_MEMORY, SERVED_MEMORY = 0.3, 0.9
 """Shares of a GPU that vLLM takes where none is given: beside training, and on GPUs of its own."""
 
-OPERATIONAL = frozenset({"gpu_memory_utilization", "sleep", "gpus", "base_url", "port", "start_seconds", "options"})
+SERVER_KEYS = ("gpus", "base_url", "port", "group_port", "start_seconds", "options")
+OPERATIONAL = frozenset({"gpu_memory_utilization", "sleep", *SERVER_KEYS})
 """Keys that say where vLLM runs and how much it may take, not what it generates."""
-
-SERVER_KEYS = ("gpus", "base_url", "port", "start_seconds", "options")
 
 
 class VllmConfig(Strict):
@@ -45,6 +44,9 @@ class VllmConfig(Strict):
     port: int | None = Field(default=None, ge=1, le=65535)
     """Server: port of the started one; ``None`` takes a free one."""
 
+    group_port: int | None = Field(default=None, ge=1, le=65535)
+    """Server: port on which the first rank hands out weights; ``None`` is a free one, or TRL's 51216 with base_url."""
+
     start_seconds: float = Field(default=900.0, gt=0.0)
     """Server: seconds that it may take to load the model before the stage fails."""
 
@@ -69,7 +71,7 @@ def generation_problems(recipe: Recipe) -> list[str]:
 def _colocate(recipe: Recipe) -> Iterator[str]:
     config, ranks = recipe.grpo.vllm, recipe.launcher.processes
     for key in _given(config, SERVER_KEYS):
-        yield f"grpo.vllm.{key}: belongs to a server, grpo.generation is vllm_colocate; leave it out, or use vllm_server"
+        yield f"grpo.vllm.{key}: is for a server, grpo.generation is vllm_colocate; leave it out, or use vllm_server"
     if ranks % config.tensor_parallel:
         yield (
             f"grpo.vllm.tensor_parallel: {config.tensor_parallel} does not divide the {ranks} ranks "

@@ -19,18 +19,30 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+from rewards.config import RewardConfig
 from rewards.errors import AdhereError, StageError
 from train.artifacts import Artifact, write_json
 from train.config.addresses import addresses_file
-from train.config.schema import LauncherConfig
+from train.config.schema import LauncherConfig, Recipe
 from train.config.stage import StageSpec, read_spec
-from train.launch.servers import LOOPBACK, Server, free_port, server_command, servers_of, split_gpus, visible_gpus
+from train.launch.servers import (
+    LOOPBACK,
+    Server,
+    check_judges,
+    free_port,
+    judge_servers,
+    judges_of,
+    server_command,
+    servers_of,
+    split_gpus,
+    visible_gpus,
+)
 from train.launch.supervise import GRACE_SECONDS, end_group
 
 POLL_SECONDS = 0.2
@@ -65,7 +77,7 @@ class Servers:
     """The servers of a stage, all healthy; ``environment`` is what the stage's processes need besides their own."""
 
     running: Sequence[Running]
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     failure: str | None = None
     _over: threading.Event = field(default_factory=threading.Event)
     _watch: threading.Thread | None = None
@@ -113,7 +125,7 @@ def serving(
     put_down.unlink(missing_ok=True)
     with running_servers(servers, shares, artifact.logs, host, bind) as running:
         if running:
-            write_json(put_down, _addresses(running, bind))
+            write_json(put_down, _addresses(spec, running, bind))
         beside = Servers(running, {"CUDA_VISIBLE_DEVICES": ",".join(training)} if any(shares) else {})
         try:
             yield beside
@@ -122,6 +134,28 @@ def serving(
             put_down.unlink(missing_ok=True)
         if beside.failure is not None:
             raise StageError(f"{spec.label}: {beside.failure}")
+
+
+@contextlib.contextmanager
+def judged(recipe: Recipe, folder: Path) -> Iterator[RewardConfig]:
+    """Run the servers of the judges in a recipe's rewards, and yield the rewards with their addresses.
+
+    Raises:
+        ConfigError, StageError: as :func:`serving`.
+    """
+    judges = judges_of("grpo", recipe)
+    check_judges(judges)
+    servers = judge_servers(judges)
+    _, shares = split_gpus(recipe.launcher, servers, visible_gpus() if servers else [], 0)
+    with running_servers(servers, shares, folder / "logs") as running:
+        components = dict(recipe.rewards.components)
+        for started in running:
+            for name in (key.split(".")[2] for key in started.server.keys):
+                judge = judges[f"rewards.components.{name}.judge"].model_copy(
+                    update={"base_url": started.url, "serve": None}
+                )
+                components[name] = components[name].model_copy(update={"judge": judge})
+        yield recipe.rewards.model_copy(update={"components": components})
 
 
 @contextlib.contextmanager
@@ -183,7 +217,7 @@ def last_lines(log: Path) -> str:
 
 
 def _start(server: Server, share: Sequence[str], logs: Path, host: str, bind: str) -> Running:
-    port = free_port(bind, server.port, server.keys[0])
+    port = free_port(bind, server.port, server.port_key)
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"server_{server.name}_{len(list(logs.glob(f'server_{server.name}_*.log')))}.log"
     log.touch()
@@ -214,12 +248,11 @@ def _healthy(root: str) -> bool:
         return False
 
 
-def _addresses(running: Sequence[Running], bind: str) -> dict[str, dict[str, Any]]:
-    """Return what each server's keys take; the trainer's own port for weights is chosen here as well."""
-    found: dict[str, dict[str, Any]] = {}
-    for started in running:
-        for key in started.server.keys:
-            found[key] = {"base_url": started.url}
+def _addresses(spec: StageSpec, running: Sequence[Running], bind: str) -> dict[str, dict[str, Any]]:
+    """Return what the keys of each server take. TRL's own port for weights is fixed, so that two runs would meet."""
+    found: dict[str, dict[str, Any]] = {key: {"base_url": r.url} for r in running for key in r.server.keys}
+    if "grpo.vllm" in found:
+        found["grpo.vllm"]["group_port"] = free_port(bind, spec.recipe.grpo.vllm.group_port, "grpo.vllm.group_port")
     return found
 
 
@@ -244,7 +277,9 @@ def _run(path: Path, host: str) -> int:
 
 def _wait(target: str, seconds: float, pid: int | None) -> int:
     def alive() -> str | None:
-        return None if pid is None or Path(f"/proc/{pid}").exists() else f"process {pid} has ended before {target} was up"
+        return (
+            None if pid is None or Path(f"/proc/{pid}").exists() else f"process {pid} has ended before {target} was up"
+        )
 
     if target.startswith(("http://", "https://")):
         wait_healthy(target, seconds, alive)
@@ -254,7 +289,9 @@ def _wait(target: str, seconds: float, pid: int | None) -> int:
         if (death := alive()) is not None:
             raise StageError(death)
         if time.monotonic() > until:
-            raise StageError(f"{put_down}: the servers of {target} were not up within {seconds:g} s; look at their logs")
+            raise StageError(
+                f"{put_down}: the servers of {target} were not up within {seconds:g} s; look at their logs"
+            )
         time.sleep(POLL_SECONDS)
     return 0
 

@@ -31,8 +31,8 @@ SCALE_OUT_SINCE = (0, 30)
 class Server:
     """A server as the recipe wants it.
 
-    ``keys`` are the dotted keys that its address stands for; the first one, and ``model``, go into messages. ``arguments``
-    are those of its command besides model, host and port, ``seconds`` what it has to get healthy.
+    ``keys`` are the dotted keys that its address stands for; the first one, and ``model``, go into messages.
+    ``arguments`` are those of its command besides model, host and port, ``seconds`` what it has to get healthy.
     """
 
     name: str
@@ -45,6 +45,11 @@ class Server:
     arguments: tuple[str, ...] = ()
     variables: Mapping[str, str] | None = None
     suffix: str = ""
+
+    @property
+    def port_key(self) -> str:
+        """The key that decides its port."""
+        return f"{self.keys[0]}.{'serve.' if self.suffix else ''}port"
 
     def url(self, host: str, port: int) -> str:
         """Return the address that its keys take."""
@@ -87,7 +92,9 @@ def judge_servers(judges: Mapping[str, JudgeConfig]) -> list[Server]:
             arguments=(*_split_over(wanted.command, wanted.gpus), *wanted.options),
             suffix="/v1",
         )
-        same = next((i for i, s in enumerate(servers) if replace(s, keys=(), name="") == replace(server, keys=())), None)
+        same = next(
+            (i for i, s in enumerate(servers) if replace(s, keys=(), name="") == replace(server, keys=())), None
+        )
         if same is None:
             servers.append(replace(server, name=f"judge_{len(servers)}"))
         else:
@@ -121,11 +128,20 @@ def check_servers(recipes: Mapping[str, Recipe]) -> None:
         if "grpo" in recipe.stages and recipe.grpo.generation.startswith("vllm"):
             _require("vllm", f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]")
         for kind in recipe.stages:
-            for key, judge in judges_of(kind, recipe).items():
-                if judge.serve is not None and judge.serve.command == "vllm":
-                    _require("vllm", f"{key}.serve.command: vllm", "adhere[vllm]")
-                if judge.serve is not None and judge.serve.command == "transformers":
-                    _require("fastapi", f"{key}.serve.command: transformers", "transformers[serving]")
+            check_judges(judges_of(kind, recipe))
+
+
+def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
+    """Fail where a judge is to be served by a package that is not installed.
+
+    Raises:
+        ConfigError: names the key, and the extra to install.
+    """
+    needs = {"vllm": ("vllm", "adhere[vllm]"), "transformers": ("fastapi", "transformers[serving]")}
+    for key, judge in judges.items():
+        if judge.serve is not None:
+            package, extra = needs[judge.serve.command]
+            _require(package, f"{key}.serve.command: {judge.serve.command}", extra)
 
 
 def visible_gpus() -> list[str]:
@@ -152,7 +168,7 @@ def split_gpus(
     if launcher.device == "cpu" or not visible:
         for server in servers:
             if server.variables:
-                raise ConfigError(f"{server.keys[0]}: a vLLM server of rollouts needs GPUs, and this machine shows none")
+                raise ConfigError(f"{server.keys[0]}: a server of rollouts needs GPUs, and this machine shows none")
         return [], [[] for _ in servers]
     wanted = sum(server.gpus for server in servers)
     if ranks + wanted > len(visible):
@@ -181,7 +197,7 @@ def free_port(host: str, wanted: int | None, key: str) -> int:
             tried.bind((host, wanted or 0))
         except OSError as error:
             raise StageError(
-                f"{key}.port: {wanted} is taken on {host} ({error.strerror}); name another, or null for a free one"
+                f"{key}: port {wanted} is taken on {host} ({error.strerror}); name another, or null for a free one"
             ) from error
         return int(tried.getsockname()[1])
 

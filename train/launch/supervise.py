@@ -40,7 +40,12 @@ def main(arguments: list[str]) -> int:
         return 1  # it was killed before the line above
     with log.open("ab") as out:
         server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=end_with_parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
         )
     while server.poll() is None and not told:
         time.sleep(POLL_SECONDS)
