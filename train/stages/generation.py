@@ -6,12 +6,17 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from rewards.errors import ConfigError, StageError
 from train.config.generation import COLOCATED_MEMORY
 from train.launch.servers import engine_seed
 
 if TYPE_CHECKING:
     from train.config.stage import StageSpec
+
+PAGE, PROMPT_TOKENS = 32, 512
+"""Tokens in a page of continuous batching's cache on a CPU, and in a prompt where the recipe sets no limit."""
 
 
 def generation_arguments(spec: StageSpec) -> dict[str, Any]:
@@ -25,9 +30,7 @@ def generation_arguments(spec: StageSpec) -> dict[str, Any]:
         case "transformers":
             return {}
         case "continuous_batching":
-            # Without a seed of its own: each generation makes a new engine, which draws its seed from this rank's
-            # generator. A fixed one would give every generation of a run the same noise.
-            return {"use_transformers_continuous_batching": True}
+            return {"use_transformers_continuous_batching": True} | _small_cache(spec)
         case "vllm_colocate":
             return {
                 "use_vllm": True,
@@ -51,6 +54,23 @@ def generation_arguments(spec: StageSpec) -> dict[str, Any]:
             }
 
 
+def _small_cache(spec: StageSpec) -> dict[str, Any]:
+    """Return a cache for one generation of this rank, on a CPU: by itself the engine fills half of the host's memory.
+
+    No seed: each generation makes a new engine, which draws its seed from this rank's generator. A fixed one would give
+    every generation of a run the same noise.
+    """
+    if torch.cuda.is_available() and spec.recipe.launcher.device != "cpu":
+        return {}
+    config = spec.recipe.grpo
+    length = config.max_completion_length + (spec.recipe.data.max_prompt_tokens or PROMPT_TOKENS)
+    sequences = config.per_device_batch_size * config.gradient_accumulation
+    pages = sequences * (2 + length // PAGE)
+    return {
+        "transformers_continuous_batching_config": {"page_size": PAGE, "num_blocks": pages, "max_batch_tokens": 2048}
+    }
+
+
 @contextlib.contextmanager
 def seeded_engine(seed: int) -> Iterator[None]:
     """While the trainer is built, let a colocated vLLM engine start from the recipe's seed.
@@ -70,6 +90,8 @@ def seeded_engine(seed: int) -> Iterator[None]:
         return
 
     def build(*arguments: Any, **settings: Any) -> Any:
+        if not torch.cuda.is_available():
+            _keep_loadable()
         return engine(*arguments, **(settings | {"seed": engine_seed(seed, settings["seed"])}))
 
     vllm_generation.LLM = build
@@ -77,6 +99,13 @@ def seeded_engine(seed: int) -> Iterator[None]:
         yield
     finally:
         vllm_generation.LLM = engine
+
+
+def _keep_loadable() -> None:
+    """Let vLLM keep plain weights on a CPU: it packs them for oneDNN and drops the originals, so none could follow."""
+    from vllm import _custom_ops
+
+    _custom_ops._supports_onednn = False
 
 
 def check_generated(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> None:
