@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_the_server_of_rollouts_gets_what_trl_needs_and_a_seed_of_its_own(tmp_pa
         return server_command(server, "127.0.0.1", 5)
 
     given = line()
-    after = dict(zip(given, given[1:], strict=False))
+    after = dict(itertools.pairwise(given))
     assert json.loads(after["--weight-transfer-config"]) == {"backend": "nccl"}
     assert after["--logprobs-mode"] == "processed_logprobs" and after["--max-logprobs"] == "-1"
     assert after["--tensor-parallel-size"] == "2" and after["--data-parallel-size"] == "2"
@@ -119,16 +120,16 @@ def responses(root: Path) -> list[str]:
     return [row["response"] for file in files for row in pq.read_table(file).to_pylist()]
 
 
-SHORT = [*ONE_ARM, "stages=[grpo]", "grpo.max_steps=2", "grpo.max_completion_length=24"]
+SHORT = [*ONE_ARM, "stages=[grpo]", "grpo.max_steps=1", "grpo.max_completion_length=24"]
 
 
 @pytest.mark.slow
 def test_continuous_batching_trains_and_pairs_completions_with_their_prompts(tmp_path: Path) -> None:
-    """The tiny base writes the prompt's first operand or its sum in nearly every answer, so a wrong pairing would show."""
-    adhere(tmp_path, *SHORT, "grpo.generation=continuous_batching", "grpo.max_completion_length=64")
+    """The tiny base repeats numbers of its prompt in nearly every answer, so that a wrong pairing would show."""
+    adhere(tmp_path, *SHORT, "grpo.generation=continuous_batching", "grpo.max_completion_length=48")
     files = sorted((stage(tmp_path, "grpo") / "rollouts").glob("*.parquet"))
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
-    assert len(rows) == 16 and all(row["response"] and row["tokens"] <= 64 for row in rows)
+    assert len(rows) == 8 and all(row["response"] and row["tokens"] <= 48 for row in rows)
     operands = [set(row["prompt"].split("\n")[0].replace(".", "").replace("?", "").split()) for row in rows]
     own = sum(bool(set(row["response"].split()) & mine - {"+", "-"}) for row, mine in zip(rows, operands, strict=True))
     assert own >= len(rows) // 2
