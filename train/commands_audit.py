@@ -17,6 +17,7 @@ from rewards.engine import default_engine
 from rewards.errors import ConfigError, nearest
 from train.config.compose import compose_recipe, recipes_folder
 from train.config.schema import Recipe
+from train.launch.serve import judged
 
 KEYS = ("prompts", "items", "order", "step", "out")
 ITEMS = 12
@@ -66,15 +67,16 @@ def audit(arguments: Sequence[str]) -> int:
     recipe = compose_recipe(options.overrides)
     settings = weight_settings(recipe.rewards, recipe.grpo.max_steps, options.step)
     items, cut = _items(recipe.data, options)
-    found = audit_rewards(
-        recipe.rewards.with_weights(next(iter(settings.values()))),
-        items,
-        default_engine(),
-        reasoning=recipe.data.targets.think,
-        prefilled=recipe.model.prefilled_reasoning,
-        settings=settings if recipe.rewards.scheduled else {},
-        order=options.order,
-    )
+    with judged(recipe, options.out or _folder(recipe)) as rewards:
+        found = audit_rewards(
+            rewards.with_weights(next(iter(settings.values()))),
+            items,
+            default_engine(),
+            reasoning=recipe.data.targets.think,
+            prefilled=recipe.model.prefilled_reasoning,
+            settings=settings if recipe.rewards.scheduled else {},
+            order=options.order,
+        )
     found = replace(found, skipped=(*cut, *found.skipped))
     console = Console()
     show(found, console if console.is_terminal else Console(width=PIPED))

@@ -19,6 +19,7 @@ from train.config.compose import compose_recipe, compose_variants
 from train.config.schema import Recipe
 from train.config.stage import StageSpec
 from train.launch.local import check_launcher, run_stage
+from train.launch.servers import check_servers
 from train.plan.graph import Graph, PlannedStage, build_graph, digest, order
 
 ONLY = "run"
@@ -122,6 +123,7 @@ def begin(run: Run) -> None:
         ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
     """
     check_launcher(run.recipe.launcher)
+    check_servers(run.arms)
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
     _claim(run)

@@ -163,7 +163,7 @@ class Session:
             return (parse_yes_no(reply.text),)
         if reply.first is None:
             raise StageError(
-                f"judge.scoring: {self._config.base_url} gives no log-probabilities for '{self._config.model}'; "
+                f"judge.scoring: {self._config.address} gives no log-probabilities for '{self._config.model}'; "
                 f"use scale or binary, or a server that does (vLLM)"
             )
         return (expected_yes(reply.first),)

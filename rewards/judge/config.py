@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from rewards.errors import ConfigError
 from rewards.strict import Strict
 
 JudgeScoring = Literal["scale", "binary", "logprobs"]
@@ -13,6 +14,7 @@ JudgeScoring = Literal["scale", "binary", "logprobs"]
 OPERATIONAL = frozenset(
     {
         "base_url",
+        "serve",
         "api_key_env",
         "concurrency",
         "timeout",
@@ -38,12 +40,34 @@ OWN_FIELDS = {
 """Fields of a request that have a key of their own, or a value that replies depend on."""
 
 
+class JudgeServer(Strict):
+    """A server of the judge's model that the launcher starts beside a stage, and ends with it."""
+
+    command: Literal["vllm", "transformers"] = "vllm"
+    """``vllm serve``, or ``transformers serve``: slow, without log-probabilities, runs where training runs."""
+
+    gpus: int = Field(default=1, ge=0)
+    """GPUs of the server, the machine's last; 0 runs it on the CPU."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Port; ``null`` takes a free one."""
+
+    start_seconds: float = Field(default=900.0, gt=0.0)
+    """Seconds that it may take to load the model before the stage fails."""
+
+    options: list[str] = Field(default_factory=list)
+    """Further arguments of the command, as they are."""
+
+
 class JudgeConfig(Strict):
     """A model behind an OpenAI-compatible endpoint that grades each requirement of a response."""
 
-    base_url: str = Field(pattern=r"^https?://[^/\s@]+(/|$)")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+(/|$)")
     """Root of the endpoint, such as ``http://localhost:8000/v1``; ``/chat/completions`` is added to it. It holds no
-    password: it appears in messages."""
+    password: it appears in messages. Required without ``serve``."""
+
+    serve: JudgeServer | None = None
+    """Let the launcher start a server of ``model``, a folder or hub id, in place of ``base_url``; ``{}`` is vLLM."""
 
     model: str = Field(min_length=1)
     """Name of the model, as the endpoint knows it."""
@@ -101,6 +125,28 @@ class JudgeConfig(Strict):
 
     price_output: float = Field(default=0.0, ge=0.0)
     """Price of a million completion tokens."""
+
+    @property
+    def address(self) -> str:
+        """Root of the endpoint without a slash at its end.
+
+        Raises:
+            ConfigError: the launcher was to start a server, and has not.
+        """
+        if self.base_url is None:
+            raise ConfigError(
+                f"judge.serve: no server of '{self.model}' runs; adhere train, evaluate and audit start it, elsewhere "
+                f"name judge.base_url"
+            )
+        return self.base_url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> JudgeConfig:
+        if self.base_url is None and self.serve is None:
+            raise ValueError("base_url: is required: the endpoint's root; or let judge.serve start one")
+        if self.base_url is not None and self.serve is not None:
+            raise ValueError("serve: starts an endpoint, and base_url names one; leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _extra_adds(self) -> JudgeConfig:

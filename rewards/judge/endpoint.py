@@ -129,7 +129,7 @@ class Endpoint:
         return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
 
     async def _try(self, client: httpx.AsyncClient, content: bytes, seconds: float) -> Reply:
-        url = self.config.base_url.rstrip("/") + "/chat/completions"
+        url = self.config.address + "/chat/completions"
         try:
             async with asyncio.timeout(seconds), client.stream("POST", url, content=content) as response:
                 raw = await _read(response)

@@ -13,6 +13,7 @@ from prompts.config import DataConfig
 from rewards.config import RewardConfig, Strict
 from rewards.judge.config import JudgeConfig
 from train.config.ablation import AblationConfig
+from train.config.generation import VllmConfig
 from train.config.monitors import MonitorsConfig
 
 StageName = Literal["sft", "grpo", "evaluate"]
@@ -171,6 +172,8 @@ class GrpoConfig(_Training):
 
     generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
+
+    vllm: VllmConfig = VllmConfig()
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from rewards.config import Strict
 from rewards.errors import ConfigError
+from train.config.addresses import with_addresses
 from train.config.schema import Recipe, StageName
 
 
@@ -43,12 +44,13 @@ class StageSpec(Strict):
 
 
 def read_spec(path: Path) -> StageSpec:
-    """Read ``stage.yaml``.
+    """Read ``stage.yaml``, with the addresses of the servers that the launcher runs beside the stage.
 
     Raises:
         ConfigError: the file does not fit this version's schema.
     """
     try:
-        return StageSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return StageSpec.model_validate(values | {"recipe": with_addresses(values["recipe"], path.parent)})
     except ValidationError as error:
         raise ConfigError(f"{path}: does not fit this version of adhere; plan the run again\n{error}") from error

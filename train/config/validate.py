@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from prompts.attach import Sampler
 from rewards.config import ComponentConfig
 from rewards.errors import AdhereError, ConfigError, nearest
+from train.config.generation import generation_problems
 from train.config.schema import Recipe
 
 TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
@@ -47,8 +48,18 @@ OURS = {
     "seed": "seed",
     "temperature": "grpo.temperature",
     "top_p": "grpo.top_p",
+    "use_transformers_continuous_batching": "grpo.generation",
     "use_vllm": "grpo.generation",
+    "vllm_enable_sleep_mode": "grpo.vllm.sleep",
+    "vllm_gpu_memory_utilization": "grpo.vllm.gpu_memory_utilization",
+    "vllm_group_port": "grpo.vllm",
+    "vllm_max_model_length": "grpo.vllm.max_model_length",
     "vllm_mode": "grpo.generation",
+    "vllm_server_base_url": "grpo.vllm.base_url",
+    "vllm_server_host": "grpo.vllm.base_url",
+    "vllm_server_port": "grpo.vllm.base_url",
+    "vllm_server_timeout": "grpo.vllm.start_seconds",
+    "vllm_tensor_parallel_size": "grpo.vllm.tensor_parallel",
     "warmup_steps": "warmup_steps",
     "weight_decay": "weight_decay",
 }
@@ -74,6 +85,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_adapters(recipe),
         *_best(recipe),
         *_weights(recipe),
+        *generation_problems(recipe),
         *_constraints(recipe),
         *_passthrough(recipe),
     ]

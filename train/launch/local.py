@@ -15,8 +15,10 @@ from pathlib import Path
 from rewards.errors import ConfigError, StageError
 from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact
 from train.config.schema import LauncherConfig
+from train.config.stage import read_spec
 from train.launch.notice import Interrupted, Notice
 from train.launch.orphans import end_with_parent
+from train.launch.serve import serving
 
 TAIL_LINES = 15
 
@@ -72,22 +74,25 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
     A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step, and is waited for.
 
     Raises:
-        StageError: the stage ended without ``DONE``; the message has the last lines and the log's path.
+        StageError: the stage, or a server beside it, ended without ``DONE``; the message has the last lines and the
+            log's path.
         Interrupted: it stopped because it was asked to; the message has the step that it goes on from.
     """
     artifact.logs.mkdir(parents=True, exist_ok=True)
-    log = artifact.logs / f"attempt_{len(list(artifact.logs.iterdir()))}.log"
+    log = artifact.logs / f"attempt_{len(list(artifact.logs.glob('attempt_*.log')))}.log"
     line = launch_line(launcher, kind, artifact.spec)
+    ranks = ranks_of(launcher, kind)
     artifact.begin()
-    with Notice(artifact.stop) as notice:
+    with Notice(artifact.stop) as notice, serving(read_spec(artifact.spec), artifact, ranks) as servers:
         process = subprocess.Popen(
             line,
-            env=environment(launcher, ranks_of(launcher, kind)) | {STOP_CLEARED: "1"},
+            env=environment(launcher, ranks) | servers.environment | {STOP_CLEARED: "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
+        servers.guard(process)
         tail = _follow(process, log, notice)
     if notice.signum is not None and artifact.done:
         raise Interrupted(f"{label}: is done; the same command goes on with what follows", notice.exit_code)

@@ -13,6 +13,7 @@ from typing import Any
 from prompts.fingerprint import fingerprint
 from rewards.errors import ConfigError
 from rewards.judge.config import OPERATIONAL
+from train.config.generation import vllm_settings
 from train.config.schema import Recipe, StageName, Subject
 
 SCHEMA_VERSION = 1
@@ -131,6 +132,7 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
     if kind == "grpo":
         settings["seed"] = recipe.grpo_seed
         settings["grpo"].pop("seed")
+        settings["grpo"]["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
         rewards = recipe.rewards.model_dump()
         components = {name: _by_judgement(component) for name, component in rewards["components"].items()}
         settings["rewards"] = rewards | {"components": components}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 from trl import GRPOConfig as TrlGrpoConfig
@@ -26,6 +26,7 @@ from train.launch.notice import notice_seconds
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
 from train.stages.data import grpo_dataset, load_items
+from train.stages.generation import generation_arguments
 from train.stages.grpo_trainer import AdhereGRPOTrainer
 from train.stages.monitors import Monitors, TrainingAudit
 from train.stages.setup import (
@@ -128,12 +129,6 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
     GDPO's final whitening. A scheduled weight starts here at its first value; the trainer moves it on.
     """
     config, composite = spec.recipe.grpo, spec.recipe.rewards
-    backends: dict[str, dict[str, Any]] = {
-        "transformers": {},
-        "continuous_batching": {"use_transformers_continuous_batching": True},
-        "vllm_colocate": {"use_vllm": True, "vllm_mode": "colocate"},
-        "vllm_server": {"use_vllm": True, "vllm_mode": "server"},
-    }
     return TrlGrpoConfig(
         **{
             "num_generations": config.group_size,
@@ -144,7 +139,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
             "loss_type": config.loss,
             "reward_weights": reward_weights(composite, composite.weights(0, config.max_steps)),
             "scale_rewards": "batch" if composite.aggregation in GROUPWISE else composite.scale,
-            **backends[config.generation],
+            **generation_arguments(spec),
             **trainer_arguments(spec, artifact, config),
         }
     )

@@ -27,6 +27,7 @@ from rewards.verdict import Status, Verdict
 from train.artifacts import Artifact, Stopped, newest_checkpoint
 from train.stages.best import Best
 from train.stages.figures import generation_figures
+from train.stages.generation import check_generated, seeded_engine
 from train.stages.judge_pause import JudgePause, Restore, random_state
 from train.stages.resume import ExactResume, State
 from train.stages.together import together
@@ -56,7 +57,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         audit: TrainingAudit | None = None,
         **arguments: Any,
     ) -> None:
-        super().__init__(reward_funcs=[*rewards.as_list()], **arguments)
+        with seeded_engine(arguments["args"].seed):
+            super().__init__(reward_funcs=[*rewards.as_list()], **arguments)
         self.remove_callback(PrinterCallback)
         assert self.num_generations is not None
         self._group_size: int = self.num_generations
@@ -161,6 +163,11 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         """Let TRL weigh, and log, this generation by the weights of the optimizer step that it feeds first."""
         self._rewards.composite.at(self.state.global_step, self.state.max_steps)
         self.reward_weights = torch.tensor(self._rewards.weights(), dtype=torch.float32)
+
+    def _generate_single_turn(self, prompt_ids: Any, *arguments: Any, **named: Any) -> Any:
+        generated = super()._generate_single_turn(prompt_ids, *arguments, **named)
+        together(lambda: check_generated(prompt_ids, generated[0]), "generating this step's rollouts")
+        return generated
 
     def _groups(self) -> list[list[dict[str, float | None]]]:
         """Return the values of this generation's rollouts by group, over all ranks."""
