@@ -80,7 +80,7 @@ def test_a_stage_that_cannot_go_on_says_so_beside_it_until_it_is_tried_again(tmp
 def test_two_ranks_stop_as_one_and_the_loss_of_one_ends_both(tmp_path: Path) -> None:
     given = [
         "stages=[grpo]", "strategy=ddp", "launcher.processes=2", "grpo.per_device_batch_size=4", "grpo.save_steps=1",
-        "grpo.learning_rate=1e-3", "grpo.max_steps=4",
+        "grpo.learning_rate=1e-3", "grpo.max_steps=4", "rewards.components.checklist.gate=null",
     ]  # fmt: skip
     killed = prepare(tmp_path / "killed", *given)
     launcher = read_spec(killed.spec).recipe.launcher
