@@ -72,7 +72,7 @@ def logged(artifact: Artifact) -> list[dict[str, Any]]:
 
 def differences(one: Artifact, other: Artifact) -> list[str]:
     """Return in what two artifacts of one stage differ: weights, logged figures, rollouts, drift figures."""
-    found = []
+    found = [] if any(row["grad_norm"] > 0.0 for row in logged(one)) else ["nothing was learned, nothing compared"]
     (name,) = (path.name for path in one.model.glob("*model.safetensors"))
     a, b = load_file(one.model / name), load_file(other.model / name)
     found += [f"weights of {name}" for name in a if not torch.equal(a[name], b[name])]

@@ -25,12 +25,13 @@ def correct(completions: list[Any], answer: list[str], **_: Any) -> list[float |
     return [0.0 if text is None else verify_answer(gold, text).score for gold, text in zip(answer, texts, strict=True)]
 
 
-def main(artifact: Path, output: Path) -> None:
-    """Train as the stage did, and save the weights."""
+def build(artifact: Path, output: Path) -> GRPOTrainer:
+    """Return the trainer that does what the stage does."""
     spec = yaml.safe_load((artifact / "stage.yaml").read_text())
-    grpo, model = spec["recipe"]["grpo"], Path(spec["inputs"]["model"]) / "model"
+    grpo, before = spec["recipe"]["grpo"], spec["inputs"].get("model")
+    model = Path(before) / "model" if before else Path(spec["recipe"]["model"]["path"])
     rows = [json.loads(line) for line in (artifact / "train_items.jsonl").read_text().splitlines()]
-    trainer = GRPOTrainer(
+    return GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
         reward_funcs=[correct],
         args=GRPOConfig(
@@ -52,6 +53,11 @@ def main(artifact: Path, output: Path) -> None:
         train_dataset=Dataset.from_list([{"prompt": row["messages"], "answer": row["answer"]} for row in rows]),
         processing_class=AutoTokenizer.from_pretrained(model),
     )
+
+
+def main(artifact: Path, output: Path) -> None:
+    """Train as the stage did, and save the weights."""
+    trainer = build(artifact, output)
     trainer.train()
     trainer.save_model(str(output))
 

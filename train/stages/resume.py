@@ -38,7 +38,9 @@ class ExactResume(Trainer):
                 raise StageError(
                     f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}"
                 )
-            self._resumed = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+            device = self.accelerator.device
+            where = "cpu" if device.type == "cpu" else device  # a rank calls its CPU cpu:0, which torch cannot load to
+            self._resumed = torch.load(path, map_location=where, weights_only=True)
             self.take_up(self._resumed, checkpoint)
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
