@@ -229,6 +229,9 @@ class LauncherConfig(Strict):
     offload: bool = False
     """Keep optimizer state and, under zero3, parameters in host memory."""
 
+    gpu_memory_gib: float | None = Field(default=None, gt=0.0)
+    """Memory of one GPU in GiB, which ``adhere plan`` compares its estimate with; ``None`` compares with nothing."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` takes GPUs where there are any."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from train.launch.local import launch_line
 from train.plan.arithmetic import grpo_arithmetic, sft_arithmetic
 from train.plan.graph import PlannedStage, order
+from train.plan.memory_table import memory_lines
 from train.plan.rewards import reward_lines
 from train.run import missing_inputs
 
@@ -27,6 +28,7 @@ def describe(run: Run) -> str:
     if "grpo" in recipe.stages:
         lines.append(f"grpo     {grpo_arithmetic(recipe)}")
         lines += reward_lines(run.arms)
+    lines += memory_lines(run.arms)
     lines += [f"warning: {missing}" for missing in missing_inputs(run)]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
