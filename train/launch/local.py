@@ -55,21 +55,18 @@ def _one_process(launcher: LauncherConfig) -> list[str]:
 def _strategy(launcher: LauncherConfig) -> list[str]:
     if launcher.processes == 1 and launcher.strategy in ("single", "ddp"):
         return _one_process(launcher)
+    port = ["--main_process_port", "0"]  # a free one, so that two runs on a machine do not meet
     if launcher.strategy == "ddp":
-        return ["--multi_gpu", "--main_process_port", "0"]
+        return ["--multi_gpu", *port]
     if launcher.strategy == "fsdp2":
-        return ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
+        wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_reshard_after_forward", "true"]
+        offload = ["--fsdp_offload_params", str(launcher.offload).lower()]
+        state = ["--fsdp_state_dict_type", "FULL_STATE_DICT"]
+        return ["--use_fsdp", "--fsdp_version", "2", *wrap, *offload, *state, *port]
     where = "cpu" if launcher.offload else "none"
-    zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
+    zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where, *port]
     if launcher.strategy == "zero3":
-        zero += [
-            "--offload_param_device",
-            where,
-            "--zero3_init_flag",
-            "true",
-            "--zero3_save_16bit_model",
-            "true",
-        ]
+        zero += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
     return zero
 
 
@@ -134,7 +131,9 @@ def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     env = {"OMP_WAIT_POLICY": "passive", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
     env |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     if launcher.device == "cpu":
-        env |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+        env["CUDA_VISIBLE_DEVICES"] = ""
+        # accelerate takes DeepSpeed for a GPU's: told to use the CPU it would silently train by DDP.
+        env |= {"DS_ACCELERATOR": "cpu"} if launcher.strategy.startswith("zero") else {"ACCELERATE_USE_CPU": "true"}
     return env
 
 

@@ -29,12 +29,12 @@ from train.stages.grpo_trainer import AdhereGRPOTrainer
 from train.stages.monitors import Monitors, TrainingAudit
 from train.stages.setup import (
     check_equal_weights,
-    check_world,
     last_metrics,
     manifest,
     save_for_handoff,
     trainer_arguments,
 )
+from train.stages.world import check_world, check_wrapped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -95,6 +95,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             CompleteCheckpoints(),
         ],
     )
+    check_wrapped(trainer, spec)
     checkpoint = newest_checkpoint(artifact.checkpoints)
     if checkpoint is not None:
         trainer.restore(checkpoint)

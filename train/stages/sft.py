@@ -21,12 +21,12 @@ from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import load_items, sft_dataset
 from train.stages.setup import (
     check_equal_weights,
-    check_world,
     last_metrics,
     manifest,
     save_for_handoff,
     trainer_arguments,
 )
+from train.stages.world import check_world, check_wrapped
 
 if TYPE_CHECKING:
     from train.config.stage import StageSpec
@@ -73,6 +73,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         ],
     )
     trainer.remove_callback(PrinterCallback)
+    check_wrapped(trainer, spec)
     checkpoint = newest_checkpoint(artifact.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
