@@ -280,6 +280,9 @@ class Recipe(Strict):
     stages: tuple[StageName, ...] = ("sft", "grpo", "evaluate")
     """Stages in order."""
 
+    preflight: bool = False
+    """Run a worst-case step before training, so that memory that does not suffice shows at once."""
+
     model: ModelConfig
     data: DataConfig
     sft: SftConfig = SftConfig()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from train.config.schema import Recipe, StageName
+from train.config.schema import GrpoConfig, Recipe, SftConfig, StageName
 from train.plan.activations import WORD, Pass
 from train.plan.architecture import Architecture
 
@@ -94,6 +94,7 @@ def stage_memory(recipe: Recipe, kind: StageName, a: Architecture) -> StageMemor
         return _evaluation(recipe, a)
     fixed, gradients, host = _states(recipe, a)
     notes: list[str] = []
+    config: SftConfig | GrpoConfig
     if kind == "sft":
         config, tokens = recipe.sft, min(recipe.sft.max_length, a.context or recipe.sft.max_length)
         scored, generation = tokens - 1, []

@@ -21,6 +21,9 @@ PARTS = (
     "buffers",
     "outside",
 )
+STAYS = ("weights", "optimizer", "reference", "buffers", "outside")
+"""Parts that no smaller batch reduces."""
+
 TIGHT = 0.9
 """Share of the device's memory above which the estimate's own error can decide."""
 
@@ -82,9 +85,12 @@ def _notes(rows: Mapping[str, StageMemory], recipe: Recipe) -> list[str]:
         need = row.peak.total / GIB
         if need > TIGHT * limit:
             how = "more than" if need > limit else "close to"
+            # Where what stays does not fit, no smaller batch helps.
+            stays = sum(row.peak.parts.get(part, 0.0) for part in STAYS) / GIB
+            part = "weights" if stays > TIGHT * limit else row.dominant
             lines.append(
                 f"warning: {label} needs about {need:.1f} GiB per device, {how} the {limit:g} GiB there are; most is "
-                f"{row.dominant}: {_advice(row.dominant, label.partition('[')[0])}"
+                f"{row.dominant}: {_advice(part, label.partition('[')[0])}"
             )
     return lines
 

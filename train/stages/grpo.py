@@ -27,6 +27,7 @@ from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import grpo_dataset, load_items
 from train.stages.grpo_trainer import AdhereGRPOTrainer
 from train.stages.monitors import Monitors, TrainingAudit
+from train.stages.preflight import WorstCase, add_preflight
 from train.stages.setup import (
     check_equal_weights,
     last_metrics,
@@ -60,7 +61,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
     check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
-    _check_lengths(spec, max(len(prompt_ids(tokenizer, item.messages)) for item in items))
+    longest = max(len(prompt_ids(tokenizer, item.messages)) for item in items)
+    _check_lengths(spec, longest)
     _check_supply(spec, len(items))
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
@@ -96,6 +98,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         ],
     )
     check_wrapped(trainer, spec)
+    add_preflight(trainer, spec, WorstCase(longest, config.max_completion_length))
     checkpoint = newest_checkpoint(artifact.checkpoints)
     if checkpoint is not None:
         trainer.restore(checkpoint)

@@ -22,10 +22,11 @@ from train.stages.world import device_arguments, on_cpu
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
 
-    from train.config.schema import GrpoConfig, LauncherConfig, SftConfig
+    from train.config.schema import GrpoConfig, SftConfig
     from train.config.stage import StageSpec
 
 TRACKED_PACKAGES = ("adhere", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "math-verify")
+
 
 def seed_of(spec: StageSpec) -> int:
     """Return the seed of the stage: GRPO may have one of its own."""

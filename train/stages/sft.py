@@ -19,6 +19,7 @@ from train.chat import check_template
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress
 from train.stages.data import load_items, sft_dataset
+from train.stages.preflight import WorstCase, add_preflight
 from train.stages.setup import (
     check_equal_weights,
     last_metrics,
@@ -74,6 +75,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     check_wrapped(trainer, spec)
+    add_preflight(trainer, spec, WorstCase(1, max(len(row) for row in dataset["input_ids"]) - 1))
     checkpoint = newest_checkpoint(artifact.checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 

@@ -92,7 +92,7 @@ class _CheckWrapped(TrainerCallback):
         if found != promised:
             raise StageError(
                 f"the plan promised strategy '{promised}', but the trainer shares the model by '{found}'; "
-                f"check `adhere doctor` and the launch line of `adhere plan`"
+                f"on a CPU use ddp, zero2 or zero3"
             )
 
 
