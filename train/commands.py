@@ -22,7 +22,7 @@ def train(arguments: Sequence[str]) -> int:
     from train.run import plan_run
 
     if any(a.startswith("-") for a in arguments):
-        return _through_hydra(arguments, _execute)
+        return _through_hydra(arguments, _train_point)
     return _execute(plan_run(arguments))
 
 
@@ -112,7 +112,15 @@ def _execute(run: Run) -> int:
     return 0
 
 
-def _through_hydra(arguments: Sequence[str], act: Callable[[Run], int]) -> int:
+def _train_point(run: Run) -> float | None:
+    """Run one point of a sweep, and return its joint rate, which a sweeper that searches (Optuna's) maximises."""
+    from train.run import joint_rate
+
+    _execute(run)
+    return joint_rate(run)
+
+
+def _through_hydra(arguments: Sequence[str], act: Callable[[Run], float | None]) -> int:
     """Hand sweeps and Hydra's own flags to Hydra; each point of a sweep is one run, sharing stages with the others."""
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -121,7 +129,7 @@ def _through_hydra(arguments: Sequence[str], act: Callable[[Run], int]) -> int:
     from train.run import plan_recipe
 
     @hydra.main(config_path=str(recipes_folder()), config_name="config", version_base="1.3")
-    def task(config: DictConfig) -> int:
+    def task(config: DictConfig) -> float | None:
         try:
             return act(plan_recipe(recipe_of(config), list(HydraConfig.get().overrides.task)))
         except AdhereError as error:

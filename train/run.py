@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from evaluation.run import RESULTS
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
 from train.card import write_card
@@ -30,6 +32,8 @@ class Run:
     arms: Mapping[str, Recipe]
     graph: Graph
     overrides: tuple[str, ...] = ()
+    members: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """The point and the seed of each arm of an ablation."""
 
     def command(self, arm: str) -> str:
         """Return the command that makes ``arm`` again."""
@@ -95,25 +99,40 @@ def execute(run: Run) -> int:
         ConfigError: the run's folder belongs to another configuration.
         StageError: a stage failed; finished stages are kept, and the same command goes on from there.
     """
-    check_launcher(run.recipe.launcher)
-    if missing := missing_inputs(run):
-        raise ConfigError("\n".join(missing))
-    _claim(run)
+    begin(run)
     ran = 0
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
-        _link(run, stage, artifact)
         if artifact.done:
             print(f"  reused  {stage.label:<24} {artifact.path.name}")
             continue
         print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
-        _write_spec(run, stage, artifact)
+        write_spec(run, stage)
         run_stage(artifact, run.arms[stage.arms[0]].launcher, stage.kind, stage.label)
         ran += 1
+    finish(run)
+    return ran
+
+
+def begin(run: Run) -> None:
+    """Check what can be checked before a process starts, take the run's folder, and show every stage in it.
+
+    Raises:
+        ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
+    """
+    check_launcher(run.recipe.launcher)
+    if missing := missing_inputs(run):
+        raise ConfigError("\n".join(missing))
+    _claim(run)
+    for stage in order(run.graph):
+        _link(run, stage, run.artifact(stage.key))
+
+
+def finish(run: Run) -> None:
+    """Write the comparison of the evaluated models, and the card of every trained one."""
     if run.graph.subjects:
         write_comparison(run.path, comparison(run), title=run.recipe.name)
     _write_cards(run)
-    return ran
 
 
 def comparison(run: Run) -> list[Entry]:
@@ -128,6 +147,15 @@ def comparison(run: Run) -> list[Entry]:
             entries[name] = Entry(name, run.artifact(key).path, key)
     ranked = ("base", "sft")
     return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
+
+
+def joint_rate(run: Run) -> float | None:
+    """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
+    if not run.graph.subjects:
+        return None
+    results = json.loads((comparison(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
+    found = [results["metrics"][name]["mean"] for name in ("joint", "accuracy")]
+    return next((float(value) for value in found if value is not None), None)
 
 
 def _write_cards(run: Run) -> None:
@@ -152,7 +180,8 @@ def _claim(run: Run) -> None:
         {"label": s.label, "key": s.key, "artifact": s.folder, "inputs": dict(s.inputs), "arms": list(s.arms)}
         for s in order(run.graph)
     ]
-    write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects})
+    members = {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()}
+    write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects, "points": members})
     path.write_text(run.content + "\n", encoding="utf-8")
     latest = run.root / "latest"
     if latest.is_symlink() or not latest.exists():
@@ -169,7 +198,9 @@ def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
     link.symlink_to(os.path.relpath(artifact.path, folder))
 
 
-def _write_spec(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
+def write_spec(run: Run, stage: PlannedStage) -> Path:
+    """Write what the stage's worker is told, and return its path."""
+    artifact = run.artifact(stage.key)
     artifact.path.mkdir(parents=True, exist_ok=True)
     spec = StageSpec(
         kind=stage.kind,
@@ -180,3 +211,4 @@ def _write_spec(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
         recipe=run.arms[stage.arms[0]],
     )
     write_yaml(artifact.spec, spec.model_dump(mode="json"))
+    return artifact.spec

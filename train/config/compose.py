@@ -51,7 +51,9 @@ def compose_variants(overrides: Sequence[str], variants: Mapping[str, Sequence[s
     Raises:
         ConfigError: as :func:`compose_recipe`; the message begins with ``arms.NAME``.
     """
-    base = _own(_compose(overrides)) if variants else None
+    if not variants:
+        return {}
+    base = _own(_compose(overrides))
     recipes = {}
     for name, extra in variants.items():
         try:
@@ -102,7 +104,7 @@ def recipe_of(config: DictConfig) -> Recipe:
 
 def _own(config: DictConfig) -> DictConfig:
     """Return ``config`` without Hydra's own section."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]) if "hydra" in config else config
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from prompts.config import DataConfig
 from rewards.config import RewardConfig, Strict
 from rewards.judge.config import JudgeConfig
+from train.config.ablation import AblationConfig
 from train.config.monitors import MonitorsConfig
 
 StageName = Literal["sft", "grpo", "evaluate"]
@@ -292,6 +293,7 @@ class Recipe(Strict):
     launcher: LauncherConfig = LauncherConfig()
     tracking: TrackingConfig = TrackingConfig()
     run: RunConfig = RunConfig()
+    ablation: AblationConfig = AblationConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
 

@@ -1,0 +1,88 @@
+"""The points of an ablation: what a grid expands to, what is merged, and what every seed shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rewards.errors import ConfigError
+from train.ablation import plan_ablation
+
+WEIGHTS = "ablation.weights=[{checklist: 0}, {checklist: 0.5}, {checklist: 1}]"
+
+
+def planned(model: Path, *overrides: str):  # noqa: ANN201
+    return plan_ablation(["recipe=quickstart", f"model.path={model}", *overrides])
+
+
+def kinds(ablation) -> list[str]:  # noqa: ANN001
+    return [stage.kind for stage in ablation.run.graph.stages.values()]
+
+
+def test_points_and_seeds_are_arms_that_share_one_sft(model_folder: Path) -> None:
+    found = planned(model_folder, WEIGHTS, "ablation.seeds=[0,1]")
+    assert list(found.run.members.items()) == [
+        ("checklist0-s0", ("checklist0", 0)),
+        ("checklist0-s1", ("checklist0", 1)),
+        ("checklist0.5-s0", ("checklist0.5", 0)),
+        ("checklist0.5-s1", ("checklist0.5", 1)),
+        ("checklist1-s0", ("checklist1", 0)),
+        ("checklist1-s1", ("checklist1", 1)),
+    ]
+    assert kinds(found).count("sft") == 1
+    assert kinds(found).count("grpo") == 6
+    assert kinds(found).count("evaluate") == 8
+
+
+def test_an_arm_has_the_keys_of_the_same_overrides_given_to_train(model_folder: Path) -> None:
+    from train.run import plan_run
+
+    found = planned(model_folder, WEIGHTS)
+    alone = plan_run(["recipe=quickstart", f"model.path={model_folder}", "~arms", "rewards.components.checklist.weight=0.5"])
+    assert set(alone.graph.stages) <= set(found.run.graph.stages)
+
+
+def test_equivalent_points_are_merged_and_named(model_folder: Path) -> None:
+    found = planned(
+        model_folder,
+        "ablation.weights=[{math: 1, checklist: 0.5}, {math: 2, checklist: 1}, {math: 1, checklist: 0}]",
+        "ablation.gate=[true,false]",
+    )
+    assert {dropped: kept for dropped, kept, _ in found.merged} == {
+        "math2_checklist1-gated": "math1_checklist0.5-gated",
+        "math2_checklist1-ungated": "math1_checklist0.5-ungated",
+        "math1_checklist0-ungated": "math1_checklist0-gated",
+    }
+    assert list(found.run.arms) == ["math1_checklist0.5-gated", "math1_checklist0.5-ungated", "math1_checklist0-gated"]
+
+
+def test_a_simplex_shares_one_total(model_folder: Path) -> None:
+    found = planned(model_folder, "ablation.simplex=2")
+    weights = [
+        tuple(recipe.rewards.components[name].weight for name in ("math", "checklist"))
+        for recipe in found.run.arms.values()
+    ]
+    assert weights == [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]
+
+
+def test_a_simplex_of_three_components_has_every_composition(model_folder: Path) -> None:
+    found = planned(model_folder, "ablation.simplex={components: [math, checklist, format], steps: 3}")
+    assert len(found.run.arms) == 10
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ([], "nothing to compare; give weights"),
+        (["ablation.weights=[{checklst: 1}, {checklist: 0}]"], "no component is named 'checklst'.*checklist"),
+        (["ablation.judge_samples=[1,5]"], "ablation.judge_samples: no component of this recipe has a judge"),
+        (["ablation.seeds=[1,1]"], r"seeds: \[1, 1\] have to be different"),
+        (["ablation.halving={rungs: [0.5, 0.25]}"], "have to rise"),
+        (["ablation.variants={hot: ['grpo.temperatur=2']}", "ablation.seeds=[0,1]"], "temperatur: there is no such key"),
+        (["ablation.aggregation=[sum]"], "ablation.aggregation"),
+    ],
+)
+def test_a_wrong_grid_is_named(model_folder: Path, overrides: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        planned(model_folder, *overrides)

@@ -1,0 +1,90 @@
+"""The configuration of an ablation: which points it compares, with which seeds, and whether weak ones end early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from rewards.checklist.scoring import ChecklistScoring
+from rewards.config import Aggregation
+from rewards.strict import Strict
+
+
+class SimplexConfig(Strict):
+    """All weights that share one total among some components, in equal steps: only ratios matter under scaling."""
+
+    components: list[str] = Field(default=["math", "checklist"], min_length=2)
+    """Components that share the weight."""
+
+    steps: int = Field(default=4, ge=1)
+    """Steps from nothing to the whole: 4 gives 0, 1/4, 1/2, 3/4 and 1 of the total for each of two components."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_alone(cls, given: Any) -> Any:
+        return {"steps": given} if isinstance(given, int) else given
+
+
+class HalvingConfig(Strict):
+    """Successive halving: weak points end early by their joint rate (Jamieson and Talwalkar, arXiv 1502.07943)."""
+
+    rungs: list[float] = Field(default=[0.25, 0.5], min_length=1)
+    """Shares of ``grpo.max_steps`` after which points are compared, rising."""
+
+    keep: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """Share of the points that goes on at each rung, rounded up."""
+
+    window: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Share of ``grpo.max_steps`` before a rung over which the joint rate is averaged."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_is(cls, given: Any) -> Any:
+        return {} if given is True else given
+
+    @model_validator(mode="after")
+    def _rising(self) -> HalvingConfig:
+        if any(not 0.0 < rung < 1.0 for rung in self.rungs) or sorted(set(self.rungs)) != self.rungs:
+            raise ValueError(f"rungs: {self.rungs} have to rise and lie between 0 and 1")
+        return self
+
+
+class AblationConfig(Strict):
+    """The points of ``adhere ablate``: every combination of what is listed here, each with every seed."""
+
+    weights: list[dict[str, float]] = Field(default_factory=list)
+    """Weights by component, such as ``{math: 1, checklist: 0.5}``; components that are not named keep theirs."""
+
+    simplex: SimplexConfig | None = None
+    """Further weights, from a grid over the simplex."""
+
+    gate: list[bool] = Field(default_factory=list)
+    """``true`` keeps the recipe's gates, ``false`` takes all of them away."""
+
+    aggregation: list[Aggregation] = Field(default_factory=list)
+    """Ways to join the components."""
+
+    scoring: list[ChecklistScoring] = Field(default_factory=list)
+    """Ways to score a checklist: ``weighted_mean`` or ``mean`` (fractions), ``all`` (all or nothing)."""
+
+    judge_samples: list[int] = Field(default_factory=list)
+    """Replies drawn per question, for every judge of the recipe."""
+
+    variants: dict[str, list[str]] | None = None
+    """Any other axis: a name, and the overrides that make it."""
+
+    seeds: list[int] = Field(default=[0], min_length=1)
+    """Seeds of GRPO (``grpo.seed``); all of them start from one SFT."""
+
+    parallel: int = Field(default=1, ge=1)
+    """Stages that run at a time on this machine."""
+
+    halving: HalvingConfig | None = None
+    """End weak points early; ``null`` trains all to the end."""
+
+    @model_validator(mode="after")
+    def _seeds(self) -> AblationConfig:
+        if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds: {self.seeds} have to be different and at least 0")
+        return self
