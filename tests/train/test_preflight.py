@@ -13,7 +13,7 @@ from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
 from rewards.errors import ConfigError
 from train.config.compose import compose_recipe
 
-SHORT = [*ONE_ARM, "sft.max_steps=2", "grpo.max_steps=2"]
+SHORT = [*ONE_ARM, "sft.max_steps=2", "sft.learning_rate=1e-4", "grpo.max_steps=2"]
 
 
 @pytest.mark.slow
