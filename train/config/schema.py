@@ -263,6 +263,9 @@ class LauncherConfig(Strict):
     offload: bool = False
     """Keep optimizer state and, under zero3, parameters in host memory."""
 
+    gpu_memory_gib: float | None = Field(default=None, gt=0.0)
+    """Memory of one GPU in GiB, which ``adhere plan`` compares its estimate with; ``None`` compares with nothing."""
+
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` takes GPUs where there are any."""
 
@@ -312,6 +315,9 @@ class Recipe(Strict):
 
     stages: tuple[StageName, ...] = ("sft", "grpo", "evaluate")
     """Stages in order."""
+
+    preflight: bool = False
+    """Run a worst-case step before training, so that memory that does not suffice shows at once."""
 
     model: ModelConfig
     data: DataConfig

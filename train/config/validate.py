@@ -84,6 +84,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_stages(recipe),
         *_adapters(recipe),
         *_best(recipe),
+        *_strategy(recipe),
         *_weights(recipe),
         *generation_problems(recipe),
         *_constraints(recipe),
@@ -202,6 +203,45 @@ def _best(recipe: Recipe) -> list[str]:
     if "grpo" in recipe.stages and recipe.grpo.hand_over == "best" and strategy in ("zero3", "fsdp2"):
         return [f"grpo.hand_over: best needs whole weights on a rank, {strategy} shards them; use last"]
     return []
+
+
+def _strategy(recipe: Recipe) -> list[str]:
+    """Combinations that the engines cannot run, or would run as something else."""
+    launcher, kind = recipe.launcher, recipe.model.adapter.kind
+    strategy, problems = launcher.strategy, []
+    if launcher.offload and strategy in ("single", "ddp"):
+        problems.append(
+            f"launcher.offload: {strategy} keeps everything on its GPU; use strategy=zero2_offload or zero3"
+        )
+    if strategy == "fsdp2" and launcher.device == "cpu":
+        problems.append("launcher.strategy: accelerate runs DDP where fsdp2 is asked for on a CPU; use strategy=ddp")
+    if strategy == "fsdp2" and launcher.processes == 1:
+        problems.append("launcher.strategy: fsdp2 shards over ranks, and there is one; use strategy=single")
+    if kind == "qlora" and strategy in ("fsdp2", "zero3"):
+        problems.append(
+            f"model.adapter.kind: qlora's packed 4-bit weights are not sharded here; use strategy=ddp or zero2 with "
+            f"qlora, or {strategy} with lora"
+        )
+    if kind == "qlora" and launcher.device == "cpu":
+        problems.append("model.adapter.kind: qlora needs a GPU; use lora on a CPU")
+    if launcher.device == "cpu" and recipe.model.dtype in ("float16", "bfloat16") and strategy.startswith("zero"):
+        problems.append(f"model.dtype: {strategy} on a CPU computes in float32; use dtype=auto or float32")
+    if launcher.device == "cpu" and recipe.model.dtype == "float16":
+        problems.append("model.dtype: float16 needs a GPU's loss scaling; use auto, which is float32 on a CPU")
+    if recipe.preflight and strategy.startswith("zero"):
+        problems.append(
+            "preflight: a DeepSpeed engine cannot undo a step; leave it out, and go by the estimate of adhere plan"
+        )
+    if launcher.nodes > launcher.processes:
+        problems.append(
+            f"launcher.nodes: {launcher.nodes} machines have at least a rank each, launcher.processes is "
+            f"{launcher.processes}, over all nodes"
+        )
+    elif launcher.processes % launcher.nodes:
+        problems.append(
+            f"launcher.processes: {launcher.processes} ranks cannot be divided among {launcher.nodes} equal machines"
+        )
+    return problems
 
 
 def _weights(recipe: Recipe) -> list[str]:

@@ -26,7 +26,8 @@ TAIL_LINES = 15
 def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
     """Return the command that runs the stage described by ``spec`` on this machine."""
     flags = worker_flags(launcher, kind)
-    port = ["--main_process_port", "0"] if "--multi_gpu" in flags else []
+    ranks = {"--multi_gpu", "--use_fsdp", "--use_deepspeed"} & set(flags)
+    port = ["--main_process_port", "0"] if ranks else []  # a free one, so that two runs on a machine do not meet
     line = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", *flags, *port]
     return [*line, "-m", "train.worker", str(spec)]
 
@@ -53,18 +54,14 @@ def _strategy(launcher: LauncherConfig) -> list[str]:
     if launcher.strategy == "ddp":
         return ["--multi_gpu"]
     if launcher.strategy == "fsdp2":
-        return ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
+        wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_reshard_after_forward", "true"]
+        offload = ["--fsdp_offload_params", str(launcher.offload).lower()]
+        state = ["--fsdp_state_dict_type", "FULL_STATE_DICT"]
+        return ["--use_fsdp", "--fsdp_version", "2", *wrap, *offload, *state]
     where = "cpu" if launcher.offload else "none"
     zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
     if launcher.strategy == "zero3":
-        zero += [
-            "--offload_param_device",
-            where,
-            "--zero3_init_flag",
-            "true",
-            "--zero3_save_16bit_model",
-            "true",
-        ]
+        zero += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
     return zero
 
 
@@ -161,7 +158,9 @@ def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     env = {"OMP_WAIT_POLICY": "passive", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
     env |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     if launcher.device == "cpu":
-        env |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+        env["CUDA_VISIBLE_DEVICES"] = ""
+        # accelerate takes DeepSpeed for a GPU's: told to use the CPU it would silently train by DDP.
+        env |= {"DS_ACCELERATOR": "cpu"} if launcher.strategy.startswith("zero") else {"ACCELERATE_USE_CPU": "true"}
     return env
 
 

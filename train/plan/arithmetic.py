@@ -17,6 +17,21 @@ def grpo_arithmetic(recipe: Recipe) -> str:
     )
 
 
+def generation_arithmetic(recipe: Recipe) -> str:
+    """Say how many completions are generated at once, and how many optimizer steps they feed."""
+    grpo, ranks = recipe.grpo, recipe.launcher.processes
+    micro = int(grpo.trl.get("steps_per_generation") or grpo.gradient_accumulation)
+    passes = int(grpo.trl.get("num_iterations") or 1)
+    batch = grpo.per_device_batch_size * ranks * micro
+    steps = micro * passes / grpo.gradient_accumulation
+    feeds = f"feeds {steps:g} {'step' if steps == 1 else 'steps'}"
+    tokens = grpo.max_steps / steps * batch * grpo.max_completion_length
+    return (
+        f"{batch} completions generated at once ({grpo.per_device_batch_size * micro} per device), which {feeds}; "
+        f"at most {tokens / 1e6:,.1f} M tokens generated in all"
+    )
+
+
 def sft_arithmetic(recipe: Recipe) -> str:
     """Say how long SFT is."""
     sft, ranks = recipe.sft, recipe.launcher.processes

@@ -22,7 +22,8 @@ from train.artifacts import Artifact, Stopped
 from train.chat import check_template
 from train.models import load_for_inference, load_tokenizer
 from train.stages.data import load_items
-from train.stages.setup import manifest, on_cpu
+from train.stages.setup import manifest
+from train.stages.world import on_cpu
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -29,9 +29,9 @@ from train.stages.data import grpo_dataset, load_items
 from train.stages.generation import generation_arguments
 from train.stages.grpo_trainer import AdhereGRPOTrainer
 from train.stages.monitors import Monitors, TrainingAudit
+from train.stages.preflight import WorstCase, add_preflight
 from train.stages.setup import (
     check_equal_weights,
-    check_world,
     last_metrics,
     manifest,
     save_for_handoff,
@@ -39,6 +39,7 @@ from train.stages.setup import (
 )
 from train.stages.stop import Stop
 from train.stages.tracking import RolloutTables
+from train.stages.world import check_world, check_wrapped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -64,7 +65,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
     check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
-    _check_lengths(spec, max(len(prompt_ids(tokenizer, item.messages)) for item in items))
+    longest = max(len(prompt_ids(tokenizer, item.messages)) for item in items)
+    _check_lengths(spec, longest)
     _check_supply(spec, len(items))
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
@@ -104,6 +106,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             clock,
         ],
     )
+    check_wrapped(trainer, spec)
+    add_preflight(trainer, spec, WorstCase(longest, config.max_completion_length))
     checkpoint = newest_checkpoint(artifact.checkpoints)
     if monitors is not None:
         monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)

@@ -17,50 +17,15 @@ from transformers.trainer_utils import SchedulerType
 from rewards.errors import ConfigError, StageError
 from train.artifacts import Artifact
 from train.models import compute_dtype
+from train.stages.world import device_arguments, on_cpu
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
 
-    from train.config.schema import GrpoConfig, LauncherConfig, SftConfig
+    from train.config.schema import GrpoConfig, SftConfig
     from train.config.stage import StageSpec
 
 TRACKED_PACKAGES = ("adhere", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "math-verify")
-
-PROMISED = {
-    "single": {DistributedType.NO},
-    "ddp": {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU},
-    "fsdp2": {DistributedType.FSDP},
-    "zero2": {DistributedType.DEEPSPEED},
-    "zero3": {DistributedType.DEEPSPEED},
-}
-
-
-def on_cpu(launcher: LauncherConfig) -> bool:
-    """Whether the stage runs on the CPU: because it was told to, or because there is no GPU."""
-    return launcher.device == "cpu" or not torch.cuda.is_available()
-
-
-def check_world(spec: StageSpec) -> None:
-    """Check that the ranks which the plan promised are really one job.
-
-    Several launch combinations silently train lone copies, each with a world of one.
-
-    Raises:
-        StageError: the world size or the distributed type is not the promised one.
-    """
-    # The first PartialState decides the back end; without cpu=True two CPU ranks become two worlds of one.
-    launcher, state = spec.recipe.launcher, PartialState(cpu=on_cpu(spec.recipe.launcher))
-    expected = launcher.processes
-    if state.num_processes != expected:
-        raise StageError(
-            f"the plan promised {expected} ranks, but this is rank {state.process_index} of {state.num_processes}"
-        )
-    kind = state.distributed_type
-    allowed = PROMISED[launcher.strategy]
-    if kind not in allowed or (expected > 1 and kind is DistributedType.NO):
-        raise StageError(
-            f"the plan promised strategy '{launcher.strategy}', but accelerate runs {kind.value}; use ddp on a CPU"
-        )
 
 
 def seed_of(spec: StageSpec) -> int:
@@ -75,7 +40,7 @@ def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | G
     return {
         "output_dir": str(artifact.checkpoints),
         "seed": seed_of(spec),
-        "use_cpu": cpu,
+        **device_arguments(spec.recipe.launcher, cpu=cpu),
         "bf16": dtype is torch.bfloat16,
         "fp16": dtype is torch.float16,
         "max_steps": config.max_steps,

@@ -19,16 +19,17 @@ from train.launch.notice import notice_seconds
 from train.models import context_length, load_for_training, load_tokenizer, lora_config
 from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
 from train.stages.data import load_items, sft_dataset
+from train.stages.preflight import WorstCase, add_preflight
 from train.stages.resume import AdhereSFTTrainer
 from train.stages.setup import (
     check_equal_weights,
-    check_world,
     last_metrics,
     manifest,
     save_for_handoff,
     trainer_arguments,
 )
 from train.stages.stop import Stop
+from train.stages.world import check_world, check_wrapped
 
 if TYPE_CHECKING:
     from train.config.stage import StageSpec
@@ -80,6 +81,10 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.resume(newest_checkpoint(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
+    check_wrapped(trainer, spec)
+    add_preflight(trainer, spec, WorstCase(1, max(len(row) for row in dataset["input_ids"]) - 1))
+    checkpoint = newest_checkpoint(artifact.checkpoints)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact)

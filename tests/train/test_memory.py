@@ -1,0 +1,95 @@
+"""The memory estimate against what is really allocated, and against published sizes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rewards.errors import ConfigError
+from train.config.compose import compose_recipe
+from train.config.schema import ModelConfig
+from train.plan.architecture import Architecture, architecture_of, read_architecture
+from train.plan.describe import describe
+from train.plan.memory import stage_memory
+from train.run import plan_run
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+QWEN2_7B: dict[str, Any] = {
+    "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
+}  # fmt: skip
+QWEN3_06B: dict[str, Any] = {
+    "model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28,
+    "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
+    "tie_word_embeddings": True,
+}  # fmt: skip
+SMOLLM2: dict[str, Any] = {
+    "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "weights"), [(QWEN2_7B, 7_615_616_512), (QWEN3_06B, 596_049_920), (SMOLLM2, 134_515_008)]
+)
+def test_the_weights_of_published_models_are_counted_exactly(config: dict[str, Any], weights: int) -> None:
+    assert architecture_of(config).parameters == weights
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"rank": 8, "checkpointing": True}],
+    ids=str,
+)
+def test_a_step_allocates_what_was_estimated(settings: dict[str, Any]) -> None:
+    from memory_estimate import Point, estimated, measured
+
+    torch.set_num_threads(1)
+    point = Point("qwen3", 1, 32, **settings)
+    assert estimated(point) == pytest.approx(measured(point), rel=0.15)
+
+
+def of(config: dict[str, Any], kind: str, *overrides: str) -> Any:
+    recipe = compose_recipe(["recipe=quickstart", "~arms", *overrides])
+    return stage_memory(recipe, kind, architecture_of(config))  # type: ignore[arg-type]
+
+
+def part(config: dict[str, Any], name: str, *overrides: str) -> float:
+    return of(config, "grpo", *overrides).peak.parts.get(name, 0.0)
+
+
+def test_sharding_divides_what_each_strategy_shares() -> None:
+    ranks = "launcher.processes=8"
+    whole = Architecture.parameters.fget(architecture_of(QWEN2_7B)) * 4  # type: ignore[attr-defined]
+    assert part(QWEN2_7B, "weights", "strategy=ddp", ranks, "model.dtype=bfloat16") == whole
+    assert part(QWEN2_7B, "weights", "strategy=fsdp2", ranks, "model.dtype=bfloat16") == whole / 8
+    assert part(QWEN2_7B, "weights", "strategy=zero2", ranks, "model.dtype=bfloat16") == whole / 2
+    assert part(QWEN2_7B, "weights", "strategy=zero3", ranks, "model.dtype=bfloat16") == whole / 16
+    assert part(QWEN2_7B, "optimizer", "strategy=zero2", ranks, "model.dtype=bfloat16") == 3 * whole / 8
+    assert part(QWEN2_7B, "optimizer", "strategy=zero3_offload", ranks, "model.dtype=bfloat16") == 0.0
+
+
+def test_adapters_need_little_beside_a_frozen_base_and_a_reference_of_their_own() -> None:
+    lora = ["model.adapter.kind=lora", "model.dtype=bfloat16"]
+    assert part(QWEN2_7B, "optimizer", *lora) < 0.1 * part(QWEN2_7B, "weights", *lora)
+    with_kl = part(QWEN2_7B, "reference", "grpo.kl_coefficient=0.1", "model.dtype=bfloat16")
+    assert with_kl == architecture_of(QWEN2_7B).parameters * 4
+    assert part(QWEN2_7B, "reference", "grpo.kl_coefficient=0.1", *lora) < 0.1 * with_kl
+
+
+def test_the_plan_warns_of_too_small_a_device_and_says_what_to_change(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN2_7B), encoding="utf-8")
+    given = [f"model.path={tmp_path}", "model.dtype=bfloat16", "strategy=ddp", "launcher.processes=8", "~arms"]
+    text = describe(plan_run([*given, "launcher.gpu_memory_gib=80"]))
+    assert "7,616 M weights; GiB per device at the peak" in text
+    assert "more than the 80 GiB there are" in text and "strategy=zero3 or fsdp2" in text
+
+
+def test_a_model_that_is_not_here_is_named_with_the_way_to_its_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"hf download owner/name config\.json"):
+        read_architecture(ModelConfig(path="owner/name"))

@@ -1,0 +1,123 @@
+"""How ranks share a model: real processes over gloo agree with each other, and what cannot work is refused.
+
+The strategies train the tiny model by the public command, SFT then GRPO. DDP is the reference for the others: on the
+same two ranks they see the same batches and draw the same rollouts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from tiny_run import ONE_ARM, REPOSITORY, command, stage
+
+from rewards.errors import ConfigError
+from train.config.compose import compose_recipe
+
+TWO = [
+    *ONE_ARM, "sft.max_steps=3", "sft.per_device_batch_size=4", "sft.learning_rate=1e-4",
+    "grpo.max_steps=2", "grpo.per_device_batch_size=4", "grpo.learning_rate=1e-3",
+    "rewards.components.checklist.gate=null", "stages=[sft,grpo]",
+]  # fmt: skip
+SHARDED = ["zero2", "zero3", "fsdp2"]
+
+
+def run(root: Path, *overrides: str, patched: bool = False) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    if patched:
+        folders = [str(REPOSITORY / "tests" / "support" / "fsdp_on_cpu"), environment.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    return subprocess.run(
+        command(root, *TWO, *overrides), cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=560,
+        check=False,
+    )  # fmt: skip
+
+
+def trained(root: Path, strategy: str) -> Path:
+    sharded = strategy == "fsdp2"
+    device = "launcher.device=auto" if sharded else "launcher.device=cpu"
+    done = run(root, f"strategy={strategy}", "launcher.processes=2", device, patched=sharded)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+def losses(root: Path, label: str, figure: str = "loss") -> list[float]:
+    rows = [json.loads(line) for line in (stage(root, label) / "metrics.jsonl").read_text().splitlines()]
+    return [row[figure] for row in rows if "loss" in row]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("ddp"), "ddp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", SHARDED)
+def test_sharded_ranks_train_what_whole_ones_do(strategy: str, reference: Path, tmp_path: Path) -> None:
+    root = trained(tmp_path, strategy)
+    assert losses(root, "sft") == pytest.approx(losses(reference, "sft"), abs=1e-5)
+    assert losses(root, "grpo") == pytest.approx(losses(reference, "grpo"), abs=1e-5)
+    norms = losses(reference, "grpo", "grad_norm")
+    assert any(norm > 0 for norm in norms), "GRPO had no gradient, so nothing was compared"
+    assert losses(root, "grpo", "grad_norm") == pytest.approx(norms, rel=1e-3)
+    for label in ("sft", "grpo"):
+        whole = load_file(stage(reference, label) / "model" / "model.safetensors")
+        ours = load_file(stage(root, label) / "model" / "model.safetensors")
+        # ZeRO-2 also writes the head that is tied to the embedding; it has to be the same then.
+        tied = ours.pop("lm_head.weight", ours["model.embed_tokens.weight"])
+        assert tied.equal(ours["model.embed_tokens.weight"])
+        assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in whole.items()}
+        assert max(float((ours[k] - whole[k]).abs().max()) for k in whole) < 1e-4
+
+
+@pytest.mark.slow
+def test_a_silent_fall_back_to_whole_models_stops_the_stage(tmp_path: Path) -> None:
+    done = run(tmp_path, "strategy=fsdp2", "launcher.processes=2", "launcher.device=auto", "stages=[sft]")
+    assert done.returncode != 0
+    assert "the plan promised strategy 'fsdp2', but the trainer shares the model by 'ddp'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["launcher.offload=true"], "launcher.offload: single keeps everything on its GPU"),
+        (["strategy=fsdp2", "launcher.device=cpu"], "accelerate runs DDP where fsdp2 is asked for on a CPU"),
+        (["strategy=fsdp2", "launcher.processes=1"], "fsdp2 shards over ranks"),
+        (["strategy=zero3", "model.adapter.kind=qlora"], "4-bit weights are not sharded"),
+        (["launcher.device=cpu", "model.adapter.kind=qlora"], "qlora needs a GPU"),
+        (["launcher.nodes=2"], "launcher.nodes: 2 machines have at least a rank each"),
+        (["strategy=ddp", "launcher.nodes=2", "launcher.processes=3"], "3 ranks cannot be divided among 2"),
+        (["launcher.device=cpu", "model.dtype=float16"], "float16 needs a GPU"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe(["recipe=quickstart", *overrides, "grpo.group_size=2"])
+    assert said in str(caught.value)
+
+
+WORLD = """
+import sys
+from pathlib import Path
+from train.config.compose import compose_recipe
+from train.config.stage import StageSpec
+from train.stages.world import check_world
+recipe = compose_recipe(["recipe=quickstart", "launcher.device=cpu", "strategy=ddp", "launcher.processes=2"])
+check_world(StageSpec(kind="sft", label="sft", key="0", artifact=Path("."), inputs={}, recipe=recipe))
+"""
+
+
+def test_a_lone_copy_says_that_the_plan_promised_more_ranks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--cpu", "--num_machines", "2",
+         "--num_processes", "2", "--machine_rank", "0", "--main_process_ip", "127.0.0.1", "--main_process_port",
+         "29517", "--no_python", sys.executable, "-c", WORLD],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "the plan promised 2 ranks, but this is rank 0 of 1" in done.stderr

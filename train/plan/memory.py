@@ -1,0 +1,264 @@
+"""How much device memory each stage needs, from the model's configuration alone. No torch.
+
+A stage's peak is the largest of a few moments: the LM head's backward pass, the end of the layers' backward pass, and
+generation. ``docs/plan.md`` says how each term is counted and how well the sum was found to hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from train.config.schema import GrpoConfig, Recipe, SftConfig, StageName
+from train.plan.activations import WORD, Pass
+from train.plan.architecture import Architecture
+
+GIB = 2**30
+ASSUMED_PROMPT = 512
+"""Prompt tokens where ``data.max_prompt_tokens`` does not limit them."""
+
+ADAM_STATES = 2
+FOUR_BITS = 0.5 + WORD / 64
+"""Bytes of a 4-bit weight: half a byte, and a float32 scale per block of 64."""
+
+BUCKET, LIVE = 500_000_000, 1_000_000_000
+"""DeepSpeed's defaults ``reduce_bucket_size`` and ``stage3_max_live_parameters``, in elements."""
+
+CUDA_CONTEXT, NCCL_BUFFERS = 0.6 * GIB, 0.4 * GIB
+"""Outside torch's allocator, assumed: CUDA's context and libraries, and NCCL's channels where ranks talk."""
+
+VLLM_SHARE = 0.3
+"""TRL's default of ``vllm_gpu_memory_utilization``."""
+
+SAMPLED_LOGITS = 3
+"""Float32 copies of a step's logits while it is sampled: scores, their warped copy, probabilities."""
+
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is in memory at once, in bytes by part; ``when`` names the moment."""
+
+    when: str
+    parts: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StageMemory:
+    """The moments of a stage on one device, and what it keeps in host memory, in bytes."""
+
+    moments: list[Moment]
+    host: float = 0.0
+    assumptions: list[str] = field(default_factory=list)
+
+    @property
+    def peak(self) -> Moment:
+        """The moment that needs the most."""
+        return max(self.moments, key=lambda moment: moment.total)
+
+    @property
+    def dominant(self) -> str:
+        """The largest part at the peak."""
+        parts = self.peak.parts
+        return max(parts, key=lambda name: parts[name])
+
+
+def width_of(recipe: Recipe) -> int:
+    """Return the bytes of the arithmetic's type; ``auto`` is bfloat16 unless the run is to stay on the CPU."""
+    dtype = recipe.model.dtype
+    if dtype == "auto":
+        return WORD if recipe.launcher.device == "cpu" else 2
+    return WORD if dtype == "float32" else 2
+
+
+def adapter_weights(recipe: Recipe, a: Architecture) -> int:
+    """Return the number of adapter weights, 0 where every weight is trained."""
+    adapter = recipe.model.adapter
+    if adapter.kind == "none":
+        return 0
+    if adapter.target_modules == "all-linear":
+        return a.adapters(adapter.rank)
+    named = [adapter.target_modules] if isinstance(adapter.target_modules, str) else adapter.target_modules
+    sizes = dict(zip(LINEARS, a.linears, strict=True))
+    return a.layers * sum(adapter.rank * sum(sizes[name]) for name in named if name in sizes)
+
+
+def stage_memory(recipe: Recipe, kind: StageName, a: Architecture) -> StageMemory:
+    """Estimate one stage of ``recipe`` per device."""
+    if kind == "evaluate":
+        return _evaluation(recipe, a)
+    fixed, gradients, host = _states(recipe, a)
+    notes: list[str] = []
+    config: SftConfig | GrpoConfig
+    if kind == "sft":
+        config, tokens = recipe.sft, min(recipe.sft.max_length, a.context or recipe.sft.max_length)
+        scored, generation = tokens - 1, []
+    else:
+        prompt = prompt_tokens(recipe, a)
+        if recipe.data.max_prompt_tokens is None:
+            notes.append(f"prompts of {prompt} tokens are assumed; data.max_prompt_tokens would say")
+        completion = recipe.grpo.max_completion_length
+        config, tokens, scored = recipe.grpo, prompt + completion, completion
+        if recipe.launcher.device == "cpu":
+            scored = tokens - 1
+        fixed |= _reference(recipe, a)
+        generation = [_generation(recipe, a, fixed, tokens)]
+    micro = Pass(
+        architecture=a,
+        sequences=config.per_device_batch_size,
+        tokens=tokens,
+        scored=scored,
+        width=width_of(recipe),
+        rank=0 if recipe.model.adapter.kind == "none" else recipe.model.adapter.rank,
+        checkpointing=config.gradient_checkpointing,
+        attention=recipe.model.attention,
+        triton=recipe.launcher.device != "cpu",
+    )
+    moments = training_moments(micro, fixed, gradients, accumulated=config.gradient_accumulation > 1)
+    return StageMemory([*moments, *generation], host, notes)
+
+
+def training_moments(micro: Pass, fixed: dict[str, float], gradients: float, *, accumulated: bool) -> list[Moment]:
+    """Return the moments of a micro batch that can be its peak.
+
+    ``fixed`` is what stays (weights, optimizer and so on), ``gradients`` the bytes of all gradients on this device;
+    ``accumulated`` says that those of an earlier micro batch are there already.
+    """
+    embedding = micro.architecture.embedding * WORD if micro.full else 0
+    kept = gradients if accumulated else 0
+    recomputed = micro.working + (micro.layer if micro.checkpointing else 0)
+    at_head = {"gradients": kept, "activations": micro.activations, "logits": micro.head}
+    after = {"gradients": kept + embedding, "activations": micro.activations + recomputed}
+    last = micro.layer + micro.working + (micro.boundary if micro.checkpointing else 0)
+    at_end = {"gradients": max(gradients, embedding) + embedding, "activations": last}
+    return [
+        Moment("backward pass, at the head", fixed | at_head),
+        Moment("backward pass, at the last layer", fixed | after),
+        Moment("backward pass, at its end", fixed | at_end),
+    ]
+
+
+def prompt_tokens(recipe: Recipe, a: Architecture) -> int:
+    """Return the longest prompt that is reckoned with, in tokens."""
+    limit, completion = recipe.data.max_prompt_tokens, recipe.grpo.max_completion_length
+    context = recipe.model.context or a.context
+    if limit is not None:
+        return limit
+    return min(ASSUMED_PROMPT, max(1, context - completion)) if context else ASSUMED_PROMPT
+
+
+def _states(recipe: Recipe, a: Architecture) -> tuple[dict[str, float], float, float]:
+    """Return what stays on a device while training, the bytes of its gradients, and what lies in host memory."""
+    launcher, width = recipe.launcher, width_of(recipe)
+    ranks, deepspeed = launcher.processes, launcher.strategy.startswith("zero")
+    adapters = adapter_weights(recipe, a)
+    trained = adapters or a.parameters
+    each = 2 if recipe.model.adapter.kind == "qlora" else WORD
+    frozen = _base_bytes(recipe, a) if adapters else 0.0
+    shared = ranks if launcher.strategy in ("zero2", "zero3", "fsdp2") else 1
+    split = ranks if launcher.strategy in ("zero3", "fsdp2") else 1
+    # DeepSpeed trains weights of the arithmetic's type and keeps float32 ones beside them; torch's autocast needs none.
+    trained_width = width if deepspeed else each
+    weights = (frozen + trained * trained_width) / split
+    optimizer = trained * each * ADAM_STATES / shared + (trained * WORD / shared if deepspeed else 0)
+    gradients = trained * trained_width / shared
+    host = 0.0
+    if launcher.offload:
+        host, optimizer = optimizer, 0.0
+        if launcher.strategy == "zero3":
+            host, weights = host + weights, 0.0
+    outside = 0.0 if launcher.device == "cpu" else CUDA_CONTEXT + (NCCL_BUFFERS if ranks > 1 else 0)
+    buffers = _buffers(recipe, a, trained, trained_width)
+    return {"weights": weights, "optimizer": optimizer, "buffers": buffers, "outside": outside}, gradients, host
+
+
+def _base_bytes(recipe: Recipe, a: Architecture) -> float:
+    """Return the bytes of a frozen base in the arithmetic's type; under qlora the layers' linear maps have 4 bits."""
+    if recipe.model.adapter.kind != "qlora":
+        return float(a.parameters * width_of(recipe))
+    quantised = a.layers * sum(x * y for x, y in a.linears)
+    return quantised * FOUR_BITS + (a.parameters - quantised) * width_of(recipe)
+
+
+def _buffers(recipe: Recipe, a: Architecture, trained: int, width: int) -> float:
+    """Return what the strategy needs for communication: buckets of gradients, and weights gathered to compute with."""
+    launcher = recipe.launcher
+    if launcher.processes == 1 and not launcher.strategy.startswith("zero"):
+        return 0.0
+    bucket = min(trained, BUCKET) * width
+    match launcher.strategy:
+        case "ddp":
+            return float(trained * WORD)
+        case "zero2":
+            return float(bucket)
+        case "zero3":
+            return float(bucket + min(a.parameters, LIVE) * width_of(recipe))
+        case "fsdp2":
+            gathered = a.embedding * (1 if a.tied else 2) + 2 * a.layer
+            return float(gathered * width_of(recipe) + a.layer * width_of(recipe))
+        case _:
+            return 0.0
+
+
+def _reference(recipe: Recipe, a: Architecture) -> dict[str, float]:
+    """Return the model that a KL is taken to: TRL loads a second one in float32, of adapters a frozen copy."""
+    if recipe.grpo.kl_coefficient == 0.0:
+        return {}
+    adapters = adapter_weights(recipe, a)
+    if adapters:
+        return {"reference": float(adapters * WORD)}
+    split = recipe.launcher.processes if recipe.launcher.strategy in ("zero3", "fsdp2") else 1
+    return {"reference": a.parameters * WORD / split}
+
+
+def cache_bytes(a: Architecture, sequences: int, tokens: int, width: int, key_width: int) -> float:
+    """Return the bytes of keys and values; while a token is appended, one layer has its old and its new ones."""
+    layer = sequences * tokens * a.keys * (key_width + width)
+    return float(layer * (a.layers + 1))
+
+
+def _generation(recipe: Recipe, a: Architecture, fixed: dict[str, float], tokens: int) -> Moment:
+    """Return the moment in which the longest rollouts of a generation batch end."""
+    config, width = recipe.grpo, width_of(recipe)
+    if config.generation == "vllm_server":
+        return Moment("generation on the server", dict(fixed))
+    if config.generation == "vllm_colocate":
+        share = float(config.trl.get("vllm_gpu_memory_utilization", VLLM_SHARE))
+        total = recipe.launcher.gpu_memory_gib
+        engine = share * total * GIB if total else float(a.parameters * width)
+        return Moment("generation by vLLM beside the trainer", fixed | {"vLLM": engine})
+    sequences = config.per_device_batch_size * steps_per_generation(recipe)
+    # Rotary embeddings are float32 where weights are, so autocast leaves the cached keys in float32 and not the values.
+    keys = WORD if recipe.model.adapter.kind == "none" else width
+    cache = cache_bytes(a, sequences, tokens, width, keys)
+    logits = sequences * a.vocabulary * WORD * SAMPLED_LOGITS
+    return Moment("generation", fixed | {"cache": cache, "logits": float(logits)})
+
+
+def steps_per_generation(recipe: Recipe) -> int:
+    """Return how many micro batches TRL fills by one generation."""
+    return int(recipe.grpo.trl.get("steps_per_generation") or recipe.grpo.gradient_accumulation)
+
+
+def _evaluation(recipe: Recipe, a: Architecture) -> StageMemory:
+    """Estimate an evaluation: one process, whole weights in the arithmetic's type."""
+    config, width = recipe.evaluation, width_of(recipe)
+    if config.backend == "openai":
+        return StageMemory([Moment("an endpoint generates", {"weights": 0.0})])
+    outside = 0.0 if recipe.launcher.device == "cpu" else CUDA_CONTEXT
+    fixed = {"weights": float(a.parameters * width), "outside": outside}
+    if config.backend == "vllm":
+        total = recipe.launcher.gpu_memory_gib
+        return StageMemory(
+            [Moment("generation by vLLM", fixed | ({"cache": 0.9 * total * GIB - fixed["weights"]} if total else {}))]
+        )
+    sequences = config.batch_size
+    tokens = prompt_tokens(recipe, a) + config.sampling.max_new_tokens
+    cache = cache_bytes(a, sequences, tokens, width, width)
+    logits = float(sequences * a.vocabulary * WORD * SAMPLED_LOGITS)
+    return StageMemory([Moment("generation", fixed | {"cache": cache, "logits": logits})])

@@ -1,0 +1,106 @@
+"""The memory estimate as lines of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rewards.errors import ConfigError
+from train.config.schema import Recipe
+from train.plan.architecture import Architecture, read_architecture
+from train.plan.memory import GIB, StageMemory, stage_memory
+
+PARTS = (
+    "weights",
+    "gradients",
+    "optimizer",
+    "reference",
+    "activations",
+    "logits",
+    "cache",
+    "vLLM",
+    "buffers",
+    "outside",
+)
+STAYS = ("weights", "optimizer", "reference", "buffers", "outside")
+"""Parts that no smaller batch reduces."""
+
+TIGHT = 0.9
+"""Share of the device's memory above which the estimate's own error can decide."""
+
+
+def memory_lines(recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the table of all stages, one row a stage that differs, and what there is to warn of."""
+    models = {recipe.model.path: recipe for recipe in recipes.values()}
+    try:
+        sizes = {path: read_architecture(recipe.model) for path, recipe in models.items()}
+    except ConfigError as error:
+        return [f"memory   no estimate: {error}"]
+    rows: dict[str, StageMemory] = {}
+    for arm, recipe in recipes.items():
+        for kind in recipe.stages:
+            found = stage_memory(recipe, kind, sizes[recipe.model.path])
+            if found not in rows.values():
+                rows[kind if kind not in rows else f"{kind}[{arm}]"] = found
+    first = next(iter(recipes.values()))
+    return [_title(first, sizes[first.model.path]), *_table(rows), *_notes(rows, first)]
+
+
+def _title(recipe: Recipe, a: Architecture) -> str:
+    launcher = recipe.launcher
+    ranks = f"{launcher.processes} {'rank' if launcher.processes == 1 else 'ranks'}"
+    size = f"{a.parameters / 1e6:,.0f} M weights"
+    return f"memory   {size}; GiB per device at the peak, estimated ({launcher.strategy}, {ranks})"
+
+
+def _table(rows: Mapping[str, StageMemory]) -> list[str]:
+    shown = [part for part in PARTS if any(row.peak.parts.get(part, 0.0) > 0.0 for row in rows.values())]
+    cells = [["", *shown, "peak", "when"]]
+    for label, row in rows.items():
+        figures = [_gib(row.peak.parts.get(part, 0.0)) for part in shown]
+        cells.append([label, *figures, _gib(row.peak.total), f"{row.peak.when}; most is {row.dominant}"])
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return ["  " + "  ".join(_aligned(row, widths)).rstrip() for row in cells]
+
+
+def _aligned(row: list[str], widths: list[int]) -> list[str]:
+    inner = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
+    return [row[0].ljust(widths[0]), *inner, row[-1]]
+
+
+def _gib(size: float) -> str:
+    if size == 0.0:
+        return "-"
+    return f"{size / GIB:.1f}" if size >= 0.05 * GIB else f"{size / GIB:.2f}"
+
+
+def _notes(rows: Mapping[str, StageMemory], recipe: Recipe) -> list[str]:
+    lines = [f"  {note}" for note in dict.fromkeys(note for row in rows.values() for note in row.assumptions)]
+    host = max(row.host for row in rows.values())
+    if host:
+        lines.append(f"  and {host / GIB:.1f} GiB of host memory per rank, offloaded")
+    limit = recipe.launcher.gpu_memory_gib
+    if limit is None:
+        return lines
+    for label, row in rows.items():
+        need = row.peak.total / GIB
+        if need > TIGHT * limit:
+            how = "more than" if need > limit else "close to"
+            # Where what stays does not fit, no smaller batch helps.
+            stays = sum(row.peak.parts.get(part, 0.0) for part in STAYS) / GIB
+            part = "weights" if stays > TIGHT * limit else row.dominant
+            lines.append(
+                f"warning: {label} needs about {need:.1f} GiB per device, {how} the {limit:g} GiB there are; most is "
+                f"{row.dominant}: {_advice(part, label.partition('[')[0])}"
+            )
+    return lines
+
+
+def _advice(part: str, kind: str) -> str:
+    return {
+        "activations": f"{kind}.gradient_checkpointing=true, or a smaller {kind}.per_device_batch_size",
+        "logits": f"lower {kind}.per_device_batch_size" if kind != "evaluate" else "lower evaluation.batch_size",
+        "cache": "lower the batch that is generated at once, or its length",
+        "reference": "grpo.kl_coefficient=0 needs no reference, adapters only a small one",
+        "vLLM": "lower grpo.trl.vllm_gpu_memory_utilization",
+        "buffers": "train adapters, or use another strategy",
+    }.get(part, "strategy=zero3 or fsdp2 on more ranks, launcher.offload=true, or model.adapter.kind=lora")
