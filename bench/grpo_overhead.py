@@ -6,7 +6,7 @@ Two processes, TRL's GRPOTrainer with a bare maths reward (``tests/train/plain_t
 quickstart's GRPO. Only one runs at any time, for one whole step with all that lies between two steps, and who goes
 first changes from step to step, so that a busy minute of the machine is busy for both. Printed are the medians of wall
 and processor seconds, the ratio of the medians with its 95 % interval (bootstrap of paired steps), and the spread of
-plain TRL's own steps, which is the noise. With math alone both train the same weights bit for bit; ``--composite`` times
+plain TRL's own steps, which is the noise. With math alone both train the same weights bit for bit; ``--composite`` is
 the default composite, whose rollouts are others from the first update on, so that lengths differ too.
 """
 

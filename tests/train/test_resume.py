@@ -57,6 +57,7 @@ def test_killed_while_it_hands_over_it_is_not_trained_further(
 ) -> None:
     given = [
         f"stages=[{kind}]", f"{kind}.max_steps=2", f"{kind}.learning_rate=1e-3", f"{kind}.save_every_minutes=1e-6",
+        "grpo.temperature=2",
         "rewards.components.checklist.gate=null",
     ]  # fmt: skip
     one, other = prepare(tmp_path / "whole", *given), prepare(tmp_path / "killed", *given)
