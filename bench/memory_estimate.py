@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from train.plan.activations import WORD, Pass
 from train.plan.architecture import Architecture, architecture_of
-from train.plan.memory import cache_bytes, training_moments
+from train.plan.memory import generation_bytes, training_moments
 
 SHAPES: dict[str, dict[str, Any]] = {
     "smollm2": {
@@ -166,21 +166,23 @@ def estimated(point: Point) -> float:
 def measured_cache(point: Point) -> int:
     """Return the peak in bytes that generation needs beside the weights: ``length`` tokens, half of them a prompt."""
     model, tracker = model_of(point).eval(), LiveStorages()
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tracker.count(tensor.data)
+    weights = tracker.live
     prompt = torch.randint(0, SHAPES[point.shape]["vocab_size"], (point.batch, point.length // 2))
     with tracker, torch.no_grad(), autocast(point):
         model.generate(
             input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=point.length - point.length // 2,
             min_new_tokens=point.length - point.length // 2, do_sample=True, pad_token_id=0,
         )  # fmt: skip
-    return tracker.peak
+    return tracker.peak - weights
 
 
 def estimated_cache(point: Point) -> float:
     """Return the estimate for the same generation."""
-    a, width = point.architecture, 2 if point.mixed else WORD
-    keys = WORD if not point.rank else width
-    logits = point.batch * a.vocabulary * WORD * 3
-    return cache_bytes(a, point.batch, point.length, width, keys) + logits
+    width = 2 if point.mixed else WORD
+    needed = generation_bytes(point.architecture, point.batch, point.length // 2, point.length, width, rank=point.rank)
+    return sum(needed.values())
 
 
 def grid(only: str | None) -> list[Point]:

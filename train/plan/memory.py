@@ -135,7 +135,9 @@ def training_moments(micro: Pass, fixed: dict[str, float], gradients: float, *, 
     at_head = {"gradients": kept, "activations": micro.activations, "logits": micro.head}
     after = {"gradients": kept + embedding, "activations": micro.activations + recomputed}
     last = micro.layer + micro.working + (micro.boundary if micro.checkpointing else 0)
-    at_end = {"gradients": max(gradients, embedding) + embedding, "activations": last}
+    # A tied embedding's gradient is the sum of two, which are all three in memory at the very end.
+    extra = 2 * embedding if micro.architecture.tied else 0
+    at_end = {"gradients": gradients + extra, "activations": last}
     return [
         Moment("backward pass, at the head", fixed | at_head),
         Moment("backward pass, at the last layer", fixed | after),
@@ -222,6 +224,26 @@ def cache_bytes(a: Architecture, sequences: int, tokens: int, width: int, key_wi
     return float(layer * (a.layers + 1))
 
 
+def generation_bytes(
+    a: Architecture, sequences: int, prompt: int, tokens: int, width: int, *, rank: int = 0
+) -> dict[str, float]:
+    """Return what transformers' generation needs beside the weights, in bytes, at the larger of its two moments.
+
+    They are the prompts' forward pass and the last token; ``rank`` is that of adapters, 0 where all weights train.
+    """
+    full, mixed = rank == 0, width < WORD
+    # Rotary embeddings are float32 where weights are, so autocast leaves the cached keys in float32 and not the values.
+    keys = WORD if full else width
+    logits = sequences * a.vocabulary * WORD * SAMPLED_LOGITS
+    linears = a.layers * sum(x * y for x, y in a.linears) + a.embedding
+    casts = linears * width if mixed and full else 0
+    repeated = 2 * a.queries * width + (a.queries * WORD if mixed and full else 0) if a.heads > a.kv_heads else 0
+    last = cache_bytes(a, sequences, tokens, width, keys) + sequences * tokens * repeated
+    mlp = 4 * a.intermediate * width + 2 * a.hidden * WORD + (a.intermediate * WORD if mixed and not full else 0)
+    first = cache_bytes(a, sequences, prompt, width, keys) + sequences * prompt * mlp
+    return {"cache": max(first, last), "casts": float(casts), "logits": float(logits)}
+
+
 def _generation(recipe: Recipe, a: Architecture, fixed: dict[str, float], tokens: int) -> Moment:
     """Return the moment in which the longest rollouts of a generation batch end."""
     config, width = recipe.grpo, width_of(recipe)
@@ -233,11 +255,9 @@ def _generation(recipe: Recipe, a: Architecture, fixed: dict[str, float], tokens
         engine = share * total * GIB if total else float(a.parameters * width)
         return Moment("generation by vLLM beside the trainer", fixed | {"vLLM": engine})
     sequences = config.per_device_batch_size * steps_per_generation(recipe)
-    # Rotary embeddings are float32 where weights are, so autocast leaves the cached keys in float32 and not the values.
-    keys = WORD if recipe.model.adapter.kind == "none" else width
-    cache = cache_bytes(a, sequences, tokens, width, keys)
-    logits = sequences * a.vocabulary * WORD * SAMPLED_LOGITS
-    return Moment("generation", fixed | {"cache": cache, "logits": float(logits)})
+    rank = 0 if recipe.model.adapter.kind == "none" else recipe.model.adapter.rank
+    prompt = tokens - config.max_completion_length
+    return Moment("generation", fixed | generation_bytes(a, sequences, prompt, tokens, width, rank=rank))
 
 
 def steps_per_generation(recipe: Recipe) -> int:
@@ -259,6 +279,6 @@ def _evaluation(recipe: Recipe, a: Architecture) -> StageMemory:
         )
     sequences = config.batch_size
     tokens = prompt_tokens(recipe, a) + config.sampling.max_new_tokens
-    cache = cache_bytes(a, sequences, tokens, width, width)
-    logits = float(sequences * a.vocabulary * WORD * SAMPLED_LOGITS)
-    return StageMemory([Moment("generation", fixed | {"cache": cache, "logits": logits})])
+    # The weights have the arithmetic's type already, as a frozen base has.
+    needed = generation_bytes(a, sequences, prompt_tokens(recipe, a), tokens, width, rank=1)
+    return StageMemory([Moment("generation", fixed | needed)])

@@ -17,6 +17,7 @@ PARTS = (
     "activations",
     "logits",
     "cache",
+    "casts",
     "vLLM",
     "buffers",
     "outside",

@@ -15,8 +15,9 @@ from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rewards.errors import ConfigError, StageError
+from train.models import compute_dtype
 from train.plan.architecture import architecture_of
-from train.plan.memory import ADAM_STATES, GIB, cache_bytes, stage_memory, steps_per_generation
+from train.plan.memory import ADAM_STATES, GIB, generation_bytes, stage_memory, steps_per_generation
 from train.stages.judge_pause import random_state
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def add_preflight(trainer: Trainer, spec: StageSpec, worst: WorstCase) -> None:
 
 def _step(trainer: Trainer, spec: StageSpec, worst: WorstCase) -> None:
     model, device = trainer.model_wrapped, trainer.args.device
-    config: Any = model.module.config if hasattr(model, "module") else model.config
+    config: Any = trainer.accelerator.unwrap_model(trainer.model).config
     # Moments of Adam come with the first real step; under a resume they are there already.
     local = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
     trained = sum(p.numel() * p.element_size() for p in local)
@@ -77,8 +78,10 @@ def _step(trainer: Trainer, spec: StageSpec, worst: WorstCase) -> None:
     if spec.kind == "grpo" and spec.recipe.grpo.generation == "transformers":
         a = architecture_of(config.to_dict())
         sequences = trainer.args.per_device_train_batch_size * steps_per_generation(spec.recipe)
-        width = next(model.parameters()).element_size()
-        cache = int(cache_bytes(a, sequences, worst.prompt + worst.completion, width, width))
+        adapter, tokens = spec.recipe.model.adapter, worst.prompt + worst.completion
+        rank = 0 if adapter.kind == "none" else adapter.rank
+        width = compute_dtype(spec.recipe.model).itemsize
+        cache = int(sum(generation_bytes(a, sequences, worst.prompt, tokens, width, rank=rank).values()))
         # Generation is over before the backward pass begins: the two are never in memory together.
         torch.empty(cache, dtype=torch.uint8, device=device)
     ids = torch.zeros(
