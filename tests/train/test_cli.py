@@ -88,7 +88,9 @@ def test_a_finished_recipe_is_not_run_again(model_folder: Path, capsys: pytest.C
     for key in run.graph.stages:
         artifact = run.artifact(key)
         artifact.model.mkdir(parents=True)
-        artifact.finish({"kind": run.graph.stages[key].kind, "label": run.graph.stages[key].label, "versions": {}})
+        stage = run.graph.stages[key]
+        made = {"kind": stage.kind, "label": stage.label, "key": key, "seed": 0, "items": 1, "seconds": 0.0}
+        artifact.finish({**made, "versions": {}})
     assert main(["plan", *arguments]) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert main(["train", *arguments]) == 0
