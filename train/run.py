@@ -226,16 +226,21 @@ def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
 
 def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:
     """Write what the stage's worker is told, and return its path; with ``until`` it pauses at that optimizer step."""
-    artifact = run.artifact(stage.key)
-    artifact.path.mkdir(parents=True, exist_ok=True)
-    spec = StageSpec(
+    spec = spec_of(run, stage, until)
+    spec.artifact.mkdir(parents=True, exist_ok=True)
+    path = Artifact(spec.artifact).spec
+    write_yaml(path, spec.model_dump(mode="json"))
+    return path
+
+
+def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpec:
+    """Return what the stage's worker is told."""
+    return StageSpec(
         kind=stage.kind,
         label=stage.label,
         key=stage.key,
-        artifact=artifact.path,
+        artifact=run.artifact(stage.key).path,
         inputs={name: run.artifact(key).path for name, key in stage.inputs.items()},
         until=until,
         recipe=run.arms[stage.arms[0]],
     )
-    write_yaml(artifact.spec, spec.model_dump(mode="json"))
-    return artifact.spec

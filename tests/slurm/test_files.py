@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_
 from train.launch.batches import plan_batches
 from train.launch.jobfile import write_finish, write_job
 from train.launch.profile import Profile, check_profile, load_profile, slurm_folder
+from train.launch.servers import Server
 from train.launch.snapshot import snapshot
 from train.plan.graph import PlannedStage
 
@@ -62,11 +64,16 @@ def test_done_stages_are_not_waited_for_and_queued_ones_are() -> None:
 
 
 def job(
-    tmp_path: Path, kind: str = "grpo", count: int = 1, profile: Profile = GPU, **launcher: object
+    tmp_path: Path,
+    kind: str = "grpo",
+    count: int = 1,
+    profile: Profile = GPU,
+    servers: Sequence[Server] = (),
+    **launcher: object,
 ) -> dict[str, str]:
     settings = LauncherConfig.model_validate({"kind": "slurm", **launcher})
     artifacts = [tmp_path / f"artifact-{i}" for i in range(count)]
-    write_job(tmp_path / "it's a job", "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code")
+    write_job(tmp_path / "it's a job", "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers)
     return {path.name: path.read_text() for path in (tmp_path / "it's a job").iterdir()}
 
 
@@ -95,13 +102,38 @@ def test_an_evaluation_takes_one_gpu_and_its_share_of_the_node(tmp_path: Path) -
     assert "--num_processes 1" in files["node.sh"] and "--multi_gpu" not in files["node.sh"]
 
 
+def server(gpus: int) -> Server:
+    return Server("judge_0", ("judge",), "vllm", "some/model", gpus, None, 600.0)
+
+
+def test_a_server_shares_the_node_of_its_ranks_where_that_has_the_gpus(tmp_path: Path) -> None:
+    files = job(tmp_path, strategy="ddp", processes=2, servers=[server(2)])
+    asked = options(files["job.sbatch"])
+    assert (asked["nodes"], asked["gres"]) == ("1", "gpu:4")
+    assert '-m train.launch.serve around "$ARTIFACT/stage.yaml" -- "$PYTHON" -m accelerate' in files["node.sh"]
+    assert "SERVER=$!" not in files["job.sbatch"]
+
+
+@pytest.mark.parametrize("settings", [{"processes": 4}, {"processes": 8, "nodes": 2}])
+def test_a_server_that_does_not_fit_has_a_node_of_its_own(tmp_path: Path, settings: dict[str, int]) -> None:
+    files = job(tmp_path, strategy="ddp", servers=[server(2)], **settings)
+    asked = options(files["job.sbatch"])
+    assert (asked["nodes"], asked["gres"]) == (str(settings.get("nodes", 1) + 1), "gpu:4")
+    batch = files["job.sbatch"]
+    assert f"--nodes={settings.get('nodes', 1)} " in batch and '--exclude="$LAST"' in batch
+    assert "SERVER=$!" in batch and "--seconds 600" in batch and "around" not in files["node.sh"]
+
+
 @pytest.mark.parametrize("container", [None, "apptainer exec --nv image.sif"])
 @pytest.mark.parametrize("settings", [{}, {"strategy": "ddp", "nodes": 2, "processes": 8}, {"device": "cpu"}])
-def test_the_scripts_are_clean(tmp_path: Path, container: str | None, settings: dict[str, object]) -> None:
+@pytest.mark.parametrize("servers", [[], [server(1)]])
+def test_the_scripts_are_clean(
+    tmp_path: Path, container: str | None, settings: dict[str, object], servers: list[Server]
+) -> None:
     profile = GPU.model_copy(update={"container": container})
     if settings.get("device") == "cpu":
         profile = profile.model_copy(update={"gpus_per_node": 0})
-    job(tmp_path, count=2, profile=profile, **settings)
+    job(tmp_path, count=2, profile=profile, servers=servers, **settings)
     finish = write_finish(tmp_path / "run", tmp_path / "run", LauncherConfig(), profile, tmp_path / "code")
     scripts = [str(tmp_path / "it's a job" / name) for name in ("job.sbatch", "node.sh")] + [str(finish)]
     for script in scripts:

@@ -9,6 +9,7 @@ import signal
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import Site, workers_of
 from tiny_run import REPOSITORY
@@ -127,15 +128,39 @@ def test_a_failed_stage_cancels_what_waits_for_it_and_says_why(site: Site) -> No
     assert "without results" in (next((site.shared / "failed/latest/slurm").glob("finish*.out"))).read_text()
 
 
-def test_three_arms_and_two_seeds_share_one_sft_a_seed(site: Site) -> None:
-    sweep = ["stages=[sft,grpo]", "grpo.max_steps=1", "seed=0,1"]
-    sweep += ["rewards.components.checklist.weight=0,0.5,1"]
+def test_an_ablation_of_three_points_and_two_seeds_runs_sft_once(site: Site) -> None:
+    points = ["weights=[{checklist: 0},{checklist: 0.5},{checklist: 1}]", "seeds=[0,1]", "grpo.max_steps=1"]
+    points += ["evaluation.subjects=[grpo]", "launcher.slurm.throttle=4"]
+    said = site.adhere("ablate", *site.overrides("ablation", *points))
+    assert "submitted  sft " in said and "grpo x 6" in said and "evaluate x 6" in said
+    site.cluster.wait(site.cluster.idle)
+    assert "13 of 13 stages done" in site.status("ablation"), site.output("ablation")
+    assert len(list((site.shared / "ablation/artifacts").glob("sft-*"))) == 1
+    assert "checklist0.5" in (site.shared / "ablation/latest/ablation.md").read_text()
+
+
+def test_a_sweep_is_one_run_whose_points_are_arrays(site: Site) -> None:
+    sweep = ["stages=[sft,grpo]", "seed=0,1", "rewards.components.checklist.weight=0,0.5,1"]
     said = site.adhere("train", "-m", "hydra/launcher=adhere_slurm", *site.overrides("sweep", *sweep))
     assert "sft x 2" in said and said.count("grpo x 3") == 2
+    site.adhere("cancel", str(site.shared / "sweep/latest"))
     site.cluster.wait(site.cluster.idle)
-    assert "8 of 8 stages done" in site.status("sweep"), site.output("sweep")
-    assert len(list((site.shared / "sweep/artifacts").glob("sft-*"))) == 2
-    assert len(list((site.shared / "sweep/artifacts").glob("grpo-*"))) == 6
+
+
+def test_a_judge_on_a_node_of_its_own_starts_before_the_ranks_and_ends_with_them(site: Site, tmp_path: Path) -> None:
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    serve = "serve: {command: transformers, gpus: 1, start_seconds: 250, options: [--dtype, float32]}"
+    judge = f"{{model: {REPOSITORY / 'recipes/assets/tiny_base'}, {serve}, max_tokens: 4, timeout: 100, deadline: 250}}"
+    judged = [f"+rewards.components.taste={{kind: judge, weight: 0, judge: {judge}}}", "grpo.max_steps=1"]
+    ranks = ["strategy=ddp", "launcher.processes=2", "launcher.device=auto"]
+    site.submit("judged", "stages=[grpo]", *ranks, *judged, gpus_per_node=2, setup=[f"export HF_HUB_CACHE={hub}"])
+    site.cluster.wait(site.cluster.idle)
+    assert "1 of 1 stages done" in site.status("judged"), site.output("judged")
+    grpo = site.stage("judged", "grpo")
+    (rollouts,) = (pq.read_table(path) for path in grpo.glob("rollouts/*.parquet"))
+    assert set(rollouts["taste_status"].to_pylist()) <= {"ok", "unparsed"}
+    assert not (grpo / "servers.json").exists()
 
 
 def test_a_rejected_job_is_told_in_slurms_words_and_a_node_without_its_gpus_in_ours(site: Site) -> None:

@@ -13,6 +13,7 @@ from train.artifacts import write_text
 from train.config.schema import LauncherConfig
 from train.launch.local import ranks_of, worker_flags
 from train.launch.profile import Profile, slurm_folder
+from train.launch.servers import Server
 
 OURS = {"nodes", "ntasks-per-node", "array", "output", "error", "open-mode", "signal", "dependency", "requeue"}
 """Options of ``sbatch`` that the job's own script depends on."""
@@ -28,17 +29,22 @@ def write_job(
     launcher: LauncherConfig,
     profile: Profile,
     code: Path,
+    servers: Sequence[Server] = (),
 ) -> Path:
     """Write the files of one job into ``folder`` and return the batch file; several ``artifacts`` are an array.
 
-    ``code`` is the snapshot that the job runs.
+    ``code`` is the snapshot that the job runs, ``servers`` what runs beside its ranks: on their node where that is one
+    and has the GPUs, else on a node of their own.
 
     Raises:
         ConfigError: an option of ``launcher.slurm.sbatch`` is one that the job's script decides.
     """
     nodes = nodes_of(launcher, kind)
     ranks = ranks_of(launcher, kind) // nodes
+    served = sum(server.gpus for server in servers) if profile.gpus_per_node and launcher.device != "cpu" else 0
     gpus = ranks if profile.gpus_per_node else 0
+    apart = bool(servers) and (nodes > 1 or gpus + served > profile.gpus_per_node)
+    gpus = max(gpus, served) if apart else gpus + served
     write_text(folder / "stages.txt", "".join(f"{path}\n" for path in artifacts))
     node = {
         "gpus": str(gpus),
@@ -48,13 +54,14 @@ def write_job(
         "notice_seconds": str(launcher.slurm.notice_seconds),
         "environment": "    export ACCELERATE_USE_CPU=true CUDA_VISIBLE_DEVICES=" if launcher.device == "cpu" else "",
         "launch": _launch(launcher, kind, nodes),
+        "around": '-m train.launch.serve around "$ARTIFACT/stage.yaml" -- "$PYTHON"' if servers and not apart else "",
         "container": profile.container or "",
         "setup": "\n".join(profile.setup),
     }
     write_text(folder / "node.sh", render("node.sh", node))
     options = {
         **_place(profile, name, launcher.slurm.time or profile.time),
-        "nodes": str(nodes),
+        "nodes": str(nodes + apart),
         "ntasks-per-node": "1",
         **_share(profile, gpus),
         "output": str(folder / ("slurm-%A_%a.out" if len(artifacts) > 1 else "slurm-%j.out")),
@@ -73,7 +80,10 @@ def write_job(
         "setup": "\n".join(profile.setup),
         "nodes": str(nodes),
         "max_requeues": str(launcher.slurm.max_requeues),
-        "server": "",
+        "server": render("server.sh", {}).rstrip() if apart else "",
+        "server_seconds": f"{sum(server.seconds for server in servers):g}",
+        "last": 'LAST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | tail -n 1)' if apart else "",
+        "apart": '--exclude="$LAST"' if apart else "",
     }
     write_text(folder / "job.sbatch", render("job.sbatch", batch))
     return folder / "job.sbatch"
@@ -109,7 +119,7 @@ def render(name: str, filled: Mapping[str, str]) -> str:
     """Return the template ``name`` with every ``@word@`` filled in; lines that become empty go."""
     lines = []
     for line in (slurm_folder() / name).read_text(encoding="utf-8").splitlines():
-        new = re.sub(r"@([a-z_]+)@", lambda found: filled[found[1]], line)
+        new = re.sub(r"@([a-z_]+)@", lambda found: filled[found[1]], line).rstrip()
         if new.strip() or not line.strip():
             lines.append(new)
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from train.artifacts import write_json
+from train.config.addresses import addresses_file
 from train.finish import write_ending
 from train.launch.attempt import STATE
 from train.launch.batches import Batch, plan_batches
@@ -19,8 +20,9 @@ from train.launch.local import worker_flags
 from train.launch.profile import Profile, check_profile, load_profile
 from train.launch.progress import RECORD, read_record
 from train.launch.queue import client, jobs, submit
+from train.launch.servers import servers_of
 from train.launch.snapshot import snapshot
-from train.run import write_spec
+from train.run import spec_of, write_spec
 
 if TYPE_CHECKING:
     from train.plan.graph import PlannedStage
@@ -83,7 +85,15 @@ def _shape(run: Run, stage: PlannedStage) -> tuple[object, ...]:
     """Return what decides a job's resources and launch line; stages of one array have the same."""
     launcher = run.arms[stage.arms[0]].launcher
     flags = worker_flags(launcher, stage.kind)
-    return (nodes_of(launcher, stage.kind), *flags, launcher.threads, launcher.device, launcher.slurm.model_dump_json())
+    servers = [(server.gpus, server.seconds) for server in servers_of(spec_of(run, stage))]
+    return (
+        nodes_of(launcher, stage.kind),
+        *servers,
+        *flags,
+        launcher.threads,
+        launcher.device,
+        launcher.slurm.model_dump_json(),
+    )
 
 
 def _write_batch(run: Run, batch: Batch, profile: Profile, code: Path) -> Path:
@@ -97,11 +107,12 @@ def _write_batch(run: Run, batch: Batch, profile: Profile, code: Path) -> Path:
     for stage in batch.stages:
         artifact = run.artifact(stage.key)
         write_spec(run, stage)
-        for stale in ("STOP", "REQUEUE", "FAILED", STATE):
+        for stale in ("STOP", "REQUEUE", "FAILED", STATE, addresses_file(artifact.path).name):
             (artifact.path / stale).unlink(missing_ok=True)
         artifacts.append(artifact.path)
     name = f"{run.path.name}-{label}"
-    write_job(folder, name, first.kind, artifacts, run.arms[first.arms[0]].launcher, profile, code)
+    servers = servers_of(spec_of(run, first))
+    write_job(folder, name, first.kind, artifacts, run.arms[first.arms[0]].launcher, profile, code, servers)
     return folder
 
 
