@@ -15,6 +15,7 @@ from rewards.errors import ConfigError, nearest
 from train.config.ablation import AblationConfig, SimplexConfig, name_problem, override_key
 from train.config.compose import compose_recipe, compose_variants
 from train.config.schema import Recipe
+from train.halving import check_rungs
 from train.plan.graph import build_graph
 from train.plan.rewards import equal_arms
 from train.run import Run, keep_suite_out
@@ -53,6 +54,8 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     stands_in = {dropped: kept for dropped, kept, _ in merged}
     kept = {name: extra for name, extra in wanted.items() if name not in stands_in}
     _check_reference(recipe, list(kept), stands_in)
+    if config.halving is not None:
+        check_rungs(config.halving, recipe.grpo.max_steps, recipe.grpo.logging_steps, len(kept))
     members = {_arm(name, seed, config.seeds): (name, seed) for name in kept for seed in config.seeds}
     variants = {arm: [*kept[name], f"grpo.seed={seed}"] for arm, (name, seed) in members.items()}
     others = {arm: variants[arm] for arm, (_, seed) in members.items() if seed != config.seeds[0]}

@@ -123,6 +123,12 @@ def test_a_simplex_of_three_components_has_every_composition(model_folder: Path)
         ),
         (["ablation.simplex=9999"], "10,000 arms, and 1,000 are the most"),
         (["ablation.simplex={components: [math, checklist, format], steps: 1000000}"], "arms, and 1,000 are the most"),
+        (["ablation.seeds=[0,1]", "ablation.halving=true"], "halving: there is one point"),
+        ([WEIGHTS, "ablation.halving=true", "grpo.max_steps=1"], "no rung lies before the end of grpo.max_steps=1"),
+        (
+            [WEIGHTS, "ablation.halving=true", "grpo.max_steps=20", "grpo.logging_steps=7"],
+            "logging_steps=7 logs nothing in the window before the rung at step 5",
+        ),
         ([f"ablation.seeds={list(range(1001))}"], "1,001 arms"),
     ],
 )
