@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from train.ablation import Ablation
-from train.artifacts import last_step, write_json
+from train.artifacts import EXIT_STOPPED, last_step, write_json
 from train.halving import Rung, decide, rung_steps
+from train.launch.notice import Interrupted
 from train.launch.schedule import Outcome, run_parallel
 from train.plan.graph import PlannedStage, order
 from train.run import Run, begin, finish, write_spec
@@ -35,15 +36,20 @@ def run_ablation(ablation: Ablation) -> Ablated:
     Raises:
         ConfigError: before anything starts, where something that the run needs is not there.
         DataError: a rung has nothing to compare points by.
+        Interrupted: somebody stopped the run, or a stage of it by its ``STOP`` file.
     """
     run = ablation.run
     begin(run)
     rungs: list[Rung] = []
     outcome = Outcome()
     racing = _points(run)
-    for step in _rungs(run):
+    halving, total = run.recipe.ablation.halving, run.recipe.grpo.max_steps
+    for step in [] if halving is None else rung_steps(halving, total):
+        assert halving is not None
         _advance(run, outcome, racing, until=step)
-        rungs.append(_decide(run, racing, step, outcome))
+        if not (curves := _curves(run, racing, outcome)):
+            break
+        rungs.append(decide(halving, step, total, curves))
         _say(rungs[-1])
         racing = list(rungs[-1].kept)
         _write_summary(ablation, outcome, rungs)
@@ -78,11 +84,6 @@ def _points(run: Run) -> list[str]:
     return list(dict.fromkeys(point for point, _ in run.members.values()))
 
 
-def _rungs(run: Run) -> list[int]:
-    config = run.recipe.ablation.halving
-    return [] if config is None or len(_points(run)) < 2 else rung_steps(config, run.recipe.grpo.max_steps)
-
-
 def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | None) -> None:
     """Run what the racing points still need: training up to ``until``, or everything."""
     arms = {arm for arm, (point, _) in run.members.items() if point in racing}
@@ -106,6 +107,8 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
     outcome.ran += found.ran
     outcome.failed |= found.failed
     outcome.skipped |= found.skipped
+    if found.stopped:
+        raise Interrupted(f"{', '.join(found.stopped)}: stopped; the same command goes on from there", EXIT_STOPPED)
 
 
 def _devices() -> list[str]:
@@ -116,19 +119,17 @@ def _devices() -> list[str]:
     return [str(i) for i in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
 
 
-def _decide(run: Run, racing: Sequence[str], step: int, outcome: Outcome) -> Rung:
-    """Compare the racing points at ``step`` by the seeds that got there."""
-    config = run.recipe.ablation.halving
-    assert config is not None
+def _curves(run: Run, racing: Sequence[str], outcome: Outcome) -> dict[str, list[Path]]:
+    """Return the metrics of the racing points' seeds that have not failed; a point that lost all of them is out."""
     curves: dict[str, list[Path]] = {}
     for stage in order(run.graph):
-        if stage.kind != "grpo" or stage.label in outcome.failed:
+        if stage.kind != "grpo" or {stage.label} & {*outcome.failed, *outcome.skipped}:
             continue
         for arm in stage.arms:
             point = run.members[arm][0]
             if point in racing:
                 curves.setdefault(point, []).append(run.artifact(stage.key).path / "metrics.jsonl")
-    return decide(config, step, run.recipe.grpo.max_steps, curves)
+    return curves
 
 
 def _say(rung: Rung) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,23 @@ class Artifact:
         (self.path / "DONE").touch()
         self.stop.unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(artifact: Artifact) -> Iterator[None]:
+    """Hold the artifact for this process, so that two runs never write one folder.
+
+    Raises:
+        StageError: another live process holds it.
+    """
+    with (artifact.path / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StageError(
+                f"{artifact.path}: another process is running this stage; wait for it or end it"
+            ) from error
+        yield
 
 
 def last_step(folder: Path) -> int:

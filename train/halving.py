@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from rewards.errors import DataError
+from rewards.errors import ConfigError, DataError
 from train.config.ablation import HalvingConfig
 
 RESAMPLES = 2000
@@ -52,6 +52,27 @@ def rung_steps(config: HalvingConfig, total: int) -> list[int]:
     return sorted({min(max(1, math.ceil(rung * total)), total) for rung in config.rungs} - {total})
 
 
+def check_rungs(config: HalvingConfig, total: int, logging_steps: int, points: int) -> None:
+    """Meet before training what would leave a rung with nothing to compare.
+
+    Raises:
+        ConfigError: there is one point, no rung before the end, or no logged step in the window before a rung.
+    """
+    if points < 2:
+        raise ConfigError("ablation.halving: there is one point, and nothing to end early; set it to null")
+    rungs = rung_steps(config, total)
+    if not rungs:
+        raise ConfigError(
+            f"ablation.halving: no rung lies before the end of grpo.max_steps={total}; raise it, or set halving to null"
+        )
+    for step in rungs:
+        if step // logging_steps == max(0, _before(config, step, total)) // logging_steps:
+            raise ConfigError(
+                f"ablation.halving: grpo.logging_steps={logging_steps} logs nothing in the window before the rung at "
+                f"step {step}; lower it, or widen ablation.halving.window"
+            )
+
+
 def decide(config: HalvingConfig, step: int, total: int, curves: Mapping[str, Sequence[Path]], seed: int = 0) -> Rung:
     """Choose the points that go on at ``step``.
 
@@ -65,13 +86,18 @@ def decide(config: HalvingConfig, step: int, total: int, curves: Mapping[str, Se
     Raises:
         DataError: a point has logged no rate up to ``step``.
     """
-    first = step - max(1, math.ceil(config.window * total))
+    first = _before(config, step, total)
     found = {point: [_rates(path, first, step) for path in paths] for point, paths in curves.items()}
     rates = {point: fmean(fmean(values) for values in seeds) for point, seeds in found.items()}
     ranked = sorted(rates, key=lambda point: -rates[point])
     kept = ranked[: max(1, math.ceil(config.keep * len(ranked)))]
     ended = ranked[len(kept) :]
     return Rung(step, rates, tuple(kept), tuple(ended), _risk(found, kept[-1], ended, random.Random(seed)))
+
+
+def _before(config: HalvingConfig, step: int, total: int) -> int:
+    """Return the last step that is too early to count at the rung at ``step``."""
+    return step - max(1, math.ceil(config.window * total))
 
 
 def _rates(path: Path, first: int, last: int) -> list[float]:

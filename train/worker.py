@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from rewards.errors import AdhereError, StageError
-from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, write_json
+from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, held, write_json
 from train.config.stage import StageSpec, read_spec
 from train.launch.orphans import end_with_parent
 
@@ -27,7 +25,7 @@ def main() -> None:
     end_with_parent()
     artifact = Artifact(Path(sys.argv[1]).parent)
     try:
-        with locked(artifact):
+        with held(artifact) if RANK == 0 else nullcontext():
             attempt(artifact)
     except Stopped as stopped:
         say(f"{stopped}; the same command goes on from there")
@@ -103,26 +101,6 @@ def run(spec: StageSpec, artifact: Artifact) -> None:
             from train.stages.evaluate import run_evaluate
 
             run_evaluate(spec, artifact)
-
-
-@contextmanager
-def locked(artifact: Artifact) -> Iterator[None]:
-    """Hold the artifact for this process group, so that two runs never write one folder.
-
-    Raises:
-        StageError: another live process holds it.
-    """
-    if RANK != 0:
-        yield
-        return
-    with (artifact.path / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StageError(
-                f"{artifact.path}: another process is running this stage; wait for it or end it"
-            ) from error
-        yield
 
 
 def say(message: str) -> None:

@@ -68,6 +68,23 @@ def test_a_simplex_shares_one_total(model_folder: Path) -> None:
     assert weights == [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)]
 
 
+def test_an_arm_is_named_so_that_a_file_can_be_too(model_folder: Path) -> None:
+    from train.run import plan_run
+
+    with pytest.raises(ConfigError, match=r"arms: .*'a/b' holds '/'"):
+        plan_run(["recipe=quickstart", f"model.path={model_folder}", "++arms={a/b: ['seed=1']}"])
+
+
+def test_weights_keep_all_their_digits_and_a_name_that_tells_them_apart(model_folder: Path) -> None:
+    close = planned(model_folder, "ablation.weights=[{checklist: 0.3333333}, {checklist: 0.33333331}]").run.arms
+    assert {name: recipe.rewards.components["checklist"].weight for name, recipe in close.items()} == {
+        "checklist0.3333333": 0.3333333,
+        "checklist0.33333331": 0.33333331,
+    }
+    thirds = planned(model_folder, "ablation.simplex=3").run.arms
+    assert thirds["math0.333333_checklist0.666667"].rewards.components["math"].weight == 1 / 3
+
+
 def test_a_simplex_of_three_components_has_every_composition(model_folder: Path) -> None:
     found = planned(model_folder, "ablation.simplex={components: [math, checklist, format], steps: 3}")
     assert len(found.run.arms) == 10
@@ -86,6 +103,33 @@ def test_a_simplex_of_three_components_has_every_composition(model_folder: Path)
             "temperatur: there is no such key",
         ),
         (["ablation.aggregation=[sum]"], "ablation.aggregation"),
+        (["ablation.weights=[{}, {checklist: 1}]"], "empty map changes nothing"),
+        ([WEIGHTS, "ablation.reference=chekclist1"], "no point 'chekclist1' .did you mean 'checklist1'"),
+        (
+            [
+                "ablation.weights=[{math: 1, checklist: 0}, {math: 2, checklist: 0}]",
+                "ablation.gate=[true]",
+                "ablation.reference=math2_checklist0",
+            ],
+            "merged; name 'math1_checklist0'",
+        ),
+        (["ablation.variants={a/b: [], c: ['grpo.temperature=2']}"], "'a/b' holds '/'"),
+        ([f"ablation.variants={{{'x' * 201}: [], c: ['grpo.temperature=2']}}"], "201 bytes long"),
+        (["ablation.variants={a: ['++grpo.seed=5']}", "ablation.seeds=[0,1]"], "what seeds=.* is for"),
+        (["ablation.variants={a: ['sft.max_steps=1', 'sft.max_steps=2'], b: []}"], "sets sft.max_steps twice"),
+        (
+            [WEIGHTS, "ablation.variants={a: ['rewards.components.checklist.weight=7'], b: []}"],
+            "sets rewards.components.checklist.weight twice",
+        ),
+        (["ablation.simplex=9999"], "10,000 arms, and 1,000 are the most"),
+        (["ablation.simplex={components: [math, checklist, format], steps: 1000000}"], "arms, and 1,000 are the most"),
+        (["ablation.seeds=[0,1]", "ablation.halving=true"], "halving: there is one point"),
+        ([WEIGHTS, "ablation.halving=true", "grpo.max_steps=1"], "no rung lies before the end of grpo.max_steps=1"),
+        (
+            [WEIGHTS, "ablation.halving=true", "grpo.max_steps=20", "grpo.logging_steps=7"],
+            "logging_steps=7 logs nothing in the window before the rung at step 5",
+        ),
+        ([f"ablation.seeds={list(range(1001))}"], "1,001 arms"),
     ],
 )
 def test_a_wrong_grid_is_named(model_folder: Path, overrides: list[str], reason: str) -> None:

@@ -10,6 +10,25 @@ from rewards.checklist.scoring import ChecklistScoring
 from rewards.config import Aggregation
 from rewards.strict import Strict
 
+LONGEST_NAME = 200
+"""Bytes of a point's name: with a kind before it and a seed after it, it still is the name of a file."""
+
+
+def name_problem(name: str) -> str | None:
+    """Return why ``name`` cannot be an arm's: stages and files are named after it."""
+    if not name.strip():
+        return "is empty"
+    if bad := [character for character in name if character in "/[]" or not character.isprintable()]:
+        return f"holds {bad[0]!r}; files are named after it: leave out '/', '[', ']' and control characters"
+    if (size := len(name.encode())) > LONGEST_NAME:
+        return f"is {size} bytes long; stages and files are named after it, so {LONGEST_NAME} are the most"
+    return None
+
+
+def override_key(override: str) -> str:
+    """Return the key that an override sets, adds or deletes."""
+    return override.partition("=")[0].lstrip("+~").strip()
+
 
 class SimplexConfig(Strict):
     """All weights that share one total among some components, in equal steps: only ratios matter under scaling."""
@@ -85,6 +104,15 @@ class AblationConfig(Strict):
 
     halving: HalvingConfig | None = None
     """End weak points early; ``null`` trains all to the end."""
+
+    @model_validator(mode="after")
+    def _variants(self) -> AblationConfig:
+        for name, overrides in (self.variants or {}).items():
+            if problem := name_problem(name):
+                raise ValueError(f"variants: the name '{name}' {problem}")
+            if seeds := [given for given in overrides if override_key(given) == "grpo.seed"]:
+                raise ValueError(f"variants.{name}: '{seeds[0]}' sets what seeds=[...] is for; list the seeds there")
+        return self
 
     @model_validator(mode="after")
     def _seeds(self) -> AblationConfig:

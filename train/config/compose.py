@@ -67,7 +67,7 @@ def compose_variants(overrides: Sequence[str], variants: Mapping[str, Sequence[s
                 ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigError(_explain(error, [*overrides, *extra])) from error
-            recipes[name] = recipe_of(config)
+            recipes[name] = _resolved(config)
         except ConfigError as error:
             raise ConfigError(f"arms.{name}: {error}") from error
     return recipes
@@ -143,8 +143,12 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
 def recipe_of(config: DictConfig) -> Recipe:
     """Resolve a composed ``config`` and check it against the schema."""
+    return _resolved(_own(config))
+
+
+def _resolved(config: DictConfig) -> Recipe:
     try:
-        plain: dict[str, Any] = OmegaConf.to_container(_own(config), resolve=True)  # type: ignore[assignment]
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     return validate_recipe(plain)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from prompts.config import DataConfig
 from rewards.config import RewardConfig, Strict
 from rewards.judge.config import JudgeConfig
-from train.config.ablation import AblationConfig
+from train.config.ablation import AblationConfig, name_problem
 from train.config.generation import VllmConfig
 from train.config.monitors import MonitorsConfig
 
@@ -331,6 +331,14 @@ class Recipe(Strict):
     ablation: AblationConfig = AblationConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
+
+    @field_validator("arms")
+    @classmethod
+    def _names(cls, arms: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name in arms:
+            if problem := name_problem(name):
+                raise ValueError(f"the name '{name}' {problem}")
+        return arms
 
     @property
     def grpo_seed(self) -> int:

@@ -9,11 +9,12 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rewards.errors import ConfigError, StageError
-from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact
+from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact, held
 from train.config.schema import LauncherConfig
 from train.config.stage import read_spec
 from train.launch.notice import Interrupted, Notice
@@ -21,6 +22,8 @@ from train.launch.orphans import end_with_parent
 from train.launch.serve import serving
 
 TAIL_LINES = 15
+LEAVING_SECONDS = 10.0
+"""How long a worker may still be there after its driver was killed."""
 
 
 def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
@@ -71,15 +74,15 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
     A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step, and is waited for.
 
     Raises:
-        StageError: the stage, or a server beside it, ended without ``DONE``; the message has the last lines and the
-            log's path.
+        StageError: another process runs the stage; or the stage, or a server beside it, ended without ``DONE``: the
+            message has the last lines and the log's path.
         Interrupted: it stopped because it was asked to; the message has the step that it goes on from.
     """
     artifact.logs.mkdir(parents=True, exist_ok=True)
     log = artifact.logs / f"attempt_{len(list(artifact.logs.glob('attempt_*.log')))}.log"
     line = launch_line(launcher, kind, artifact.spec)
     ranks = ranks_of(launcher, kind)
-    artifact.begin()
+    _begin(artifact, label)
     with Notice(artifact.stop) as notice, serving(read_spec(artifact.spec), artifact, ranks) as servers:
         process = subprocess.Popen(
             line,
@@ -99,6 +102,29 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
         raise Interrupted(f"{label}: stopped at step {step}; the same command goes on from there", code)
     if process.returncode != 0 or not artifact.done:
         raise StageError(_explain(artifact, label, process.returncode, log, tail))
+
+
+def _begin(artifact: Artifact, label: str) -> None:
+    """Remove what an earlier attempt left to be read, once no process runs the stage: a live one needs its ``STOP``.
+
+    An attempt that is stopping is waited for, and one whose driver was killed has a few seconds to be gone.
+
+    Raises:
+        StageError: another process runs the stage, and is not about to end.
+    """
+    started, told = time.monotonic(), False
+    while True:
+        try:
+            with held(artifact):
+                artifact.begin()
+            return
+        except StageError:
+            if not artifact.stop.exists() and time.monotonic() - started > LEAVING_SECONDS:
+                raise
+        if not told:
+            print(f"  waiting for the attempt at {label} that is still there", flush=True)
+            told = True
+        time.sleep(0.2)
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, notice: Notice) -> Sequence[str]:

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from train.artifacts import EXIT_STOPPED
+from train.launch.notice import Interrupted
 from train.launch.orphans import end_with_parent
 from train.plan.graph import PlannedStage
 
@@ -20,10 +23,13 @@ POLL_SECONDS = 0.1
 
 @dataclass(slots=True)
 class Outcome:
-    """How the stages of a run ended, by label: what ran, what paused, why some failed, what others had waited for."""
+    """How the stages of a run ended, by label: what ran, why some failed, what others had waited for.
+
+    ``stopped`` are those that somebody asked to end by their ``STOP`` file, short of where they were to come.
+    """
 
     ran: list[str] = field(default_factory=list)
-    paused: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -36,6 +42,25 @@ class _Started:
     slot: int
 
 
+@contextmanager
+def _raising() -> Iterator[None]:
+    """Let the first SIGTERM or SIGUSR1 raise :class:`Interrupted`, as Ctrl-C raises KeyboardInterrupt."""
+    came: list[int] = []
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if not came:
+            came.append(number)
+            raise Interrupted("stopped; the same command goes on from the checkpoints", 128 + number)
+
+    before = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@_raising()
 def run_parallel(
     stages: Sequence[PlannedStage],
     done: Iterable[str],
@@ -58,6 +83,9 @@ def run_parallel(
         reached: whether a stage that has not ended is as far as it is to come for now.
 
     An interrupt asks every running stage to write a checkpoint and end, and is raised again when they have.
+
+    Raises:
+        Interrupted: SIGTERM or SIGUSR1 came, and every running stage has ended.
     """
     outcome, finished = Outcome(), set(done)
     waiting = [stage for stage in stages if stage.key not in finished and not reached(stage)]
@@ -74,7 +102,7 @@ def run_parallel(
             for started in [started for started in running if started.process.poll() is not None]:
                 running.remove(started)
                 if started.process.returncode == EXIT_STOPPED:
-                    outcome.paused.append(started.stage.label)
+                    outcome.stopped += [] if reached(started.stage) else [started.stage.label]
                 elif started.process.returncode == 0:
                     finished.add(started.stage.key)
                     outcome.ran.append(started.stage.label)
@@ -90,9 +118,10 @@ def run_parallel(
 
 
 def _skip(waiting: list[PlannedStage], outcome: Outcome, labels: dict[str, str]) -> None:
-    """Take out of ``waiting`` what starts from a stage that failed or was skipped."""
+    """Take out of ``waiting`` what starts from a stage that failed, was stopped or was skipped."""
     for stage in list(waiting):
-        lost = [labels[key] for key in stage.inputs.values() if labels.get(key) in outcome.failed | outcome.skipped]
+        gone = {*outcome.failed, *outcome.stopped, *outcome.skipped}
+        lost = [labels[key] for key in stage.inputs.values() if labels.get(key) in gone]
         if lost:
             waiting.remove(stage)
             outcome.skipped[stage.label] = lost[0]
