@@ -44,7 +44,7 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     Raises:
         ConfigError: there is nothing to compare, or a point does not compose.
     """
-    base = [*overrides, "~arms"]
+    base = [*overrides, *([] if "~arms" in overrides else ["~arms"])]
     recipe = compose_recipe(base)
     config = recipe.ablation
     wanted = points(recipe)
