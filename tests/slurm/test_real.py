@@ -130,13 +130,11 @@ def test_a_failed_stage_cancels_what_waits_for_it_and_says_why(site: Site) -> No
 
 def test_an_ablation_of_three_points_and_two_seeds_runs_sft_once(site: Site) -> None:
     points = ["weights=[{checklist: 0},{checklist: 0.5},{checklist: 1}]", "seeds=[0,1]", "grpo.max_steps=1"]
-    points += ["evaluation.subjects=[grpo]", "launcher.slurm.throttle=4"]
-    said = site.adhere("ablate", *site.overrides("ablation", *points))
-    assert "submitted  sft " in said and "grpo x 6" in said and "evaluate x 6" in said
-    site.cluster.wait(site.cluster.idle)
-    assert "13 of 13 stages done" in site.status("ablation"), site.output("ablation")
+    said = site.adhere("ablate", *site.overrides("ablation", *points, "stages=[sft,grpo]", "launcher.slurm.throttle=4"))
+    assert "submitted  sft " in said and "grpo x 6" in said
+    site.cluster.wait(site.cluster.idle, seconds=500.0)
+    assert "7 of 7 stages done" in site.status("ablation"), site.output("ablation")
     assert len(list((site.shared / "ablation/artifacts").glob("sft-*"))) == 1
-    assert "checklist0.5" in (site.shared / "ablation/latest/ablation.md").read_text()
 
 
 def test_a_sweep_is_one_run_whose_points_are_arrays(site: Site) -> None:
