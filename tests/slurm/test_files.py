@@ -16,7 +16,7 @@ from rewards.errors import ConfigError, StageError
 from train.config.schema import LauncherConfig
 from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
 from train.launch.batches import plan_batches
-from train.launch.jobfile import write_finish, write_job
+from train.launch.jobfile import job_files, write_finish, write_job
 from train.launch.profile import Profile, check_profile, load_profile, slurm_folder
 from train.launch.servers import Server
 from train.launch.snapshot import snapshot
@@ -73,7 +73,8 @@ def job(
 ) -> dict[str, str]:
     settings = LauncherConfig.model_validate({"kind": "slurm", **launcher})
     artifacts = [tmp_path / f"artifact-{i}" for i in range(count)]
-    write_job(tmp_path / "it's a job", "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers)
+    folder = tmp_path / "it's a job"
+    write_job(folder, job_files(folder, "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers))
     return {path.name: path.read_text() for path in (tmp_path / "it's a job").iterdir()}
 
 
