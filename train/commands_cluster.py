@@ -21,12 +21,15 @@ ENDED = ("done", "failed", "cancelled", "ended")
 
 def submit(run: Run) -> int:
     """Submit what is not done of ``run`` and print the ids of its jobs."""
-    from train.launch.slurm import submit_run
+    from train.launch.profile import notice_doubts
+    from train.launch.slurm import profile_of, submit_run
     from train.plan.graph import order
     from train.run import begin, finish
 
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
+    for doubt in notice_doubts(profile_of(run), run.recipe.launcher.slurm):
+        print(f"warning: {doubt}", file=sys.stderr)
     begin(run)
     waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
     if not waiting:

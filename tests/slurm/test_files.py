@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from rewards.errors import ConfigError, StageError
+from train.cli import main
 from train.config.schema import LauncherConfig
 from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
 from train.launch.batches import plan_batches
-from train.launch.jobfile import write_finish, write_job
-from train.launch.profile import Profile, check_profile, load_profile, slurm_folder
+from train.launch.jobfile import job_files, write_finish, write_job
+from train.launch.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
 from train.launch.servers import Server
 from train.launch.snapshot import snapshot
 from train.plan.graph import PlannedStage
@@ -73,7 +74,8 @@ def job(
 ) -> dict[str, str]:
     settings = LauncherConfig.model_validate({"kind": "slurm", **launcher})
     artifacts = [tmp_path / f"artifact-{i}" for i in range(count)]
-    write_job(tmp_path / "it's a job", "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers)
+    folder = tmp_path / "it's a job"
+    write_job(folder, job_files(folder, "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers))
     return {path.name: path.read_text() for path in (tmp_path / "it's a job").iterdir()}
 
 
@@ -293,3 +295,29 @@ def test_an_unknown_profile_names_the_nearest() -> None:
 def test_a_launcher_that_does_not_fit_the_cluster(settings: dict[str, object], root: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         check_profile(GPU, LauncherConfig.model_validate(settings), Path(root))
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("30", 1800), ("10:30", 630), ("01:00:00", 3600), ("1-0", 86_400), ("1-02:30", 95_400), ("2-00:00:01", 172_801)],
+)
+def test_a_time_limit_is_read_as_sbatch_reads_it(time: str, seconds: int) -> None:
+    assert time_seconds(time) == seconds
+
+
+def test_the_plan_shows_what_would_be_submitted_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile, root = tmp_path / "mine.yaml", tmp_path / "runs"
+    profile.write_text(f"partition: gpu\ngpus_per_node: 4\ngpu_memory_gib: 0.001\ntime: '4:00'\nshared: {tmp_path}\n")
+    line = ["plan", "recipe=quickstart", f"run.root={root}", "launcher=slurm"]
+    assert main([*line, f"launcher.slurm.profile={profile}", "stages=[sft,grpo]"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^  sbatch /.*/slurm/000-sft/job.sbatch\n  #SBATCH --job-name=quickstart-", said, flags=re.M)
+    assert re.search(
+        r"^  sbatch --dependency=afterok:<sft> --kill-on-invalid-dep=yes /.*/001-grpo-x2/", said, flags=re.M
+    )
+    assert "#SBATCH --array=0-1" in said and "afterany:<sft>:<grpo-x2> " in said
+    assert "launcher.slurm.notice_seconds: 300 is not less than the job's time limit of 4:00 (240 s)" in said
+    assert "more than the 0.001 GiB there are" in said
+    assert "set -euo pipefail" not in said and not root.exists()

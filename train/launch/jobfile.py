@@ -21,7 +21,14 @@ OURS = {"nodes", "ntasks-per-node", "array", "output", "error", "open-mode", "si
 FINISH_TIME = "00:30:00"
 
 
-def write_job(
+def write_job(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write the ``files`` of one job into ``folder``, and return the batch file."""
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return folder / "job.sbatch"
+
+
+def job_files(
     folder: Path,
     name: str,
     kind: str,
@@ -30,8 +37,8 @@ def write_job(
     profile: Profile,
     code: Path,
     servers: Sequence[Server] = (),
-) -> Path:
-    """Write the files of one job into ``folder`` and return the batch file; several ``artifacts`` are an array.
+) -> dict[str, str]:
+    """Return the text of each file of one job that is to lie in ``folder``; several ``artifacts`` are an array.
 
     ``code`` is the snapshot that the job runs, ``servers`` what runs beside its ranks: on their node where that is one
     and has the GPUs, else on a node of their own.
@@ -45,20 +52,6 @@ def write_job(
     gpus = ranks if profile.gpus_per_node else 0
     apart = bool(servers) and (nodes > 1 or gpus + served > profile.gpus_per_node)
     gpus = max(gpus, served) if apart else gpus + served
-    write_text(folder / "stages.txt", "".join(f"{path}\n" for path in artifacts))
-    node = {
-        "gpus": str(gpus),
-        "command": shlex.quote((profile.container or profile.interpreter).split()[0]),
-        "suffix": "" if nodes == 1 else ".node$SLURM_NODEID",
-        "threads": str(launcher.threads or f"$((${{SLURM_CPUS_ON_NODE:-{ranks}}} / {ranks}))"),
-        "notice_seconds": str(launcher.slurm.notice_seconds),
-        "environment": "    export ACCELERATE_USE_CPU=true CUDA_VISIBLE_DEVICES=" if launcher.device == "cpu" else "",
-        "launch": _launch(launcher, kind, nodes),
-        "around": '-m train.launch.serve around "$ARTIFACT/stage.yaml" -- "$PYTHON"' if servers and not apart else "",
-        "container": profile.container or "",
-        "setup": "\n".join(profile.setup),
-    }
-    write_text(folder / "node.sh", render("node.sh", node))
     options = {
         **_place(profile, name, launcher.slurm.time or profile.time),
         "nodes": str(nodes + apart),
@@ -85,8 +78,30 @@ def write_job(
         "last": 'LAST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | tail -n 1)' if apart else "",
         "apart": '--exclude="$LAST"' if apart else "",
     }
-    write_text(folder / "job.sbatch", render("job.sbatch", batch))
-    return folder / "job.sbatch"
+    return {
+        "stages.txt": "".join(f"{path}\n" for path in artifacts),
+        "node.sh": _node(kind, launcher, profile, gpus, around=bool(servers) and not apart),
+        "job.sbatch": render("job.sbatch", batch),
+    }
+
+
+def _node(kind: str, launcher: LauncherConfig, profile: Profile, gpus: int, *, around: bool) -> str:
+    """Return what each node runs; with ``around`` the companion servers are started there, around the ranks."""
+    nodes = nodes_of(launcher, kind)
+    ranks = ranks_of(launcher, kind) // nodes
+    filled = {
+        "gpus": str(gpus),
+        "command": shlex.quote((profile.container or profile.interpreter).split()[0]),
+        "suffix": "" if nodes == 1 else ".node$SLURM_NODEID",
+        "threads": str(launcher.threads or f"$((${{SLURM_CPUS_ON_NODE:-{ranks}}} / {ranks}))"),
+        "notice_seconds": str(launcher.slurm.notice_seconds),
+        "environment": "    export ACCELERATE_USE_CPU=true CUDA_VISIBLE_DEVICES=" if launcher.device == "cpu" else "",
+        "launch": _launch(launcher, kind, nodes),
+        "around": '-m train.launch.serve around "$ARTIFACT/stage.yaml" -- "$PYTHON"' if around else "",
+        "container": profile.container or "",
+        "setup": "\n".join(profile.setup),
+    }
+    return render("node.sh", filled)
 
 
 def write_finish(folder: Path, run: Path, launcher: LauncherConfig, profile: Profile, code: Path) -> Path:

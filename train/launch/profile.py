@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from rewards.errors import ConfigError, nearest
 from rewards.strict import Strict
-from train.config.schema import SLURM_TIME, LauncherConfig
+from train.config.schema import SLURM_TIME, LauncherConfig, SlurmConfig
 
 
 class Profile(Strict):
@@ -30,6 +30,9 @@ class Profile(Strict):
 
     gpu_type: str | None = None
     """Type in ``--gres=gpu:TYPE:N``, where the cluster wants one."""
+
+    gpu_memory_gib: float | None = Field(default=None, gt=0.0)
+    """Memory of one GPU in GiB, which ``adhere plan`` compares its estimate with."""
 
     cpus_per_task: int | None = Field(default=None, ge=1)
     """CPU cores that a job takes of a node; one that takes only some of its GPUs gets the same share of these."""
@@ -125,3 +128,28 @@ def check_profile(profile: Profile, launcher: LauncherConfig, root: Path) -> Non
             f"run.root: {root} is not below {profile.shared}, the folder that all nodes see (the profile's shared); "
             f"choose run.root={profile.shared}/..."
         )
+
+
+def notice_doubts(profile: Profile, slurm: SlurmConfig) -> list[str]:
+    """Return what is probably not meant: a notice that comes as soon as the job starts."""
+    time = slurm.time or profile.time
+    seconds = time_seconds(time)
+    if slurm.notice_seconds < seconds:
+        return []
+    return [
+        f"launcher.slurm.notice_seconds: {slurm.notice_seconds} is not less than the job's time limit of {time} "
+        f"({seconds} s): every attempt is told to stop at its first step; lower it, or raise launcher.slurm.time"
+    ]
+
+
+def time_seconds(time: str) -> int:
+    """Return the seconds of a time limit in any of the forms of ``sbatch --time``: ``M``, ``H:M:S``, ``D-H:M``, …"""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:  # after days come hours
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:  # a single number, or the first of two, is minutes
+        hours, (minutes, seconds) = 0, (*parts, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from train.config.addresses import addresses_file
 from train.finish import write_ending
 from train.launch.attempt import STATE
 from train.launch.batches import Batch, plan_batches
-from train.launch.jobfile import nodes_of, write_finish, write_job
+from train.launch.jobfile import job_files, nodes_of, write_finish, write_job
 from train.launch.local import worker_flags
 from train.launch.profile import Profile, check_profile, load_profile
 from train.launch.progress import RECORD, read_record
@@ -45,23 +45,32 @@ def submit_run(run: Run, waiting: Sequence[PlannedStage]) -> Submission:
         ConfigError: no Slurm here, or a profile that does not fit the launcher or the run's folder.
         StageError: Slurm rejects a job; what was submitted before stays queued, and the same command goes on.
     """
-    profile = load_profile(run.recipe.launcher.slurm.profile)
-    for recipe in run.arms.values():
-        check_profile(profile, recipe.launcher, run.root)
+    profile = profile_of(run)
     client("sbatch")
     with _one_at_a_time(run.root):
         code = snapshot(run.root)
-        queued = _queued(run, waiting)
-        pending = [stage for stage in waiting if stage.key not in queued]
-        batches = plan_batches(pending, set(queued), lambda stage: _shape(run, stage))
+        queued = queued_stages(run, waiting)
+        batches = batches_of(run, waiting, queued)
         made, submitted = dict(queued), list[str]()
         for batch in batches:
             folder = _write_batch(run, batch, profile, code)
-            job = submit(str(folder / "job.sbatch"), _dependency(batch, made, submitted))
+            job = submit(str(folder / "job.sbatch"), dependency(batch, made, submitted))
             submitted.append(job)
             made |= _record(run, batch, job, folder)
-        last = _submit_end(run, list(made.values()), profile, code) if pending else None
+        last = _submit_end(run, list(made.values()), profile, code) if batches else None
     return Submission(dict(zip(submitted, batches, strict=True)), queued, last)
+
+
+def profile_of(run: Run) -> Profile:
+    """Return the profile of the run's cluster.
+
+    Raises:
+        ConfigError: there is none, or it does not fit the launcher of an arm or the run's folder.
+    """
+    profile = load_profile(run.recipe.launcher.slurm.profile)
+    for recipe in run.arms.values():
+        check_profile(profile, recipe.launcher, run.root)
+    return profile
 
 
 @contextmanager
@@ -73,12 +82,18 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
         yield
 
 
-def _queued(run: Run, waiting: Sequence[PlannedStage]) -> dict[str, str]:
+def queued_stages(run: Run, waiting: Sequence[PlannedStage]) -> dict[str, str]:
     """Return the jobs of stages that are in the queue already, by the stages' keys."""
     records = {stage.key: read_record(run.artifact(stage.key).path) for stage in waiting}
     known = {key: str(record["job"]) for key, record in records.items() if record}
     found = jobs(known.values())
     return {key: job for key, job in known.items() if job in found and found[job].queued}
+
+
+def batches_of(run: Run, waiting: Sequence[PlannedStage], queued: Collection[str]) -> list[Batch]:
+    """Return what is submitted together of the ``waiting`` stages, without those that are ``queued`` already."""
+    pending = [stage for stage in waiting if stage.key not in queued]
+    return plan_batches(pending, set(queued), lambda stage: _shape(run, stage))
 
 
 def _shape(run: Run, stage: PlannedStage) -> tuple[object, ...]:
@@ -98,25 +113,51 @@ def _shape(run: Run, stage: PlannedStage) -> tuple[object, ...]:
 
 def _write_batch(run: Run, batch: Batch, profile: Profile, code: Path) -> Path:
     """Write the stages' specifications and the job's files, in a folder that no queued job reads."""
-    first = batch.stages[0]
-    label = first.label if len(batch.stages) == 1 else f"{first.kind}-x{len(batch.stages)}"
-    submissions = run.path / "slurm"
-    number = len(list(submissions.glob("[0-9]*-*")))
-    folder = submissions / f"{number:03d}-{re.sub(r'[^A-Za-z0-9_.=,+-]+', '-', label).strip('-')}"
-    artifacts = []
+    folder = folder_of(run, batch, submissions_of(run))
     for stage in batch.stages:
         artifact = run.artifact(stage.key)
         write_spec(run, stage)
         for stale in ("STOP", "REQUEUE", "FAILED", STATE, addresses_file(artifact.path).name):
             (artifact.path / stale).unlink(missing_ok=True)
-        artifacts.append(artifact.path)
-    name = f"{run.path.name}-{label}"
-    servers = servers_of(spec_of(run, first))
-    write_job(folder, name, first.kind, artifacts, run.arms[first.arms[0]].launcher, profile, code, servers)
+    write_job(folder, files_of(run, batch, folder, profile, code))
     return folder
 
 
-def _dependency(batch: Batch, made: Mapping[str, str], submitted: Sequence[str]) -> list[str]:
+def submissions_of(run: Run) -> int:
+    """Return how many batches the run has submitted so far."""
+    return len(list((run.path / "slurm").glob("[0-9]*-*")))
+
+
+def name_of(batch: Batch) -> str:
+    """Return what a batch is called: its stage, or its kind and how many they are."""
+    return batch.stages[0].label if len(batch.stages) == 1 else f"{batch.kind}-x{len(batch.stages)}"
+
+
+def folder_of(run: Run, batch: Batch, number: int) -> Path:
+    """Return where the files of the run's batch ``number`` lie."""
+    return run.path / "slurm" / f"{number:03d}-{re.sub(r'[^A-Za-z0-9_.=,+-]+', '-', name_of(batch)).strip('-')}"
+
+
+def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path) -> dict[str, str]:
+    """Return the files of a batch's job by their names."""
+    first = batch.stages[0]
+    return job_files(
+        folder,
+        f"{run.path.name}-{name_of(batch)}",
+        first.kind,
+        [run.artifact(stage.key).path for stage in batch.stages],
+        run.arms[first.arms[0]].launcher,
+        profile,
+        code,
+        servers_of(spec_of(run, first)),
+    )
+
+
+def dependency(batch: Batch, made: Mapping[str, str], submitted: Sequence[str]) -> list[str]:
+    """Return what ``sbatch`` is told of what a batch waits for.
+
+    ``made`` are the jobs of stages by their keys, ``submitted`` those of the batches before it.
+    """
     if batch.along is not None:
         return [f"--dependency=aftercorr:{submitted[batch.along]}", "--kill-on-invalid-dep=yes"]
     if batch.after:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from train.config.schema import Recipe
 from train.launch.local import launch_line
+from train.launch.preview import submission_lines, with_gpu_memory
 from train.plan.arithmetic import generation_arithmetic, grpo_arithmetic, sft_arithmetic
 from train.plan.graph import PlannedStage, order
 from train.plan.memory_table import memory_lines
@@ -21,6 +22,8 @@ def describe(run: Run) -> str:
     """Return the stages with what is done, batch arithmetic, reward, memory, and the launch lines."""
     recipe = run.recipe
     lines = [f"{recipe.name}: {run.path}", ""]
+    cluster = recipe.launcher.kind == "slurm"
+    run = with_gpu_memory(run) if cluster else run
     waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
     lines += [_stage_line(run, stage) for stage in order(run.graph)]
     lines += ["", f"model    {recipe.model.path}"]
@@ -35,7 +38,8 @@ def describe(run: Run) -> str:
     lines += [f"warning: {missing}" for missing in missing_inputs(run)]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
-    for stage in waiting:
+    lines += submission_lines(run, waiting) if cluster else []
+    for stage in [] if cluster else waiting:
         launcher = run.arms[stage.arms[0]].launcher
         lines += [
             "",
