@@ -102,6 +102,6 @@ def _advice(part: str, kind: str) -> str:
         "logits": f"lower {kind}.per_device_batch_size" if kind != "evaluate" else "lower evaluation.batch_size",
         "cache": "lower the batch that is generated at once, or its length",
         "reference": "grpo.kl_coefficient=0 needs no reference, adapters only a small one",
-        "vLLM": "lower grpo.trl.vllm_gpu_memory_utilization",
+        "vLLM": "lower grpo.vllm.gpu_memory_utilization, or grpo.vllm.sleep=true",
         "buffers": "train adapters, or use another strategy",
     }.get(part, "strategy=zero3 or fsdp2 on more ranks, launcher.offload=true, or model.adapter.kind=lora")
