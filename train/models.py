@@ -111,6 +111,8 @@ def _load_arguments(config: ModelConfig, path: str, dtype: torch.dtype) -> dict[
     }
     if config.attention is not None:
         arguments["attn_implementation"] = config.attention
+    if config.kernels:
+        arguments["use_kernels"] = True
     return arguments
 
 

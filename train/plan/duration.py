@@ -144,7 +144,9 @@ def _step(recipe: Recipe, kind: StageName, a: Architecture, device: Device, slow
     share = 1.0 if slow else SHORT
     if kind == "sft":
         config, tokens = recipe.sft, recipe.sft.max_length * share
-        return _training(recipe, kind, a, device, slow, config.per_device_batch_size * tokens * config.gradient_accumulation)
+        return _training(
+            recipe, kind, a, device, slow, config.per_device_batch_size * tokens * config.gradient_accumulation
+        )
     grpo = recipe.grpo
     prompt, completion = prompt_tokens(recipe, a) * share, grpo.max_completion_length * share
     sequences = grpo.per_device_batch_size * grpo.gradient_accumulation

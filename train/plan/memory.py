@@ -283,7 +283,12 @@ def _evaluation(recipe: Recipe, a: Architecture) -> StageMemory:
     if config.backend == "vllm":
         total = recipe.launcher.gpu_memory_gib
         return StageMemory(
-            [Moment("generation by vLLM", fixed | ({"cache": SERVED_MEMORY * total * GIB - fixed["weights"]} if total else {}))]
+            [
+                Moment(
+                    "generation by vLLM",
+                    fixed | ({"cache": SERVED_MEMORY * total * GIB - fixed["weights"]} if total else {}),
+                )
+            ]
         )
     sequences = config.batch_size
     tokens = prompt_tokens(recipe, a) + config.sampling.max_new_tokens
