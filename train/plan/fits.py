@@ -25,7 +25,7 @@ def fitting(recipe: Recipe, kind: StageName, a: Architecture, gib: float) -> lis
     for change in _changes(recipe, kind):
         if len(found) == SHOWN:
             break
-        if any(known.items() <= change.items() for known in found):
+        if any(_kind_of(known) <= _kind_of(change) for known in found):
             continue
         changed = _with(recipe, change)
         need = stage_memory(changed, kind, a).peak.total / GIB
@@ -33,6 +33,12 @@ def fitting(recipe: Recipe, kind: StageName, a: Architecture, gib: float) -> lis
             found.append(change)
             said.append(f"{' '.join(f'{key}={_word(value)}' for key, value in change.items())} ({need:.1f} GiB)")
     return said
+
+
+def _kind_of(change: Change) -> set[tuple[str, str]]:
+    """Return what a change does, however small it makes a batch."""
+    sized = ("batch_size", "gradient_accumulation")
+    return {(key, "" if key.endswith(sized) else str(value)) for key, value in change.items()}
 
 
 def _changes(recipe: Recipe, kind: StageName) -> Iterator[Change]:
