@@ -237,12 +237,15 @@ def generation_bytes(
     keys = WORD if full else width
     logits = sequences * a.vocabulary * WORD * SAMPLED_LOGITS
     linears = a.layers * sum(x * y for x, y in a.linears) + a.embedding
-    casts = linears * width if mixed and full else 0
+    casts = (linears if full else a.adapters(rank)) * width if mixed else 0
     repeated = 2 * a.queries * width + (a.queries * WORD if mixed and full else 0) if a.heads > a.kv_heads else 0
     last = cache_bytes(a, sequences, tokens, width, keys) + sequences * tokens * repeated
-    mlp = 4 * a.intermediate * width + 2 * a.hidden * WORD + (a.intermediate * WORD if mixed and not full else 0)
+    mlp = 4 * a.intermediate * width + 2 * a.hidden * WORD + (a.intermediate if mixed and not full else 0)
     first = cache_bytes(a, sequences, prompt, width, keys) + sequences * prompt * mlp
-    return {"cache": max(first, last), "casts": float(casts), "logits": float(logits)}
+    # The prompts' pass lets its temporaries go before it makes logits.
+    if first > last + logits:
+        return {"cache": first, "casts": float(casts)}
+    return {"cache": last, "casts": float(casts), "logits": float(logits)}
 
 
 def _generation(recipe: Recipe, a: Architecture, fixed: dict[str, float], tokens: int) -> Moment:
