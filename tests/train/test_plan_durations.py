@@ -100,7 +100,7 @@ def test_the_plan_prints_a_row_for_each_stage_and_a_total(tmp_path: Path) -> Non
 
 def test_a_notice_shorter_than_a_measured_step_is_warned_of(tmp_path: Path) -> None:
     leave(tmp_path, recipe_of(), "grpo", items=640, steps=60, seconds=200.0, timing=TIMING)
-    slurm = [recipe_of("launcher=slurm", f"+launcher.slurm.notice_seconds={n}") for n in (30, 60)]
+    slurm = [recipe_of("launcher=slurm", f"launcher.slurm.notice_seconds={n}") for n in (30, 60)]
     short, enough = (doubts({"run": recipe}, History(tmp_path)) for recipe in slurm)
     assert "set it to at least 68" in short[0] and enough == []
 
