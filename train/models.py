@@ -111,6 +111,10 @@ def _load_arguments(config: ModelConfig, path: str, dtype: torch.dtype) -> dict[
     }
     if config.attention is not None:
         arguments["attn_implementation"] = config.attention
+    if config.kernels:
+        if importlib.util.find_spec("kernels") is None:
+            raise ConfigError("model.kernels: the package `kernels` is not installed; install it, or leave this out")
+        arguments["use_kernels"] = True
     return arguments
 
 

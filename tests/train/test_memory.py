@@ -87,7 +87,7 @@ def test_the_plan_warns_of_too_small_a_device_and_says_what_to_change(tmp_path: 
     given = [f"model.path={tmp_path}", "model.dtype=bfloat16", "strategy=ddp", "launcher.processes=8", "~arms"]
     text = describe(plan_run([*given, "launcher.gpu_memory_gib=80"]))
     assert "7,616 M weights; GiB per device at the peak" in text
-    assert "more than the 80 GiB there are" in text and "strategy=zero3 or fsdp2" in text
+    assert "more than the 80 GiB there are" in text and "it would fit with strategy=zero2" in text
 
 
 def test_a_model_that_is_not_here_is_named_with_the_way_to_its_config(monkeypatch: pytest.MonkeyPatch) -> None:

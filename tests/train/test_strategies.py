@@ -6,12 +6,15 @@ same two ranks they see the same batches and draw the same rollouts.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, REPOSITORY, command, stage
@@ -24,6 +27,8 @@ TWO = [
     "grpo.max_steps=2", "grpo.per_device_batch_size=4", "grpo.learning_rate=1e-3",
     "rewards.components.checklist.gate=null", "stages=[sft,grpo]",
 ]  # fmt: skip
+ON_TWO = ["launcher.processes=2", "launcher.device=cpu"]
+EVALUATED = ["stages=[sft,grpo,evaluate]", "evaluation.subjects=[grpo]"]
 SHARDED = ["zero2", "zero3", "fsdp2"]
 
 
@@ -38,12 +43,24 @@ def run(root: Path, *overrides: str, patched: bool = False) -> subprocess.Comple
     )  # fmt: skip
 
 
-def trained(root: Path, strategy: str) -> Path:
+def trained(root: Path, strategy: str, *overrides: str) -> Path:
     sharded = strategy == "fsdp2"
     device = "launcher.device=auto" if sharded else "launcher.device=cpu"
-    done = run(root, f"strategy={strategy}", "launcher.processes=2", device, patched=sharded)
+    done = run(root, f"strategy={strategy}", "launcher.processes=2", device, *overrides, patched=sharded)
     assert done.returncode == 0, done.stdout + done.stderr
     return root
+
+
+def kill_after_a_checkpoint(process: subprocess.Popen[bytes], root: Path) -> None:
+    """Kill the driver and everything it started, as a power cut does, once a first checkpoint is whole."""
+    while not any(root.glob("artifacts/*/checkpoints/checkpoint-*/COMPLETE")):
+        assert process.poll() is None, "the stage ended before it was killed"
+        time.sleep(0.01)
+    everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in everything:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
 
 
 def losses(root: Path, label: str, figure: str = "loss") -> list[float]:
@@ -56,10 +73,17 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("ddp"), "ddp")
 
 
+@pytest.fixture(scope="module")
+def zero3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("zero3"), "zero3", *EVALUATED)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", SHARDED)
-def test_sharded_ranks_train_what_whole_ones_do(strategy: str, reference: Path, tmp_path: Path) -> None:
-    root = trained(tmp_path, strategy)
+def test_sharded_ranks_train_what_whole_ones_do(
+    strategy: str, reference: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    root = request.getfixturevalue("zero3") if strategy == "zero3" else trained(tmp_path, strategy)
     assert losses(root, "sft") == pytest.approx(losses(reference, "sft"), abs=1e-5)
     assert losses(root, "grpo") == pytest.approx(losses(reference, "grpo"), abs=1e-5)
     norms = losses(reference, "grpo", "grad_norm")
@@ -73,6 +97,36 @@ def test_sharded_ranks_train_what_whole_ones_do(strategy: str, reference: Path, 
         assert tied.equal(ours["model.embed_tokens.weight"])
         assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in whole.items()}
         assert max(float((ours[k] - whole[k]).abs().max()) for k in whole) < 1e-4
+
+
+@pytest.mark.slow
+def test_zero3_killed_after_a_checkpoint_goes_on_to_the_same_weights(zero3: Path, tmp_path: Path) -> None:
+    assert json.loads((stage(zero3, "evaluate-grpo") / "manifest.json").read_text())["items"] == 8
+    line = command(tmp_path, *TWO, *ON_TWO, "strategy=zero3", "stages=[sft]", "sft.save_steps=1")
+    process = subprocess.Popen(line, cwd=REPOSITORY, start_new_session=True, stdout=subprocess.DEVNULL)
+    kill_after_a_checkpoint(process, tmp_path)
+    assert not (stage(tmp_path, "sft") / "DONE").exists()
+    again = run(tmp_path, *ON_TWO, "strategy=zero3", "stages=[sft]", "sft.save_steps=1")
+    assert again.returncode == 0, again.stdout + again.stderr
+    whole, ours = (load_file(stage(root, "sft") / "model" / "model.safetensors") for root in (zero3, tmp_path))
+    assert all(ours[name].equal(weights) for name, weights in whole.items())
+
+
+@pytest.mark.slow
+def test_adapters_are_handed_on_and_measured_alike_under_ddp_and_zero3(tmp_path: Path) -> None:
+    """The DDP run also makes preflight's step: rollouts and losses that agree show that it left nothing behind."""
+    small = [*EVALUATED, "model.adapter.kind=lora", "sft.max_steps=2", "grpo.max_steps=1"]
+    checked = trained(tmp_path / "ddp", "ddp", *small, "preflight=true")
+    sharded = trained(tmp_path / "zero3", "zero3", *small)
+    for label in ("sft", "grpo"):
+        assert losses(sharded, label) == pytest.approx(losses(checked, label), abs=1e-5)
+        one, other = (load_file(stage(r, label) / "model" / "adapter_model.safetensors") for r in (checked, sharded))
+        assert one.keys() == other.keys()
+        assert max(float((one[k] - other[k]).abs().max()) for k in one) < 1e-4
+    metrics = [
+        json.loads((stage(r, "evaluate-grpo") / "results.json").read_text())["metrics"] for r in (checked, sharded)
+    ]
+    assert metrics[0]["accuracy"]["mean"] == metrics[1]["accuracy"]["mean"]
 
 
 @pytest.mark.slow

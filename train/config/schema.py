@@ -59,6 +59,9 @@ class ModelConfig(Strict):
     attention: str | None = None
     """transformers' ``attn_implementation``; ``None`` leaves the choice to it."""
 
+    kernels: bool = False
+    """Replace norms, activations and attention by the hub's kernels where it has some; needs a GPU and ``kernels``."""
+
     chat_template: str | None = None
     """Path of a Jinja file that replaces the tokenizer's chat template."""
 

@@ -226,6 +226,8 @@ def _strategy(recipe: Recipe) -> list[str]:
         problems.append("model.adapter.kind: qlora needs a GPU; use lora on a CPU")
     if launcher.device == "cpu" and recipe.model.dtype in ("float16", "bfloat16") and strategy.startswith("zero"):
         problems.append(f"model.dtype: {strategy} on a CPU computes in float32; use dtype=auto or float32")
+    if recipe.model.kernels and launcher.device == "cpu":
+        problems.append("model.kernels: the hub's kernels are for GPUs; leave it out on a CPU")
     if launcher.device == "cpu" and recipe.model.dtype == "float16":
         problems.append("model.dtype: float16 needs a GPU's loss scaling; use auto, which is float32 on a CPU")
     if recipe.preflight and strategy.startswith("zero"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from train.config.schema import Recipe
 from train.launch.local import launch_line
 from train.launch.preview import submission_lines, with_gpu_memory
 from train.plan.arithmetic import generation_arithmetic, grpo_arithmetic, sft_arithmetic
+from train.plan.doubts import doubts
+from train.plan.duration import duration_lines
+from train.plan.earlier import History
 from train.plan.graph import PlannedStage, order
 from train.plan.memory_table import memory_lines
 from train.plan.rewards import reward_lines
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def describe(run: Run) -> str:
-    """Return the stages with what is done, batch arithmetic, reward, memory, and the launch lines."""
+    """Return the stages with what is done, batch arithmetic, reward, memory, time, and the launch lines."""
     recipe = run.recipe
     lines = [f"{recipe.name}: {run.path}", ""]
     cluster = recipe.launcher.kind == "slurm"
@@ -34,7 +36,8 @@ def describe(run: Run) -> str:
         lines.append(f"         {generation_arithmetic(recipe)}")
         lines += reward_lines(run.arms)
     lines += memory_lines(run.arms)
-    lines += [f"warning: {text}" for text in _doubts(recipe)]
+    lines += duration_lines(run)
+    lines += [f"warning: {text}" for text in doubts(run.arms, History(run.root))]
     lines += [f"warning: {missing}" for missing in missing_inputs(run)]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
@@ -49,16 +52,6 @@ def describe(run: Run) -> str:
     if not waiting:
         lines += ["", "nothing to do: every stage of this configuration is done"]
     return "\n".join(lines)
-
-
-def _doubts(recipe: Recipe) -> list[str]:
-    """Return what runs, and is probably not meant."""
-    launcher, found = recipe.launcher, []
-    if launcher.strategy in ("zero2", "zero3", "fsdp2") and launcher.processes == 1:
-        found.append(f"launcher.processes: {launcher.strategy} has one rank, so that nothing is shared; raise it")
-    if launcher.processes > 1 and "evaluate" in recipe.stages:
-        found.append(f"evaluations run on one process; {launcher.processes - 1} of the devices are idle meanwhile")
-    return found
 
 
 def _stage_line(run: Run, stage: PlannedStage) -> str:

@@ -22,6 +22,9 @@ SCHEMA_VERSION = 1
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
 """Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
 
+MODEL_APART = {"path", "revision", "kernels"}
+"""Settings of a model that count by content, or change how fast it is alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
@@ -118,7 +121,7 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
     Raises:
         ConfigError: the chat template's file does not exist.
     """
-    settings: dict[str, Any] = {"seed": recipe.seed, "model": recipe.model.model_dump(exclude={"path", "revision"})}
+    settings: dict[str, Any] = {"seed": recipe.seed, "model": recipe.model.model_dump(exclude=MODEL_APART)}
     if recipe.model.chat_template is not None:
         settings["model"]["chat_template"] = _content(Path(recipe.model.chat_template))
     if kind == "evaluate":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from train.config.generation import COLOCATED_MEMORY, SERVED_MEMORY
 from train.config.schema import GrpoConfig, Recipe, SftConfig, StageName
 from train.plan.activations import WORD, Pass
 from train.plan.architecture import Architecture
@@ -25,9 +26,6 @@ BUCKET, LIVE = 500_000_000, 1_000_000_000
 
 CUDA_CONTEXT, NCCL_BUFFERS = 0.6 * GIB, 0.4 * GIB
 """Outside torch's allocator, assumed: CUDA's context and libraries, and NCCL's channels where ranks talk."""
-
-VLLM_SHARE = 0.3
-"""TRL's default of ``vllm_gpu_memory_utilization``."""
 
 SAMPLED_LOGITS = 3
 """Float32 copies of a step's logits while it is sampled: scores, their warped copy, probabilities."""
@@ -107,7 +105,10 @@ def stage_memory(recipe: Recipe, kind: StageName, a: Architecture) -> StageMemor
         if recipe.launcher.device == "cpu":
             scored = tokens - 1
         fixed |= _reference(recipe, a)
-        generation = [_generation(recipe, a, fixed, tokens)]
+        engine = _engine(recipe, a)
+        generation = [_generation(recipe, a, fixed | engine, tokens)]
+        # Only an engine that sleeps leaves its share to the optimizer.
+        fixed |= {} if recipe.grpo.vllm.sleep else engine
     micro = Pass(
         architecture=a,
         sequences=config.per_device_batch_size,
@@ -236,12 +237,15 @@ def generation_bytes(
     keys = WORD if full else width
     logits = sequences * a.vocabulary * WORD * SAMPLED_LOGITS
     linears = a.layers * sum(x * y for x, y in a.linears) + a.embedding
-    casts = linears * width if mixed and full else 0
+    casts = (linears if full else a.adapters(rank)) * width if mixed else 0
     repeated = 2 * a.queries * width + (a.queries * WORD if mixed and full else 0) if a.heads > a.kv_heads else 0
     last = cache_bytes(a, sequences, tokens, width, keys) + sequences * tokens * repeated
-    mlp = 4 * a.intermediate * width + 2 * a.hidden * WORD + (a.intermediate * WORD if mixed and not full else 0)
+    mlp = 4 * a.intermediate * width + 2 * a.hidden * WORD + (a.intermediate if mixed and not full else 0)
     first = cache_bytes(a, sequences, prompt, width, keys) + sequences * prompt * mlp
-    return {"cache": max(first, last), "casts": float(casts), "logits": float(logits)}
+    # The prompts' pass lets its temporaries go before it makes logits.
+    if first > last + logits:
+        return {"cache": first, "casts": float(casts)}
+    return {"cache": last, "casts": float(casts), "logits": float(logits)}
 
 
 def _generation(recipe: Recipe, a: Architecture, fixed: dict[str, float], tokens: int) -> Moment:
@@ -250,14 +254,21 @@ def _generation(recipe: Recipe, a: Architecture, fixed: dict[str, float], tokens
     if config.generation == "vllm_server":
         return Moment("generation on the server", dict(fixed))
     if config.generation == "vllm_colocate":
-        share = float(config.trl.get("vllm_gpu_memory_utilization", VLLM_SHARE))
-        total = recipe.launcher.gpu_memory_gib
-        engine = share * total * GIB if total else float(a.parameters * width)
-        return Moment("generation by vLLM beside the trainer", fixed | {"vLLM": engine})
+        return Moment("generation by vLLM beside the trainer", dict(fixed))
     sequences = config.per_device_batch_size * steps_per_generation(recipe)
     rank = 0 if recipe.model.adapter.kind == "none" else recipe.model.adapter.rank
     prompt = tokens - config.max_completion_length
     return Moment("generation", fixed | generation_bytes(a, sequences, prompt, tokens, width, rank=rank))
+
+
+def _engine(recipe: Recipe, a: Architecture) -> dict[str, float]:
+    """Return what a vLLM engine inside the training process takes: its share of the GPU, at least its weights."""
+    config = recipe.grpo
+    if config.generation != "vllm_colocate":
+        return {}
+    weights = a.parameters * width_of(recipe) / config.vllm.tensor_parallel
+    share, total = config.vllm.gpu_memory_utilization or COLOCATED_MEMORY, recipe.launcher.gpu_memory_gib
+    return {"vLLM": max(weights, share * total * GIB) if total else weights}
 
 
 def steps_per_generation(recipe: Recipe) -> int:
@@ -275,7 +286,12 @@ def _evaluation(recipe: Recipe, a: Architecture) -> StageMemory:
     if config.backend == "vllm":
         total = recipe.launcher.gpu_memory_gib
         return StageMemory(
-            [Moment("generation by vLLM", fixed | ({"cache": 0.9 * total * GIB - fixed["weights"]} if total else {}))]
+            [
+                Moment(
+                    "generation by vLLM",
+                    fixed | ({"cache": SERVED_MEMORY * total * GIB - fixed["weights"]} if total else {}),
+                )
+            ]
         )
     sequences = config.batch_size
     tokens = prompt_tokens(recipe, a) + config.sampling.max_new_tokens

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rewards.errors import ConfigError
-from train.config.schema import Recipe
+from train.config.schema import Recipe, StageName
 from train.plan.architecture import Architecture, read_architecture
+from train.plan.fits import fitting
 from train.plan.memory import GIB, StageMemory, stage_memory
 
 PARTS = (
@@ -22,11 +23,11 @@ PARTS = (
     "buffers",
     "outside",
 )
-STAYS = ("weights", "optimizer", "reference", "buffers", "outside")
-"""Parts that no smaller batch reduces."""
-
 TIGHT = 0.9
 """Share of the device's memory above which the estimate's own error can decide."""
+
+
+NOTHING_FITS = "no strategy, smaller batch or adapter was found to fit; take more ranks, or a shorter length"
 
 
 def memory_lines(recipes: Mapping[str, Recipe]) -> list[str]:
@@ -37,13 +38,20 @@ def memory_lines(recipes: Mapping[str, Recipe]) -> list[str]:
     except ConfigError as error:
         return [f"memory   no estimate: {error}"]
     rows: dict[str, StageMemory] = {}
+    of: dict[str, tuple[Recipe, StageName]] = {}
     for arm, recipe in recipes.items():
         for kind in recipe.stages:
             found = stage_memory(recipe, kind, sizes[recipe.model.path])
             if found not in rows.values():
-                rows[kind if kind not in rows else f"{kind}[{arm}]"] = found
+                label = kind if kind not in rows else f"{kind}[{arm}]"
+                rows[label], of[label] = found, (recipe, kind)
     first = next(iter(recipes.values()))
-    return [_title(first, sizes[first.model.path]), *_table(rows), *_notes(rows, first)]
+    doubtful = [
+        f"warning: {label} {text}"
+        for label, (recipe, kind) in of.items()
+        if (text := _tight(rows[label], recipe, kind, sizes[recipe.model.path]))
+    ]
+    return [_title(first, sizes[first.model.path]), *_table(rows), *_notes(rows), *doubtful]
 
 
 def _title(recipe: Recipe, a: Architecture) -> str:
@@ -74,34 +82,22 @@ def _gib(size: float) -> str:
     return f"{size / GIB:.1f}" if size >= 0.05 * GIB else f"{size / GIB:.2f}"
 
 
-def _notes(rows: Mapping[str, StageMemory], recipe: Recipe) -> list[str]:
+def _notes(rows: Mapping[str, StageMemory]) -> list[str]:
     lines = [f"  {note}" for note in dict.fromkeys(note for row in rows.values() for note in row.assumptions)]
     host = max(row.host for row in rows.values())
     if host:
         lines.append(f"  and {host / GIB:.1f} GiB of host memory per rank, offloaded")
-    limit = recipe.launcher.gpu_memory_gib
-    if limit is None:
-        return lines
-    for label, row in rows.items():
-        need = row.peak.total / GIB
-        if need > TIGHT * limit:
-            how = "more than" if need > limit else "close to"
-            # Where what stays does not fit, no smaller batch helps.
-            stays = sum(row.peak.parts.get(part, 0.0) for part in STAYS) / GIB
-            part = "weights" if stays > TIGHT * limit else row.dominant
-            lines.append(
-                f"warning: {label} needs about {need:.1f} GiB per device, {how} the {limit:g} GiB there are; most is "
-                f"{row.dominant}: {_advice(part, label.partition('[')[0])}"
-            )
     return lines
 
 
-def _advice(part: str, kind: str) -> str:
-    return {
-        "activations": f"{kind}.gradient_checkpointing=true, or a smaller {kind}.per_device_batch_size",
-        "logits": f"lower {kind}.per_device_batch_size" if kind != "evaluate" else "lower evaluation.batch_size",
-        "cache": "lower the batch that is generated at once, or its length",
-        "reference": "grpo.kl_coefficient=0 needs no reference, adapters only a small one",
-        "vLLM": "lower grpo.trl.vllm_gpu_memory_utilization",
-        "buffers": "train adapters, or use another strategy",
-    }.get(part, "strategy=zero3 or fsdp2 on more ranks, launcher.offload=true, or model.adapter.kind=lora")
+def _tight(row: StageMemory, recipe: Recipe, kind: StageName, a: Architecture) -> str | None:
+    """Return by how much a stage exceeds its device and what would make it fit, or nothing where it fits."""
+    limit, need = recipe.launcher.gpu_memory_gib, row.peak.total / GIB
+    if limit is None or need <= TIGHT * limit:
+        return None
+    how = "more than" if need > limit else "close to"
+    ways = fitting(recipe, kind, a, TIGHT * limit)
+    return (
+        f"needs about {need:.1f} GiB per device, {how} the {limit:g} GiB there are; most is {row.dominant}; "
+        f"{'it would fit with ' + ', or '.join(ways) if ways else NOTHING_FITS}"
+    )

@@ -1,0 +1,132 @@
+"""What a plan says of time and of doubtful settings: measured where there is something, else from operations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from train.artifacts import write_json
+from train.config.compose import compose_recipe
+from train.config.schema import Recipe
+from train.plan.architecture import architecture_of
+from train.plan.describe import describe
+from train.plan.doubts import doubts
+from train.plan.duration import Duration, span_in_words, stage_duration
+from train.plan.earlier import History
+from train.plan.fits import fitting
+from train.run import plan_run
+
+QWEN2_7B = {
+    "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152064, "tie_word_embeddings": False,
+    "max_position_embeddings": 1024,
+}  # fmt: skip
+BASIS = ["recipe=quickstart", "~arms", "launcher.device=cpu"]
+
+
+def recipe_of(*overrides: str) -> Recipe:
+    return compose_recipe([*BASIS, *overrides])
+
+
+def leave(root: Path, recipe: Recipe, kind: str, **manifest: object) -> None:
+    """Write what a stage that has ended leaves of its figures."""
+    folder = root / "artifacts" / f"{kind}-0123456789ab"
+    folder.mkdir(parents=True)
+    spec = {"kind": kind, "recipe": recipe.model_dump(mode="json")}
+    (folder / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    write_json(folder / "manifest.json", manifest)
+
+
+@pytest.fixture
+def qwen(tmp_path: Path) -> Path:
+    folder = tmp_path / "qwen"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(QWEN2_7B), encoding="utf-8")
+    return folder
+
+
+TIMING = {"step_median": 2.0, "step_longest": 40.0, "checkpoint": 5.0}
+
+
+def test_an_earlier_stage_of_the_same_shape_is_reckoned_with(tmp_path: Path) -> None:
+    leave(tmp_path, recipe_of(), "sft", items=640, steps=120, seconds=250.0, timing=TIMING)
+    found = stage_duration(recipe_of("sft.max_steps=1000", "sft.learning_rate=1e-5"), "sft", History(tmp_path))
+    assert isinstance(found, Duration)
+    assert (found.low, found.high) == (0.8 * 2000 + 10, 1.5 * 2000 + 10)
+    assert found.basis == "measured, 2 s a step in sft-0123456789ab"
+    other = stage_duration(recipe_of("sft.per_device_batch_size=32"), "sft", History(tmp_path))
+    assert isinstance(other, Duration) and other.basis.startswith("from operations, on a CPU")
+
+
+def test_steps_of_passes_over_the_data_are_exact_once_the_items_are_known(tmp_path: Path) -> None:
+    given = ["sft.max_steps=-1", "sft.epochs=2", "sft.gradient_accumulation=2"]
+    history = History(tmp_path)
+    about = stage_duration(recipe_of(*given, "data.train_size=1000"), "sft", history)
+    assert isinstance(about, Duration) and about.work == "about 16 steps"
+    assert "2 passes over an unknown number of items" in str(
+        stage_duration(recipe_of(*given, "data.train_size=null"), "sft", history)
+    )
+    leave(tmp_path, recipe_of("data.train_size=null"), "sft", items=641, steps=1, seconds=1.0, timing={})
+    exact = stage_duration(recipe_of(*given, "data.train_size=null"), "sft", History(tmp_path))
+    assert isinstance(exact, Duration) and exact.work == "12 steps"
+
+
+def test_an_evaluation_scales_with_its_items(tmp_path: Path) -> None:
+    leave(tmp_path, recipe_of(), "evaluate", items=100, seconds=50.0)
+    found = stage_duration(recipe_of(), "evaluate", History(tmp_path))
+    assert isinstance(found, Duration) and (found.low, found.high) == (40.0, 75.0)
+
+
+def test_a_larger_model_takes_longer_and_a_range_is_one(qwen: Path, tmp_path: Path) -> None:
+    given = [f"model.path={qwen}", "launcher.device=auto"]
+    found = {
+        kind: stage_duration(recipe_of(*given), kind, History(tmp_path))  # type: ignore[arg-type]
+        for kind in ("sft", "grpo")
+    }
+    assert all(isinstance(d, Duration) and 0 < d.low < d.high for d in found.values())
+    small = stage_duration(recipe_of("launcher.device=auto"), "grpo", History(tmp_path))
+    assert isinstance(small, Duration) and isinstance(found["grpo"], Duration) and small.high < found["grpo"].low * 10
+    assert span_in_words(90, 7000) == "1.5 to 117 min" and span_in_words(2000, 9000) == "0.6 to 2.5 h"
+
+
+def test_the_plan_prints_a_row_for_each_stage_and_a_total(tmp_path: Path) -> None:
+    text = describe(plan_run(["recipe=quickstart", f"run.root={tmp_path}", "launcher.device=cpu"]))
+    assert "grpo[math_only] and 1 more  60 steps: " in text and " each; from operations" in text
+    assert "waiting in a queue not counted" in text
+
+
+def test_a_notice_shorter_than_a_measured_step_is_warned_of(tmp_path: Path) -> None:
+    leave(tmp_path, recipe_of(), "grpo", items=640, steps=60, seconds=200.0, timing=TIMING)
+    slurm = [recipe_of("launcher=slurm", f"launcher.slurm.notice_seconds={n}") for n in (30, 60)]
+    short, enough = (doubts({"run": recipe}, History(tmp_path)) for recipe in slurm)
+    assert "set it to at least 68" in short[0] and enough == []
+
+
+def test_lengths_beyond_the_context_of_the_models_own_config_are_warned_of(qwen: Path, tmp_path: Path) -> None:
+    given = [f"model.path={qwen}", "model.context=null", "data.max_prompt_tokens=600", "grpo.max_completion_length=512"]
+    found = doubts({"run": recipe_of(*given, "sft.max_length=2048")}, History(tmp_path))
+    assert any("sft.max_length: 2048 exceeds the model's context of 1024" in text for text in found)
+    assert any("grpo.max_completion_length: 512; with data.max_prompt_tokens 600" in text for text in found)
+
+
+def test_vllm_settings_that_nothing_reads_and_servers_without_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unread = doubts({"run": recipe_of("grpo.vllm.sleep=true")}, History(tmp_path))
+    assert any("grpo.vllm.sleep: nothing reads it, grpo.generation is transformers" in text for text in unread)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    given = ["launcher.device=auto", "strategy=ddp", "launcher.processes=2", "grpo.generation=vllm_server"]
+    served = doubts({"run": recipe_of(*given)}, History(tmp_path))
+    assert any("2 ranks leave 0 of the 2 GPUs here, and servers need 1 for grpo.vllm" in text for text in served)
+
+
+def test_ways_to_fit_really_fit_and_are_allowed() -> None:
+    given = ["launcher.device=auto", "model.dtype=bfloat16", "strategy=ddp", "launcher.processes=8"]
+    ways = fitting(recipe_of(*given), "grpo", architecture_of(QWEN2_7B), 72.0)
+    assert len(ways) == 3 and ways[0].startswith("strategy=zero2 grpo.gradient_checkpointing=true (")
+    checked = fitting(recipe_of(*given, "preflight=true"), "grpo", architecture_of(QWEN2_7B), 72.0)
+    assert checked and not any("zero" in way for way in checked)
+    assert fitting(recipe_of(*given), "grpo", architecture_of(QWEN2_7B), 0.5) == []
