@@ -11,7 +11,9 @@ import yaml
 
 from rewards.errors import DataError
 
-State = Literal["done", "failed", "requeued", "stopping", "running or stopped", "not started"]
+State = Literal["done", "ended early", "failed", "requeued", "stopping", "running or stopped", "not started"]
+SETTLED: tuple[State, ...] = ("done", "ended early")
+"""States of stages that wait for nothing: ``ended early`` are those of a point that successive halving ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ def pack(table: RolloutTable, text_bytes: int) -> Packed:
         "columns": columns,
         "arms": table.arms,
         "components": table.components,
+        "judges": table.judges,
         "statuses": table.statuses,
         "requirements": table.requirements,
     }

@@ -5,6 +5,7 @@ const PALETTES = {
   dark: ["#56b4e9", "#ff9d5c", "#3ddba4", "#f0a1cf", "#a3bffa", "#f2c84b", "#f0f0f0"],
 };
 const DASHES = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "10 4", longdashdot: "10 3 2 3" };
+const MAPS = new Set(["heat", "changes"]);
 const drawn = new Map();
 
 function theme() {
@@ -13,6 +14,7 @@ function theme() {
 
 function shade(style) {
   const palette = PALETTES[theme()];
+  if (style < 0) return getComputedStyle(document.documentElement).getPropertyValue("--faint").trim();
   return palette[style % palette.length];
 }
 
@@ -38,7 +40,7 @@ function layoutOf(layout, kind) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
     hoverlabel: { bgcolor: style.getPropertyValue("--card").trim(), font: { color: ink } },
-    dragmode: finePointer && kind !== "heat" ? "zoom" : false,
+    dragmode: finePointer && !MAPS.has(kind) ? "zoom" : false,
     xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
 }
@@ -52,8 +54,8 @@ function drawChart(holder) {
     return { plot, panel, hidden: new Set() };
   });
   holder.classList.toggle("single", panels.length === 1);
-  if (kind === "heat") plots[0].plot.style.height = `${90 + 30 * panels[0].data[0].y.length}px`;
-  if (kind !== "heat") holder.before(legend(holder.dataset.chart, kind, plots));
+  if (MAPS.has(kind)) plots[0].plot.style.height = `${150 + 30 * panels[0].data[0].y.length}px`;
+  else holder.before(legend(holder.dataset.chart, kind, plots));
   drawn.set(holder, { kind, plots });
   paint(holder);
 }
