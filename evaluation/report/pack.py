@@ -61,6 +61,7 @@ def pack(table: RolloutTable, text_bytes: int) -> Packed:
         "text_blocks": len(starts),
         "columns": columns,
         "arms": table.arms,
+        "groups": table.groups,
         "components": table.components,
         "judges": table.judges,
         "statuses": table.statuses,

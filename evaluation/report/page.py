@@ -42,6 +42,7 @@ def render(
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["breakable"] = breakable
     template = environment.from_string((ASSETS / "report.html").read_text(encoding="utf-8"))
     yield template.render(
         policy=policy(plotly_js, script_source),
@@ -83,6 +84,13 @@ def render(
     for name, block in packed.blocks.items():
         yield f'<script type="application/gzip;base64" id="{name}">{block}</script>\n'
     yield f"<script>{script_source}</script>\n</body>\n</html>\n"
+
+
+def breakable(name: str) -> Any:
+    """Return a name, escaped, that may be broken after its underscores and hyphens."""
+    import markupsafe
+
+    return markupsafe.escape(name).replace("_", markupsafe.Markup("_<wbr>")).replace("-", markupsafe.Markup("-<wbr>"))
 
 
 def policy(*scripts: str) -> str:

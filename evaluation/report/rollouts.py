@@ -43,7 +43,7 @@ class Names:
 class RolloutTable:
     """Columns over N rows, in the order arm, step, group; evaluation responses stand behind the rollouts.
 
-    ``columns`` are arrays of shape (N,): arm, phase, step (-1 in an evaluation), group, item, tokens, reasoning
+    ``groups`` has the group of each arm. ``columns`` are arrays of shape (N,): arm, phase, step (-1 in an evaluation), group, item, tokens, reasoning
     (tokens, estimated by its share of the characters), finished, correct, followed, advantage, and for each component
     ``score:NAME`` and ``status:NAME``; ``judges`` are those components that a language model scores. ``places``
     (N + 1,) says which of the requirement columns ``requirement`` and ``met`` belong to a row. ``texts`` has one entry
@@ -52,6 +52,7 @@ class RolloutTable:
     """
 
     arms: list[str]
+    groups: list[str]
     components: list[str]
     judges: list[str]
     statuses: list[str]
@@ -116,7 +117,8 @@ def read_rollouts(data: ReportData) -> RolloutTable:
             kinds = _kinds(data)
             rows = [row for row in read_table(entry.path / TABLE) if row["twin_of"] is None]
             _add_evaluation(growing, growing.arm(entry.name), rows, kinds)
-    return _table(growing, _judges(data))
+    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.arms}}
+    return _table(growing, groups, _judges(data))
 
 
 def _add_training(growing: _Growing, arm: int, table: pyarrow.Table) -> None:
@@ -237,7 +239,7 @@ def _flags(values: Sequence[bool | None]) -> np.ndarray:
     return np.array([UNKNOWN if value is None else int(value) for value in values], dtype=np.uint8)
 
 
-def _table(growing: _Growing, judges: Sequence[str]) -> RolloutTable:
+def _table(growing: _Growing, groups: Mapping[str, str], judges: Sequence[str]) -> RolloutTable:
     types = {"arm": np.uint16, "phase": np.uint8, "step": np.int32, "group": np.int32, "item": np.uint32,
              "tokens": np.uint32, "reasoning": np.float32, "advantage": np.float32}  # fmt: skip
     columns = {n: np.concatenate(parts).astype(types.get(n, np.uint8)) for n, parts in growing.plain.items()}
@@ -248,6 +250,7 @@ def _table(growing: _Growing, judges: Sequence[str]) -> RolloutTable:
         columns[f"status:{name}"] = np.concatenate([status for _, status in parts]).astype(np.uint8)
     return RolloutTable(
         arms=growing.arm.all(),
+        groups=[groups[arm] for arm in growing.arm.all()],
         components=components,
         judges=[name for name in judges if name in components],
         statuses=growing.status.all(),

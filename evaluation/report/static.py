@@ -11,14 +11,16 @@ from evaluation.jsonl import PARTIAL, atomic_text
 from evaluation.plot import COLOURS, GREY, INK, MARKERS
 from evaluation.report.chart import FRONT, Chart, Panel, Series
 from evaluation.report.charts import CELLS
-from evaluation.report.plotly_charts import star
+from evaluation.report.plotly_charts import LABELLED, MAPS, star
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 3
+LONG = 20
+"""Characters of a name from which a legend has two columns."""
+
 DASHES = ("-", "--", ":", "-.")
-MAPS = ("heat", "changes")
 TABULAR = ("points", *MAPS)
 """Charts of few numbers: their LaTeX file has the numbers as a table too."""
 
@@ -96,10 +98,10 @@ def _write_png(path: Path, chart: Chart, dpi: int = 160) -> None:
 
     wide = min(COLUMNS, len(chart.panels))
     high = -(-len(chart.panels) // wide)
-    size = (4.2 * wide + 0.6, 3.1 * high + 0.5) if wide > 1 else (7.2, 4.6)
+    size = (4.2 * wide + 0.6, 3.1 * high + 0.5) if wide > 1 else (7.2, 4.6 + 0.12 * len(chart.panels[0].series))
     if chart.kind in MAPS:
         (panel,) = chart.panels
-        size = (3.2 + 0.75 * len(panel.series), 1.6 + 0.32 * len(panel.series[0].x))
+        size = (3.4 + 0.75 * len(panel.series), 1.6 + 0.32 * len(panel.series[0].x))
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(high, wide, squeeze=False).ravel()
@@ -108,8 +110,9 @@ def _write_png(path: Path, chart: Chart, dpi: int = 160) -> None:
     for place in axes[len(chart.panels) :]:
         place.set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
-    if chart.kind not in TABULAR and handles:
-        legend = figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    if chart.kind not in MAPS and handles and (chart.kind != "points" or len(handles) > LABELLED):
+        columns = min(4, len(labels)) if max(map(len, labels)) < LONG else 2
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         for entry in legend.get_texts():
             entry.set_parse_math(False)
     partial = path.with_name(path.name + PARTIAL)
@@ -141,10 +144,12 @@ def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
     if chart.kind == "points":
         x = [100 * float(value) for value in series.x if value is not None]
         if series.style == FRONT:
-            axes.step(x, y, ":", where="pre", color=INK, linewidth=1.2)
+            axes.step(x, y, ":", where="pre", color=INK, linewidth=1.2, label=series.name)
             return
-        axes.plot(x, y, marker, color=colour, markersize=8, markerfacecolor="white" if series.hollow else colour)
-        axes.annotate(series.name, (x[0], y[0]), xytext=(6, 6), textcoords="offset points", parse_math=False)
+        fill = "white" if series.hollow else colour
+        axes.plot(x, y, marker, color=colour, markersize=8, markerfacecolor=fill, label=series.name, zorder=3)
+        if len(chart.panels[0].series) <= LABELLED:
+            axes.annotate(series.name, (x[0], y[0]), xytext=(6, 6), textcoords="offset points", parse_math=False)
         for low, high, horizontal in ((series.low, series.high, False), (series.x_low, series.x_high, True)):
             if low is not None and high is not None:
                 ends = [scale * (low[0] or 0.0), scale * (high[0] or 0.0)]
@@ -172,6 +177,6 @@ def _heat(axes: Axes, chart: Chart, panel: Panel) -> None:
     for i, row in enumerate(turned):
         for j, value in enumerate(row):
             said = f"{value:+.0f}{star(panel.series[j], i)}" if changes else f"{value:.0f}"
-            light = abs(value) > 0.7 * reach if changes else value <= 55
+            light = abs(value) > 0.45 * reach if changes else value <= 55
             shown, ink = ("n/a", GREY) if value != value else (said, "white" if light else "black")
             axes.text(j, i, shown, ha="center", va="center", color=ink, fontsize=9)

@@ -97,7 +97,7 @@ def write_ablation(root: Path, points: Mapping[str, tuple[int, int]], *, seeds: 
         json.dumps({"stages": stages, "subjects": subjects, "points": members}), encoding="utf-8"
     )
     (run / "recipe.yaml").write_text("name: grid\n", encoding="utf-8")
-    rates = {name: 0.3 + 0.05 * obeys / 40 for name, (_, obeys) in points.items()}
+    rates = {name: 0.5 - 0.05 * place for place, name in enumerate(names)}
     rung = {"step": 3, "rates": rates, "kept": names[:-1], "ended": names[-1:], "risk": 0.125}
     course = {
         "merged": [{"point": "twin", "stands_for_it": names[0], "why": "they differ in nothing that is trained on"}],

@@ -123,12 +123,11 @@ function drawRows() {
 }
 
 function rowOf(place) {
-  const row = shown[place], words = element("p", { class: "faint" }, items[column.item[row]][1]);
+  const row = shown[place], words = element("span", { class: "faint" }, items[column.item[row]][1]);
   textOf(row).then((text) => { if (text) words.textContent = text.response.slice(answerStart(text.response)).trim() || text.response; });
   const made = element("div", { class: "row", role: "option", id: `row-${place}`, "aria-posinset": place + 1, "aria-setsize": shown.length },
-    element("p", { class: "line" }, element("span", { class: "who" }, `${index.arms[column.arm[row]]} · ${whereOf(row)}`),
-      flag(column.correct[row], "correct", "wrong"), flag(column.followed[row], "followed", "not followed")),
-    words);
+    element("p", { class: "who" }, `${index.arms[column.arm[row]]} · ${whereOf(row)}`),
+    element("p", { class: "line" }, flag(column.correct[row], "correct", "wrong"), flag(column.followed[row], "followed", "not followed"), words));
   made.dataset.place = place;
   made.style.top = `${place * ROW}px`;
   made.addEventListener("click", () => choose(place));

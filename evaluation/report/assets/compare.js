@@ -8,10 +8,10 @@ function startCompare() {
     if (!of.has(item)) of.set(item, []);
     of.get(item).push(row);
   }
-  // Evaluated responses last were added last; they are shown first.
-  const trained = index.arms.map((_, arm) => arm);
-  byId("c-left").value = String(trained[0]);
-  byId("c-right").value = String(trained[Math.min(1, trained.length - 1)]);
+  // Arms of two groups: the seeds of one arm are seldom what one wants to compare.
+  const other = index.groups.findIndex((group) => group !== index.groups[0]);
+  byId("c-left").value = "0";
+  byId("c-right").value = String(other >= 0 ? other : Math.min(1, index.arms.length - 1));
   for (const id of ["c-left", "c-right", "c-which"]) byId(id).addEventListener("change", () => pair());
   byId("c-previous").addEventListener("click", () => move(-1));
   byId("c-next").addEventListener("click", () => move(1));
