@@ -139,7 +139,9 @@ def _draw(axes: Axes, chart: Chart, panel: Panel) -> None:
 
 
 def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
-    colour, marker = COLOURS[series.style % len(COLOURS)], MARKERS[series.style % len(MARKERS)]
+    # there are as many markers as colours: after one round of colours the markers are shifted
+    round_, place = divmod(series.style, len(COLOURS))
+    colour, marker = COLOURS[place], MARKERS[(place + round_) % len(MARKERS)]
     y = [float("nan") if value is None else scale * value for value in series.y]
     if chart.kind == "points":
         x = [100 * float(value) for value in series.x if value is not None]
