@@ -48,7 +48,7 @@ def read_rows(path: Path) -> Rows:
 
 @functools.lru_cache(maxsize=512)
 def _yaml(path: Path, written: int) -> Any:
-    """Parse a YAML file; once a version, because a resolved recipe takes long and ``watch`` reads it again and again."""
+    """Parse a YAML file, once a version: a resolved recipe takes long, and ``watch`` reads it again and again."""
     return yaml.load(path.read_text(encoding="utf-8"), LOADER)
 
 

@@ -43,12 +43,11 @@ class Names:
 class RolloutTable:
     """Columns over N rows, in the order arm, step, group; evaluation responses stand behind the rollouts.
 
-    ``groups`` has the group of each arm. ``columns`` are arrays of shape (N,): arm, phase, step (-1 in an evaluation), group, item, tokens, reasoning
-    (tokens, estimated by its share of the characters), finished, correct, followed, advantage, and for each component
-    ``score:NAME`` and ``status:NAME``; ``judges`` are those components that a language model scores. ``places``
-    (N + 1,) says which of the requirement columns ``requirement`` and ``met`` belong to a row. ``texts`` has one entry
-    a row: response, details by component, requirements' texts and
-    details.
+    ``groups`` has the group of each arm. ``columns`` are arrays of shape (N,): arm, phase, step (-1 in an evaluation),
+    group, item, tokens, reasoning (tokens, estimated by its share of the characters), finished, correct, followed,
+    advantage, and for each component ``score:NAME`` and ``status:NAME``; ``judges`` are those components that a
+    language model scores. ``places`` (N + 1,) says which of the requirement columns ``requirement`` and ``met`` belong
+    to a row. ``texts`` has one entry a row: response, details by component, requirements' texts and details.
     """
 
     arms: list[str]

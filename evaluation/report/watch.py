@@ -77,10 +77,11 @@ def _newest(arms: Sequence[Arm]) -> Arm | None:
 
 def _stages(data: ReportData) -> Table:
     table = Table(title=data.title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("stage", "state", "step"):
+    table.add_column("stage", overflow="fold")
+    for name in ("state", "step"):
         table.add_column(name, no_wrap=True)
     for name in ("joint", "accuracy", "HAcc", "tokens", "s/step", "left"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     shown, counted = _shown(data.stages)
     for stage in shown:
         state = Text(stage.state, style=STYLES.get(stage.state, ""))

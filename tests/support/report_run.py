@@ -46,7 +46,8 @@ def write_run(root: Path, *, name: str = "toy", seed: int = 0, evaluated: bool =
         recipe = {
             "name": "toy", "seed": seed, "grpo": {"max_steps": STEPS},
             "rewards": {"components": {"math": {"kind": "math", "weight": 1.0},
-                                       "checklist": {"kind": "checklist", "weight": float(arm == "composite")}}},
+                                       "checklist": {"kind": "checklist", "weight": float(arm == "composite")},
+                                       "critic": {"kind": "judge", "weight": 0.0}}},
         }  # fmt: skip
         _write_grpo(root / "artifacts" / f"grpo-{key}", recipe, arm, key, obeys)
         stages.append(_planned("grpo", f"grpo[{arm}]", key, arm))
@@ -150,6 +151,8 @@ def _rollout(arm: str, step: int, i: int, obeys: int) -> dict[str, object]:
                           "status": "ok", "detail": detail}],
         "math_score": None if status == "timeout" else float(correct), "math_status": status, "math_detail": "4",
         "checklist_score": float(followed), "checklist_status": "ok", "checklist_detail": detail,
+        "critic_score": float(followed if (step, i) != (2, 5) else not followed), "critic_status": "ok",
+        "critic_detail": "follows" if followed else "does not",
         "math_value": float(correct), "checklist_value": float(followed), "advantage": float(i - 8),
     }  # fmt: skip
 
