@@ -135,7 +135,10 @@ def test_model_text_stays_text(opened: Opened) -> None:
         " copy.querySelectorAll('sup').forEach((mark) => mark.remove()); return copy.textContent; })()"
     )
     assert whole == HOSTILE
-    assert page.locator("img").count() == 0 and page.locator(".note b").all_inner_texts() == ["math_only", "composite"]
+    assert page.locator("img").count() == 0 and page.locator(".note b").all_text_contents() == [
+        "math_only",
+        "composite",
+    ]
 
 
 def test_two_arms_stand_side_by_side_on_one_prompt(opened: Opened) -> None:
