@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 import webbrowser
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def report(arguments: Sequence[str]) -> int:
 
 
 def watch(arguments: Sequence[str]) -> int:
-    """Show a run's progress in the terminal until it has ended: ``RUN [--once]``."""
+    """Show a run's progress in the terminal until it has ended, or until Ctrl-C: ``RUN [--once]``."""
     from evaluation.report.watch import ended, frame
 
     parser = argparse.ArgumentParser(prog="adhere watch")
@@ -57,7 +58,8 @@ def watch(arguments: Sequence[str]) -> int:
     if parsed.once or not console.is_terminal:
         console.print(frame(run))
         return 0
-    with Live(frame(run), console=console, auto_refresh=False, screen=False) as live:
+    with contextlib.suppress(KeyboardInterrupt), Live(frame(run), console=console, auto_refresh=False) as live:
+        live.refresh()
         while not ended(run):
             time.sleep(REFRESH)
             live.update(frame(run), refresh=True)

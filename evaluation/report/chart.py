@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["lines", "points", "area", "heat"]
+Kind = Literal["lines", "points", "area", "heat", "changes"]
+"""``changes`` is a heat map around 0: gains and losses in opposite colours, marked where the interval excludes 0."""
+
+FRONT = -1
+"""The style of the Pareto front: a dotted line in the colour of the text."""
 Number = float | None
 
 
@@ -14,7 +18,8 @@ Number = float | None
 class Series:
     """One line, set of points or layer; ``low`` and ``high`` bound ``y``, ``x_low`` and ``x_high`` bound ``x``.
 
-    ``style`` picks colour, dash and marker: the same arm has the same style in every chart.
+    ``style`` picks colour, dash and marker: the same arm has the same style in every chart. ``support`` is the share of
+    resamples in which a point is on the Pareto front; a ``hollow`` marker is a point that is not on it.
     """
 
     name: str
@@ -25,6 +30,8 @@ class Series:
     high: Sequence[Number] | None = None
     x_low: Sequence[Number] | None = None
     x_high: Sequence[Number] | None = None
+    support: float | None = None
+    hollow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,8 @@ class Chart:
                     for name in ("low", "high", "x_low", "x_high"):
                         bound = getattr(series, name)
                         row[name] = text(bound[i]) if bound is not None else ""
+                    if self.kind == "points":
+                        row["front_support"] = text(series.support)
                     rows.append(row)
         return rows
 

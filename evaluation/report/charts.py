@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from evaluation.report.chart import Chart, Panel, Series
+from evaluation.ablation import Analysis, FrontArm
+from evaluation.ablation.slices import FEWEST
+from evaluation.report.chart import FRONT, Chart, Panel, Series
 from evaluation.report.collect import Arm, ReportData
 from evaluation.report.rollouts import EVALUATION, TRAINING, UNKNOWN, RolloutTable
 
@@ -20,12 +21,12 @@ BINS = 5
 CELLS = ("correct, followed", "correct, not followed", "wrong, followed", "wrong, not followed")
 
 
-def build_charts(data: ReportData, table: RolloutTable) -> list[Chart]:
+def build_charts(data: ReportData, table: RolloutTable, analysis: Analysis | None) -> list[Chart]:
     """Return the charts that the data allow, in the order of the page."""
     models = [group for group in dict.fromkeys(e.group for e in data.evaluated) if group not in data.groups]
     styles = {group: number for number, group in enumerate([*data.groups, *models])}
     found = [
-        _pareto(data, styles),
+        _pareto(analysis, styles),
         _rates(data, styles),
         _components(data, styles, "mean", "components", "Component scores", "mean score of each reward component"),
         _components(
@@ -34,40 +35,42 @@ def build_charts(data: ReportData, table: RolloutTable) -> list[Chart]:
         ),
         _running(data, styles),
         _heat(data),
+        _changes(analysis),
         _crossed(data, table),
         _length_and_adherence(data, table, styles),
     ]  # fmt: skip
     return [chart for chart in found if chart is not None]
 
 
-def _pareto(data: ReportData, styles: Mapping[str, int]) -> Chart | None:
-    series = []
-    for entry in data.evaluated:
-        accuracy, hacc = (entry.results["metrics"].get(metric) for metric in ("accuracy", "hacc"))
-        if not accuracy or not hacc or accuracy["mean"] is None or hacc["mean"] is None:
-            continue
-        at = Series(entry.name, [accuracy["mean"]], [hacc["mean"]], styles[entry.group])
-        at = replace(at, low=[hacc["low"]], high=[hacc["high"]])
-        series.append(replace(at, x_low=[accuracy["low"]], x_high=[accuracy["high"]]))
-    if not series:
+def _pareto(analysis: Analysis | None, styles: Mapping[str, int]) -> Chart | None:
+    """Each point with its intervals on both axes; the front is drawn as the border of what is reached."""
+    points = [arm for arm in analysis.front if arm.x is not None and arm.y is not None] if analysis else []
+    if not points:
         return None
-    best = [s.name for s in series if not any(_dominates(other, s) for other in series)]
+    series = [_at(arm, styles[arm.arm]) for arm in points]
+    front = sorted((arm for arm in points if arm.on_front), key=lambda arm: (arm.x or 0.0, -(arm.y or 0.0)))
+    line = [Series("front", [arm.x for arm in front], [arm.y for arm in front], FRONT)] if len(front) > 1 else []
+    named = ", ".join(f"{arm.arm} ({arm.support:.0%})" for arm in front)
     return Chart(
         "pareto",
         "Accuracy against adherence",
-        f"Each model at its accuracy and HAcc, with 95 % intervals. Up and to the right is better. "
-        f"No other model is better on both than: {', '.join(best)}.",
-        "; ".join(f"{s.name}: accuracy {_percent(s.x[0])}, HAcc {_percent(s.y[0])}" for s in series),
+        f"Each model at its accuracy and HAcc, with 95 % intervals over prompts and seeds. Up and to the right is "
+        f"better. On the front, with the share of resamples in which no other beats it on both: {named}. "
+        f"Hollow markers are not on it.",
+        "; ".join(
+            f"{arm.arm}: accuracy {_percent(arm.x)}, HAcc {_percent(arm.y)}, on the front in {arm.support:.0%}"
+            for arm in points
+        ),
         "points",
         "accuracy",
         "HAcc",
-        [Panel("", series)],
+        [Panel("", [*line, *series])],
     )
 
 
-def _dominates(one: Series, other: Series) -> bool:
-    ours, theirs = (one.x[0], one.y[0]), (other.x[0], other.y[0])
-    return ours != theirs and all(a is not None and b is not None and a >= b for a, b in zip(ours, theirs, strict=True))  # type: ignore[operator]
+def _at(arm: FrontArm, style: int) -> Series:
+    bounds = ([arm.y_low], [arm.y_high], [arm.x_low], [arm.x_high])
+    return Series(arm.arm, [arm.x], [arm.y], style, *bounds, support=arm.support, hollow=not arm.on_front)
 
 
 def _rates(data: ReportData, styles: Mapping[str, int]) -> Chart | None:
@@ -144,7 +147,7 @@ def _curves(
         mean = _smooth([float(np.mean(values)) for values in across])
         low, high = (_smooth([pick(values) for values in across]) for pick in (min, max))
         bounds = (low, high) if len(curves) > 1 else (None, None)
-        found.append(Series(group, [float(s) for s in steps], mean, styles[group], *bounds))
+        found.append(Series(_titled(data, group), [float(s) for s in steps], mean, styles[group], *bounds))
     return found
 
 
@@ -162,19 +165,22 @@ def _smooth(values: Sequence[float]) -> list[float]:
 
 
 def _heat(data: ReportData) -> Chart | None:
-    by_model = {e.name: e.results["metrics"].get("by_constraint", {}) for e in data.evaluated}
-    constraints = sorted({name for found in by_model.values() for name in found})
+    by_group: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in data.evaluated:
+        by_group.setdefault(entry.group, []).append(entry.results["metrics"].get("by_constraint", {}))
+    constraints = sorted({name for seeds in by_group.values() for found in seeds for name in found})
     if not constraints:
         return None
     series = [
-        Series(model, constraints, [(found.get(name) or {}).get("mean") for name in constraints], 0)
-        for model, found in by_model.items()
+        Series(group, constraints, [_mean([(f.get(name) or {}).get("mean") for f in seeds]) for name in constraints], 0)
+        for group, seeds in by_group.items()
     ]
     worst = [f"{s.name}: weakest on {_weakest(s)}" for s in series if any(y is not None for y in s.y)]
+    seeds = " Means over seeds." if len(by_group) < len(data.evaluated) else ""
     return Chart(
         "constraints",
         "Constraint by arm",
-        "Share of evaluated responses that meet each constraint, in percent.",
+        f"Share of evaluated responses that meet each constraint, in percent.{seeds}",
         "; ".join(worst),
         "heat",
         "constraint",
@@ -183,20 +189,60 @@ def _heat(data: ReportData) -> Chart | None:
     )
 
 
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
 def _weakest(series: Series) -> str:
     value, name = min((y, str(x)) for x, y in zip(series.x, series.y, strict=True) if y is not None)
     return f"{name} ({_percent(value)})"
 
 
+def _changes(analysis: Analysis | None) -> Chart | None:
+    """Differences from the reference on the prompts of each source, constraint and length bin."""
+    if analysis is None or not analysis.slices or len(analysis.means) < 2:
+        return None
+    parts = analysis.slices
+    names = [part_name(part.kind, part.name) for part in parts]
+    series = []
+    for place, first in enumerate(parts[0].differences):
+        found = [part.differences[place] for part in parts]
+        bounds = ([d.low_all for d in found], [d.high_all for d in found])
+        series.append(Series(first.arm, names, [d.mean for d in found], 0, *bounds))
+    left = f" {analysis.left_out} parts of fewer than {FEWEST} prompts are left out." if analysis.left_out else ""
+    caption = (
+        f"Difference from {analysis.reference} in points: of constraints the share that is met, of sources and length "
+        f"bins joint. A bin is by the mean length of all models' responses to a prompt. A star marks a difference "
+        f"whose interval, holding for all of its kind at once, excludes 0.{left}"
+    )
+    said = [f"{s.name}: {_extremes(s)}" for s in series if any(y is not None for y in s.y)]
+    return Chart(
+        "changes", "Where the arms differ", caption, "; ".join(said), "changes", "part", "model", [Panel("", series)]
+    )
+
+
+def part_name(kind: str, name: str) -> str:
+    """Return a slice's name as charts and tables have it: a constraint by its id, the others with their kind."""
+    return f"source {name}" if kind == "source" else name
+
+
+def _extremes(series: Series) -> str:
+    known = sorted((y, str(x)) for x, y in zip(series.x, series.y, strict=True) if y is not None)
+    (low, worst), (high, best) = known[0], known[-1]
+    return f"from {100 * low:+.1f} points on {worst} to {100 * high:+.1f} on {best}"
+
+
 def _crossed(data: ReportData, table: RolloutTable) -> Chart | None:
-    """The 2×2 of correct and followed over training, one panel an arm."""
+    """The 2×2 of correct and followed over training, one panel a group of seeds."""
     if not len(table):
         return None
     column = table.columns
     decided = (column["phase"] == TRAINING) & (column["correct"] != UNKNOWN) & (column["followed"] != UNKNOWN)
     panels, said = [], []
-    for arm in data.arms:
-        rows = decided & (column["arm"] == table.arms.index(arm.name))
+    for group in data.groups:
+        members = [table.arms.index(arm.name) for arm in data.arms if arm.group == group]
+        rows = decided & np.isin(column["arm"], members)
         if not rows.any():
             continue
         steps, place = np.unique(column["step"][rows], return_inverse=True)
@@ -207,12 +253,20 @@ def _crossed(data: ReportData, table: RolloutTable) -> Chart | None:
             Series(name, [float(s) for s in steps], _smooth([float(v) for v in shares[c]]), c)
             for c, name in enumerate(CELLS)
         ]
-        panels.append(Panel(arm.name, series))
-        said.append(f"{arm.name}, last step: " + ", ".join(f"{s.name} {_percent(s.y[-1])}" for s in series))
+        panels.append(Panel(_titled(data, group), series))
+        said.append(f"{group}, last step: " + ", ".join(f"{s.name} {_percent(s.y[-1])}" for s in series))
     if not panels:
         return None
-    caption = "Training rollouts that are correct or not, and follow all their constraints or not; shares of each step."
+    pooled = " All seeds together." if len(data.groups) < len(data.arms) else ""
+    caption = (
+        f"Training rollouts that are correct or not, and follow all their constraints or not; shares of each step."
+        f"{pooled}"
+    )
     return Chart("crossed", "Correct by followed", caption, "; ".join(said), "area", "step", "", panels)
+
+
+def _titled(data: ReportData, group: str) -> str:
+    return f"{group} ({data.note(group)})" if data.note(group) else group
 
 
 def _length_and_adherence(data: ReportData, table: RolloutTable, styles: Mapping[str, int]) -> Chart | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.report.files import State, read_object, read_rows, stage_state
+from evaluation.report.course import Course, read_course
+from evaluation.report.files import SETTLED, State, read_object, read_rows, stage_state
 from evaluation.run import RESULTS
 from rewards.errors import ConfigError
 
@@ -74,8 +75,9 @@ class Arm:
 class ReportData:
     """All that a report says, before it is drawn.
 
-    ``reference`` is the group that others are compared with: the first arm. ``missing`` says, one sentence each,
-    what could not be shown because it is not there yet.
+    ``wanted`` is the group that the recipe names as the reference. ``courses`` say how ablations went, and ``ended``
+    at which step, of how many, halving ended a group. ``missing`` says, one sentence each, what could not be shown
+    because it is not there yet.
     """
 
     title: str
@@ -84,6 +86,16 @@ class ReportData:
     evaluated: list[Evaluated] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    courses: list[Course] = field(default_factory=list)
+    ended: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    wanted: str | None = None
+
+    def note(self, group: str) -> str:
+        """Return what sets a group apart from those that were trained to their end; nothing for most."""
+        if group not in self.ended:
+            return ""
+        step, total = self.ended[group]
+        return f"ended at step {step}" + (f" of {total}" if total else "")
 
     @property
     def groups(self) -> list[str]:
@@ -92,8 +104,10 @@ class ReportData:
 
     @property
     def reference(self) -> str | None:
-        """The group that the others are compared with."""
+        """The group that the others are compared with: the one that the recipe names, or the first arm."""
         trained = [e.group for e in self.evaluated if e.group in self.groups]
+        if self.wanted in {e.group for e in self.evaluated}:
+            return self.wanted
         return next((group for group in self.groups if group in trained), None)
 
 
@@ -140,10 +154,14 @@ def _of_runs(folder: Path, runs: Sequence[Path]) -> ReportData:
 
 
 def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
-    plan = read_object(run / "plan.json")
+    plan, course = read_object(run / "plan.json"), read_course(run)
+    given_up = set(course.ended) if course else set()
     stages = {}
     for planned in plan["stages"]:
         stage = _stage(_artifact(run, planned), planned["label"], planned["key"])
+        points = {plan.get("points", {}).get(arm, {}).get("point") for arm in planned["arms"]}
+        if points <= given_up and stage.state != "done":
+            stage = replace(stage, state="ended early")
         stages[planned["key"]] = (stage, planned["arms"])
         if planned["key"] not in known:
             known.add(planned["key"])
@@ -156,6 +174,7 @@ def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
             group, seed = _point(plan, arm, grpo)
             name = arm if arm != ONLY else "grpo"
             data.arms.append(_arm(prefix + name, grpo, prefix + (group or name), seed))
+    _add_course(data, run, course, prefix)
     members = {arm.name: (arm.group, arm.seed) for arm in data.arms[before:]}
     # plan.json sorts its keys; the stages have the arms in the order of the recipe
     for name, key in _subjects({arm: plan["subjects"][arm] for arm in arms if arm in plan["subjects"]}):
@@ -165,6 +184,18 @@ def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
             # a trained model has the seed that it was trained with, whatever seed its evaluation draws by
             group, seed = members.get(prefix + name, (prefix + name, stage.seed))
             data.evaluated.append(Evaluated(prefix + name, group, seed, stage.path, results))
+
+
+def _add_course(data: ReportData, run: Path, course: Course | None, prefix: str) -> None:
+    reference = read_object(run / "recipe.yaml").get("ablation", {}).get("reference")
+    if reference is not None and data.wanted is None:
+        data.wanted = prefix + str(reference)
+    if course is None:
+        return
+    data.courses.append(course)
+    for point, step in course.ended.items():
+        arm = next((arm for arm in data.arms if arm.group == prefix + point), None)
+        data.ended[prefix + point] = (step, arm.recipe.get("grpo", {}).get("max_steps") if arm else None)
 
 
 def _subjects(subjects: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
@@ -253,17 +284,34 @@ def _renamed(entry: Any, among: Sequence[Any]) -> Any:
     return replace(entry, name=name if len(twins) == 1 else f"{name} ({twins.index(entry) + 1})")
 
 
+LISTED = 4
+"""Stages of one kind and state that are named one by one; of more, the first are named and the others counted."""
+
+
 def _say_missing(data: ReportData) -> None:
+    waiting: dict[tuple[str, State], list[str]] = {}
     for stage in data.stages:
         if stage.state == "failed":
             data.missing.append(f"{stage.label} failed: {stage.message or 'its log says why'}")
-        elif stage.state != "done":
-            data.missing.append(f"{stage.label} is not done ({stage.state}); shown is what it has written so far")
+        elif stage.state not in SETTLED:
+            waiting.setdefault((stage.kind, stage.state), []).append(stage.label)
+    for (kind, state), labels in waiting.items():
+        if len(labels) <= LISTED:
+            data.missing += [f"{label} is not done ({state}); shown is what it has written so far" for label in labels]
+            continue
+        total = sum(stage.kind == kind for stage in data.stages)
+        data.missing.append(
+            f"{len(labels)} of {total} {kind} stages are not done ({state}): {', '.join(labels[: LISTED - 1])} and "
+            f"{len(labels) - LISTED + 1} more"
+        )
     if not data.evaluated:
         data.missing.append("No evaluation has finished: there is no table, no Pareto plot and no verdict yet")
+    silent = [arm.name for arm in data.arms if not arm.metrics]
+    if len(silent) > LISTED:
+        data.missing.append(f"{len(silent)} of {len(data.arms)} arms have logged no step yet")
+    else:
+        data.missing += [f"{name} has logged no step yet" for name in silent]
     for arm in data.arms:
-        if not arm.metrics:
-            data.missing.append(f"{arm.name} has logged no step yet")
         if arm.unreadable:
             data.missing.append(f"{arm.unreadable} lines of the logs of {arm.name} cannot be read and are left out")
 

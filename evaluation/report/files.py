@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,12 @@ import yaml
 
 from rewards.errors import DataError
 
-State = Literal["done", "failed", "requeued", "stopping", "running or stopped", "not started"]
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The safe loader, in C where PyYAML was built with it."""
+
+State = Literal["done", "ended early", "failed", "requeued", "stopping", "running or stopped", "not started"]
+SETTLED: tuple[State, ...] = ("done", "ended early")
+"""States of stages that wait for nothing: ``ended early`` are those of a point that successive halving ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,12 @@ def read_rows(path: Path) -> Rows:
     return Rows(rows, unreadable)
 
 
+@functools.lru_cache(maxsize=512)
+def _yaml(path: Path, written: int) -> Any:
+    """Parse a YAML file, once a version: a resolved recipe takes long, and ``watch`` reads it again and again."""
+    return yaml.load(path.read_text(encoding="utf-8"), LOADER)
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Return the object of a JSON or YAML file, or nothing where there is no such file.
 
@@ -48,9 +60,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")
     try:
-        found = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
+        found = _yaml(path, path.stat().st_mtime_ns) if path.suffix == ".yaml" else json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     if not isinstance(found, dict):

@@ -61,7 +61,9 @@ def pack(table: RolloutTable, text_bytes: int) -> Packed:
         "text_blocks": len(starts),
         "columns": columns,
         "arms": table.arms,
+        "groups": table.groups,
         "components": table.components,
+        "judges": table.judges,
         "statuses": table.statuses,
         "requirements": table.requirements,
     }

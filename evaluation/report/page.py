@@ -10,21 +10,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from evaluation.ablation import Analysis
+from evaluation.ablation.words import NAMES
 from evaluation.report.chart import Chart
-from evaluation.report.collect import Arm, ReportData, differences
+from evaluation.report.collect import ReportData, differences
 from evaluation.report.pack import Packed
 from evaluation.report.plotly_charts import figures
 from evaluation.report.rollouts import RolloutTable
-from evaluation.report.summary import differences as group_differences
-from evaluation.report.summary import headline, table_rows
+from evaluation.report.verdict import ORDER, caution, change, headline, table, verdicts
 
 ASSETS = Path(__file__).parent / "assets"
+SUMMARY_CHARTS = ("pareto", "constraints", "changes", "reasoning")
+WIDE = 4
+"""Groups above which the table of settings has one row a group, so that it grows downwards."""
+
 SCRIPTS = ("data.js", "charts.js", "evidence.js", "browser.js", "compare.js", "page.js")
 TABLE_ROWS = 400
 """Rows of a chart's table in the page; longer ones are in its CSV file."""
 
 
-def render(data: ReportData, table: RolloutTable, charts: Sequence[Chart], packed: Packed) -> Iterator[str]:
+def render(
+    data: ReportData, rollouts: RolloutTable, charts: Sequence[Chart], packed: Packed, analysis: Analysis | None
+) -> Iterator[str]:
     """Yield the page in parts; the rollouts' blocks, the bulk of it, come after all that is seen first."""
     import jinja2
     import plotly.offline
@@ -35,30 +42,40 @@ def render(data: ReportData, table: RolloutTable, charts: Sequence[Chart], packe
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["breakable"] = breakable
     template = environment.from_string((ASSETS / "report.html").read_text(encoding="utf-8"))
-    found = group_differences(data)
     yield template.render(
         policy=policy(plotly_js, script_source),
         style=_safe((ASSETS / "report.css").read_text(encoding="utf-8")),
         title=data.title,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=headline(data, found),
-        differences=found,
+        headline=headline(data, analysis),
+        verdicts=verdicts(analysis) if analysis and len(analysis.means) > 1 else [],
+        caution=caution(analysis),
+        analysis=analysis,
+        order=[(metric, NAMES[metric]) for metric in ORDER],
+        change=change,
+        parts=parts(analysis),
+        courses=data.courses,
         missing=data.missing,
-        alarms=[(arm.name, alarm) for arm in data.arms for alarm in arm.alarms],
-        rows=table_rows(data),
+        alarms=alarms(data),
+        rows=table(data, analysis),
         evaluated=data.evaluated,
         charts=[{"chart": chart, "rows": chart.rows()[: TABLE_ROWS + 1]} for chart in charts],
+        summary_charts=SUMMARY_CHARTS,
         table_rows=TABLE_ROWS,
         arms=data.arms,
-        keys=differences({arm.name: shown_recipe(arm) for arm in data.arms}),
+        groups=data.groups,
+        wide=len(data.groups) > WIDE,
+        keys=differences(settings(data)),
         stages=data.stages,
-        rollouts=len(table),
+        rollouts=len(rollouts),
         with_text=packed.index["with_text"],
-        components=table.components,
-        statuses=table.statuses,
-        requirements=sorted(table.requirements),
-        table_arms=table.arms,
+        components=rollouts.components,
+        judges=packed.index["judges"],
+        statuses=rollouts.statuses,
+        requirements=sorted(rollouts.requirements),
+        table_arms=rollouts.arms,
     )
     drawn = {chart.name: {"kind": chart.kind, "panels": figures(chart)} for chart in charts}
     yield _data("charts", json.dumps(drawn))
@@ -67,6 +84,13 @@ def render(data: ReportData, table: RolloutTable, charts: Sequence[Chart], packe
     for name, block in packed.blocks.items():
         yield f'<script type="application/gzip;base64" id="{name}">{block}</script>\n'
     yield f"<script>{script_source}</script>\n</body>\n</html>\n"
+
+
+def breakable(name: str) -> Any:
+    """Return a name, escaped, that may be broken after its underscores and hyphens."""
+    import markupsafe
+
+    return markupsafe.escape(name).replace("_", markupsafe.Markup("_<wbr>")).replace("-", markupsafe.Markup("-<wbr>"))
 
 
 def policy(*scripts: str) -> str:
@@ -81,9 +105,32 @@ def policy(*scripts: str) -> str:
     )
 
 
-def shown_recipe(arm: Arm) -> dict[str, Any]:
-    """Return the settings of an arm that can differ between arms for a reason: all but where its run lies."""
-    return {key: value for key, value in arm.recipe.items() if key not in ("run", "arms")}
+def settings(data: ReportData) -> dict[str, dict[str, Any]]:
+    """Return the settings of every group that can differ for a reason: all but its seeds and where its run lies."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm in data.arms:
+        recipe = {key: value for key, value in arm.recipe.items() if key not in ("run", "arms", "ablation", "seed")}
+        if isinstance(recipe.get("grpo"), dict):
+            recipe["grpo"] = {key: value for key, value in recipe["grpo"].items() if key != "seed"}
+        found.setdefault(arm.group, recipe)
+    return found
+
+
+def alarms(data: ReportData) -> list[dict[str, Any]]:
+    """Return every alarm's name with the arms that it was raised in, each with its step and its words."""
+    found: dict[str, list[tuple[str, Any, str]]] = {}
+    for arm in data.arms:
+        for alarm in arm.alarms:
+            found.setdefault(str(alarm.get("name")), []).append((arm.name, alarm.get("step"), str(alarm.get("text"))))
+    return [{"name": name, "raised": raised} for name, raised in found.items()]
+
+
+def parts(analysis: Analysis | None) -> list[dict[str, Any]]:
+    """Return the table of differences by part of the prompts: kind, name, prompts, and a cell for each other arm."""
+    return [
+        {"kind": part.kind, "name": part.name, "prompts": part.prompts, "cells": part.differences}
+        for part in (analysis.slices if analysis and len(analysis.means) > 1 else [])
+    ]
 
 
 def _data(name: str, content: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from evaluation.report.chart import Chart, Panel, Series
+from evaluation.report.chart import FRONT, Chart, Panel, Series
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+MAPS = ("heat", "changes")
 MARKED = 30
 """A line of more points than this has no marker at each of them."""
 
@@ -26,18 +27,18 @@ def figures(chart: Chart) -> list[dict[str, Any]]:
             "yaxis": {"title": {"text": chart.y_label}},
             "hovermode": "x unified" if chart.kind in ("lines", "area") else "closest",
         }
-        if panel.share and chart.kind != "heat":
+        if panel.share and chart.kind not in MAPS:
             layout["yaxis"] |= {"tickformat": ".0%", "range": [-0.02, 1.02]}
         elif chart.kind == "lines":
             layout["yaxis"] |= {"rangemode": "tozero"}
         if chart.kind == "points":
             for axis in ("xaxis", "yaxis"):
                 layout[axis] |= {"tickformat": ".0%", "range": [-0.05, 1.08], "dtick": 0.2}
-        if chart.kind == "heat":
+        if chart.kind in MAPS:
             names = [str(x) for x in panel.series[0].x]
             ticks = {"tickmode": "array", "tickvals": names, "ticktext": short(names)}
             layout |= {"xaxis": {"type": "category"}, "yaxis": {"type": "category", "autorange": "reversed", **ticks}}
-            traces = [_heat(panel)]
+            traces = [_heat(panel) if chart.kind == "heat" else _changes(panel)]
         else:
             traces = [trace for series in panel.series for trace in _traces(chart, panel, series)]
         figure = plotly.graph_objects.Figure(data=traces, layout=layout)
@@ -67,6 +68,8 @@ def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
     }
     if chart.kind == "area":
         return [trace | {"mode": "lines", "stackgroup": "one", "line": {"width": 0.5}}]
+    if series.style == FRONT:
+        return [trace | {"mode": "lines", "line": {"shape": "vh", "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"}]
     if chart.kind == "points":
         return [_point(trace, series, labelled=len(panel.series) <= LABELLED)]
     if series.low is None or series.high is None:
@@ -84,11 +87,15 @@ def _point(trace: dict[str, Any], series: Series, *, labelled: bool) -> dict[str
         "mode": "markers+text" if labelled else "markers",
         "text": [series.name],
         "textposition": _beside(series.x[0], series.y[0]),
-        "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)], "size": 12},
+        "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)] + ("-open" if series.hollow else ""), "size": 12},
         "error_y": bars(series.y, series.low, series.high),
         "error_x": bars(series.x, series.x_low, series.x_high),
-        "hovertemplate": "%{text}<br>accuracy %{x:.1%}<br>HAcc %{y:.1%}<extra></extra>",
+        "hovertemplate": f"%{{text}}<br>accuracy %{{x:.1%}}<br>HAcc %{{y:.1%}}{_supported(series)}<extra></extra>",
     }
+
+
+def _supported(series: Series) -> str:
+    return "" if series.support is None else f"<br>on the front in {series.support:.0%} of resamples"
 
 
 def _beside(x: Any, y: Any) -> str:
@@ -113,3 +120,27 @@ def _heat(panel: Panel) -> dict[str, Any]:
         "xgap": 2,
         "ygap": 2,
     }
+
+
+def _changes(panel: Panel) -> dict[str, Any]:
+    """A map around 0, purple for gains and orange for losses, which the colour-blind can tell apart too."""
+    trace = _heat(panel)
+    reach = max((abs(v) for row in trace["z"] for v in row if v is not None), default=1.0) or 1.0
+    starred = list(map(list, zip(*[[star(s, i) for i in range(len(s.y))] for s in panel.series], strict=True)))
+    words = [
+        ["n/a" if v is None else f"{v:+.0f}{mark}" for v, mark in zip(row, marks, strict=True)]
+        for row, marks in zip(trace["z"], starred, strict=True)
+    ]
+    return trace | {
+        "zmin": -reach,
+        "zmax": reach,
+        "text": words,
+        "colorscale": [[0.0, "#b35806"], [0.5, "#f7f7f7"], [1.0, "#542788"]],
+        "hovertemplate": "%{y}<br>%{x}: %{z:+.1f} points<extra></extra>",
+    }
+
+
+def star(series: Series, place: int) -> str:
+    """Return a star where the interval of a difference excludes 0."""
+    low, high = (None if bound is None else bound[place] for bound in (series.low, series.high))
+    return "" if low is None or high is None or low <= 0.0 <= high else "*"

@@ -43,15 +43,17 @@ class Names:
 class RolloutTable:
     """Columns over N rows, in the order arm, step, group; evaluation responses stand behind the rollouts.
 
-    ``columns`` are arrays of shape (N,): arm, phase, step (-1 in an evaluation), group, item, tokens, reasoning
-    (tokens, estimated by its share of the characters), finished, correct, followed, advantage, and for each component
-    ``score:NAME`` and ``status:NAME``. ``places`` (N + 1,) says which of the requirement columns ``requirement`` and
-    ``met`` belong to a row. ``texts`` has one entry a row: response, details by component, requirements' texts and
-    details.
+    ``groups`` has the group of each arm. ``columns`` are arrays of shape (N,): arm, phase, step (-1 in an evaluation),
+    group, item, tokens, reasoning (tokens, estimated by its share of the characters), finished, correct, followed,
+    advantage, and for each component ``score:NAME`` and ``status:NAME``; ``judges`` are those components that a
+    language model scores. ``places`` (N + 1,) says which of the requirement columns ``requirement`` and ``met`` belong
+    to a row. ``texts`` has one entry a row: response, details by component, requirements' texts and details.
     """
 
     arms: list[str]
+    groups: list[str]
     components: list[str]
+    judges: list[str]
     statuses: list[str]
     requirements: list[str]
     items: list[tuple[str, str, str | None]]
@@ -114,7 +116,8 @@ def read_rollouts(data: ReportData) -> RolloutTable:
             kinds = _kinds(data)
             rows = [row for row in read_table(entry.path / TABLE) if row["twin_of"] is None]
             _add_evaluation(growing, growing.arm(entry.name), rows, kinds)
-    return _table(growing)
+    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.arms}}
+    return _table(growing, groups, _judges(data))
 
 
 def _add_training(growing: _Growing, arm: int, table: pyarrow.Table) -> None:
@@ -197,6 +200,12 @@ def _kinds(data: ReportData) -> dict[str, str]:
     } or {"math": "math", "checklist": "checklist"}
 
 
+def _judges(data: ReportData) -> list[str]:
+    """Return the components that a language model scores, by name."""
+    kinds = [(name, component.get("kind")) for arm in data.arms for name, component in arm.components.items()]
+    return list(dict.fromkeys(name for name, kind in kinds if kind == "judge"))
+
+
 def _evaluated_status(row: Mapping[str, Any], kind: str) -> str:
     if kind == "math":
         return str(row["correct"]["status"])
@@ -229,7 +238,7 @@ def _flags(values: Sequence[bool | None]) -> np.ndarray:
     return np.array([UNKNOWN if value is None else int(value) for value in values], dtype=np.uint8)
 
 
-def _table(growing: _Growing) -> RolloutTable:
+def _table(growing: _Growing, groups: Mapping[str, str], judges: Sequence[str]) -> RolloutTable:
     types = {"arm": np.uint16, "phase": np.uint8, "step": np.int32, "group": np.int32, "item": np.uint32,
              "tokens": np.uint32, "reasoning": np.float32, "advantage": np.float32}  # fmt: skip
     columns = {n: np.concatenate(parts).astype(types.get(n, np.uint8)) for n, parts in growing.plain.items()}
@@ -240,7 +249,9 @@ def _table(growing: _Growing) -> RolloutTable:
         columns[f"status:{name}"] = np.concatenate([status for _, status in parts]).astype(np.uint8)
     return RolloutTable(
         arms=growing.arm.all(),
+        groups=[groups[arm] for arm in growing.arm.all()],
         components=components,
+        judges=[name for name in judges if name in components],
         statuses=growing.status.all(),
         requirements=growing.requirement.all(),
         items=growing.item.all(),

@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.jsonl import PARTIAL, atomic_text
 from evaluation.plot import COLOURS, GREY, INK, MARKERS
-from evaluation.report.chart import Chart, Panel, Series
+from evaluation.report.chart import FRONT, Chart, Panel, Series
 from evaluation.report.charts import CELLS
+from evaluation.report.plotly_charts import LABELLED, MAPS, star
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 3
+LONG = 20
+"""Characters of a name from which a legend has two columns."""
+
 DASHES = ("-", "--", ":", "-.")
-TABULAR = ("points", "heat")
+TABULAR = ("points", *MAPS)
 """Charts of few numbers: their LaTeX file has the numbers as a table too."""
+
+HEAT = {"cmap": "cividis", "vmin": 0, "vmax": 100}
 
 ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
            "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
@@ -56,11 +62,17 @@ def latex(chart: Chart) -> str:
 
 def _cells(chart: Chart) -> tuple[list[str], list[list[str]]]:
     series = [s for panel in chart.panels for s in panel.series]
-    if chart.kind == "heat":
-        rows = [[str(name), *(_number(s.y[i]) for s in series)] for i, name in enumerate(series[0].x)]
+    if chart.kind in MAPS:
+        said = _number if chart.kind == "heat" else _signed
+        rows = [[str(name), *(said(s.y[i]) + star(s, i) for s in series)] for i, name in enumerate(series[0].x)]
         return [chart.x_label, *(s.name for s in series)], rows
-    heads = ["model", f"{chart.x_label} (%)", f"{chart.y_label} (%)"]
-    return heads, [[s.name, _interval(s.x, s.x_low, s.x_high), _interval(s.y, s.low, s.high)] for s in series]
+    heads = ["model", f"{chart.x_label} (%)", f"{chart.y_label} (%)", "on front (%)"]
+    rows = [
+        [s.name, _interval(s.x, s.x_low, s.x_high), _interval(s.y, s.low, s.high), _number(s.support)]
+        for s in series
+        if s.style != FRONT
+    ]
+    return heads, rows
 
 
 def _interval(value: Any, low: Any, high: Any) -> str:
@@ -69,6 +81,10 @@ def _interval(value: Any, low: Any, high: Any) -> str:
 
 def _number(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+def _signed(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:+.1f}"
 
 
 def escape(text: str) -> str:
@@ -82,17 +98,21 @@ def _write_png(path: Path, chart: Chart, dpi: int = 160) -> None:
 
     wide = min(COLUMNS, len(chart.panels))
     high = -(-len(chart.panels) // wide)
-    size = (4.2 * wide + 0.6, 3.1 * high + 0.5) if wide > 1 else (7.2, 4.6)
+    size = (4.2 * wide + 0.6, 3.1 * high + 0.5) if wide > 1 else (7.2, 4.6 + 0.12 * len(chart.panels[0].series))
+    if chart.kind in MAPS:
+        (panel,) = chart.panels
+        size = (3.4 + 0.75 * len(panel.series), 1.6 + 0.32 * len(panel.series[0].x))
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(high, wide, squeeze=False).ravel()
     for panel, place in zip(chart.panels, axes, strict=False):
-        _heat(place, panel) if chart.kind == "heat" else _draw(place, chart, panel)
+        _heat(place, chart, panel) if chart.kind in MAPS else _draw(place, chart, panel)
     for place in axes[len(chart.panels) :]:
         place.set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
-    if chart.kind not in TABULAR and handles:
-        legend = figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    if chart.kind not in MAPS and handles and (chart.kind != "points" or len(handles) > LABELLED):
+        columns = min(4, len(labels)) if max(map(len, labels)) < LONG else 2
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         for entry in legend.get_texts():
             entry.set_parse_math(False)
     partial = path.with_name(path.name + PARTIAL)
@@ -119,12 +139,19 @@ def _draw(axes: Axes, chart: Chart, panel: Panel) -> None:
 
 
 def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
-    colour, marker = COLOURS[series.style % len(COLOURS)], MARKERS[series.style % len(MARKERS)]
+    # there are as many markers as colours: after one round of colours the markers are shifted
+    round_, place = divmod(series.style, len(COLOURS))
+    colour, marker = COLOURS[place], MARKERS[(place + round_) % len(MARKERS)]
     y = [float("nan") if value is None else scale * value for value in series.y]
     if chart.kind == "points":
         x = [100 * float(value) for value in series.x if value is not None]
-        axes.plot(x, y, marker, color=colour, markersize=8)
-        axes.annotate(series.name, (x[0], y[0]), xytext=(6, 6), textcoords="offset points", parse_math=False)
+        if series.style == FRONT:
+            axes.step(x, y, ":", where="pre", color=INK, linewidth=1.2, label=series.name)
+            return
+        fill = "white" if series.hollow else colour
+        axes.plot(x, y, marker, color=colour, markersize=8, markerfacecolor=fill, label=series.name, zorder=3)
+        if len(chart.panels[0].series) <= LABELLED:
+            axes.annotate(series.name, (x[0], y[0]), xytext=(6, 6), textcoords="offset points", parse_math=False)
         for low, high, horizontal in ((series.low, series.high, False), (series.x_low, series.x_high, True)):
             if low is not None and high is not None:
                 ends = [scale * (low[0] or 0.0), scale * (high[0] or 0.0)]
@@ -138,15 +165,20 @@ def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
         axes.fill_between(steps, bounds[0], bounds[1], color=colour, alpha=0.15, linewidth=0)
 
 
-def _heat(axes: Axes, panel: Panel) -> None:
+def _heat(axes: Axes, chart: Chart, panel: Panel) -> None:
     cells = [[float("nan") if y is None else 100 * y for y in s.y] for s in panel.series]
     turned = list(map(list, zip(*cells, strict=True)))
-    axes.imshow(turned, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+    reach = max((abs(v) for row in cells for v in row if v == v), default=1.0) or 1.0
+    changes = chart.kind == "changes"
+    look: dict[str, Any] = {"cmap": "PuOr", "vmin": -reach, "vmax": reach} if changes else HEAT
+    axes.imshow(turned, aspect="auto", **look)
     axes.set_xticks(range(len(panel.series)), [s.name for s in panel.series], rotation=30, ha="right")
     axes.set_yticks(range(len(turned)), [str(x) for x in panel.series[0].x])
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)
     for i, row in enumerate(turned):
         for j, value in enumerate(row):
-            shown, ink = ("n/a", GREY) if value != value else (f"{value:.0f}", "black" if value > 55 else "white")
+            said = f"{value:+.0f}{star(panel.series[j], i)}" if changes else f"{value:.0f}"
+            light = abs(value) > 0.45 * reach if changes else value <= 55
+            shown, ink = ("n/a", GREY) if value != value else (said, "white" if light else "black")
             axes.text(j, i, shown, ha="center", va="center", color=ink, fontsize=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluation.report.collect import Arm, ReportData, Stage, collect
-from evaluation.report.files import read_object, read_rows, rollout_files
+from evaluation.report.files import SETTLED, read_object, read_rows, rollout_files
 from evaluation.run import RESULTS
 
 ROLLOUTS = 4
+MOST_STAGES = 16
+"""Stages up to which each has its line; of more, those that are done or not started are counted by their kind."""
+
+ALARMS = 6
 SNIPPET = 160
 STYLES = {"done": "green", "failed": "bold red", "running or stopped": "cyan"}
 
@@ -37,8 +42,10 @@ def frame(run: Path) -> Group:
     alarms = [(a.name, alarm) for a in data.arms for alarm in a.alarms]
     parts += [
         Text(f"alarm  {name}, step {alarm['step']}, {alarm['name']}: {_plain(alarm['text'])}", style="bold yellow")
-        for name, alarm in alarms
+        for name, alarm in alarms[-ALARMS:]
     ]
+    if len(alarms) > ALARMS:
+        parts.append(Text(f"and {len(alarms) - ALARMS} alarms before these", style="yellow"))
     failed = [stage for stage in data.stages if stage.state == "failed"]
     parts += [Text(f"failed  {stage.label}: {_plain(stage.message)}", style="bold red") for stage in failed]
     if arm is not None and arm.grpo is not None and (rows := _latest_rollouts(arm.grpo.path)):
@@ -47,9 +54,15 @@ def frame(run: Path) -> Group:
 
 
 def ended(run: Path) -> bool:
-    """Whether nothing more will happen by itself: every stage is done, or one has failed."""
-    states = {stage.state for stage in collect(run).stages}
-    return states == {"done"} or "failed" in states
+    """Whether nothing more will happen by itself: every stage is done, or one of a run that is no ablation failed.
+
+    A failed arm of an ablation does not stop the others, so there a stage may still be running after it.
+    """
+    data = collect(run)
+    states = {stage.state for stage in data.stages}
+    if len(data.groups) < len(data.arms) and "running or stopped" in states:
+        return False
+    return states <= set(SETTLED) or "failed" in states
 
 
 def _newest(arms: Sequence[Arm]) -> Arm | None:
@@ -64,14 +77,30 @@ def _newest(arms: Sequence[Arm]) -> Arm | None:
 
 def _stages(data: ReportData) -> Table:
     table = Table(title=data.title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("stage", "state", "step"):
+    table.add_column("stage", overflow="fold")
+    for name in ("state", "step"):
         table.add_column(name, no_wrap=True)
     for name in ("joint", "accuracy", "HAcc", "tokens", "s/step", "left"):
-        table.add_column(name, justify="right")
-    for stage in data.stages:
+        table.add_column(name, justify="right", no_wrap=True)
+    shown, counted = _shown(data.stages)
+    for stage in shown:
         state = Text(stage.state, style=STYLES.get(stage.state, ""))
         table.add_row(Text(stage.label), state, *_progress(stage))
+    for kind, states in counted.items():
+        said = ", ".join(f"{count} {state}" for state, count in states.items())
+        table.add_row(Text(f"{kind}: {sum(states.values())} more"), Text(said, style="dim"), *[""] * 7)
     return table
+
+
+def _shown(stages: Sequence[Stage]) -> tuple[Sequence[Stage], dict[str, Counter[str]]]:
+    """Return the stages that have a line of their own, and how many others there are by kind and state."""
+    if len(stages) <= MOST_STAGES:
+        return stages, {}
+    counted: dict[str, Counter[str]] = {}
+    for stage in stages:
+        if stage.state in (*SETTLED, "not started"):
+            counted.setdefault(stage.kind, Counter())[stage.state] += 1
+    return [stage for stage in stages if stage.state not in (*SETTLED, "not started")], counted
 
 
 def _progress(stage: Stage) -> list[str]:

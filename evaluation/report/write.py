@@ -12,6 +12,7 @@ from evaluation.report.pack import pack
 from evaluation.report.page import render
 from evaluation.report.rollouts import read_rollouts
 from evaluation.report.static import write_static
+from evaluation.report.verdict import compare_models
 
 PAGE, FIGURES = "report.html", "figures"
 TEXT_MEGABYTES = 64
@@ -44,11 +45,12 @@ def write_report(source: Path, folder: Path | None = None, text_megabytes: int =
     data = collect(source)
     folder = folder or source / "report"
     table = read_rollouts(data)
-    charts = build_charts(data, table)
+    analysis = compare_models(data)
+    charts = build_charts(data, table, analysis)
     packed = pack(table, text_megabytes * 1_000_000)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_text(folder / PAGE) as out:
-        for part in render(data, table, charts, packed):
+        for part in render(data, table, charts, packed, analysis):
             out.write(part)
     figures = [path for chart in charts for path in write_static(folder / FIGURES, chart)]
     return Report(folder / PAGE, tuple(figures), len(table), int(packed.index["with_text"]), data)

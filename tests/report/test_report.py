@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from report_run import PROMPTS, STEPS, write_run
+from report_run import PROMPTS, STEPS, write_ablation, write_run
 
 from evaluation.report.chart import Chart, Panel, Series
 from evaluation.report.charts import build_charts
@@ -16,13 +16,13 @@ from evaluation.report.collect import collect
 from evaluation.report.pack import NO_TEXT, choose, pack
 from evaluation.report.rollouts import EVALUATION, read_rollouts
 from evaluation.report.static import latex
-from evaluation.report.summary import differences, headline
+from evaluation.report.verdict import compare_models, headline, table
 from evaluation.report.write import write_report
 from rewards.errors import ConfigError
 from train.cli import main
 
 ROLLOUTS = 2 * (STEPS * 16 + PROMPTS)
-CHARTS = {"pareto", "rates", "components", "zero_spread", "running", "constraints", "crossed", "reasoning"}
+CHARTS = {"pareto", "rates", "components", "zero_spread", "running", "constraints", "changes", "crossed", "reasoning"}
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,15 @@ def test_the_command_writes_a_page_and_every_figure_in_three_forms(
 
 def test_the_verdict_names_the_better_arm_with_its_interval(run: Path) -> None:
     data = collect(run)
-    found = differences(data)
-    assert [(d.group, d.reference) for d in found] == [("composite", "math_only")]
-    assert found[0].estimates["hacc"].mean == pytest.approx(26 / 40)
-    assert headline(data, found).startswith("composite is better than math_only on joint by 50.0 points [")
-    assert headline(data, found).endswith("at no measurable loss of accuracy.")
+    found = compare_models(data)
+    assert found is not None
+    (difference,) = found.differences["hacc"]
+    assert (difference.arm, difference.reference) == ("composite", "math_only")
+    assert difference.mean == pytest.approx(26 / 40)
+    said = headline(data, found)
+    assert said.startswith("composite is better than math_only on joint by 50.0 ± ")
+    assert "at no measurable loss of accuracy" in said and "seed" not in said
+    assert "one seed only" in write_report(run, run / "again").page.read_text(encoding="utf-8").lower()
 
 
 def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
@@ -60,9 +64,11 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
     data = collect(tmp_path / "sweep")
     assert data.groups == ["math_only", "composite"] and data.reference == "math_only"
     assert [arm.name for arm in data.arms if arm.group == "composite"] == [f"composite · seed {s}" for s in (0, 1, 2)]
-    (difference,) = differences(data)
-    assert difference.estimates["hacc"].mean == pytest.approx((26 + 25 + 24) / 3 / 40)
-    rates = next(chart for chart in build_charts(data, read_rollouts(data)) if chart.name == "rates")
+    found = compare_models(data)
+    assert found is not None and found.responses.seeds == (0, 1, 2)
+    (difference,) = found.differences["hacc"]
+    assert difference.mean == pytest.approx((26 + 25 + 24) / 3 / 40) and difference.runs == 3
+    rates = next(chart for chart in build_charts(data, read_rollouts(data), found) if chart.name == "rates")
     assert [series.name for series in rates.panels[0].series] == ["math_only", "composite"]
     assert rates.panels[2].series[1].low != rates.panels[2].series[1].high
 
@@ -75,8 +81,54 @@ def test_the_points_of_one_ablation_are_groups_of_their_seeds(tmp_path: Path) ->
     data = collect(run)
     assert [(arm.name, arm.group) for arm in data.arms] == [(f"weights · seed {s}", "weights") for s in (0, 1)]
     assert [(e.name, e.seed) for e in data.evaluated] == [("weights · seed 0", 0), ("weights · seed 1", 1)]
-    assert differences(data) == []
-    assert headline(data, []).startswith("Only one arm")
+    found = compare_models(data)
+    assert found is not None and not found.differences["joint"]
+    assert headline(data, found).startswith("Only one arm")
+
+
+def test_an_ablation_has_a_row_a_point_its_seeds_below_and_says_how_it_went(tmp_path: Path) -> None:
+    run = write_ablation(tmp_path, {"plain": (34, 8), "gated": (33, 30), "wild": (12, 34), "weak": (10, 8)})
+    data = collect(run)
+    found = compare_models(data)
+    assert found is not None
+    rows = {row.name: row for row in table(data, found)}
+    assert [row.name for row in rows["gated"].runs] == ["seed 0", "seed 1", "seed 2"]
+    assert [row.name for row in rows["wild"].runs] == ["seed 0", "seed 1"]
+    assert rows["plain"].reference and rows["plain"].joint is None
+    gated = rows["gated"]
+    assert gated.joint is not None and gated.joint.sign == 1 and gated.joint.p_holm is not None
+    assert gated.front is not None and gated.front.on_front and gated.front.support > 0.5
+    assert rows["weak"].note == "ended at step 3 of 6" and rows["weak"].cells[0].mean is None
+    assert {stage.state for stage in data.stages if "weak" in stage.label} == {"ended early"}
+    assert not any("weak" in line for line in data.missing)
+    charts = {chart.name: chart for chart in build_charts(data, read_rollouts(data), found)}
+    assert [s.name for s in charts["rates"].panels[0].series][-1] == "weak (ended at step 3 of 6)"
+    assert [panel.title for panel in charts["crossed"].panels][:3] == ["plain", "gated", "wild"]
+    assert [s.name for s in charts["pareto"].panels[0].series] == ["front", "plain", "gated", "wild"]
+    assert [s.name for s in charts["changes"].panels[0].series] == ["gated", "wild"]
+    assert "punctuation:no_comma" in charts["changes"].panels[0].series[0].x
+    page = write_report(run).page.read_text(encoding="utf-8")
+    assert "<b>twin</b> is plain: they differ in nothing that is trained on" in page
+    assert "<b>evaluate[wild-s2]</b>: exit code 1" in page and "left out 25 % of GRPO" in page
+    assert "2.5 times as long" in page and "35.0 ended" in page and "12 %" in page
+    tex = (run / "report" / "figures" / "pareto.tex").read_text(encoding="utf-8")
+    assert "on front (\\%)" in tex and "front &" not in tex
+
+
+def test_the_recipe_names_the_reference(tmp_path: Path) -> None:
+    run = write_ablation(tmp_path, {"plain": (34, 8), "gated": (33, 30), "late": (30, 34), "weak": (10, 8)}, seeds=2)
+    (run / "recipe.yaml").write_text("name: grid\nablation: {reference: gated}\n", encoding="utf-8")
+    found = compare_models(collect(run))
+    assert found is not None and found.reference == "gated"
+
+
+def test_many_stages_that_wait_are_counted(tmp_path: Path) -> None:
+    run = write_ablation(tmp_path, {"plain": (34, 8), "gated": (33, 30), "weak": (10, 8)})
+    for path in tmp_path.glob("artifacts/evaluate-*"):
+        shutil.rmtree(path)
+    (line,) = [line for line in collect(run).missing if "evaluate" in line]
+    assert line.startswith("6 of 9 evaluate stages are not done (not started): evaluate[plain-s0], ")
+    assert line.endswith(" and 3 more")
 
 
 def test_an_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:
@@ -134,8 +186,8 @@ def test_a_copied_run_is_read_through_its_links(run: Path, tmp_path: Path) -> No
 
 
 def test_latex_writes_out_what_it_would_read_as_a_command() -> None:
-    series = Series("a_b & 50%", [0.5], [0.25], 0, [0.2], [0.3], [0.4], [0.6])
+    series = Series("a_b & 50%", [0.5], [0.25], 0, [0.2], [0.3], [0.4], [0.6], support=0.9)
     chart = Chart("p", "Cost_of {x}", "100 %", "", "points", "accuracy", "HAcc", [Panel("", [series])])
     text = latex(chart)
     assert r"Cost\_of \{x\}. 100 \%" in text
-    assert r"a\_b \& 50\% & 50.0 [40.0, 60.0] & 25.0 [20.0, 30.0] \\" in text
+    assert r"a\_b \& 50\% & 50.0 [40.0, 60.0] & 25.0 [20.0, 30.0] & 90.0 \\" in text

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_run import HOSTILE, PROMPTS, STEPS, write_run
+from report_run import HOSTILE, PROMPTS, STEPS, write_ablation, write_run
 
 from evaluation.report.write import write_report
 
@@ -27,6 +27,12 @@ WAIT = 60_000
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(write_run(tmp_path_factory.mktemp("runs"))).page
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    points = {f"math1_checklist{weight}-gated": (34, 8 + round(24 * weight)) for weight in (0.0, 0.5, 1.0)}
+    return write_report(write_ablation(tmp_path_factory.mktemp("grid"), points, seeds=2)).page
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def test_every_chart_is_drawn_and_has_words_and_numbers(opened: Opened) -> None:
         holder.scroll_into_view_if_needed()
         holder.locator(".main-svg").first.wait_for()
         assert len(holder.get_attribute("aria-label")) > 20
-    assert page.locator("figure details table caption").count() == page.locator("[data-chart]").count() == 8
+    assert page.locator("figure details table caption").count() == page.locator("[data-chart]").count() == 9
     page.locator("#figure-rates .legend input").first.uncheck()
     assert page.locator("#figure-rates .panels .scatterlayer .trace").count() == 3
 
@@ -88,6 +94,10 @@ def test_filters_and_search_narrow_the_list(opened: Opened) -> None:
     opened.count(0)
     page.select_option("#f-outcome", "only-followed")
     opened.count(6)
+    page.click("#filters button[type=reset]")
+    opened.count(ROLLOUTS)
+    page.select_option("#f-outcome", label="judge and rules disagree")
+    opened.count(2)
     page.click("#filters button[type=reset]")
     opened.count(ROLLOUTS)
     page.select_option("#f-status", label="timeout")
@@ -125,7 +135,10 @@ def test_model_text_stays_text(opened: Opened) -> None:
         " copy.querySelectorAll('sup').forEach((mark) => mark.remove()); return copy.textContent; })()"
     )
     assert whole == HOSTILE
-    assert page.locator("img").count() == 0 and page.locator(".note b").all_inner_texts() == ["math_only", "composite"]
+    assert page.locator("img").count() == 0 and page.locator(".note b").all_text_contents() == [
+        "math_only",
+        "composite",
+    ]
 
 
 def test_two_arms_stand_side_by_side_on_one_prompt(opened: Opened) -> None:
@@ -134,6 +147,8 @@ def test_two_arms_stand_side_by_side_on_one_prompt(opened: Opened) -> None:
     page.locator("#c-one .checks").wait_for()
     assert "math_only · evaluation" in page.inner_text("#c-one")
     assert "composite · evaluation" in page.inner_text("#c-two")
+    expect(page.locator("#c-one .differs")).to_contain_text("≠ differs from the other arm", timeout=WAIT)
+    expect(page.locator("#c-two .differs")).to_contain_text("✓ met", timeout=WAIT)
     first = page.inner_text("#c-prompt")
     page.click("#c-next")
     assert page.inner_text("#c-prompt") != first
@@ -184,6 +199,26 @@ def test_a_phone_needs_no_sideways_scroll(browser: Any, report: Path) -> None:
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
     assert opened.page.locator(".results").evaluate("(table) => table.scrollWidth") <= 390
     assert opened.said == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_seeds_of_a_point_open_below_it(browser: Any, ablation: Path, width: int) -> None:
+    opened = Opened(browser, ablation, viewport={"width": width, "height": 844})
+    page = opened.page
+    button = page.locator(".expand").first
+    assert button.get_attribute("aria-label") == "2 seeds of math1_checklist0.0-gated"
+    assert not page.locator(".seed").first.is_visible()
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-expanded") == "true"
+    assert page.locator(".seed:visible").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator(".results").evaluate("(table) => table.scrollWidth") <= width
+    assert "ended at step 3 of 6" in page.inner_text(".results")
+    assert page.locator("#c-left option:checked").inner_text() == "math1_checklist0.0-gated · seed 0"
+    assert page.locator("#c-right option:checked").inner_text() == "math1_checklist0.5-gated · seed 0"
+    assert opened.said == []
+    page.context.close()
 
 
 CONTRAST = """() => {

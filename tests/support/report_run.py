@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +46,8 @@ def write_run(root: Path, *, name: str = "toy", seed: int = 0, evaluated: bool =
         recipe = {
             "name": "toy", "seed": seed, "grpo": {"max_steps": STEPS},
             "rewards": {"components": {"math": {"kind": "math", "weight": 1.0},
-                                       "checklist": {"kind": "checklist", "weight": float(arm == "composite")}}},
+                                       "checklist": {"kind": "checklist", "weight": float(arm == "composite")},
+                                       "critic": {"kind": "judge", "weight": 0.0}}},
         }  # fmt: skip
         _write_grpo(root / "artifacts" / f"grpo-{key}", recipe, arm, key, obeys)
         stages.append(_planned("grpo", f"grpo[{arm}]", key, arm))
@@ -61,11 +62,58 @@ def write_run(root: Path, *, name: str = "toy", seed: int = 0, evaluated: bool =
     return run
 
 
+def write_ablation(root: Path, points: Mapping[str, tuple[int, int]], *, seeds: int = 3) -> Path:
+    """Write an ablation of ``points``, each by how many of the prompts it is right on and follows; return its folder.
+
+    The last point was ended by halving at step 3, one seed of the one before it failed in its evaluation, and the name
+    ``twin`` stands for the first.
+    """
+    stages, subjects, members = [], {}, {}
+    names = list(points)
+    for name, (right, obeys) in points.items():
+        for seed in range(seeds):
+            arm, key = f"{name}-s{seed}", f"{names.index(name)}x{seed}".ljust(12, "0")
+            recipe = {
+                "name": "grid", "seed": 0, "grpo": {"max_steps": STEPS, "seed": seed},
+                "rewards": {"components": {"math": {"kind": "math", "weight": right / 10},
+                                           "checklist": {"kind": "checklist", "weight": obeys / 10}}},
+            }  # fmt: skip
+            members[arm] = {"point": name, "seed": seed}
+            ended = name == names[-1]
+            grpo = root / "artifacts" / f"grpo-{key}"
+            _write_grpo(grpo, recipe, arm, key, obeys - 3 * seed, steps=3 if ended else STEPS)
+            if ended:
+                (grpo / "DONE").unlink()
+            stages += [
+                _planned("grpo", f"grpo[{arm}]", key, arm),
+                _planned("evaluate", f"evaluate[{arm}]", f"e{key}", arm),
+            ]
+            subjects[arm] = {"grpo": f"e{key}"}
+            if not ended and (name, seed) != (names[-2], seeds - 1):
+                evaluation = root / "artifacts" / f"evaluate-e{key}"
+                _write_evaluation(evaluation, recipe, arm, obeys - seed, right=right - 2 * seed)
+    run = root / "grid"
+    run.mkdir()
+    (run / "plan.json").write_text(
+        json.dumps({"stages": stages, "subjects": subjects, "points": members}), encoding="utf-8"
+    )
+    (run / "recipe.yaml").write_text("name: grid\n", encoding="utf-8")
+    rates = {name: 0.5 - 0.05 * place for place, name in enumerate(names)}
+    rung = {"step": 3, "rates": rates, "kept": names[:-1], "ended": names[-1:], "risk": 0.125}
+    course = {
+        "merged": [{"point": "twin", "stands_for_it": names[0], "why": "they differ in nothing that is trained on"}],
+        "rungs": [rung], "saved_share_of_steps": 0.25, "seconds": {"shared": 100.0, "alone": 250.0},
+        "failed": {f"evaluate[{names[-2]}-s{seeds - 1}]": "exit code 1"}, "skipped": {},
+    }  # fmt: skip
+    (run / "arms.json").write_text(json.dumps(course), encoding="utf-8")
+    return run
+
+
 def _planned(kind: str, label: str, key: str, arm: str) -> dict[str, object]:
     return {"label": label, "key": key, "artifact": f"{kind}-{key}", "inputs": {}, "arms": [arm]}
 
 
-def _write_grpo(folder: Path, recipe: dict[str, object], arm: str, key: str, obeys: int) -> None:
+def _write_grpo(folder: Path, recipe: dict[str, object], arm: str, key: str, obeys: int, *, steps: int = STEPS) -> None:
     (folder / "rollouts").mkdir(parents=True)
     spec = {"kind": "grpo", "label": f"grpo[{arm}]", "key": key, "recipe": recipe}
     (folder / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -75,7 +123,7 @@ def _write_grpo(folder: Path, recipe: dict[str, object], arm: str, key: str, obe
     alarm = {"name": "length", "step": 2, "value": 9.0, "limit": 3.0, "text": "responses grow <b>fast</b>"}
     (folder / "alarms.jsonl").write_text(json.dumps(alarm) + "\n", encoding="utf-8")
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as metrics:
-        for step in range(STEPS):
+        for step in range(steps):
             rows = [_rollout(arm, step, i, obeys) for i in range(4 * GROUP)]
             pq.write_table(pa.Table.from_pylist(rows), folder / "rollouts" / f"step_{step:06d}.parquet")
             row = {f"rates/{rate}": sum(bool(r[flag]) for r in rows) / len(rows)
@@ -103,14 +151,16 @@ def _rollout(arm: str, step: int, i: int, obeys: int) -> dict[str, object]:
                           "status": "ok", "detail": detail}],
         "math_score": None if status == "timeout" else float(correct), "math_status": status, "math_detail": "4",
         "checklist_score": float(followed), "checklist_status": "ok", "checklist_detail": detail,
+        "critic_score": float(followed if (step, i) != (2, 5) else not followed), "critic_status": "ok",
+        "critic_detail": "follows" if followed else "does not",
         "math_value": float(correct), "checklist_value": float(followed), "advantage": float(i - 8),
     }  # fmt: skip
 
 
-def _write_evaluation(folder: Path, recipe: dict[str, object], arm: str, obeys: int) -> None:
+def _write_evaluation(folder: Path, recipe: dict[str, object], arm: str, obeys: int, *, right: int = 30) -> None:
     items = [PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", source="toy") for i in range(PROMPTS)]
     suite = prompt_suite("toy", [with_constraints(item, [NO_COMMA]) for item in items])
-    done = evaluate(suite, Scripted(arm, 30, obeys), Sampling(), bootstrap=Bootstrap(resamples=200))
+    done = evaluate(suite, Scripted(arm, right, obeys), Sampling(), bootstrap=Bootstrap(resamples=200))
     write_results(folder, done)
     spec = {"kind": "evaluate", "label": f"evaluate[{arm}]", "key": "e", "recipe": recipe}
     (folder / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")

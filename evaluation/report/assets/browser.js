@@ -24,6 +24,10 @@ const OUTCOMES = {
   "only-correct": (row) => column.correct[row] === 1 && column.followed[row] === 0,
   "only-followed": (row) => column.correct[row] === 0 && column.followed[row] === 1,
   "neither": (row) => column.correct[row] === 0 && column.followed[row] === 0,
+  "judged": (row) => index.judges.some((name) => {
+    const score = column[`score:${name}`][row];
+    return !Number.isNaN(score) && column.followed[row] !== UNKNOWN && (score >= 0.5) !== (column.followed[row] === 1);
+  }),
   "unfinished": (row) => column.finished[row] === 0,
 };
 
@@ -119,12 +123,11 @@ function drawRows() {
 }
 
 function rowOf(place) {
-  const row = shown[place], words = element("p", { class: "faint" }, items[column.item[row]][1]);
+  const row = shown[place], words = element("span", { class: "faint" }, items[column.item[row]][1]);
   textOf(row).then((text) => { if (text) words.textContent = text.response.slice(answerStart(text.response)).trim() || text.response; });
   const made = element("div", { class: "row", role: "option", id: `row-${place}`, "aria-posinset": place + 1, "aria-setsize": shown.length },
-    element("p", { class: "line" }, element("span", { class: "who" }, `${index.arms[column.arm[row]]} · ${whereOf(row)}`),
-      flag(column.correct[row], "correct", "wrong"), flag(column.followed[row], "followed", "not followed")),
-    words);
+    element("p", { class: "who" }, `${index.arms[column.arm[row]]} · ${whereOf(row)}`),
+    element("p", { class: "line" }, flag(column.correct[row], "correct", "wrong"), flag(column.followed[row], "followed", "not followed"), words));
   made.dataset.place = place;
   made.style.top = `${place * ROW}px`;
   made.addEventListener("click", () => choose(place));
@@ -142,14 +145,17 @@ function choose(place) {
   else card(shown[place], true).then((parts) => { if (chosen === place) { detail.replaceChildren(...parts); detail.scrollTop = 0; } });
 }
 
+function statesOf(row) {
+  return [...column.met.subarray(column.places[row], column.places[row + 1])].map((met) => ["failed", "met", "undecided"][met]);
+}
+
 // All of one rollout: where it is from, the prompt, the response with its marks, requirements and components.
-async function card(row, whole) {
+// Where a second rollout of the same prompt stands beside it, requirements with another verdict there are marked.
+async function card(row, whole, beside = null) {
   const text = await textOf(row), [id, prompt, answer] = items[column.item[row]];
-  const states = [], ids = [];
-  for (let i = column.places[row]; i < column.places[row + 1]; i++) {
-    states.push(["failed", "met", "undecided"][column.met[i]]);
-    ids.push(index.requirements[column.requirement[i]]);
-  }
+  const states = statesOf(row), ids = [];
+  for (let i = column.places[row]; i < column.places[row + 1]; i++) ids.push(index.requirements[column.requirement[i]]);
+  const others = beside === null ? states : statesOf(beside);
   const requirements = ids.map((name, i) => {
     const [words, status, detail] = text ? text.requirements[i] : ["", "", ""];
     return { id: name, text: words, status, detail };
@@ -167,16 +173,16 @@ async function card(row, whole) {
   }
   parts.push(element("h4", {}, "Response"));
   parts.push(text ? highlighted(text.response, requirements, states) : element("p", {}, "The page does not carry this text; it is in the run's parquet files."));
-  if (requirements.length) parts.push(element("h4", {}, "Requirements"), checklist(requirements, states));
+  if (requirements.length) parts.push(element("h4", {}, "Requirements"), checklist(requirements, states, others));
   parts.push(element("h4", {}, "Components"), components(row, text));
   return parts;
 }
 
-function checklist(requirements, states) {
+function checklist(requirements, states, others) {
   const words = { met: "✓ met", failed: "✗ failed", undecided: "– not scored" };
-  return element("ol", { class: "checks" }, ...requirements.map(({ id, text, detail, status }, i) => element("li", {},
+  return element("ol", { class: "checks" }, ...requirements.map(({ id, text, detail, status }, i) => element("li", others[i] && others[i] !== states[i] ? { class: "differs" } : {},
     element("span", { class: `badge ${states[i]}` }, `${i + 1} ${words[states[i]]}`), element("span", {}, text || id),
-    element("span", {}, [text ? id : "", status === "ok" ? "" : status, detail].filter(Boolean).join(" · ")))));
+    element("span", {}, [others[i] && others[i] !== states[i] ? "≠ differs from the other arm" : "", text ? id : "", status === "ok" ? "" : status, detail].filter(Boolean).join(" · ")))));
 }
 
 function components(row, text) {

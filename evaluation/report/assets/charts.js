@@ -5,6 +5,12 @@ const PALETTES = {
   dark: ["#56b4e9", "#ff9d5c", "#3ddba4", "#f0a1cf", "#a3bffa", "#f2c84b", "#f0f0f0"],
 };
 const DASHES = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "10 4", longdashdot: "10 3 2 3" };
+const SIGNS = {
+  circle: "●", square: "■", diamond: "◆", "triangle-up": "▲", "triangle-down": "▼", cross: "✚", x: "✖", star: "★",
+  "circle-open": "○", "square-open": "□", "diamond-open": "◇", "triangle-up-open": "△", "triangle-down-open": "▽",
+  "cross-open": "✛", "x-open": "✕", "star-open": "☆",
+};
+const MAPS = new Set(["heat", "changes"]);
 const drawn = new Map();
 
 function theme() {
@@ -13,6 +19,7 @@ function theme() {
 
 function shade(style) {
   const palette = PALETTES[theme()];
+  if (style < 0) return getComputedStyle(document.documentElement).getPropertyValue("--faint").trim();
   return palette[style % palette.length];
 }
 
@@ -38,11 +45,17 @@ function layoutOf(layout, kind) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
     hoverlabel: { bgcolor: style.getPropertyValue("--card").trim(), font: { color: ink } },
-    dragmode: finePointer && kind !== "heat" ? "zoom" : false,
-    xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
+    dragmode: finePointer && !MAPS.has(kind) ? "zoom" : false,
+    xaxis: { ...axis, ...(MAPS.has(kind) ? { tickangle: narrow.matches ? -90 : -35 } : {}), ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
 }
 const finePointer = matchMedia("(pointer: fine)").matches;
+
+// Names below a map stand upright on a narrow screen and slant on a wide one; both need room for the longest.
+const narrow = matchMedia("(max-width: 48rem)");
+function roomBelow(names) {
+  return 7.5 * Math.max(...names.map((name) => name.length)) * (narrow.matches ? 1 : 0.6);
+}
 
 function drawChart(holder) {
   const { kind, panels } = charts[holder.dataset.chart];
@@ -52,8 +65,8 @@ function drawChart(holder) {
     return { plot, panel, hidden: new Set() };
   });
   holder.classList.toggle("single", panels.length === 1);
-  if (kind === "heat") plots[0].plot.style.height = `${90 + 30 * panels[0].data[0].y.length}px`;
-  if (kind !== "heat") holder.before(legend(holder.dataset.chart, kind, plots));
+  if (MAPS.has(kind)) plots[0].plot.style.height = `${40 + 30 * panels[0].data[0].y.length + roomBelow(panels[0].data[0].x)}px`;
+  else holder.before(legend(holder.dataset.chart, kind, plots));
   drawn.set(holder, { kind, plots });
   paint(holder);
 }
@@ -87,6 +100,8 @@ function swatch(kind, trace) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   for (const [name, value] of Object.entries({ width: 28, height: 12, "aria-hidden": "true" })) picture.setAttribute(name, value);
+  const sign = kind === "points" && trace.marker && SIGNS[trace.marker.symbol];
+  if (sign && trace.mode !== "lines") return element("span", { "aria-hidden": "true", class: "sign", "data-style": trace.meta.style, style: `color: ${shade(trace.meta.style)}` }, sign);
   const line = document.createElementNS(space, "line");
   const width = kind === "area" ? 10 : 2.5;
   const dash = kind === "area" ? "" : DASHES[trace.line.dash] || "";
@@ -100,6 +115,7 @@ function swatch(kind, trace) {
 function repaint() {
   for (const holder of drawn.keys()) paint(holder);
   for (const line of document.querySelectorAll("line[data-style]")) line.setAttribute("stroke", shade(Number(line.dataset.style)));
+  for (const sign of document.querySelectorAll(".sign")) sign.style.color = shade(Number(sign.dataset.style));
 }
 
 function watchCharts() {

@@ -8,10 +8,10 @@ function startCompare() {
     if (!of.has(item)) of.set(item, []);
     of.get(item).push(row);
   }
-  // Evaluated responses last were added last; they are shown first.
-  const trained = index.arms.map((_, arm) => arm);
-  byId("c-left").value = String(trained[0]);
-  byId("c-right").value = String(trained[Math.min(1, trained.length - 1)]);
+  // Arms of two groups: the seeds of one arm are seldom what one wants to compare.
+  const other = index.groups.findIndex((group) => group !== index.groups[0]);
+  byId("c-left").value = "0";
+  byId("c-right").value = String(other >= 0 ? other : Math.min(1, index.arms.length - 1));
   for (const id of ["c-left", "c-right", "c-which"]) byId(id).addEventListener("change", () => pair());
   byId("c-previous").addEventListener("click", () => move(-1));
   byId("c-next").addEventListener("click", () => move(1));
@@ -60,27 +60,27 @@ function draw() {
   const item = shared[at];
   byId("c-place").textContent = `Prompt ${at + 1} of ${shared.length.toLocaleString("en")}: ${items[item][0]}`;
   byId("c-prompt").textContent = items[item][1];
-  side(byId("c-one"), left, item);
-  side(byId("c-two"), right, item);
+  const sides = [["c-one", left], ["c-two", right]].map(([id, arm]) => side(byId(id), arm, item));
+  const fill = async () => {
+    const rows = sides.map(({ select }) => select && Number(select.value));
+    const cards = await Promise.all(rows.map((row, i) => row === null ? null : card(row, false, rows[1 - i])));
+    if (shared[at] !== item) return;
+    sides.forEach(({ select, body }, i) => { if (select && Number(select.value) === rows[i]) body.replaceChildren(...cards[i]); });
+  };
+  for (const { select } of sides) if (select) select.addEventListener("change", fill);
+  fill();
 }
 
+// One arm's half: a choice among its responses to the prompt, and the place for the chosen one.
 function side(holder, arm, item) {
-  const rows = rowsOf[arm].get(item) || [];
-  if (!rows.length) { holder.replaceChildren(element("p", {}, `${index.arms[arm]} did not answer this prompt.`)); return; }
+  const rows = rowsOf[arm].get(item) || [], body = element("div");
+  if (!rows.length) { holder.replaceChildren(element("p", {}, `${index.arms[arm]} did not answer this prompt.`)); return { select: null, body }; }
   const sorted = [...rows].sort((a, b) => column.phase[b] - column.phase[a] || column.step[b] - column.step[a] || a - b);
   const select = element("select", { "aria-label": `Response of ${index.arms[arm]}` });
   sorted.forEach((row, i) => {
     const both = column.correct[row] === 1 && column.followed[row] === 1;
-    const option = element("option", { value: row }, `${whereOf(row)} · response ${i + 1} of ${sorted.length}${both ? " ✓" : ""}`);
-    select.append(option);
+    select.append(element("option", { value: row }, `${whereOf(row)} · response ${i + 1} of ${sorted.length}${both ? " ✓" : ""}`));
   });
-  const body = element("div");
-  const fill = async () => {
-    const wanted = Number(select.value);
-    const parts = await card(wanted, false);
-    if (Number(select.value) === wanted) body.replaceChildren(...parts);
-  };
-  select.addEventListener("change", fill);
   holder.replaceChildren(...(sorted.length > 1 ? [select] : []), body);
-  fill();
+  return { select, body };
 }

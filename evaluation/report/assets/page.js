@@ -7,6 +7,12 @@ const prefers = matchMedia("(prefers-color-scheme: dark)");
 setTheme(prefers.matches ? "dark" : "light");
 prefers.addEventListener("change", () => { setTheme(prefers.matches ? "dark" : "light"); repaint(); });
 byId("theme").addEventListener("click", () => { setTheme(theme() === "dark" ? "light" : "dark"); repaint(); });
+for (const button of document.querySelectorAll(".expand"))
+  button.addEventListener("click", () => {
+    const open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(open));
+    for (const row of button.closest("tbody").querySelectorAll(".seed")) row.hidden = !open;
+  });
 watchCharts();
 if (byId("list")) openColumns().then(async () => {
   await startBrowser();

@@ -1,0 +1,67 @@
+"""How an ablation went: points that stand for others, arms that failed, what halving ended, what sharing saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evaluation.report.files import read_object
+
+SUMMARY = "arms.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One comparison of successive halving; ``rates`` are joint rates in training, ``risk`` that of a wrong choice."""
+
+    step: int
+    rates: Mapping[str, float]
+    kept: Sequence[str]
+    ended: Sequence[str]
+    risk: float
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What an ablation's ``arms.json`` says besides its points.
+
+    ``merged`` has (point, the one that stands for it, why); ``failed`` and ``skipped`` have a reason for each stage;
+    ``saved`` is the share of GRPO's steps that halving left out; ``shared`` and ``alone`` are seconds of the finished
+    stages, with shared stages run once and with none shared.
+    """
+
+    merged: Sequence[tuple[str, str, str]] = ()
+    rungs: Sequence[Rung] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    saved: float = 0.0
+    shared: float = 0.0
+    alone: float = 0.0
+
+    @property
+    def ended(self) -> dict[str, int]:
+        """The points that halving ended, and the optimizer step at which it did."""
+        return {point: rung.step for rung in self.rungs for point in rung.ended}
+
+
+def read_course(run: Path) -> Course | None:
+    """Return what the run's ``arms.json`` says, or ``None`` where there is none: the run is no ablation."""
+    found = read_object(run / SUMMARY)
+    if not found:
+        return None
+    took: Mapping[str, Any] = found.get("seconds", {})
+    return Course(
+        merged=[(m["point"], m["stands_for_it"], m["why"]) for m in found.get("merged", [])],
+        rungs=[Rung(r["step"], r["rates"], r["kept"], r["ended"], r["risk"]) for r in found.get("rungs", [])],
+        failed=_reasons(found.get("failed", {})),
+        skipped=_reasons(found.get("skipped", {})),
+        saved=found.get("saved_share_of_steps", 0.0),
+        shared=took.get("shared", 0.0),
+        alone=took.get("alone", 0.0),
+    )
+
+
+def _reasons(stages: Mapping[str, Any]) -> dict[str, str]:
+    return {stage: str(why) for stage, why in stages.items()}

@@ -1,0 +1,161 @@
+"""What a report says first: the verdict in words, and the table of points with their differences and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.ablation import Analysis, Arm, Difference, FrontArm, analyse
+from evaluation.ablation.words import ONE_SEED
+from evaluation.metrics import METRICS, Metric
+from evaluation.report.collect import Evaluated, ReportData
+from evaluation.run import TABLE
+
+ORDER: tuple[Metric, ...] = ("joint", "accuracy", "hacc", "sacc")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure in percent with its interval; ``None`` where nothing was scored."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a point, a model that is no point, or a trivial floor.
+
+    ``cells`` are by metric in `ORDER`. ``joint`` and ``accuracy`` are the differences from the reference, ``front`` the
+    place on the Pareto front; ``runs`` are the seeds' own lines, of which there is none where one run is all there is.
+    ``note`` says what a reader has to know, such as that training ended early.
+    """
+
+    name: str
+    cells: Sequence[Cell]
+    runs: Sequence[Row] = ()
+    joint: Difference | None = None
+    accuracy: Difference | None = None
+    front: FrontArm | None = None
+    reference: bool = False
+    floor: bool = False
+    note: str = ""
+
+
+def compare_models(data: ReportData) -> Analysis | None:
+    """Compare all models that answered the items of the reference, or ``None`` where no responses are there.
+
+    Seeds pair by their number. A model that is no arm, such as the base model, stands for all seeds; so does each arm
+    of a run whose arms share one seed.
+    """
+    several = len(data.groups) < len(data.arms)
+    arms: dict[str, dict[int | None, Path]] = {}
+    for entry in data.evaluated:
+        if (entry.path / TABLE).is_file() and _same_items(entry, data):
+            seeds = arms.setdefault(entry.group, {})
+            seeds[_unused(seeds, entry.seed) if several and entry.group in data.groups else None] = entry.path / TABLE
+    if not arms:
+        return None
+    reference = data.reference if data.reference in arms else None
+    return analyse([Arm(name, paths) for name, paths in arms.items()], reference)
+
+
+def _unused(seeds: Mapping[int | None, Path], seed: int | None) -> int:
+    """Return ``seed``, or the next number where runs of different recipes have one name and one seed."""
+    found = seed or 0
+    while found in seeds:
+        found += 1
+    return found
+
+
+def _same_items(entry: Evaluated, data: ReportData) -> bool:
+    """Whether a model answered the same items as the reference: only then are they compared."""
+    first = next((e for e in data.evaluated if e.group == data.reference), data.evaluated[0])
+    return bool(entry.results.get("items") == first.results.get("items"))
+
+
+def headline(data: ReportData, analysis: Analysis | None) -> str:
+    """Return the sentence that a reader takes away: the best trained arm on joint, and what it costs."""
+    if not data.evaluated:
+        return "Nothing has been evaluated yet, so there is no verdict."
+    found = [] if analysis is None else [d for d in analysis.differences["joint"] if d.arm in data.groups]
+    scored = [d for d in found if d.mean is not None]
+    if analysis is None or not scored:
+        return "Only one arm has been evaluated, so there is nothing to compare it with yet."
+    best = max(scored, key=lambda d: d.mean or 0.0)
+    sentence = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))[best.arm]
+    if best.sign > 0:
+        return f"{sentence}."
+    return f"No arm is measurably better than {best.reference} on joint. The nearest: {sentence}."
+
+
+def verdicts(analysis: Analysis) -> list[str]:
+    """Return the sentences, without the remark on a single seed, which stands below the table once."""
+    return [sentence.removesuffix(f"; {ONE_SEED}") for sentence in analysis.verdicts]
+
+
+def caution(analysis: Analysis | None) -> str:
+    """Return what the intervals do not hold, where a difference rests on one seed."""
+    found = [] if analysis is None else [d for d in analysis.differences["joint"] if d.mean is not None]
+    if not any(d.runs < 2 for d in found):
+        return ""
+    if all(d.runs < 2 for d in found):
+        return f"{ONE_SEED[0].upper()}{ONE_SEED[1:]}."
+    few = ", ".join(d.arm for d in found if d.runs < 2)
+    return f"{few}: {ONE_SEED}."
+
+
+def table(data: ReportData, analysis: Analysis | None) -> list[Row]:
+    """Return one row a model or point in the order of the recipe, then points without one, then trivial floors."""
+    rows = [_row(data, analysis, group) for group in dict.fromkeys(e.group for e in data.evaluated)]
+    shown = {row.name for row in rows}
+    rows += [Row(g, _unknown(), note=data.note(g)) for g in data.groups if g not in shown and data.evaluated]
+    floors = data.evaluated[-1].results.get("floors", {}) if data.evaluated else {}
+    return rows + [Row(name, _cells(found), floor=True) for name, found in floors.items()]
+
+
+def _row(data: ReportData, analysis: Analysis | None, group: str) -> Row:
+    members = [entry for entry in data.evaluated if entry.group == group]
+    runs = [Row(_run_name(entry), _cells(entry.results["metrics"])) for entry in members]
+    if analysis is None or group not in analysis.means:
+        return Row(group, runs[0].cells, runs[1:] and runs, note="answered other items, so it is not compared")
+    means = analysis.means[group]
+    joint, accuracy = ({d.arm: d for d in analysis.differences[m]}.get(group) for m in ("joint", "accuracy"))
+    return Row(
+        group,
+        [_cell(means[metric].to_dict()) for metric in ORDER],
+        runs if len(runs) > 1 else (),
+        joint,
+        accuracy,
+        next(arm for arm in analysis.front if arm.arm == group),
+        reference=group == analysis.reference and len(analysis.means) > 1,
+        note=data.note(group),
+    )
+
+
+def _run_name(entry: Evaluated) -> str:
+    return entry.name.removeprefix(f"{entry.group} · ")
+
+
+def _cells(metrics: Mapping[str, Any]) -> list[Cell]:
+    return [_cell(metrics.get(metric)) for metric in ORDER]
+
+
+def _cell(found: Mapping[str, Any] | None) -> Cell:
+    if not found or found["mean"] is None:
+        return Cell(None, None, None)
+    return Cell(*(None if found[key] is None else 100 * found[key] for key in ("mean", "low", "high")))
+
+
+def _unknown() -> list[Cell]:
+    return [Cell(None, None, None)] * len(METRICS)
+
+
+def change(found: Difference | None) -> str:
+    """Return a difference in points with ± of the interval that holds for the whole family at once."""
+    if found is None or found.mean is None:
+        return ""
+    return f"{100 * found.mean:+.1f} ± {100 * found.half:.1f}".replace("-", "−")
