@@ -5,9 +5,9 @@ python bench/grpo_overhead.py [--steps 40] [--composite]
 Two processes, TRL's GRPOTrainer with a bare maths reward (``tests/train/plain_trl.py``) and adhere's stage, train the
 quickstart's GRPO. Only one runs at any time, for one whole step with all that lies between two steps, and who goes
 first changes from step to step, so that a busy minute of the machine is busy for both. Printed are the medians of wall
-and processor seconds, the median ratio of paired steps with its 95 % interval (bootstrap), and the spread of the ratios,
-which is the noise. With math alone both train the same weights bit for bit, so that a pair is the same work;
-``--composite`` is the default composite, whose rollouts are others from the first update on, so that lengths differ too.
+and processor seconds, the median ratio of paired steps with its 95 % interval (bootstrap), and as noise the middle half
+of the ratios. With math alone both train the same weights bit for bit, so that a pair is the same work; ``--composite``
+is the default composite, whose rollouts are others from the first update on, so that lengths differ too.
 """
 
 from __future__ import annotations

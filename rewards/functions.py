@@ -62,10 +62,22 @@ class RewardFunctions:
         self._scored = None
 
     def _component(self, name: str) -> Callable[..., list[float | None]]:
-        return lambda **batch: list(self.score(batch).values[name])
+        return lambda **batch: self._column(self.score(batch), self.score(batch).values[name])
+
+    def _column(self, scores: BatchScores, values: Sequence[float | None]) -> list[float | None]:
+        """Return ``values`` without those of rollouts that no weighted component has a value for.
+
+        TRL takes a rollout for unscorable where every column is ``None``: a metric's value beside would make its reward
+        0, below that of whatever its group has earned.
+        """
+        weighted = [scores.values[name] for name, weight in self.composite.weights.items() if weight > 0.0]
+        if not weighted:
+            return list(values)
+        return [value if any(column[i] is not None for column in weighted) else None for i, value in enumerate(values)]
 
     def _combined(self, batch: dict[str, Any]) -> list[float | None]:
-        values = self.score(batch).values
+        scores = self.score(batch)
+        values = {name: self._column(scores, column) for name, column in scores.values.items()}
         rows = [{name: values[name][i] for name in values} for i in range(len(batch["completions"]))]
         if self.composite.config.aggregation in GROUPWISE:
             return [None if all(v is None for v in row.values()) else 0.0 for row in rows]

@@ -60,7 +60,7 @@ def signal(config: RewardConfig, rollouts: Rollouts, weights: Weights) -> Signal
     """Return what ``config`` would have taught from ``rollouts``, whose components it must not exceed."""
     values = gated_values(config, rollouts, weights)
     parts_KGS, counted = _parts(config, values, weights)
-    rewards = _rewards(config, values, parts_KGS, counted)
+    rewards = _rewards(config, parts_KGS, counted)
     advantages, divisors = _advantages(config, rewards, rollouts.batches)
     names = [name for name in config.components if (weights[name] > 0.0).any()]
     shares = dict(zip(names, _shares(config, parts_KGS, counted), strict=True))
@@ -158,13 +158,10 @@ def _shapley(x_KGS: np.ndarray) -> np.ndarray:
     return np.stack(found)
 
 
-def _rewards(
-    config: RewardConfig, values: Mapping[str, np.ndarray], parts_KGS: np.ndarray, counted: np.ndarray
-) -> np.ndarray:
-    """Return the rewards as the trainer sees them: NaN only where no component, not even a metric, has a value."""
+def _rewards(config: RewardConfig, parts_KGS: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Return the rewards as the trainer sees them: NaN where no weighted component has a value."""
     constant = 1.0 if config.aggregation in ("product", "all") else 0.0
-    seen = ~np.stack([np.isnan(value) for value in values.values()]).all(axis=0)
-    return np.where(counted, parts_KGS.sum(axis=0) + constant, np.where(seen, 0.0, np.nan))
+    return np.where(counted, parts_KGS.sum(axis=0) + constant, np.nan)
 
 
 def _advantages(config: RewardConfig, rewards: np.ndarray, batches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -100,6 +100,15 @@ def test_what_cannot_be_scored_reaches_trl_as_none(engine: Engine) -> None:
     assert [function(**given) for function in made.as_list()] == [[None, None], [None, None], [None, None]]
 
 
+@pytest.mark.parametrize("aggregation", ["weighted_sum", "normalize_then_sum", "product"])
+def test_a_metric_alone_is_no_reward_of_zero(aggregation: str, engine: Engine) -> None:
+    components = {"answer": {"kind": "math"}, "style": {"kind": "format", "weight": 0.0}}
+    made = functions(engine, components=components, aggregation=aggregation)
+    columns = [f(**batch(RESPONSES[:2], answer=[None, "4"], checklist=[None, None])) for f in made.as_list()]
+    assert [column[0] for column in columns] == [None] * len(columns)
+    assert all(column[1] is not None for column in columns)
+
+
 def test_columns_may_be_missing_and_completions_may_be_plain_text(engine: Engine) -> None:
     given = batch(RESPONSES, prompts=["What is 2 + 2?"] * 4, completions=list(RESPONSES))
     del given["answer"], given["checklist"]
