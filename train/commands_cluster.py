@@ -70,8 +70,8 @@ def status(arguments: Sequence[str]) -> int:
     words = [f"{done} of {len(stages)} stages done", f"{len(running)} running" if running else ""]
     words += [f"next: {follow.label}" + (f" ({follow.detail})" if follow.detail else "") if follow else ""]
     if not left and done == len(stages):
-        table = run / "results.md"
-        words += [f"results: {table}" if table.exists() else ""]
+        tables = [run / name for name in ("results.md", "ablation.md") if (run / name).exists()]
+        words += [f"results: {table}" for table in tables]
     print("; ".join(word for word in words if word))
     return 1 if any(stage.state in ENDED[1:] for stage in stages) else 0
 

@@ -295,13 +295,16 @@ def _length_and_adherence(data: ReportData, table: RolloutTable, styles: Mapping
             ]
             if points:
                 series.append(Series(group, [x for x, _ in points], [y for _, y in points], styles[group]))
-        panels.append(Panel(title, series))
+        if series:
+            panels.append(Panel(title, series))
+    if not panels:
+        return None
     source = "Evaluated responses" if phase == EVALUATION else "Training rollouts"
     caption = (
         f"{source} in bins of equal counts by length of their reasoning (tokens of the response × its share of "
         f"characters before </think>); bins with fewer than 5 responses are left out."
     )
-    said = [f"{p.title}: " + ", ".join(_ends(s, True) for s in p.series) for p in panels if p.series]
+    said = [f"{p.title}: " + ", ".join(_ends(s, True) for s in p.series) for p in panels]
     alt = "From shortest to longest reasoning, " + "; ".join(said)
     return Chart(
         "reasoning", "Reasoning length against adherence", caption, alt, "lines", "reasoning tokens", "", panels

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import report_run
 from report_run import PROMPTS, STEPS, write_ablation, write_run
 
 from evaluation.report.chart import Chart, Panel, Series
@@ -43,6 +44,15 @@ def test_the_command_writes_a_page_and_every_figure_in_three_forms(
         rows = {row["series"]: row for row in csv.DictReader(file)}
     assert float(rows["composite"]["value"]) == pytest.approx(36 / 40)
     assert (figures / "pareto.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_responses_too_few_for_a_bin_leave_its_figure_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_run, "PROMPTS", 8)
+    run = write_run(tmp_path)
+    assert main(["report", str(run)]) == 0
+    found = {path.stem for path in (run / "report" / "figures").iterdir()}
+    assert "pareto" in found
+    assert "reasoning" not in found
 
 
 def test_the_verdict_names_the_better_arm_with_its_interval(run: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from tiny_run import REPOSITORY, SMALL
 
+from train.artifacts import Artifact, held
+
 POINTS = ["weights=[{checklist: 0},{checklist: 1}]", "seeds=[0,1]", "grpo.save_steps=1"]
 
 BROKEN = "['grpo.max_completion_length=2']"
@@ -53,6 +55,38 @@ def test_killed_in_the_middle_it_goes_on_with_nothing_run_twice(tmp_path: Path) 
     assert attempts == [1]
     third = ablate(tmp_path, *POINTS, "stages=[sft,grpo]")
     assert "nothing to do" in third.stdout
+
+
+def checkpointed(process: subprocess.Popen[str], root: Path) -> Path:
+    """Wait for a first checkpoint of GRPO and return the artifact that has it."""
+    deadline = time.monotonic() + 300
+    while not (found := list(root.glob("artifacts/grpo-*/checkpoints/*/COMPLETE"))):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    return found[0].parents[2]
+
+
+@pytest.mark.slow
+def test_a_stop_file_stops_one_stage_and_a_sigterm_all_of_them(tmp_path: Path) -> None:
+    command = line(tmp_path, *POINTS[:1], "grpo.save_steps=1", "evaluation.subjects=[grpo]")
+    first = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    stopped = checkpointed(first, tmp_path)
+    (stopped / "STOP").touch()
+    words = first.communicate(timeout=300)[1]
+    assert first.returncode == 85, words
+    assert "stopped; the same command goes on from there" in words
+    assert [len(list(tmp_path.glob(f"artifacts/{kind}-*/DONE"))) for kind in ("grpo", "evaluate")] == [1, 1]
+
+    second = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert second.stdout is not None
+    assert any("running grpo" in line for line in second.stdout)
+    second.send_signal(signal.SIGTERM)
+    second.send_signal(signal.SIGTERM)
+    words = second.communicate(timeout=300)[1]
+    assert second.returncode == 143, words
+    assert "the same command goes on from the checkpoints" in words
+    with held(Artifact(stopped)):
+        assert not (stopped / "FAILED").exists()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards.errors import ConfigError
+from rewards.errors import ConfigError, DataError
 from train.launch.queue import Job, jobs
 
 RECORD = "slurm.json"
@@ -59,8 +59,15 @@ def find_run(name: str) -> Path:
 
 
 def read_plan(run: Path) -> list[dict[str, Any]]:
-    """Return the stages of the run, in running order."""
-    stages: list[dict[str, Any]] = json.loads((run / "plan.json").read_text(encoding="utf-8"))["stages"]
+    """Return the stages of the run, in running order.
+
+    Raises:
+        DataError: ``plan.json`` is not what a run writes.
+    """
+    stages = _json(run / "plan.json").get("stages")
+    needed = {"label", "key", "artifact", "inputs"}
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) and needed <= set(stage) for stage in stages):
+        raise DataError(f"{run / 'plan.json'}: is damaged; the command that started the run writes it again")
     return stages
 
 
@@ -75,6 +82,7 @@ def progress(run: Path) -> list[Progress]:
     Raises:
         StageError: Slurm's controller does not answer.
         ConfigError: the run has jobs, and no Slurm client is on this machine.
+        DataError: ``plan.json`` is not what a run writes.
     """
     stages = read_plan(run)
     artifacts = {stage["key"]: run.parent / "artifacts" / stage["artifact"] for stage in stages}
@@ -154,7 +162,7 @@ def _tail_rows(path: Path) -> list[dict[str, Any]]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
 
