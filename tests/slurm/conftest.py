@@ -35,7 +35,7 @@ class Site:
         environment = {**self.cluster.environment, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [sys.executable, "-m", "train.cli", *line],
-            cwd=place, env=environment, capture_output=True, text=True, timeout=200, check=False,
+            cwd=place, env=environment, capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -89,8 +89,8 @@ def test_a_killed_rank_ends_the_step_on_all_nodes_and_cancel_takes_what_waits(si
     ranks = workers_of(sft)
     assert len(ranks) == 2
     os.kill(ranks[1], signal.SIGKILL)
-    site.cluster.wait(lambda: not workers_of(sft), 60)
-    site.cluster.wait(lambda: "a rank was killed (SIGKILL); requeued (1 of 3" in site.output("killed"), 60)
+    site.cluster.wait(lambda: not workers_of(sft))
+    site.cluster.wait(lambda: "a rank was killed (SIGKILL); requeued (1 of 3" in site.output("killed"))
     said = site.adhere("cancel", str(site.shared / "killed/latest"))
     assert said.count("cancelled  ") == 3
     site.cluster.wait(site.cluster.idle)

@@ -89,7 +89,7 @@ class Cluster:
                     env=self.environment, capture_output=True, timeout=60, check=False,
                 )  # fmt: skip
 
-    def wait(self, reached: Callable[[], bool], seconds: float = 280.0) -> None:
+    def wait(self, reached: Callable[[], bool], seconds: float = 900.0) -> None:
         """Wait until ``reached()``, releasing requeued jobs meanwhile."""
         deadline = time.monotonic() + seconds
         while not reached():
