@@ -77,9 +77,9 @@ def _newest(arms: Sequence[Arm]) -> Arm | None:
 
 def _stages(data: ReportData) -> Table:
     table = Table(title=data.title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("stage", overflow="fold")
-    for name in ("state", "step"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("stage", overflow="fold", min_width=20)
+    table.add_column("state")
+    table.add_column("step", no_wrap=True)
     for name in ("joint", "accuracy", "HAcc", "tokens", "s/step", "left"):
         table.add_column(name, justify="right", no_wrap=True)
     shown, counted = _shown(data.stages)
