@@ -77,11 +77,13 @@ def _newest(arms: Sequence[Arm]) -> Arm | None:
 
 def _stages(data: ReportData) -> Table:
     table = Table(title=data.title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("stage", overflow="fold", min_width=20)
+    table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=36)
     table.add_column("state")
-    table.add_column("step", no_wrap=True)
-    for name in ("joint", "accuracy", "HAcc", "tokens", "s/step", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
+    # a narrow terminal takes its columns from the state and from the last three
+    for name in ("step", "joint", "accuracy", "HAcc"):
+        table.add_column(name, no_wrap=True, justify="left" if name == "step" else "right")
+    for name in ("tokens", "s/step", "left"):
+        table.add_column(name, justify="right")
     shown, counted = _shown(data.stages)
     for stage in shown:
         state = Text(stage.state, style=STYLES.get(stage.state, ""))
