@@ -84,7 +84,7 @@ def headline(data: ReportData, analysis: Analysis | None) -> str:
     found = [] if analysis is None else [d for d in analysis.differences["joint"] if d.arm in data.groups]
     scored = [d for d in found if d.mean is not None]
     if analysis is None or not scored:
-        return "Only one arm has been evaluated, so there is nothing to compare it with yet."
+        return "No two arms have been evaluated yet, so there is nothing to compare."
     best = max(scored, key=lambda d: d.mean or 0.0)
     sentence = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))[best.arm]
     if best.sign > 0:

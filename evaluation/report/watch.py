@@ -75,21 +75,21 @@ def _newest(arms: Sequence[Arm]) -> Arm | None:
     return max(arms, key=written, default=None)
 
 
-def _stages(data: ReportData) -> Table:
+def _stages(data: ReportData) -> Group:
     table = Table(title=data.title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("stage", overflow="fold")
-    for name in ("state", "step"):
-        table.add_column(name, no_wrap=True)
-    for name in ("joint", "accuracy", "HAcc", "tokens", "s/step", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=36)
+    table.add_column("state")
+    # a narrow terminal takes its columns from the state and from the last three
+    for name in ("step", "joint", "accuracy", "HAcc"):
+        table.add_column(name, no_wrap=True, justify="left" if name == "step" else "right")
+    for name in ("tokens", "s/step", "left"):
+        table.add_column(name, justify="right")
     shown, counted = _shown(data.stages)
     for stage in shown:
         state = Text(stage.state, style=STYLES.get(stage.state, ""))
         table.add_row(Text(stage.label), state, *_progress(stage))
-    for kind, states in counted.items():
-        said = ", ".join(f"{count} {state}" for state, count in states.items())
-        table.add_row(Text(f"{kind}: {sum(states.values())} more"), Text(said, style="dim"), *[""] * 7)
-    return table
+    rest = [f"{kind}: {', '.join(f'{n} {state}' for state, n in states.items())}" for kind, states in counted.items()]
+    return Group(table, *(Text(f" {line}", style="dim") for line in rest))
 
 
 def _shown(stages: Sequence[Stage]) -> tuple[Sequence[Stage], dict[str, Counter[str]]]:

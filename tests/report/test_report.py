@@ -93,7 +93,7 @@ def test_the_points_of_one_ablation_are_groups_of_their_seeds(tmp_path: Path) ->
     assert [(e.name, e.seed) for e in data.evaluated] == [("weights · seed 0", 0), ("weights · seed 1", 1)]
     found = compare_models(data)
     assert found is not None and not found.differences["joint"]
-    assert headline(data, found).startswith("Only one arm")
+    assert headline(data, found).startswith("No two arms")
 
 
 def test_an_ablation_has_a_row_a_point_its_seeds_below_and_says_how_it_went(tmp_path: Path) -> None:
