@@ -69,7 +69,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
         requirements: also read the verdicts of each checklist, which take longer than all else.
 
     Raises:
-        DataError: there are no rollouts, a file lacks a column, or its groups are not whole.
+        DataError: there are no rollouts, a file is cut off or lacks a column, or its groups are not whole.
     """
     files = tuple(sorted(folder.glob("step_*.parquet")))
     if not files:
@@ -107,7 +107,10 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
 
 
 def _read(file: Path, wanted: list[str], leaves: list[str], size: int) -> pa.Table:
-    known = pq.read_schema(file).names
+    try:
+        known = pq.read_schema(file).names
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file}: is cut off or no parquet file; move it away, and its step is left out") from error
     missing = [name for name in wanted if name not in known]
     if missing:
         raise DataError(f"{file}: has no column '{missing[0]}'; was it written with another recipe?")

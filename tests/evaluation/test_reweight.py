@@ -175,6 +175,14 @@ def test_damaged_files_are_named(damage: Any, reason: str, tmp_path: Path) -> No
         read(tmp_path / "nothing")
 
 
+def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    made(tmp_path, config())
+    path = max(tmp_path.glob("step_*.parquet"))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=rf"{path.name}: is cut off or no parquet file"):
+        read(tmp_path)
+
+
 def test_everything_is_written(tmp_path: Path) -> None:
     expected = made(tmp_path / "in", config())
     found = studied(tmp_path / "in", {"product": config(aggregation="product")})
