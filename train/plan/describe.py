@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from train.launch.local import launch_line
@@ -41,17 +42,23 @@ def describe(run: Run) -> str:
     lines += [f"warning: {missing}" for missing in missing_inputs(run)]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
-    lines += submission_lines(run, waiting) if cluster else []
-    for stage in [] if cluster else waiting:
-        launcher = run.arms[stage.arms[0]].launcher
-        lines += [
-            "",
-            f"{stage.label}:",
-            f"  {shlex.join(launch_line(launcher, stage.kind, run.artifact(stage.key).spec))}",
-        ]
+    lines += submission_lines(run, waiting) if cluster else _launch_lines(run, waiting)
     if not waiting:
         lines += ["", "nothing to do: every stage of this configuration is done"]
     return "\n".join(lines)
+
+
+def _launch_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
+    """Return each way in which a stage is launched once, with the stage that is the first to be launched so."""
+    ways: dict[tuple[str, ...], list[PlannedStage]] = {}
+    for stage in waiting:
+        line = launch_line(run.arms[stage.arms[0]].launcher, stage.kind, run.artifact(stage.key).spec)
+        ways.setdefault(tuple(line[:-1]), []).append(stage)
+    lines = []
+    for way, (first, *others) in ways.items():
+        more = f", and {len(others)} more stages with theirs" if others else ""
+        lines += ["", f"{first.label}{more}:", f"  {shlex.join([*way, str(run.artifact(first.key).spec)])}"]
+    return lines
 
 
 def _stage_line(run: Run, stage: PlannedStage) -> str:
