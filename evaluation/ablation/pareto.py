@@ -45,7 +45,7 @@ def pareto_front(
     exact = non_dominated(figures[0].means[None], figures[1].means[None])[0]
     support = _support(figures[0].draws, figures[1].draws)
     tail = (1.0 - level) / 2.0
-    spans = [np.quantile(found.draws, [tail, 1.0 - tail], axis=0) for found in figures]
+    spans = [np.clip(np.quantile(found.draws, [tail, 1.0 - tail], axis=0), 0.0, 1.0) for found in figures]
     result = []
     for a, arm in enumerate(arms):
         numbers = (figures[0].means[a], figures[1].means[a], *spans[0][:, a], *spans[1][:, a])
