@@ -6,18 +6,20 @@ adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 1}]' seeds=
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rewards.errors import ConfigError
 from train.ablation import Ablation
 from train.artifacts import EXIT_STOPPED, last_step, write_json
 from train.halving import Rung, decide, rung_steps
+from train.launch.local import ranks_of
 from train.launch.notice import Interrupted
 from train.launch.schedule import Outcome, run_parallel
+from train.launch.servers import servers_of, visible_gpus
 from train.plan.graph import PlannedStage, order
-from train.run import Run, begin, finish, write_spec
+from train.run import Run, begin, finish, spec_of, write_spec
 
 SUMMARY = "arms.json"
 
@@ -39,6 +41,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
         Interrupted: somebody stopped the run, or a stage of it by its ``STOP`` file.
     """
     run = ablation.run
+    check_parallel(run, visible_gpus())
     begin(run)
     rungs: list[Rung] = []
     outcome = Outcome()
@@ -100,8 +103,8 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
         [stage.key for stage in order(run.graph) if run.artifact(stage.key).done],
         prepare,
         parallel=run.recipe.ablation.parallel,
-        devices=_devices(),
-        per_stage=lambda stage: run.recipe.launcher.processes if stage.kind != "evaluate" else 1,
+        devices=visible_gpus() if _divides(run) else (),
+        per_stage=lambda stage: _gpus(run, stage),
         reached=lambda stage: until is not None and last_step(run.artifact(stage.key).checkpoints) >= until,
     )
     outcome.ran += found.ran
@@ -111,12 +114,28 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
         raise Interrupted(f"{', '.join(found.stopped)}: stopped; the same command goes on from there", EXIT_STOPPED)
 
 
-def _devices() -> list[str]:
-    """Return the GPUs that this process may use, by the names that CUDA_VISIBLE_DEVICES takes."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name.strip()]
-    return [str(i) for i in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))]
+def check_parallel(run: Run, gpus: Sequence[str]) -> None:
+    """Check that as many stages as are to run at a time find GPUs of their own among ``gpus``.
+
+    Raises:
+        ConfigError: there are too few. A machine without GPUs has no such limit.
+    """
+    needed, parallel = max(_gpus(run, stage) for stage in order(run.graph)), run.recipe.ablation.parallel
+    if gpus and _divides(run) and parallel * needed > len(gpus):
+        raise ConfigError(
+            f"ablation.parallel: {parallel} stages of {needed} GPUs each need {parallel * needed}, this machine shows "
+            f"{len(gpus)}; set it to {max(1, len(gpus) // needed)}"
+        )
+
+
+def _divides(run: Run) -> bool:
+    """Whether the GPUs are shared out among stages; a stage that runs alone has them all."""
+    return run.recipe.ablation.parallel > 1 and run.recipe.launcher.device != "cpu"
+
+
+def _gpus(run: Run, stage: PlannedStage) -> int:
+    served = sum(server.gpus for server in servers_of(spec_of(run, stage)))
+    return ranks_of(run.arms[stage.arms[0]].launcher, stage.kind) + served
 
 
 def _curves(run: Run, racing: Sequence[str], outcome: Outcome) -> dict[str, list[Path]]:

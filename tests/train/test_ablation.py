@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rewards.errors import ConfigError
+from train.ablate import check_parallel
 from train.ablation import plan_ablation
 
 WEIGHTS = "ablation.weights=[{checklist: 0}, {checklist: 0.5}, {checklist: 1}]"
@@ -57,6 +58,15 @@ def test_equivalent_points_are_merged_and_named(model_folder: Path) -> None:
         "math1_checklist0-ungated": "math1_checklist0-gated",
     }
     assert list(found.run.arms) == ["math1_checklist0.5-gated", "math1_checklist0.5-ungated", "math1_checklist0-gated"]
+
+
+def test_stages_at_a_time_find_gpus_of_their_own(model_folder: Path) -> None:
+    two = ["strategy=ddp", "launcher.processes=2", "launcher.device=auto"]
+    run = planned(model_folder, WEIGHTS, "ablation.parallel=3", *two).run
+    check_parallel(run, ["0", "1", "2", "3", "4", "5"])
+    check_parallel(run, [])
+    with pytest.raises(ConfigError, match=r"3 stages of 2 GPUs each need 6, this machine shows 4; set it to 2"):
+        check_parallel(run, ["0", "1", "2", "3"])
 
 
 def test_a_simplex_shares_one_total(model_folder: Path) -> None:
