@@ -98,7 +98,6 @@ def test_halving_ends_the_weak_early_and_a_failed_arm_stops_no_other(tmp_path: P
     done = ablate(tmp_path, *points)
     assert done.returncode == 1
     assert "failed: grpo[broken]: hand-off: none of 8 greedy samples ended" in done.stderr
-    assert "not run: evaluate[broken], because grpo[broken] failed" in done.stderr
     found = summary(tmp_path)
     (rung,) = found["rungs"]  # type: ignore[misc]
     assert rung["step"] == 2

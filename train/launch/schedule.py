@@ -43,24 +43,24 @@ class _Started:
 
 
 @contextmanager
-def _raising() -> Iterator[None]:
-    """Let the first SIGTERM or SIGUSR1 raise :class:`Interrupted`, as Ctrl-C raises KeyboardInterrupt."""
+def _noticing() -> Iterator[list[int]]:
+    """Collect the numbers of SIGTERM and SIGUSR1 as they come.
+
+    A handler that raised could do so in the middle of a destructor or a lock, where Python drops the exception.
+    """
     came: list[int] = []
 
     def take(number: int, frame: FrameType | None) -> None:
-        if not came:
-            came.append(number)
-            raise Interrupted("stopped; the same command goes on from the checkpoints", 128 + number)
+        came.append(number)
 
     before = {number: signal.signal(number, take) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-@_raising()
 def run_parallel(
     stages: Sequence[PlannedStage],
     done: Iterable[str],
@@ -91,29 +91,32 @@ def run_parallel(
     waiting = [stage for stage in stages if stage.key not in finished and not reached(stage)]
     labels = {stage.key: stage.label for stage in stages}
     running: list[_Started] = []
-    try:
-        while waiting or running:
-            _skip(waiting, outcome, labels)
-            ready = [stage for stage in waiting if set(stage.inputs.values()) <= finished]
-            for stage in ready[: parallel - len(running)]:
-                waiting.remove(stage)
-                slot = min(set(range(parallel)) - {started.slot for started in running})
-                running.append(_start(stage, prepare(stage), slot, _share(devices, slot, per_stage(stage))))
-            for started in [started for started in running if started.process.poll() is not None]:
-                running.remove(started)
-                if started.process.returncode == EXIT_STOPPED:
-                    outcome.stopped += [] if reached(started.stage) else [started.stage.label]
-                elif started.process.returncode == 0:
-                    finished.add(started.stage.key)
-                    outcome.ran.append(started.stage.label)
-                    print(f"  done    {started.stage.label}", flush=True)
-                else:
-                    outcome.failed[started.stage.label] = _reason(started)
-                    print(f"  failed  {started.stage.label}: {outcome.failed[started.stage.label]}", flush=True)
-            time.sleep(POLL_SECONDS)
-    except BaseException:
-        _stop(running)
-        raise
+    with _noticing() as came:
+        try:
+            while waiting or running or came:
+                if came:
+                    raise Interrupted("stopped; the same command goes on from the checkpoints", 128 + came[0])
+                _skip(waiting, outcome, labels)
+                ready = [stage for stage in waiting if set(stage.inputs.values()) <= finished]
+                for stage in ready[: parallel - len(running)]:
+                    waiting.remove(stage)
+                    slot = min(set(range(parallel)) - {started.slot for started in running})
+                    running.append(_start(stage, prepare(stage), slot, _share(devices, slot, per_stage(stage))))
+                for started in [started for started in running if started.process.poll() is not None]:
+                    running.remove(started)
+                    if started.process.returncode == EXIT_STOPPED:
+                        outcome.stopped += [] if reached(started.stage) else [started.stage.label]
+                    elif started.process.returncode == 0:
+                        finished.add(started.stage.key)
+                        outcome.ran.append(started.stage.label)
+                        print(f"  done    {started.stage.label}", flush=True)
+                    else:
+                        outcome.failed[started.stage.label] = _reason(started)
+                        print(f"  failed  {started.stage.label}: {outcome.failed[started.stage.label]}", flush=True)
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            _stop(running)
+            raise
     return outcome
 
 
