@@ -68,7 +68,7 @@ def checkpointed(process: subprocess.Popen[str], root: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_stop_file_stops_one_stage_and_a_sigterm_all_of_them(tmp_path: Path) -> None:
-    command = line(tmp_path, *POINTS[:1], "grpo.save_steps=1", "evaluation.subjects=[grpo]")
+    command = line(tmp_path, *POINTS[:1], "grpo.save_steps=1", "grpo.max_steps=12", "evaluation.subjects=[grpo]")
     first = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     stopped = checkpointed(first, tmp_path)
     (stopped / "STOP").touch()
