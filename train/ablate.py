@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rewards.errors import ConfigError
 from train.ablation import Ablation
-from train.artifacts import EXIT_STOPPED, last_step, write_json
+from train.artifacts import EXIT_STOPPED, complete_checkpoints, write_json
 from train.halving import Rung, decide, rung_steps
 from train.launch.local import ranks_of
 from train.launch.notice import Interrupted
@@ -41,7 +41,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
         Interrupted: somebody stopped the run, or a stage of it by its ``STOP`` file.
     """
     run = ablation.run
-    check_parallel(run, visible_gpus())
+    check_parallel(run, visible_gpus() if _divides(run) else ())
     begin(run)
     rungs: list[Rung] = []
     outcome = Outcome()
@@ -105,7 +105,7 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
         parallel=run.recipe.ablation.parallel,
         devices=visible_gpus() if _divides(run) else (),
         per_stage=lambda stage: _gpus(run, stage),
-        reached=lambda stage: until is not None and last_step(run.artifact(stage.key).checkpoints) >= until,
+        reached=lambda stage: until is not None and _step(run, stage) >= until,
     )
     outcome.ran += found.ran
     outcome.failed |= found.failed
@@ -114,14 +114,20 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
         raise Interrupted(f"{', '.join(found.stopped)}: stopped; the same command goes on from there", EXIT_STOPPED)
 
 
+def _step(run: Run, stage: PlannedStage) -> int:
+    return max(complete_checkpoints(run.artifact(stage.key).checkpoints), default=0)
+
+
 def check_parallel(run: Run, gpus: Sequence[str]) -> None:
-    """Check that as many stages as are to run at a time find GPUs of their own among ``gpus``.
+    """Check that as many stages as are to run at a time find GPUs of their own among ``gpus``, to be shared out.
 
     Raises:
         ConfigError: there are too few. A machine without GPUs has no such limit.
     """
+    if not gpus:
+        return
     needed, parallel = max(_gpus(run, stage) for stage in order(run.graph)), run.recipe.ablation.parallel
-    if gpus and _divides(run) and parallel * needed > len(gpus):
+    if parallel * needed > len(gpus):
         raise ConfigError(
             f"ablation.parallel: {parallel} stages of {needed} GPUs each need {parallel * needed}, this machine shows "
             f"{len(gpus)}; set it to {max(1, len(gpus) // needed)}"

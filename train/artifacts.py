@@ -124,20 +124,17 @@ def held(artifact: Artifact) -> Iterator[None]:
         yield
 
 
-def last_step(folder: Path) -> int:
-    """Return the optimizer step of the newest complete checkpoint below ``folder``, 0 where there is none."""
-    return max((int(path.parent.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*/COMPLETE")), default=0)
+def complete_checkpoints(folder: Path) -> dict[int, Path]:
+    """Return every complete ``checkpoint-N`` below ``folder`` by its optimizer step N."""
+    return {int(path.parent.name.rpartition("-")[2]): path.parent for path in folder.glob("checkpoint-*/COMPLETE")}
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete ``checkpoint-N`` below ``folder``; incomplete ones, cut off by a kill, are removed."""
-    complete = []
-    for path in folder.glob("checkpoint-*"):
-        if (path / "COMPLETE").exists():
-            complete.append(path)
-        else:
-            shutil.rmtree(path, ignore_errors=True)  # every rank removes it
-    return max(complete, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+    complete = complete_checkpoints(folder)
+    for path in {*folder.glob("checkpoint-*")} - {*complete.values()}:
+        shutil.rmtree(path, ignore_errors=True)  # every rank removes it
+    return complete[max(complete)] if complete else None
 
 
 def write_json(path: Path, content: Any) -> None:

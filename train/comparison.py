@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from evaluation.ablation import Arm, analyse, write
+from evaluation.ablation.analysis import MARKDOWN
 from evaluation.plot import write_plot
 from evaluation.run import RESULTS, TABLE, compare
 from evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
@@ -25,6 +26,20 @@ class Entry:
     name: str
     path: Path
     key: str
+
+
+def write_results(
+    folder: Path, entries: Sequence[Entry], title: str, members: Mapping[str, tuple[str, int]], reference: str | None
+) -> Path:
+    """Compare what has been evaluated, the points of an ablation where there are ``members``; return the table's path.
+
+    Without ``entries`` nothing is written, and the path is that of an earlier table, if there is one.
+    """
+    if entries and members:
+        write_points(folder, entries, members, reference)
+    elif entries:
+        write_comparison(folder, entries, title)
+    return folder / (MARKDOWN if members else "results.md")
 
 
 def write_comparison(folder: Path, entries: Sequence[Entry], title: str) -> Comparison:

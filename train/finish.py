@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.ablation.analysis import MARKDOWN
 from evaluation.run import RESULTS
 from rewards.errors import AdhereError
 from train.artifacts import Artifact, write_json
 from train.card import write_card
-from train.comparison import Entry, write_comparison, write_points
+from train.comparison import Entry, write_results
 from train.config.stage import read_spec
 
 if TYPE_CHECKING:
@@ -38,14 +37,10 @@ def finish_run(run: Path) -> list[str]:
     entries = [Entry(e["name"], Path(e["path"]), e["key"]) for e in ending["entries"]]
     measured = [e for e in entries if (e.path / RESULTS).exists()]
     members = {arm: (point, seed) for arm, (point, seed) in ending["members"].items()}
-    if measured and members:
-        write_points(run, measured, members, ending["reference"])
-    elif measured:
-        write_comparison(run, measured, title=ending["title"])
+    table = write_results(run, measured, ending["title"], members, ending["reference"])
     for card in ending["cards"]:
         artifact = Artifact(Path(card["artifact"]))
         if artifact.done and not (artifact.model / "README.md").exists():
-            table = run / (MARKDOWN if members else "results.md")
             write_card(artifact, read_spec(artifact.spec).recipe, table, card["command"])
     return [e.name for e in entries if e not in measured]
 

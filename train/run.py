@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluation.ablation.analysis import MARKDOWN
 from evaluation.run import RESULTS
 from rewards.errors import ConfigError
 from train.artifacts import Artifact, write_json, write_yaml
 from train.card import write_card
-from train.comparison import Entry, joint_differences, write_comparison, write_points
+from train.comparison import Entry, joint_differences, write_results
 from train.config.compose import compose_recipe, compose_variants
 from train.config.schema import Recipe
 from train.config.stage import StageSpec
@@ -133,12 +132,8 @@ def begin(run: Run) -> None:
 
 def finish(run: Run) -> None:
     """Write the comparison of the evaluated models, and the card of every trained one."""
-    entries = measured(run)
-    if entries and run.members:
-        write_points(run.path, entries, run.members, run.recipe.ablation.reference)
-    elif entries:
-        write_comparison(run.path, entries, title=run.recipe.name)
-    _write_cards(run)
+    table = write_results(run.path, measured(run), run.recipe.name, run.members, run.recipe.ablation.reference)
+    _write_cards(run, table)
 
 
 def comparison(run: Run) -> list[Entry]:
@@ -169,14 +164,13 @@ def joint_rate(run: Run) -> float | None:
     return next((float(value) for value in found if value is not None), None)
 
 
-def _write_cards(run: Run) -> None:
+def _write_cards(run: Run, table: Path) -> None:
     """Put a model card beside the weights of every trained stage that has none."""
     trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.kind != "evaluate"]
     ended = [(stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
     bare = [(arm, artifact) for arm, artifact in ended if not (artifact.model / "README.md").exists()]
     differences = joint_differences(measured(run)) if bare and not run.members else []
     for arm, artifact in bare:
-        table = run.path / (MARKDOWN if run.members else "results.md")
         write_card(artifact, run.arms[arm], table, run.command(arm), differences)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.errors import AdhereError, StageError
-from train.artifacts import write_json
+from train.artifacts import complete_checkpoints, write_json
 
 DONE, FAILED, REQUEUE = 0, 1, 75
 """Exit codes of ``end``; 75 is sysexits' "try again later"."""
@@ -114,7 +114,7 @@ def end(artifact: Path, attempt: int, state: str, max_requeues: int) -> tuple[in
     if state == "PREEMPTED":
         return REQUEUE, "preempted before a checkpoint could be written; requeued, it goes on from its newest one"
     again, reason = LATE if state == "TIMEOUT" else _explain(_tail(artifact, attempt))
-    known, newest = _read(artifact / STATE), newest_step(artifact)
+    known, newest = _read(artifact / STATE), max(complete_checkpoints(artifact / "checkpoints"), default=None)
     spent = known.get("crashes", 0) + 1 if known.get("checkpoint") == newest else 1
     if again and spent <= max_requeues:
         write_json(artifact / STATE, {"checkpoint": newest, "crashes": spent})
@@ -125,12 +125,6 @@ def end(artifact: Path, attempt: int, state: str, max_requeues: int) -> tuple[in
     write_json(artifact / "FAILED", {"message": reason})
     (artifact / STATE).unlink(missing_ok=True)
     return FAILED, reason
-
-
-def newest_step(artifact: Path) -> int | None:
-    """Return the step of the newest complete checkpoint."""
-    steps = [int(p.parent.name.rpartition("-")[2]) for p in artifact.glob("checkpoints/checkpoint-*/COMPLETE")]
-    return max(steps, default=None)
 
 
 def _explain(tail: str) -> tuple[bool, str]:

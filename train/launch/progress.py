@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.errors import ConfigError, DataError
+from train.artifacts import complete_checkpoints
 from train.launch.queue import Job, jobs
 
 RECORD = "slurm.json"
@@ -135,9 +136,9 @@ def _because(lost: Progress) -> str:
 def _measure(stage: Mapping[str, Any], path: Path, state: str, detail: str, job: str | None) -> Progress:
     rows = _tail_rows(path / "metrics.jsonl")
     joint = next((row["rates/joint"] for row in reversed(rows) if row.get("rates/joint") is not None), None)
-    complete = {int(p.parent.name.rpartition("-")[2]): p for p in path.glob("checkpoints/checkpoint-*/COMPLETE")}
+    complete = complete_checkpoints(path / "checkpoints")
     newest = max(complete, default=None)
-    age = None if newest is None else time.time() - complete[newest].stat().st_mtime
+    age = None if newest is None else time.time() - (complete[newest] / "COMPLETE").stat().st_mtime
     step = rows[-1].get("step") if rows else None
     kind = stage["artifact"].rpartition("-")[0]
     return Progress(
