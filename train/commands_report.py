@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import signal
+import threading
 import time
 import webbrowser
 from collections.abc import Sequence
@@ -58,11 +59,19 @@ def watch(arguments: Sequence[str]) -> int:
     if parsed.once or not console.is_terminal:
         console.print(frame(run))
         return 0
-    with contextlib.suppress(KeyboardInterrupt), Live(frame(run), console=console, auto_refresh=False) as live:
-        live.refresh()
-        while not ended(run):
-            time.sleep(REFRESH)
-            live.update(frame(run), refresh=True)
+    # A flag, as an exception that reaches a destructor while a picture is made is lost there.
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        with Live(frame(run), console=console, auto_refresh=False) as live:
+            live.refresh()
+            while not (asked.is_set() or ended(run)):
+                looked = time.monotonic()
+                while not asked.is_set() and time.monotonic() < looked + REFRESH:
+                    time.sleep(0.1)
+                live.update(frame(run), refresh=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     return 0
 
 
