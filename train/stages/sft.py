@@ -79,12 +79,10 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.resume(newest_checkpoint(artifact.checkpoints))
-    stop.raise_if_asked(trainer.state.global_step)
     check_wrapped(trainer, spec)
     add_preflight(trainer, spec, WorstCase(1, max(len(row) for row in dataset["input_ids"]) - 1))
-    checkpoint = newest_checkpoint(artifact.checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.resume(newest_checkpoint(artifact.checkpoints))
+    stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact)
