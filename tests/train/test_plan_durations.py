@@ -127,6 +127,6 @@ def test_ways_to_fit_really_fit_and_are_allowed() -> None:
     given = ["launcher.device=auto", "model.dtype=bfloat16", "strategy=ddp", "launcher.processes=8"]
     ways = fitting(recipe_of(*given), "grpo", architecture_of(QWEN2_7B), 72.0)
     assert len(ways) == 3 and ways[0].startswith("strategy=zero2 grpo.gradient_checkpointing=true (")
-    checked = fitting(recipe_of(*given, "preflight=true"), "grpo", architecture_of(QWEN2_7B), 72.0)
-    assert checked and not any("zero" in way for way in checked)
+    merged = recipe_of(*given, "model.adapter.kind=lora", "model.adapter.handoff=merge")
+    assert not any("zero3" in way or "fsdp2" in way for way in fitting(merged, "grpo", architecture_of(QWEN2_7B), 20.0))
     assert fitting(recipe_of(*given), "grpo", architecture_of(QWEN2_7B), 0.5) == []

@@ -28,6 +28,8 @@ TWO = [
     "rewards.components.checklist.gate=null", "stages=[sft,grpo]",
 ]  # fmt: skip
 ON_TWO = ["launcher.processes=2", "launcher.device=cpu"]
+BEST = ["grpo.save_steps=1", "grpo.hand_over=best"]
+CHECKED = [*BEST, "preflight=true"]
 EVALUATED = ["stages=[sft,grpo,evaluate]", "evaluation.subjects=[grpo]"]
 SHARDED = ["zero2", "zero3", "fsdp2"]
 
@@ -70,12 +72,12 @@ def losses(root: Path, label: str, figure: str = "loss") -> list[float]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("ddp"), "ddp")
+    return trained(tmp_path_factory.mktemp("ddp"), "ddp", *BEST)
 
 
 @pytest.fixture(scope="module")
 def zero3(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("zero3"), "zero3", *EVALUATED)
+    return trained(tmp_path_factory.mktemp("zero3"), "zero3", *EVALUATED, *CHECKED)
 
 
 @pytest.mark.slow
@@ -83,12 +85,15 @@ def zero3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sharded_ranks_train_what_whole_ones_do(
     strategy: str, reference: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    root = request.getfixturevalue("zero3") if strategy == "zero3" else trained(tmp_path, strategy)
+    """They make preflight's step too, which leaves nothing behind, and hand over what their best checkpoint holds."""
+    root = request.getfixturevalue("zero3") if strategy == "zero3" else trained(tmp_path, strategy, *CHECKED)
     assert losses(root, "sft") == pytest.approx(losses(reference, "sft"), abs=1e-5)
     assert losses(root, "grpo") == pytest.approx(losses(reference, "grpo"), abs=1e-5)
     norms = losses(reference, "grpo", "grad_norm")
     assert any(norm > 0 for norm in norms), "GRPO had no gradient, so nothing was compared"
     assert losses(root, "grpo", "grad_norm") == pytest.approx(norms, rel=1e-3)
+    best = json.loads((stage(root, "grpo") / "manifest.json").read_text())["best"]
+    assert best["step"] == 1, "the last checkpoint is the best one, so that none was loaded"
     for label in ("sft", "grpo"):
         whole = load_file(stage(reference, label) / "model" / "model.safetensors")
         ours = load_file(stage(root, label) / "model" / "model.safetensors")
@@ -114,17 +119,16 @@ def test_zero3_killed_after_a_checkpoint_goes_on_to_the_same_weights(zero3: Path
 
 @pytest.mark.slow
 def test_adapters_are_handed_on_and_measured_alike_under_ddp_and_zero3(tmp_path: Path) -> None:
-    """The DDP run also makes preflight's step: rollouts and losses that agree show that it left nothing behind."""
     small = [*EVALUATED, "model.adapter.kind=lora", "sft.max_steps=2", "grpo.max_steps=1"]
-    checked = trained(tmp_path / "ddp", "ddp", *small, "preflight=true")
+    whole = trained(tmp_path / "ddp", "ddp", *small)
     sharded = trained(tmp_path / "zero3", "zero3", *small)
     for label in ("sft", "grpo"):
-        assert losses(sharded, label) == pytest.approx(losses(checked, label), abs=1e-5)
-        one, other = (load_file(stage(r, label) / "model" / "adapter_model.safetensors") for r in (checked, sharded))
+        assert losses(sharded, label) == pytest.approx(losses(whole, label), abs=1e-5)
+        one, other = (load_file(stage(r, label) / "model" / "adapter_model.safetensors") for r in (whole, sharded))
         assert one.keys() == other.keys()
         assert max(float((one[k] - other[k]).abs().max()) for k in one) < 1e-4
     metrics = [
-        json.loads((stage(r, "evaluate-grpo") / "results.json").read_text())["metrics"] for r in (checked, sharded)
+        json.loads((stage(r, "evaluate-grpo") / "results.json").read_text())["metrics"] for r in (whole, sharded)
     ]
     assert metrics[0]["accuracy"]["mean"] == metrics[1]["accuracy"]["mean"]
 

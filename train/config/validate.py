@@ -83,7 +83,6 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_lengths(recipe),
         *_stages(recipe),
         *_adapters(recipe),
-        *_best(recipe),
         *_strategy(recipe),
         *_weights(recipe),
         *generation_problems(recipe),
@@ -197,14 +196,6 @@ def _adapters(recipe: Recipe) -> list[str]:
     return []
 
 
-def _best(recipe: Recipe) -> list[str]:
-    """The best checkpoint's weights are loaded again at the end, which sharded parameters do not take here."""
-    strategy = recipe.launcher.strategy
-    if "grpo" in recipe.stages and recipe.grpo.hand_over == "best" and strategy in ("zero3", "fsdp2"):
-        return [f"grpo.hand_over: best needs whole weights on a rank, {strategy} shards them; use last"]
-    return []
-
-
 def _strategy(recipe: Recipe) -> list[str]:
     """Combinations that the engines cannot run, or would run as something else."""
     launcher, kind = recipe.launcher, recipe.model.adapter.kind
@@ -230,10 +221,6 @@ def _strategy(recipe: Recipe) -> list[str]:
         problems.append("model.kernels: the hub's kernels are for GPUs; leave it out on a CPU")
     if launcher.device == "cpu" and recipe.model.dtype == "float16":
         problems.append("model.dtype: float16 needs a GPU's loss scaling; use auto, which is float32 on a CPU")
-    if recipe.preflight and strategy.startswith("zero"):
-        problems.append(
-            "preflight: a DeepSpeed engine cannot undo a step; leave it out, and go by the estimate of adhere plan"
-        )
     if launcher.nodes > launcher.processes:
         problems.append(
             f"launcher.nodes: {launcher.nodes} machines have at least a rank each, launcher.processes is "

@@ -89,7 +89,7 @@ def _strategies(recipe: Recipe) -> Iterator[Change]:
 
 
 def _allowed(recipe: Recipe) -> bool:
-    """Whether a run of ``recipe`` would start: a strategy may not suit its preflight or its hand-over."""
+    """Whether a run of ``recipe`` would start: a strategy may not suit its adapters."""
     try:
         validate_recipe(recipe.model_dump(mode="json"))
     except ConfigError:

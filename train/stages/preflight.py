@@ -52,7 +52,7 @@ class _Preflight(TrainerCallback):
                 raise
             raise StageError(_explain(self._spec, self._trainer, self._worst)) from error
         finally:
-            self._trainer.model_wrapped.zero_grad(set_to_none=True)
+            _forget_gradients(self._trainer)
             restore()
 
 
@@ -67,13 +67,14 @@ def add_preflight(trainer: Trainer, spec: StageSpec, worst: WorstCase) -> None:
 
 
 def _step(trainer: Trainer, spec: StageSpec, worst: WorstCase) -> None:
-    model, device = trainer.model_wrapped, trainer.args.device
+    model: Any = trainer.model_wrapped
+    device = trainer.args.device
     config: Any = trainer.accelerator.unwrap_model(trainer.model).config
-    # Moments of Adam come with the first real step; under a resume they are there already.
+    # Moments of Adam come with the first real step; after a resume, and under DeepSpeed, they are there already.
     local = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
     trained = sum(p.numel() * p.element_size() for p in local)
     assert trainer.optimizer is not None
-    moments = 0 if trainer.optimizer.state else ADAM_STATES * trained
+    moments = 0 if trainer.optimizer.state or trainer.is_deepspeed_enabled else ADAM_STATES * trained
     held = torch.empty(moments, dtype=torch.uint8, device=device)
     if spec.kind == "grpo" and spec.recipe.grpo.generation == "transformers":
         a = architecture_of(config.to_dict())
@@ -91,8 +92,29 @@ def _step(trainer: Trainer, spec: StageSpec, worst: WorstCase) -> None:
     labels[:, : worst.prompt] = -100
     with trainer.compute_loss_context_manager():
         loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True).loss
-    trainer.accelerator.backward(loss)
+    if trainer.is_deepspeed_enabled:
+        # An engine takes its step at the boundary of a batch, and cannot undo one: here it only accumulates.
+        model.set_gradient_accumulation_boundary(is_boundary=False)
+        model.backward(loss)
+    else:
+        trainer.accelerator.backward(loss)
     del held
+
+
+def _forget_gradients(trainer: Trainer) -> None:
+    """Leave no gradient behind, so that the first real backward pass does not add to this one's."""
+    model: Any = trainer.model_wrapped
+    model.zero_grad()
+    if not trainer.is_deepspeed_enabled:
+        return
+    zero = model.optimizer
+    zero.zero_grad(set_to_none=True)
+    if model.zero_optimization_stage() < 3:
+        # Its stage 2 has no method for this: only a step, or an overflow in one, forgets what was accumulated.
+        from deepspeed.runtime.zero.stage_1_and_2 import INITIAL_MICRO_STEP_ID
+
+        zero.micro_step_id = INITIAL_MICRO_STEP_ID
+        zero.averaged_gradients, zero.all_grad_tensors = {}, {}
 
 
 def _explain(spec: StageSpec, trainer: Trainer, worst: WorstCase) -> str:
