@@ -93,6 +93,11 @@ def _load(base: str, path: str, arguments: dict[str, Any], *, trainable: bool) -
         model = AutoModelForCausalLM.from_pretrained(base, **arguments)
     except (OSError, ValueError) as error:
         raise ConfigError(_missing(base, error)) from error
+    module: Any
+    for module in model.modules():
+        # bitsandbytes packs 4-bit weights anew to generate on some CPUs; after that they pass no gradient on.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     if base == path:
         return model
     from peft import PeftModel
@@ -120,11 +125,13 @@ def _load_arguments(config: ModelConfig, path: str, dtype: torch.dtype) -> dict[
 
 def _four_bits(config: ModelConfig) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError("model.adapter.kind: qlora needs bitsandbytes; install it, or use lora")
+        raise ConfigError("model.adapter.kind: qlora needs bitsandbytes: pip install 'adhere[qlora]', or use lora")
     from transformers import BitsAndBytesConfig
 
+    dtype = compute_dtype(config)
+    # Stored as numbers of the arithmetic's type, as what shards a model flattens all weights together.
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype(config)
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=dtype
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tiny_run import ONE_ARM, REPOSITORY, adhere, fails, stage
+from tiny_run import ONE_ARM, adhere, fails, stage
 
 from rewards.errors import ConfigError, StageError
 from train.config.compose import compose_recipe
@@ -128,39 +128,3 @@ def test_continuous_batching_trains_and_pairs_completions_with_their_prompts(tmp
     operands = [set(row["prompt"].split("\n")[0].replace(".", "").replace("?", "").split()) for row in rows]
     own = sum(bool(set(row["response"].split()) & mine - {"+", "-"}) for row, mine in zip(rows, operands, strict=True))
     assert own >= len(rows) // 2
-
-
-@pytest.fixture
-def model_of_heads_that_vllm_knows(tmp_path: Path) -> Path:
-    """An untrained model with the tiny base's tokenizer: vLLM's CPU kernels have no attention for heads of 40."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path / "model"
-    tokenizer = AutoTokenizer.from_pretrained(REPOSITORY / "recipes" / "assets" / "tiny_base")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2,
-        head_dim=64, max_position_embeddings=512, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM")
-def test_colocated_vllm_draws_by_the_seed(tmp_path: Path, model_of_heads_that_vllm_knows: Path) -> None:
-    drawn = []
-    for folder, seed in (("once", 0), ("once", 1), ("again", 0)):
-        adhere(
-            tmp_path / folder, *ONE_ARM, COLOCATE, f"model.path={model_of_heads_that_vllm_knows}", "stages=[sft,grpo]",
-            "sft.max_steps=60", "sft.per_device_batch_size=16", "grpo.max_steps=2", f"grpo.seed={seed}",
-            f"run.name=seed_{seed}",
-        )  # fmt: skip
-        files = sorted((tmp_path / folder / f"seed_{seed}/stages/grpo/rollouts").glob("*.parquet"))
-        drawn.append([row["response"] for file in files for row in pq.read_table(file).to_pylist()])
-    first, other, again = drawn
-    assert first == again and first != other
-    assert len(set(first)) > len(first) // 4, "completions of a group have seeds of their own"

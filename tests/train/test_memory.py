@@ -54,6 +54,19 @@ def test_a_step_allocates_what_was_estimated(settings: dict[str, Any]) -> None:
     assert estimated(point) == pytest.approx(measured(point), rel=0.15)
 
 
+def test_a_four_bit_base_takes_what_was_estimated() -> None:
+    pytest.importorskip("bitsandbytes")
+    from train.models import load_for_training
+    from train.plan.memory import base_bytes
+
+    recipe = compose_recipe(["recipe=quickstart", "model.adapter.kind=qlora", "launcher.device=cpu"])
+    model: Any = load_for_training(recipe.model, recipe.model.path)
+    states = [state for p in model.parameters() if (state := getattr(p, "quant_state", None)) is not None]
+    assert len(states) == 7 * model.config.num_hidden_layers
+    taken = sum(p.nbytes for p in model.parameters()) + sum(state.absmax.nbytes for state in states)
+    assert base_bytes(recipe, architecture_of(model.config.to_dict())) == pytest.approx(taken, rel=0.001)
+
+
 def of(config: dict[str, Any], kind: str, *overrides: str) -> Any:
     recipe = compose_recipe(["recipe=quickstart", "~arms", *overrides])
     return stage_memory(recipe, kind, architecture_of(config))  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, REPOSITORY, command, stage
 
@@ -37,7 +38,7 @@ SHARDED = ["zero2", "zero3", "fsdp2"]
 def run(root: Path, *overrides: str, patched: bool = False) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     if patched:
-        folders = [str(REPOSITORY / "tests" / "support" / "fsdp_on_cpu"), environment.get("PYTHONPATH")]
+        folders = [str(REPOSITORY / "tests" / "support" / "on_cpu"), environment.get("PYTHONPATH")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     return subprocess.run(
         command(root, *TWO, *overrides), cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=560,
@@ -118,19 +119,20 @@ def test_zero3_killed_after_a_checkpoint_goes_on_to_the_same_weights(zero3: Path
 
 
 @pytest.mark.slow
-def test_adapters_are_handed_on_and_measured_alike_under_ddp_and_zero3(tmp_path: Path) -> None:
-    small = [*EVALUATED, "model.adapter.kind=lora", "sft.max_steps=2", "grpo.max_steps=1"]
+@pytest.mark.parametrize(("kind", "strategies"), [("lora", ["zero2", "zero3"]), ("qlora", ["zero3", "fsdp2"])])
+def test_adapters_train_alike_whatever_is_sharded(kind: str, strategies: list[str], tmp_path: Path) -> None:
+    small = [f"model.adapter.kind={kind}", "sft.max_steps=2"]
     whole = trained(tmp_path / "ddp", "ddp", *small)
-    sharded = trained(tmp_path / "zero3", "zero3", *small)
-    for label in ("sft", "grpo"):
-        assert losses(sharded, label) == pytest.approx(losses(whole, label), abs=1e-5)
-        one, other = (load_file(stage(r, label) / "model" / "adapter_model.safetensors") for r in (whole, sharded))
-        assert one.keys() == other.keys()
-        assert max(float((one[k] - other[k]).abs().max()) for k in one) < 1e-4
-    metrics = [
-        json.loads((stage(r, "evaluate-grpo") / "results.json").read_text())["metrics"] for r in (whole, sharded)
-    ]
-    assert metrics[0]["accuracy"]["mean"] == metrics[1]["accuracy"]["mean"]
+    assert any(norm > 0 for norm in losses(whole, "grpo", "grad_norm"))
+    for strategy in strategies:
+        sharded = trained(tmp_path / strategy, strategy, *small)
+        for label in ("sft", "grpo"):
+            assert losses(sharded, label) == pytest.approx(losses(whole, label), abs=1e-5)
+            one, other = (load_file(stage(r, label) / "model" / "adapter_model.safetensors") for r in (whole, sharded))
+            assert one.keys() == other.keys()
+            apart = torch.cat([(one[k].float() - other[k].float()).abs().flatten() for k in one])
+            # Adapters of a 4-bit base are bfloat16: Adam's step of a weight without a clear gradient has either sign.
+            assert float(apart.max() if kind == "lora" else apart.mean()) < 1e-4
 
 
 @pytest.mark.slow
@@ -146,8 +148,6 @@ def test_a_silent_fall_back_to_whole_models_stops_the_stage(tmp_path: Path) -> N
         (["launcher.offload=true"], "launcher.offload: single keeps everything on its GPU"),
         (["strategy=fsdp2", "launcher.device=cpu"], "accelerate runs DDP where fsdp2 is asked for on a CPU"),
         (["strategy=fsdp2", "launcher.processes=1"], "fsdp2 shards over ranks"),
-        (["strategy=zero3", "model.adapter.kind=qlora"], "4-bit weights are not sharded"),
-        (["launcher.device=cpu", "model.adapter.kind=qlora"], "qlora needs a GPU"),
         (["launcher.nodes=2"], "launcher.nodes: 2 machines have at least a rank each"),
         (["strategy=ddp", "launcher.nodes=2", "launcher.processes=3"], "3 ranks cannot be divided among 2"),
         (["launcher.device=cpu", "model.dtype=float16"], "float16 needs a GPU"),

@@ -198,7 +198,7 @@ def _adapters(recipe: Recipe) -> list[str]:
 
 def _strategy(recipe: Recipe) -> list[str]:
     """Combinations that the engines cannot run, or would run as something else."""
-    launcher, kind = recipe.launcher, recipe.model.adapter.kind
+    launcher = recipe.launcher
     strategy, problems = launcher.strategy, []
     if launcher.offload and strategy in ("single", "ddp"):
         problems.append(
@@ -208,13 +208,6 @@ def _strategy(recipe: Recipe) -> list[str]:
         problems.append("launcher.strategy: accelerate runs DDP where fsdp2 is asked for on a CPU; use strategy=ddp")
     if strategy == "fsdp2" and launcher.processes == 1:
         problems.append("launcher.strategy: fsdp2 shards over ranks, and there is one; use strategy=single")
-    if kind == "qlora" and strategy in ("fsdp2", "zero3"):
-        problems.append(
-            f"model.adapter.kind: qlora's packed 4-bit weights are not sharded here; use strategy=ddp or zero2 with "
-            f"qlora, or {strategy} with lora"
-        )
-    if kind == "qlora" and launcher.device == "cpu":
-        problems.append("model.adapter.kind: qlora needs a GPU; use lora on a CPU")
     if launcher.device == "cpu" and recipe.model.dtype in ("float16", "bfloat16") and strategy.startswith("zero"):
         problems.append(f"model.dtype: {strategy} on a CPU computes in float32; use dtype=auto or float32")
     if recipe.model.kernels and launcher.device == "cpu":

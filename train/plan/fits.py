@@ -71,21 +71,18 @@ def _batches(recipe: Recipe, kind: StageName) -> Iterator[Change]:
 
 
 def _strategies(recipe: Recipe) -> Iterator[Change]:
-    """Yield the strategies that share more than the recipe's own; a 4-bit base is not sharded."""
+    """Yield the strategies that share more than the recipe's own."""
     yield {}
     launcher = recipe.launcher
-    whole = recipe.model.adapter.kind == "qlora"
     if launcher.processes > 1 and launcher.strategy in ("ddp", "zero2"):
         if launcher.strategy == "ddp":
             yield {"strategy": "zero2"}
-        if not whole:
-            yield {"strategy": "zero3"}
-            if launcher.device != "cpu":
-                yield {"strategy": "fsdp2"}
+        yield {"strategy": "zero3"}
+        if launcher.device != "cpu":
+            yield {"strategy": "fsdp2"}
     if not launcher.offload:
         yield {"strategy": "zero2_offload"}
-        if not whole:
-            yield {"strategy": "zero3_offload"}
+        yield {"strategy": "zero3_offload"}
 
 
 def _allowed(recipe: Recipe) -> bool:

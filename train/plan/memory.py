@@ -162,7 +162,7 @@ def _states(recipe: Recipe, a: Architecture) -> tuple[dict[str, float], float, f
     adapters = adapter_weights(recipe, a)
     trained = adapters or a.parameters
     each = 2 if recipe.model.adapter.kind == "qlora" else WORD
-    frozen = _base_bytes(recipe, a) if adapters else 0.0
+    frozen = base_bytes(recipe, a) if adapters else 0.0
     shared = ranks if launcher.strategy in ("zero2", "zero3", "fsdp2") else 1
     split = ranks if launcher.strategy in ("zero3", "fsdp2") else 1
     # DeepSpeed trains weights of the arithmetic's type and keeps float32 ones beside them; torch's autocast needs none.
@@ -180,7 +180,7 @@ def _states(recipe: Recipe, a: Architecture) -> tuple[dict[str, float], float, f
     return {"weights": weights, "optimizer": optimizer, "buffers": buffers, "outside": outside}, gradients, host
 
 
-def _base_bytes(recipe: Recipe, a: Architecture) -> float:
+def base_bytes(recipe: Recipe, a: Architecture) -> float:
     """Return the bytes of a frozen base in the arithmetic's type; under qlora the layers' linear maps have 4 bits."""
     if recipe.model.adapter.kind != "qlora":
         return float(a.parameters * width_of(recipe))

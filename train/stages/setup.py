@@ -141,7 +141,7 @@ def manifest(spec: StageSpec, started: float, extra: Mapping[str, Any]) -> dict[
 
 
 def check_equal_weights(accelerator: Accelerator, model: torch.nn.Module | None) -> None:
-    """Check that all ranks hold the same weights, by a checksum of every parameter; sharded weights have no copies.
+    """Check that all ranks trained the same weights, by a checksum of each; sharded weights have no copies.
 
     Raises:
         StageError: the ranks have drifted apart, so what they trained is not one model.
@@ -149,7 +149,7 @@ def check_equal_weights(accelerator: Accelerator, model: torch.nn.Module | None)
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         return
     assert model is not None
-    checksum = torch.stack([p.detach().double().sum() for p in model.parameters()])
+    checksum = torch.stack([p.detach().double().sum() for p in model.parameters() if p.requires_grad])
     gathered = accelerator.gather(checksum.unsqueeze(0))
     assert isinstance(gathered, torch.Tensor)
     if not bool((gathered == gathered[0]).all()):
