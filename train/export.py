@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
 from evaluation.export import Format, export
+from evaluation.report.files import read_plan
 from rewards.errors import ConfigError
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -23,10 +23,9 @@ def export_run(run: Path, fmt: Format, to: Path | None) -> list[Path]:
         ConfigError: ``run`` is not the folder of a run, or trained no model to export as ``hf``.
         DataError: its evaluation is not finished.
     """
-    plan = run / "plan.json"
-    if not plan.exists():
+    if not (run / "plan.json").exists():
         raise ConfigError(f"{run}: is not the folder of a run (it has no plan.json); runs are below runs/")
-    content = json.loads(plan.read_text(encoding="utf-8"))
+    content = read_plan(run)
     stages = {stage["key"]: stage for stage in content["stages"]}
     artifacts = run.resolve().parent / "artifacts"
     written: list[Path] = []

@@ -110,7 +110,7 @@ def seed_part(values: np.ndarray, draws: Draws) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         means = np.where(known, values[several], 0.0).sum(axis=2) / cells
     own = means - np.nanmean(means, axis=1, keepdims=True)
-    by_seed = np.nanmean(own, axis=0)
+    by_seed = np.nansum(own, axis=0) / np.maximum((cells > 0).sum(axis=0), 1)
     freedom = int((cells > 0).sum()) - len(several) - int((cells > 0).any(axis=0).sum()) + 1
     noise = float(np.mean([_noise(values[a]) for a in several]))
     shared_freedom = int((cells > 0).any(axis=0).sum()) - 1

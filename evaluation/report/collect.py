@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.course import Course, read_course
-from evaluation.report.files import SETTLED, State, read_object, read_rows, stage_state
+from evaluation.report.files import SETTLED, State, read_object, read_plan, read_rows, stage_state
 from evaluation.run import RESULTS
 from rewards.errors import ConfigError
 
@@ -154,7 +154,7 @@ def _of_runs(folder: Path, runs: Sequence[Path]) -> ReportData:
 
 
 def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
-    plan, course = read_object(run / "plan.json"), read_course(run)
+    plan, course = read_plan(run), read_course(run)
     given_up = set(course.ended) if course else set()
     stages = {}
     for planned in plan["stages"]:

@@ -62,11 +62,23 @@ def read_object(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = _yaml(path, path.stat().st_mtime_ns) if path.suffix == ".yaml" else json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: holds no object")
     return found
+
+
+def read_plan(run: Path) -> dict[str, Any]:
+    """Return a run's ``plan.json``: its ``stages`` in running order, and the ``subjects`` of its arms.
+
+    Raises:
+        DataError: it is not what a run writes.
+    """
+    plan = read_object(run / "plan.json")
+    if not isinstance(plan.get("stages"), list) or not isinstance(plan.get("subjects"), dict):
+        raise DataError(f"{run / 'plan.json'}: is damaged; the command that started the run writes it again")
+    return plan
 
 
 def stage_state(folder: Path) -> State:

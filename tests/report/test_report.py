@@ -170,6 +170,11 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
         collect(tmp_path)
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert "there is no such folder" in capsys.readouterr().err
+    for damaged in (b"{}", b"[]", b'{"stages": 1}', b"\xff\xfe", b""):
+        (tmp_path / "plan.json").write_bytes(damaged)
+        for command in (["report"], ["watch", "--once"], ["export", "--format", "hf"]):
+            assert main([command[0], str(tmp_path), *command[1:]]) == 2
+            assert "plan.json: " in capsys.readouterr().err
 
 
 def test_texts_beyond_the_limit_are_left_out_in_whole_groups_and_figures_are_not(run: Path) -> None:
