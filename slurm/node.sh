@@ -30,8 +30,7 @@ run() {
     # The agent of accelerate dies of a USR1; the notice reaches the ranks by the STOP file.
     trap '' USR1
     echo "attempt $ATTEMPT, job $SLURM_JOB_ID, node $SLURM_NODEID of $SLURM_NNODES: ${SLURMD_NODENAME:-$(hostname)}" >>"$log"
-    exec @container@ "$PYTHON" @around@ -m accelerate.commands.launch @launch@ \
-        -m train.worker "$ARTIFACT/stage.yaml" >>"$log" 2>&1
+    exec @container@ "$PYTHON" @around@ @launch@ "$ARTIFACT/stage.yaml" >>"$log" 2>&1
 }
 
 # The companion servers of the stage, on a node of their own.

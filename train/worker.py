@@ -1,4 +1,4 @@
-"""The worker: runs one stage from its ``stage.yaml`` in every rank. Started by ``accelerate launch``, never by hand."""
+"""The worker: runs one stage from its ``stage.yaml`` in every rank. Started by the launcher, never by hand."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_the_order_of_rollouts_in_a_group_is_nothing(aggregation: str, groups: l
 
 @pytest.mark.parametrize("aggregation", SUMS)
 @settings(max_examples=25, deadline=None)
-@given(groups=GROUPS, factor=st.floats(0.1, 50.0))
+@given(groups=GROUPS, factor=st.floats(1.0, 50.0))
 def test_a_common_factor_of_the_weights_is_scaled_away(
     aggregation: str, groups: list[list[Row]], factor: float
 ) -> None:

@@ -101,7 +101,7 @@ def test_an_evaluation_takes_one_gpu_and_its_share_of_the_node(tmp_path: Path) -
     files = job(tmp_path, "evaluate", strategy="ddp", nodes=2, processes=8)
     asked = options(files["job.sbatch"])
     assert (asked["nodes"], asked["gres"], asked["cpus-per-task"], asked["mem"]) == ("1", "gpu:1", "16", "100G")
-    assert "--num_processes 1" in files["node.sh"] and "--multi_gpu" not in files["node.sh"]
+    assert "-m train.worker" in files["node.sh"] and "accelerate.commands" not in files["node.sh"]
 
 
 def server(gpus: int) -> Server:

@@ -94,6 +94,7 @@ def test_halving_ends_the_weak_early_and_a_failed_arm_stops_no_other(tmp_path: P
     points = [
         f"variants={{a: ['grpo.top_p=1.0'], b: ['grpo.top_p=0.9'], broken: {BROKEN}}}",
         "halving={rungs: [0.4], window: 0.4}",
+        "evaluation.subjects=[grpo]",
     ]
     done = ablate(tmp_path, *points)
     assert done.returncode == 1

@@ -78,7 +78,7 @@ def test_planning_starts_and_writes_nothing(
     before = sorted(tmp_path.iterdir())
     assert main(["plan", f"model.path={model_folder}"]) == 0
     shown = capsys.readouterr().out
-    assert "to run    sft" in shown and "grpo[math_only]" in shown and "accelerate.commands.launch" in shown
+    assert "to run    sft" in shown and "grpo[math_only]" in shown and "-m train.worker" in shown
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -166,7 +166,7 @@ def test_the_plan_shows_stages_arithmetic_rewards_and_the_first_command(model_fo
     text = describe(plan_run([f"model.path={model_folder}"]))
     assert "64 completions" in text and "8 prompts × 8 completions" in text
     assert "ratio to math  1     1 if math  metric  metric" in text
-    assert "accelerate.commands.launch" in text and "to run" in text
+    assert "-m train.worker" in text and "to run" in text
 
 
 def test_arms_that_differ_by_a_scale_alone_are_warned_of(model_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,9 @@ def line(kind: str, **settings: object) -> list[str]:
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
-        ({}, []),
-        ({"device": "cpu"}, ["--cpu"]),
         ({"strategy": "ddp", "processes": 4}, ["--multi_gpu"]),
         ({"strategy": "fsdp2", "processes": 4}, ["--use_fsdp"]),
-        ({"strategy": "zero2", "processes": 4}, ["--use_deepspeed", "--zero_stage", "2"]),
+        ({"strategy": "zero2"}, ["--use_deepspeed", "--zero_stage", "2"]),
         ({"strategy": "zero3", "processes": 4, "offload": True}, ["--use_deepspeed", "--zero_stage", "3", "cpu"]),
     ],
 )
@@ -34,11 +33,18 @@ def test_a_training_stage_is_launched_with_its_strategy(settings: dict[str, obje
     assert started[-3:] == ["-m", "train.worker", str(SPEC)]
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero2", "zero3"])
-def test_an_evaluation_is_one_plain_process_whatever_training_uses(strategy: str) -> None:
-    started = line("evaluate", strategy=strategy, processes=4)
-    assert started[started.index("--num_processes") + 1] == "1"
-    assert not {"--multi_gpu", "--use_fsdp", "--use_deepspeed"} & set(started)
+def test_a_lone_process_needs_no_launcher() -> None:
+    plain = [sys.executable, "-m", "train.worker", str(SPEC)]
+    assert line("sft") == line("grpo", strategy="ddp") == line("sft", device="cpu") == plain
+    for strategy in ("ddp", "fsdp2", "zero2", "zero3"):
+        assert line("evaluate", strategy=strategy, processes=4) == plain
+
+
+def test_a_lone_process_sees_one_gpu_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers would wrap its model in DataParallel and multiply its batch."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert environment(LauncherConfig(), 1)["CUDA_VISIBLE_DEVICES"] == "3"
+    assert environment(LauncherConfig(strategy="ddp", processes=2), 2)["CUDA_VISIBLE_DEVICES"] == "3,5"
 
 
 def test_the_threads_of_a_machine_are_divided_among_the_ranks_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,7 @@ class LauncherConfig(Strict):
     """Where and how a stage runs."""
 
     kind: Literal["local", "slurm"] = "local"
-    """``local`` starts processes on this machine, ``slurm`` submits one job a stage; both by ``accelerate launch``."""
+    """``local`` starts processes on this machine, ``slurm`` submits one job a stage; ranks by ``accelerate launch``."""
 
     nodes: int = Field(default=1, ge=1)
     """Machines that a training stage runs on; ``local`` is always one."""

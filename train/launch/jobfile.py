@@ -142,14 +142,16 @@ def render(name: str, filled: Mapping[str, str]) -> str:
 
 def _launch(launcher: LauncherConfig, kind: str, nodes: int) -> str:
     flags = worker_flags(launcher, kind)
-    line = f"--num_machines {nodes}"
+    if not flags:
+        return "-m train.worker"
+    line = f"-m accelerate.commands.launch --num_machines {nodes}"
     if "--use_deepspeed" in flags and nodes > 1:
         flags += ["--deepspeed_multinode_launcher", "standard"]
     if ranks_of(launcher, kind) > 1:
         line += ' --main_process_port "$PORT"'
     if nodes > 1:
         line += ' --machine_rank "$SLURM_NODEID" --main_process_ip "$HEAD_ADDRESS" --rdzv_backend static'
-    return f"{line} {shlex.join(flags)}"
+    return f"{line} {shlex.join(flags)} -m train.worker"
 
 
 def _place(profile: Profile, name: str, time: str) -> dict[str, str]:

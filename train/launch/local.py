@@ -20,6 +20,7 @@ from train.config.stage import read_spec
 from train.launch.notice import Interrupted, Notice
 from train.launch.orphans import end_with_parent
 from train.launch.serve import serving
+from train.launch.servers import visible_gpus
 
 TAIL_LINES = 15
 LEAVING_SECONDS = 10.0
@@ -31,15 +32,20 @@ def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
     flags = worker_flags(launcher, kind)
     ranks = {"--multi_gpu", "--use_fsdp", "--use_deepspeed"} & set(flags)
     port = ["--main_process_port", "0"] if ranks else []  # a free one, so that two runs on a machine do not meet
-    line = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", *flags, *port]
-    return [*line, "-m", "train.worker", str(spec)]
+    line = ["-m", "accelerate.commands.launch", "--num_machines", "1", *flags, *port] if flags else []
+    return [sys.executable, *line, "-m", "train.worker", str(spec)]
 
 
 def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
-    """Return what ``accelerate launch`` is told of a stage wherever it runs: ranks, and how they share the model."""
-    line = ["--quiet", "--num_processes", str(ranks_of(launcher, kind)), "--mixed_precision", "no"]
-    line += ["--dynamo_backend", "no"]
-    return line + (_strategy(launcher) if kind != "evaluate" else _one_process(launcher))
+    """Return what ``accelerate launch`` is told of a stage wherever it runs: ranks, and how they share the model.
+
+    Nothing where a lone process shares nothing: it is started as it is, seconds earlier.
+    """
+    ranks = ranks_of(launcher, kind)
+    if kind == "evaluate" or (ranks == 1 and launcher.strategy in ("single", "ddp")):
+        return []
+    line = ["--quiet", "--num_processes", str(ranks), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    return line + _strategy(launcher)
 
 
 def ranks_of(launcher: LauncherConfig, kind: str) -> int:
@@ -47,13 +53,7 @@ def ranks_of(launcher: LauncherConfig, kind: str) -> int:
     return launcher.processes if kind != "evaluate" else 1
 
 
-def _one_process(launcher: LauncherConfig) -> list[str]:
-    return ["--cpu"] if launcher.device == "cpu" else []
-
-
 def _strategy(launcher: LauncherConfig) -> list[str]:
-    if launcher.processes == 1 and launcher.strategy in ("single", "ddp"):
-        return _one_process(launcher)
     if launcher.strategy == "ddp":
         return ["--multi_gpu"]
     if launcher.strategy == "fsdp2":
@@ -187,6 +187,8 @@ def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
         env["CUDA_VISIBLE_DEVICES"] = ""
         # accelerate takes DeepSpeed for a GPU's: told to use the CPU it would silently train by DDP.
         env |= {"DS_ACCELERATOR": "cpu"} if launcher.strategy.startswith("zero") else {"ACCELERATE_USE_CPU": "true"}
+    elif ranks == 1 and len(gpus := visible_gpus()) > 1:
+        env["CUDA_VISIBLE_DEVICES"] = gpus[0]  # transformers would train a lone process by DataParallel on all of them
     return env
 
 

@@ -92,7 +92,7 @@ class _CheckWrapped(TrainerCallback):
         if found != promised:
             raise StageError(
                 f"the plan promised strategy '{promised}', but the trainer shares the model by '{found}'; "
-                f"on a CPU use ddp, zero2 or zero3"
+                + ("let the process see one GPU" if found == "dp" else "on a CPU use ddp, zero2 or zero3")
             )
 
 
@@ -107,6 +107,8 @@ def sharing(model: Any) -> str:
         return f"zero{model.zero_optimization_stage()}"
     if isinstance(model, DistributedDataParallel):
         return "ddp"
+    if isinstance(model, torch.nn.DataParallel):
+        return "dp"
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         return "fsdp2"
     return "single"
