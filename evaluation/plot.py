@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ GREY, INK = "#707070", "#222222"
 def write_plot(path: Path, comparison: Comparison, dpi: int = 160) -> None:
     """Draw the comparison and write it as PNG; nothing needs a display."""
     figure = draw(comparison)
-    partial = path.with_name(path.name + PARTIAL)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(partial, format="png", dpi=dpi, facecolor="white")
     partial.replace(path)

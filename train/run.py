@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,7 @@ def execute(run: Run) -> int:
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
         if artifact.done:
+            shutil.rmtree(artifact.checkpoints, ignore_errors=True)  # left where a kill came just after DONE
             print(f"  reused  {stage.label:<24} {artifact.path.name}")
             continue
         print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
@@ -214,8 +216,10 @@ def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
     folder = run.path / "stages"
     folder.mkdir(exist_ok=True)
     link = folder / stage.label.replace("[", "-").replace("]", "")
-    link.unlink(missing_ok=True)
-    link.symlink_to(os.path.relpath(artifact.path, folder))
+    new = folder / f".{link.name}.{os.getpid()}"
+    new.unlink(missing_ok=True)
+    new.symlink_to(os.path.relpath(artifact.path, folder))
+    new.replace(link)
 
 
 def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:

@@ -119,3 +119,10 @@ def test_variants_are_what_composing_each_of_them_gives() -> None:
 def test_a_wrong_variant_is_named() -> None:
     with pytest.raises(ConfigError, match=r"arms\.b: grpo\.max_step: there is no such key.*max_steps"):
         compose_variants(["recipe=quickstart"], {"a": ["seed=1"], "b": ["grpo.max_step=3"]})
+
+
+def test_an_overlay_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "torn.yaml").write_text("# @package _global_\nseed: [1\n")
+    with pytest.raises(ConfigError, match=r"is no YAML: (?s:.*)torn.yaml"):
+        compose_recipe([f"hydra.searchpath=[{tmp_path}]", "recipe=torn"])

@@ -16,11 +16,12 @@ import pytest
 import yaml
 
 from rewards.errors import ConfigError, StageError
+from train.config.compose import compose_recipe
 from train.config.schema import LauncherConfig
 from train.config.stage import StageSpec, read_spec
 from train.launch import serve
 from train.launch.serve import Servers, running_servers, wait_healthy
-from train.launch.servers import Server, free_port, server_command, servers_of, split_gpus
+from train.launch.servers import Server, check_servers, free_port, server_command, servers_of, split_gpus
 
 FAKE = Path(__file__).resolve().parents[1] / "support" / "fake_server.py"
 LONG = 120.0
@@ -230,3 +231,10 @@ def test_a_signal_ends_what_runs_beside_a_command(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(timeout=LONG) == 143
     assert gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_served_judge_is_looked_for_before_anything_starts(tmp_path: Path) -> None:
+    judge = f"{{model: {tmp_path / 'nowhere'}, serve: {{command: transformers, gpus: 0}}}}"
+    recipe = compose_recipe(["recipe=quickstart", f"rewards.components.checklist.judge={judge}"])
+    with pytest.raises(ConfigError, match=r"rewards.components.checklist.judge.model: there is no folder '.*nowhere'"):
+        check_servers({"run": recipe})

@@ -113,6 +113,8 @@ def test_zero3_killed_after_a_checkpoint_goes_on_to_the_same_weights(zero3: Path
     process = subprocess.Popen(line, cwd=REPOSITORY, start_new_session=True, stdout=subprocess.DEVNULL)
     kill_after_a_checkpoint(process, tmp_path)
     assert not (stage(tmp_path, "sft") / "DONE").exists()
+    other = run(tmp_path, *ON_TWO, "strategy=ddp", "stages=[sft]", "sft.save_steps=1")
+    assert other.returncode != 0 and "was written under zero3, and this run trains under ddp" in other.stderr
     again = run(tmp_path, *ON_TWO, "strategy=zero3", "stages=[sft]", "sft.save_steps=1")
     assert again.returncode == 0, again.stdout + again.stderr
     whole, ours = (load_file(stage(root, "sft") / "model" / "model.safetensors") for root in (zero3, tmp_path))

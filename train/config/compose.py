@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
@@ -135,6 +136,8 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
             config = compose("config", overrides=list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(config)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"a recipe's file is no YAML: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # A plain ValueError is Hydra's word for a group that is given something else than a name.
         raise ConfigError(_explain(error, overrides)) from error

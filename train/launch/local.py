@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -171,7 +172,9 @@ def _explain(artifact: Artifact, label: str, code: int, log: Path, tail: Sequenc
         reasons = [json.loads(artifact.failed.read_text(encoding="utf-8"))["message"].replace("\n", " ")]
     if reasons:
         return f"{label}: {reasons[-1]}\n  log: {log}"
+    killed = code == -signal.SIGKILL or any(re.search(r"exitcode\s*:\s*-9\b", line) for line in tail)
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    how = "SIGKILL, as where the host's memory is out," if killed else how
     own = next((i for i, line in enumerate(tail) if "accelerate/commands/launch.py" in line), len(tail) + 2) - 2
     last = "\n".join(f"  | {line}" for line in tail[max(0, own - TAIL_LINES) : own])
     return f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"

@@ -132,7 +132,7 @@ def check_servers(recipes: Mapping[str, Recipe]) -> None:
 
 
 def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
-    """Fail where a judge is to be served by a package that is not installed.
+    """Fail where a judge is to be served by a package that is not installed, or from a folder that is not there.
 
     Raises:
         ConfigError: names the key, and the extra to install.
@@ -142,6 +142,8 @@ def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
         if judge.serve is not None:
             package, extra = needs[judge.serve.command]
             _require(package, f"{key}.serve.command: {judge.serve.command}", extra)
+            if Path(judge.model).is_absolute() and not Path(judge.model).is_dir():
+                raise ConfigError(f"{key}.model: there is no folder '{judge.model}'")
 
 
 def visible_gpus() -> list[str]:

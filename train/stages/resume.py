@@ -30,7 +30,7 @@ class ExactResume(Trainer):
         """Train from ``checkpoint``, or from the start.
 
         Raises:
-            StageError: the checkpoint was written by another number of ranks.
+            StageError: the checkpoint was written by another number of ranks, or under another engine.
         """
         if checkpoint is not None:
             path = self._state_file(checkpoint)
@@ -41,13 +41,20 @@ class ExactResume(Trainer):
             device = self.accelerator.device
             where = "cpu" if device.type == "cpu" else device  # a rank calls its CPU cpu:0, which torch cannot load to
             self._resumed = torch.load(path, map_location=where, weights_only=True)
+            if self._resumed["engine"] != (own := self._engine()):
+                raise StageError(
+                    f"{checkpoint}: was written under {self._resumed['engine']}, and this run trains under {own}, "
+                    f"which cannot go on from it; take that strategy again, or remove {checkpoint.parent} to start anew"
+                )
             self.take_up(self._resumed, checkpoint)
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def unsaved(self) -> State:
         """Return what a checkpoint has to hold besides transformers' own files; tensors and plain values."""
         return {
+            "engine": self._engine(),
             "loss": self._tr_loss,
+            "losses": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
         }
@@ -55,6 +62,12 @@ class ExactResume(Trainer):
     def take_up(self, state: State, checkpoint: Path) -> None:
         """Set what ``unsaved`` returned when ``checkpoint`` was written, before training starts."""
         self._metrics["train"].update(state["metrics"])
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Let the summary's mean loss be that of all steps; transformers takes it over those of this attempt."""
+        if "train_loss" in logs:
+            logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
+        super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -65,11 +78,18 @@ class ExactResume(Trainer):
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         if self._resumed is not None:
             self._tr_loss, self._globalstep_last_logged = self._resumed["loss"], self._resumed["logged"]
+            self._total_loss_scalar = self._resumed["losses"]
             self._resumed = None
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)
+
+    def _engine(self) -> str:
+        """Return what decides the form of a checkpoint: whole weights are the same under any number of ranks."""
+        if self.is_deepspeed_enabled:
+            return f"zero{self.accelerator.state.deepspeed_plugin.zero_stage}"
+        return "fsdp2" if self.is_fsdp_enabled else "ddp or single"
 
     def _state_file(self, checkpoint: Path) -> Path:
         return checkpoint / f"rank_state_{self.accelerator.process_index}.pt"
