@@ -93,7 +93,7 @@ def test_two_ranks_stop_as_one_and_the_loss_of_one_ends_both(tmp_path: Path) -> 
             ranks = ranks if len(ranks) == 2 else ranks_of(killed)
             time.sleep(0.01)
         os.kill(ranks[1], signal.SIGKILL)
-        with pytest.raises(StageError, match="ended with exit code"):
+        with pytest.raises(StageError, match="ended with SIGKILL"):
             running.result(timeout=60)
     assert not ranks_of(killed) and not killed.requeue.exists() and not killed.failed.exists()
 
