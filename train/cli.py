@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError) as error:
+        print(f"adhere {arguments[0]}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except OSError as error:
-        if isinstance(error, (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)):
-            print(f"adhere {arguments[0]}: {error.filename}: {error.strerror}", file=sys.stderr)
-            return 2
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         place = f"{error.filename}: " if error.filename else ""

@@ -82,13 +82,15 @@ def test_the_order_of_rollouts_in_a_group_is_nothing(aggregation: str, groups: l
 
 @pytest.mark.parametrize("aggregation", SUMS)
 @settings(max_examples=25, deadline=None)
-@given(groups=GROUPS, factor=st.floats(1.0, 50.0))
+@given(groups=GROUPS, factor=st.floats(0.1, 50.0))
 def test_a_common_factor_of_the_weights_is_scaled_away(
     aggregation: str, groups: list[list[Row]], factor: float
 ) -> None:
     one = advantages(config(aggregation, (1.0, 0.5)), groups)
     scaled = advantages(config(aggregation, (factor, 0.5 * factor)), groups)
-    assert scaled == pytest.approx(one, abs=0.02), "TRL's 1e-4 beside the deviation is all that may be left"
+    # Small weights make the deviation small, and what 1e-4 beside it changes large by as much.
+    left = 0.02 / min(1.0, factor)
+    assert scaled == pytest.approx(one, abs=left), "TRL's 1e-4 beside the deviation is all that may be left"
 
 
 def test_without_scaling_a_factor_stays() -> None:

@@ -1,4 +1,4 @@
-"""The worst-case step before training names memory that does not suffice; test_strategies holds that it is undone."""
+"""The worst-case step before training: it changes nothing, and memory that does not suffice is named at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,23 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny_run import ONE_ARM, REPOSITORY, command
+import torch
+from safetensors.torch import load_file
+from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
 
 SHORT = [*ONE_ARM, "sft.max_steps=2", "sft.learning_rate=1e-4", "grpo.max_steps=2"]
+
+
+@pytest.mark.slow
+def test_training_is_the_same_with_and_without(tmp_path: Path) -> None:
+    recipe = [*SHORT, "stages=[sft,grpo]", "rewards.components.checklist.gate=null", "grpo.learning_rate=1e-3"]
+    adhere(tmp_path / "plain", *recipe)
+    adhere(tmp_path / "checked", *recipe, "preflight=true")
+    for label in ("sft", "grpo"):
+        plain, checked = (
+            load_file(stage(tmp_path / run, label) / "model" / "model.safetensors") for run in ("plain", "checked")
+        )
+        assert all(torch.equal(plain[name], checked[name]) for name in plain)
 
 
 @pytest.mark.slow
