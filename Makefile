@@ -27,8 +27,8 @@ lint: setup                  ## ruff and mypy
 	$(BIN)/mypy
 
 docs: setup                  ## the generated references
-	$(BIN)/python -m rewards.constraints.document > docs/constraints.md
-	$(BIN)/python -m train.config.document > docs/configuration.md
+	$(BIN)/python -m adhere.rewards.constraints.document > docs/constraints.md
+	$(BIN)/python -m adhere.train.config.document > docs/configuration.md
 
 clean:
 	rm -rf $(VENV) runs

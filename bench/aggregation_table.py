@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from rewards.advantages import advantage_shares, advantages
-from rewards.config import RewardConfig
+from adhere.rewards.advantages import advantage_shares, advantages
+from adhere.rewards.config import RewardConfig
 
 GROUP = [(1.0, 1.0), (1.0, 0.0), *[(0.0, 1.0)] * 4, (0.0, 0.0), (0.0, 0.5)]
 SHOWN = {"right, as told": 0, "right only": 1, "as told, wrong": 2, "neither": 6}

@@ -16,9 +16,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from prompts.checklists import generate, read_sources
-from rewards.checklist.generation import GenerationConfig
-from rewards.checklist.generation.prompts import checklist_messages, rubric_messages
+from adhere.prompts.checklists import generate, read_sources
+from adhere.rewards.checklist.generation import GenerationConfig
+from adhere.rewards.checklist.generation.prompts import checklist_messages, rubric_messages
 
 LATENCY = 0.05
 QUESTIONS = (

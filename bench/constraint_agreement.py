@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rewards.constraints import check, official_cut
+from adhere.rewards.constraints import check, official_cut
 
 DEFAULT = Path(__file__).parents[1] / "../shared/oracle/mathif_verdicts.jsonl.gz"
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from math_speed import pairs, read_rows
 from reward_batch import resident_mb
 
-from rewards.constraints.batch import CHECK
-from rewards.engine import Engine
-from rewards.math.canonical import canonical
-from rewards.math.verify import COMPARE
-from rewards.verdict import Status, Verdict, passed
+from adhere.rewards.constraints.batch import CHECK
+from adhere.rewards.engine import Engine
+from adhere.rewards.math.canonical import canonical
+from adhere.rewards.math.verify import COMPARE
+from adhere.rewards.verdict import Status, Verdict, passed
 
 GREEDY = "engine_cost:greedy"
 NOTHING = "engine_cost:nothing"

@@ -26,9 +26,9 @@ SLOW_SECONDS = 1.0
 
 def extraction(data: bytes) -> None:
     """Find the committed answer, bring it into form, read it."""
-    from rewards.math import extract_answer
-    from rewards.math.canonical import canonical
-    from rewards.math.values import read
+    from adhere.rewards.math import extract_answer
+    from adhere.rewards.math.canonical import canonical
+    from adhere.rewards.math.parsed_answer import read
 
     found = extract_answer(data.decode("utf-8", "surrogateescape"))
     if found is not None:
@@ -37,7 +37,7 @@ def extraction(data: bytes) -> None:
 
 def verification(data: bytes) -> None:
     """Decide a pair as far as that goes without a worker; the first line is the gold answer."""
-    from rewards.math.verify import decide_here
+    from adhere.rewards.math.verify import decide_here
 
     gold, _, answer = data.decode("utf-8", "surrogateescape").partition("\n")
     decide_here(gold, f"\\boxed{{{answer}}}")
@@ -48,7 +48,7 @@ def constraints(data: bytes) -> None:
     """Check a text against every constraint in both modes, its arguments drawn with the first byte as seed."""
     import random
 
-    from rewards.constraints import check, registry, sample
+    from adhere.rewards.constraints import check, registry, sample
 
     if not data:
         return
@@ -61,8 +61,8 @@ def constraints(data: bytes) -> None:
 
 def checklists(data: bytes) -> None:
     """Parse a checklist from JSON: it is read, or refused with an error of this project."""
-    from rewards.checklist import parse_checklist
-    from rewards.errors import AdhereError
+    from adhere.rewards.checklist import parse_checklist
+    from adhere.rewards.errors import AdhereError
 
     try:
         rows = json.loads(data)

@@ -61,7 +61,7 @@ def take_turns() -> None:
 
 def side(kind: str, folder: Path) -> None:
     """Train as one of the two, in turns."""
-    from train.artifacts import Artifact
+    from adhere.records.artifact import Artifact
 
     take_turns()
     artifact = Artifact(folder)
@@ -70,7 +70,7 @@ def side(kind: str, folder: Path) -> None:
 
         plain_trl.build(folder, folder / "plain").train()
     else:
-        from train.worker import attempt
+        from adhere.train.worker import attempt
 
         attempt(artifact)
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rewards.constraints import check, registry, sample, transform
+from adhere.rewards.constraints import check, registry, sample, transform
 
 SEEDS, PIECES_PER_TEXT = 150, 14
 QUESTION = "Tom has 3 apples and eats 1. How many are left?"

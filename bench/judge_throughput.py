@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from rewards.checklist.judging import JudgeQuestion
-from rewards.judge import JudgeConfig, load_judge
+from adhere.rewards.checklist.judge_protocol import JudgeQuestion
+from adhere.rewards.judge import JudgeConfig, load_judge
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "rewards"))
 from judge_server import ScriptedServer

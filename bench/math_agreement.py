@@ -32,8 +32,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def adhere(golds: list[str], responses: list[str]) -> list[float | None]:
     """Score with this project's verifier."""
-    from rewards.engine import default_engine
-    from rewards.math import verify_batch
+    from adhere.rewards.engine import default_engine
+    from adhere.rewards.math import verify_batch
 
     return [v.score for v in verify_batch(list(zip(golds, responses, strict=True)), default_engine())]
 
@@ -90,7 +90,7 @@ def _cell(rows: int, false_positives: int, false_negatives: int) -> str:
 
 def self_check(paths: Iterable[Path]) -> None:
     """Print the gold answers of each file that do not verify against themselves."""
-    from rewards.math import check_gold
+    from adhere.rewards.math import check_gold
 
     for path in paths:
         checked = [(str(row["answer"]), check_gold(str(row["answer"]))) for row in read_rows(path)]

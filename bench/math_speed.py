@@ -78,9 +78,9 @@ def pairs(rows: list[dict[str, Any]], count: int, text: str, seed: int = 0) -> l
 
 def ours(batch: list[Pair], workers: int) -> tuple[float, list[float | None]]:
     """Return seconds and scores of this project's verifier with an engine that holds nothing of ``batch`` yet."""
-    from rewards.engine import Engine
-    from rewards.math import verify_batch
-    from rewards.math.verify import COMPARE
+    from adhere.rewards.engine import Engine
+    from adhere.rewards.math import verify_batch
+    from adhere.rewards.math.verify import COMPARE
 
     with Engine(workers=workers) as engine:
         engine.map(COMPARE, [(f"x_1 + {i}", f"\\sqrt{{x^2}} + {i}") for i in range(8 * workers)])

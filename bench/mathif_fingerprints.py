@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from prompts.decontaminate import question_fingerprint, read_questions
+from adhere.prompts.decontaminate import question_fingerprint, read_questions
 
 
 def main(folder: Path) -> None:

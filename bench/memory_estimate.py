@@ -23,9 +23,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from train.plan.activations import WORD, Pass
-from train.plan.architecture import Architecture, architecture_of
-from train.plan.memory import generation_bytes, training_moments
+from adhere.train.plan.activations import WORD, Pass
+from adhere.train.plan.architecture import Architecture, architecture_of
+from adhere.train.plan.memory import generation_bytes, training_moments
 
 SHAPES: dict[str, dict[str, Any]] = {
     "smollm2": {

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 
-from train.config.monitors import MonitorsConfig
-from train.stages.drift import Alarm, alarms
-from train.stages.figures import generation_figures
+from adhere.train.config.monitors import MonitorsConfig
+from adhere.train.stages.drift import Alarm, alarms
+from adhere.train.stages.rollout_stats import generation_figures
 
 
 def replay(folder: Path, config: MonitorsConfig) -> tuple[list[dict[str, float]], list[Alarm]]:

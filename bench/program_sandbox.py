@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rewards.checklist import ProgramCall, Sandbox, SandboxLimits
-from rewards.checklist.sandbox import Layer
+from adhere.rewards.checklist import ProgramCall, Sandbox, SandboxLimits
+from adhere.rewards.checklist.sandbox import Layer
 
 CODE = """
 import re

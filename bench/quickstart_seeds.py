@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from evaluation.run import RESULTS, compare
-from evaluation.table import cell
+from adhere.evaluation.run import RESULTS, compare
+from adhere.evaluation.table import cell
 
 METRICS = ("accuracy", "hacc", "sacc", "joint")
 MODELS = ("base", "sft", "math_only", "composite")

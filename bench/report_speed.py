@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from evaluation.report.write import write_report
+from adhere.evaluation.report.write import write_report
 
 ROWS_A_STEP = 512
 GROUP = 8

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rewards.checklist.mapping import map_requirement
-from rewards.constraints import registry, validate
-from rewards.errors import ConstraintError
+from adhere.rewards.checklist.mapping import map_requirement
+from adhere.rewards.constraints import registry, validate
+from adhere.rewards.errors import ConstraintError
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")

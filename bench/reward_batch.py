@@ -23,11 +23,11 @@ from typing import Any
 
 from math_speed import dressed, read_rows, wrong
 
-from rewards.composite import Composite
-from rewards.config import RewardConfig
-from rewards.constraints import registry, sample
-from rewards.engine import Engine
-from rewards.functions import RewardFunctions
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.constraints import registry, sample
+from adhere.rewards.engine import Engine
+from adhere.rewards.functions import RewardFunctions
 
 GROUP = 8
 COMPONENTS: dict[str, Any] = {

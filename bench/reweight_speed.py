@@ -19,12 +19,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from rewards.advantages import advantages
-from rewards.config import RewardConfig
-from train.cli import main as adhere
-from train.config.compose import compose_recipe
-from train.config.stage import StageSpec
-from train.stages.grpo_trainer import AdhereGRPOTrainer
+from adhere.rewards.advantages import advantages
+from adhere.rewards.config import RewardConfig
+from adhere.train.cli import main as adhere
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.stage import StageSpec
+from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer
 
 GROUP = 8
 POINTS = ["weights=[{checklist: 0}, {checklist: 0.25}, {checklist: 0.5}, {checklist: 2}]", "gate=[true,false]"]

@@ -38,7 +38,11 @@ def main() -> None:
             started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             environment = {**slurm.environment, "PYTHONPATH": str(REPOSITORY)}
             done = subprocess.run(
-                [sys.executable, "-m", "train.cli", *line], env=environment, capture_output=True, text=True, check=False
+                [sys.executable, "-m", "adhere.train.cli", *line],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             seconds = time.perf_counter() - started
             after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -3,9 +3,9 @@
 Importing this package loads neither torch nor transformers; only a back end does, when it is built.
 """
 
-from evaluation.generation import Generation, Generator, Sampling
-from evaluation.scoring import Score, ScoredRow, score_batch, score_response
-from evaluation.suites import Suite
+from adhere.evaluation.generation import Generation, Generator, Sampling
+from adhere.evaluation.scoring import Score, ScoredRow, score_batch, score_response
+from adhere.evaluation.suites import Suite
 
 __all__ = [
     "Generation",

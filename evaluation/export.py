@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from evaluation.jsonl import atomic_text, dump
-from evaluation.responses import read_table
-from evaluation.run import RESULTS, TABLE
-from rewards.errors import ConfigError, DataError, nearest
+from adhere.evaluation.jsonl import atomic_text, dump
+from adhere.evaluation.responses import read_table
+from adhere.evaluation.run import RESULTS, TABLE
+from adhere.rewards.errors import ConfigError, DataError, nearest
 
 Format = Literal["mathif", "lm-eval", "hf"]
 MODEL_FILES = ("config.json", "adapter_config.json")

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evaluation.generation import Generation
-from evaluation.scoring import ScoredRow, score_batch
-from prompts.item import PromptItem
-from prompts.probes import BOX, PROBES
-from rewards.checklist import Decider
-from rewards.constraints import Mode, by_scope, comply, registry
-from rewards.engine import Engine
-from rewards.segments import THINK_CLOSE, THINK_OPEN
+from adhere.evaluation.generation import Generation
+from adhere.evaluation.scoring import ScoredRow, score_batch
+from adhere.prompts.item import PromptItem
+from adhere.prompts.probes import BOX, PROBES
+from adhere.rewards.checklist import Decider
+from adhere.rewards.constraints import Mode, by_scope, comply, registry
+from adhere.rewards.engine import Engine
+from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
 TEMPLATE_TEXT = "Here is my response."
 

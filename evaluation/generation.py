@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from prompts.item import PromptItem
-from rewards.errors import ConfigError
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

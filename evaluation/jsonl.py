@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from rewards.errors import StageError
+from adhere.rewards.errors import StageError
 
 PARTIAL = ".partial"
 

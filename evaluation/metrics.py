@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evaluation.scoring import ScoredRow
-from evaluation.statistics import Estimate, estimate, paired_difference, pass_at_k, prompt_means
-from rewards.verdict import Status
+from adhere.evaluation.scoring import ScoredRow
+from adhere.evaluation.statistics import Estimate, estimate, paired_difference, pass_at_k, prompt_means
+from adhere.rewards.verdict import Status
 
 Metric = Literal["accuracy", "hacc", "sacc", "joint"]
 METRICS: tuple[Metric, ...] = ("accuracy", "hacc", "sacc", "joint")

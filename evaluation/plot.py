@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.jsonl import PARTIAL
-from evaluation.table import HEADINGS, Comparison, Line
+from adhere.evaluation.jsonl import PARTIAL
+from adhere.evaluation.table import HEADINGS, Comparison, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

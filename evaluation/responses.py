@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.generation import Generation, Generator, Sampling
-from evaluation.jsonl import PARTIAL, dump
-from evaluation.scoring import ScoredRow
-from prompts.item import PromptItem
-from rewards.checklist import Requirement, RuleCheck
-from rewards.errors import DataError
+from adhere.evaluation.generation import Generation, Generator, Sampling
+from adhere.evaluation.jsonl import PARTIAL, dump
+from adhere.evaluation.scoring import ScoredRow
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import Requirement, RuleCheck
+from adhere.rewards.errors import DataError
 
 Progress = Callable[[int, int], None]
 """Called with the number of prompts that have their responses, and the number of all."""

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.floors import score_floors
-from evaluation.generation import Generation, Generator, Sampling
-from evaluation.jsonl import atomic_text, dump
-from evaluation.metrics import Bootstrap, measure, summarise, unscored_counts
-from evaluation.responses import Progress, ResponseLog, generate_all, read_table, write_table
-from evaluation.scoring import MODES, ScoredRow, score_batch
-from evaluation.statistics import Estimate, paired_difference, prompt_means
-from evaluation.suites import Suite
-from prompts.item import PromptItem
-from rewards.checklist import Decider, require_judge
-from rewards.constraints import Mode
-from rewards.engine import Engine
-from rewards.errors import DataError, StageError
+from adhere.evaluation.floors import score_floors
+from adhere.evaluation.generation import Generation, Generator, Sampling
+from adhere.evaluation.jsonl import atomic_text, dump
+from adhere.evaluation.metrics import Bootstrap, measure, summarise, unscored_counts
+from adhere.evaluation.responses import Progress, ResponseLog, generate_all, read_table, write_table
+from adhere.evaluation.scoring import MODES, ScoredRow, score_batch
+from adhere.evaluation.statistics import Estimate, paired_difference, prompt_means
+from adhere.evaluation.suites import Suite
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import Decider, require_judge
+from adhere.rewards.constraints import Mode
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import DataError, StageError
 
 RESULTS, TABLE, LOG = "results.json", "responses.parquet", "responses.jsonl"
 

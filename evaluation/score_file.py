@@ -7,15 +7,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from evaluation.generation import Generation
-from evaluation.jsonl import atomic_text, dump
-from evaluation.scoring import MODES, Score, score_batch
-from prompts.files import read_rows
-from prompts.item import PromptItem
-from rewards.checklist import Requirement, RuleCheck
-from rewards.constraints import Mode, validate
-from rewards.engine import Engine
-from rewards.errors import ConfigError, DataError
+from adhere.evaluation.generation import Generation
+from adhere.evaluation.jsonl import atomic_text, dump
+from adhere.evaluation.scoring import MODES, Score, score_batch
+from adhere.prompts.files import read_rows
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import Requirement, RuleCheck
+from adhere.rewards.constraints import Mode, validate
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import ConfigError, DataError
 
 ROWS_AT_ONCE = 256
 FORM = "a row is {question, answer?, response, constraints: [{id, kwargs}]}"

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.generation import Generation
-from prompts.item import PromptItem
-from rewards.checklist import Decider, Requirement
-from rewards.checklist import score_batch as score_checklists
-from rewards.constraints import Mode, official_cut
-from rewards.engine import Engine, default_engine
-from rewards.math import verify_batch
-from rewards.segments import split_response
-from rewards.verdict import Status, Verdict, failed, unscored
+from adhere.evaluation.generation import Generation
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import Decider, Requirement
+from adhere.rewards.checklist import score_batch as score_checklists
+from adhere.rewards.constraints import Mode, official_cut
+from adhere.rewards.engine import Engine, default_engine
+from adhere.rewards.math import verify_batch
+from adhere.rewards.segments import split_response
+from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
 MODES: tuple[Mode, ...] = ("compat", "hardened")
 UNFINISHED = "unfinished reasoning: the response has no answer"

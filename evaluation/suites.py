@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prompts.attach import without_constraints
-from prompts.config import SourceConfig
-from prompts.files import read_rows
-from prompts.item import Message, PromptItem
-from prompts.sources import PromptStyle, load
-from rewards.checklist import Requirement, RuleCheck
-from rewards.constraints import validate
-from rewards.errors import DataError, nearest
-from rewards.math.gold import check_gold
+from adhere.prompts.attach import without_constraints
+from adhere.prompts.config import SourceConfig
+from adhere.prompts.files import read_rows
+from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.sources import PromptStyle, load
+from adhere.rewards.checklist import Requirement, RuleCheck
+from adhere.rewards.constraints import validate
+from adhere.rewards.errors import DataError, nearest
+from adhere.rewards.math.gold import check_gold
 
 BOX_SENTENCE = "Let's think step by step and output the final answer within \\boxed{}."
 MATHIF_FIELDS = (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.jsonl import atomic_text
-from rewards.errors import DataError
-from rewards.verdict import Status
+from adhere.evaluation.jsonl import atomic_text
+from adhere.rewards.errors import DataError
+from adhere.rewards.verdict import Status
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -3,6 +3,6 @@
 Pure Python: importing anything below this package needs neither torch nor transformers.
 """
 
-from prompts.item import Message, PromptItem, read_items, write_items
+from adhere.prompts.item import Message, PromptItem, read_items, write_items
 
 __all__ = ["Message", "PromptItem", "read_items", "write_items"]

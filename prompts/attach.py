@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prompts.config import ConstraintSamplerConfig, HoldOutConfig
-from prompts.item import Message, PromptItem
-from prompts.probes import probe
-from rewards import constraints as library
-from rewards.checklist import Requirement
-from rewards.checklist.requirement import RuleCheck
-from rewards.errors import ConstraintError, DataError, nearest
-from rewards.math import verify_answer
+from adhere.prompts.config import ConstraintSamplerConfig, HoldOutConfig
+from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.probes import probe
+from adhere.rewards import constraints as library
+from adhere.rewards.checklist import Requirement
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.errors import ConstraintError, DataError, nearest
+from adhere.rewards.math import verify_answer
 
 Constraint = tuple[str, dict[str, Any]]
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prompts.attach import Sampler
-from prompts.config import DataConfig, SourceConfig
-from prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
-from prompts.filters import CountTokens, verifiable_gold, within_length
-from prompts.fingerprint import Role
-from prompts.item import PromptItem
-from prompts.mixing import check_supply, counts, shuffled
-from prompts.sources import PromptStyle, load, unique_ids
-from prompts.targets import TargetCounts, build_targets
-from rewards.errors import DataError
+from adhere.prompts.attach import Sampler
+from adhere.prompts.config import DataConfig, SourceConfig
+from adhere.prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
+from adhere.prompts.filters import CountTokens, verifiable_gold, within_length
+from adhere.prompts.fingerprint import Role
+from adhere.prompts.item import PromptItem
+from adhere.prompts.mixing import check_supply, counts, shuffled
+from adhere.prompts.sources import PromptStyle, load, unique_ids
+from adhere.prompts.targets import TargetCounts, build_targets
+from adhere.rewards.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

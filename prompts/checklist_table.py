@@ -9,12 +9,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from prompts.files import read_rows
-from rewards.checklist.generation.review import Candidate, contradicts, repeats
-from rewards.checklist.generation.rows import check_rows, kind
-from rewards.checklist.generation.words import flags
-from rewards.checklist.requirement import RuleCheck
-from rewards.errors import ConstraintError, DataError
+from adhere.prompts.files import read_rows
+from adhere.rewards.checklist.generation.review import Candidate, contradicts, repeats
+from adhere.rewards.checklist.generation.rows import check_rows, kind
+from adhere.rewards.checklist.generation.words import flags
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.errors import ConstraintError, DataError
 
 
 @dataclass(frozen=True, slots=True)

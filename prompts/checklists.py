@@ -10,14 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from prompts.config import SourceConfig
-from prompts.files import Row, read_rows
-from prompts.item import Message, PromptItem
-from prompts.journal import Journal, report_of
-from prompts.sources import PromptStyle, load
-from rewards.checklist.generation import Client, GenerationConfig, Task, Usage, Writer, Written
-from rewards.checklist.generation.rows import kind
-from rewards.errors import ConfigError, DataError, StageError
+from adhere.prompts.config import SourceConfig
+from adhere.prompts.files import Row, read_rows
+from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.journal import Journal, report_of
+from adhere.prompts.sources import PromptStyle, load
+from adhere.rewards.checklist.generation import Client, GenerationConfig, Task, Usage, Writer, Written
+from adhere.rewards.checklist.generation.rows import kind
+from adhere.rewards.errors import ConfigError, DataError, StageError
 
 PATIENCE = 2
 """Rows for each place of ``concurrency`` that may find no server, one after another, before everything stops."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from rewards.config import Strict
-from rewards.errors import nearest
+from adhere.rewards.config import Strict
+from adhere.rewards.errors import nearest
 
 Range = tuple[int, int]
 _MEANINGLESS = {

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prompts.files import read_rows
-from prompts.item import PromptItem
-from rewards.constraints import MATHIF_KEYWORDS
-from rewards.errors import DataError
+from adhere.prompts.files import read_rows
+from adhere.prompts.item import PromptItem
+from adhere.rewards.constraints import MATHIF_KEYWORDS
+from adhere.rewards.errors import DataError
 
 # An n-gram that this share of the evaluation questions has, and this many, is the wording of a task ("give
 # the result as your final answer"), not a question that leaked.

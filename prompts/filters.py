@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prompts.item import PromptItem
-from rewards.errors import DataError
-from rewards.math.gold import check_gold
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import DataError
+from adhere.rewards.math.gold import check_gold
 
 CountTokens = Callable[[PromptItem], int]
 

@@ -8,8 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from prompts.config import DataConfig, SourceConfig
-from rewards.errors import DataError
+from adhere.prompts.config import DataConfig, SourceConfig
+from adhere.rewards.errors import DataError
 
 Role = Literal["train", "evaluation"]
 

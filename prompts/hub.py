@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prompts.config import SourceConfig
-from prompts.files import Row
-from rewards.errors import DataError, nearest
+from adhere.prompts.config import SourceConfig
+from adhere.prompts.files import Row
+from adhere.rewards.errors import DataError, nearest
 
 
 @dataclass(frozen=True, slots=True)

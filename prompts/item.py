@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-from prompts.files import read_rows
-from rewards.checklist import Requirement, parse_checklist
-from rewards.errors import DataError
+from adhere.prompts.files import read_rows
+from adhere.rewards.checklist import Requirement, parse_checklist
+from adhere.rewards.errors import DataError
 
 
 class Message(TypedDict):

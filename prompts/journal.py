@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rewards.errors import DataError, StageError
+from adhere.rewards.errors import DataError, StageError
 
 
 class Journal:

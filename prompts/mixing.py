@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from prompts.item import PromptItem
-from rewards.errors import DataError
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import DataError
 
 
 def counts(weights: Mapping[str, float], total: int) -> dict[str, int]:

@@ -7,9 +7,9 @@ import operator
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 
-from prompts.config import SourceConfig
-from prompts.files import Row
-from rewards.errors import DataError, nearest
+from adhere.prompts.config import SourceConfig
+from adhere.prompts.files import Row
+from adhere.rewards.errors import DataError, nearest
 
 # Problem i of a generator is made from the seed `seed + i`, so neighbouring seeds would share all but one
 # problem.

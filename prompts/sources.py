@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from prompts.config import COLUMN_ROLES, SourceConfig
-from prompts.files import Row, read_rows
-from prompts.hub import KNOWN, read_dataset
-from prompts.item import Message, PromptItem, parse_item
-from prompts.procedural import read_generator
-from rewards.errors import DataError, nearest
-from rewards.math.gold import normalise_gold
+from adhere.prompts.config import COLUMN_ROLES, SourceConfig
+from adhere.prompts.files import Row, read_rows
+from adhere.prompts.hub import KNOWN, read_dataset
+from adhere.prompts.item import Message, PromptItem, parse_item
+from adhere.prompts.procedural import read_generator
+from adhere.rewards.errors import DataError, nearest
+from adhere.rewards.math.gold import normalise_gold
 
 USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
     "id": ("id", "unique_id"),

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prompts.config import SftTargetConfig
-from prompts.item import PromptItem
-from rewards.checklist import RuleCheck
-from rewards.constraints import by_scope, check_scoped, comply
-from rewards.math import verify_answer
-from rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
+from adhere.prompts.config import SftTargetConfig
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import RuleCheck
+from adhere.rewards.constraints import by_scope, check_scoped, comply
+from adhere.rewards.math import verify_answer
+from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 
 # `3*70` between words reads as markdown emphasis, which some constraints ask for and others count
 _PRODUCT = re.compile(r"(?<=[\w)%])\*(?=[\w($.])")

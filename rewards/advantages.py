@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rewards.aggregation import Values, aggregate, lexicographic_parts, standardised_parts
-from rewards.config import GROUPWISE, RewardConfig
+from adhere.rewards.aggregation import Values, aggregate, lexicographic_parts, standardised_parts
+from adhere.rewards.config import GROUPWISE, RewardConfig
 
 EPSILON = 1e-4
 """What TRL adds to the standard deviation that it divides by."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rewards.config import GROUPWISE, RewardConfig
+from adhere.rewards.config import GROUPWISE, RewardConfig
 
 Values = Mapping[str, float | None]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rewards.checklist import Decider, score_batch, shared_sandbox
-from rewards.checklist.judging import OverallQuestion
-from rewards.config import (
+from adhere.rewards.checklist import Decider, score_batch, shared_sandbox
+from adhere.rewards.checklist.judge_protocol import OverallQuestion
+from adhere.rewards.config import (
     ChecklistComponent,
     ComponentConfig,
     FormatComponent,
@@ -15,13 +15,13 @@ from rewards.config import (
     LengthComponent,
     MathComponent,
 )
-from rewards.engine import Engine
-from rewards.errors import ConfigError
-from rewards.math import verify_batch
-from rewards.math.extract import extract_answer
-from rewards.rollout import Rollout
-from rewards.segments import split_response
-from rewards.verdict import Status, Verdict, failed, passed, unscored
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.math import verify_batch
+from adhere.rewards.math.extract import extract_answer
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.segments import split_response
+from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
 FILLED_BOX = re.compile(r"\\boxed\s*\{\s*[^\s}]", re.IGNORECASE)
 UNFINISHED = "the reasoning block was never closed"

@@ -6,15 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rewards.aggregation import combine, normalize_then_sum
-from rewards.checklist.judging import Unasked
-from rewards.components import score_component
-from rewards.config import ChecklistComponent, JudgeComponent, RewardConfig
-from rewards.engine import Engine
-from rewards.judge.panel import Panel
-from rewards.judge.usage import JudgeUsage
-from rewards.rollout import Rollout
-from rewards.verdict import Status, Verdict
+from adhere.rewards.aggregation import combine, normalize_then_sum
+from adhere.rewards.checklist.judge_protocol import Unasked
+from adhere.rewards.components import score_component
+from adhere.rewards.config import ChecklistComponent, JudgeComponent, RewardConfig
+from adhere.rewards.engine import Engine
+from adhere.rewards.judge.panel import Panel
+from adhere.rewards.judge.usage import JudgeUsage
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.verdict import Status, Verdict
 
 __all__ = ["BatchScores", "Composite", "combine", "normalize_then_sum"]
 

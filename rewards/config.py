@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rewards.checklist.sandbox import SandboxLimits
-from rewards.checklist.scoring import ChecklistScoring
-from rewards.constraints import Mode
-from rewards.errors import nearest
-from rewards.judge.config import JudgeConfig
-from rewards.schedules import Weight, WeightSchedule, peak_weight, weight_at
-from rewards.segments import Scope
-from rewards.strict import Strict
+from adhere.rewards.checklist.sandbox import SandboxLimits
+from adhere.rewards.checklist.scoring import ChecklistScoring
+from adhere.rewards.constraints import Mode
+from adhere.rewards.errors import nearest
+from adhere.rewards.judge.config import JudgeConfig
+from adhere.rewards.schedules import Weight, WeightSchedule, peak_weight, weight_at
+from adhere.rewards.segments import Scope
+from adhere.rewards.strict import Strict
 
 Aggregation = Literal[
     "weighted_sum", "normalize_then_sum", "saturation_aware", "gated", "product", "all", "lexicographic"

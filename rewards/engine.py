@@ -25,9 +25,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rewards.engine_worker import decode_verdict
-from rewards.errors import AdhereError
-from rewards.verdict import Status, Verdict, unscored
+from adhere.rewards.engine_worker import decode_verdict
+from adhere.rewards.errors import AdhereError
+from adhere.rewards.verdict import Status, Verdict, unscored
 
 _LOAD_SECONDS = 60.0  # to start an interpreter and import a task's module, on a busy machine
 _REPEATABLE = (Status.OK, Status.UNPARSED, Status.NOT_APPLICABLE)
@@ -245,7 +245,7 @@ class Engine:
         paths = [str(Path(entry).resolve()) for entry in sys.path]
         # -P: the folder in which the trainer was started must not shadow modules of the worker.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rewards.engine_worker", str(theirs.fileno()), str(self.memory_mb)],
+            [sys.executable, "-P", "-m", "adhere.rewards.engine_worker", str(theirs.fileno()), str(self.memory_mb)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

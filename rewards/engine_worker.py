@@ -1,6 +1,6 @@
 """The child process of :class:`rewards.engine.Engine`: read an item, run its task, answer with a verdict.
 
-Started as ``python -P -m rewards.engine_worker FD MEGABYTES``, it never imports the script of its parent.
+Started as ``python -P -m adhere.rewards.engine_worker FD MEGABYTES``, it never imports the script of its parent.
 Frames are JSON both ways, so a worker that hostile text has taken over can send nothing but data.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rewards.verdict import Status, Verdict, unscored
+from adhere.rewards.verdict import Status, Verdict, unscored
 
 Task = Callable[..., Verdict]
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from rewards.aggregation import combine
-from rewards.checklist import Requirement, parse_checklist
-from rewards.composite import BatchScores, Composite
-from rewards.config import COMBINED, GROUPWISE, SUMMED, RewardConfig
-from rewards.rollout import Rollout
+from adhere.rewards.aggregation import combine
+from adhere.rewards.checklist import Requirement, parse_checklist
+from adhere.rewards.composite import BatchScores, Composite
+from adhere.rewards.config import COMBINED, GROUPWISE, SUMMED, RewardConfig
+from adhere.rewards.rollout import Rollout
 
 
 class RewardFunctions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rewards.checklist.requirement import Requirement
+from adhere.rewards.checklist.requirement import Requirement
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ run() {
 serve() {
     echo "attempt $ATTEMPT, job $SLURM_JOB_ID, servers on ${SLURMD_NODENAME:-$(hostname)}" >>"$ARTIFACT/logs/attempt_$ATTEMPT.servers.log"
 @environment@
-    exec @container@ "$PYTHON" -m train.launch.serve run "$ARTIFACT/stage.yaml" --host "$1" \
+    exec @container@ "$PYTHON" -m adhere.train.launch.serve.serving run "$ARTIFACT/stage.yaml" --host "$1" \
         >>"$ARTIFACT/logs/attempt_$ATTEMPT.servers.log" 2>&1
 }
 

@@ -12,27 +12,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("rewards", "prompts", "evaluation", "train")
+ROOMS = ("rewards", "prompts", "records", "evaluation", "train")
 """From the bottom up; a room imports itself and what stands before it."""
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
-TORCH_AT_THE_TOP = {"train/models.py", "train/handoff.py"}
-TORCH_WHEN_CALLED = {"train/worker.py", "train/doctor.py", "train/gguf.py"}
+TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py"}
+TORCH_WHEN_CALLED = {"train/worker.py", "train/commands/doctor.py", "train/model/gguf.py"}
 
 
 def modules(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
 
 
+def package(module: str) -> str:
+    """Return the package that ``module`` is of, or the room of ours."""
+    return module.removeprefix("adhere.").split(".")[0]
+
+
 def imports(path: Path, *, nested: bool) -> Iterator[str]:
-    """Yield the first word of every import; without ``nested`` only of those that run when the module loads."""
+    """Yield the package or room of every import; without ``nested`` only of those that run when the module loads."""
     waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (package(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module.split(".")[0]
+            yield package(node.module)
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting.extend(node.orelse)
         elif nested or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -55,8 +60,8 @@ def test_a_room_knows_only_what_is_below_it(room: str) -> None:
     assert upward == []
 
 
-@pytest.mark.parametrize("room", ["rewards", "prompts"])
-def test_rewards_and_prompts_need_no_torch(room: str) -> None:
+@pytest.mark.parametrize("room", ["rewards", "prompts", "records"])
+def test_the_lowest_rooms_need_no_torch(room: str) -> None:
     heavy = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules(room)
@@ -83,7 +88,7 @@ def test_only_the_stages_import_trainers_and_only_launch_and_doctor_start_proces
         name = str(path.relative_to(ROOT))
         found = set(imports(path, nested=True))
         assert "trl" not in found or name.startswith("train/stages/"), name
-        assert "subprocess" not in found or name.startswith("train/launch/") or name == "train/doctor.py", name
+        assert "subprocess" not in found or name.startswith("train/launch/") or name == "train/commands/doctor.py", name
 
 
 def run_without(forbidden: tuple[str, ...], arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -91,7 +96,7 @@ def run_without(forbidden: tuple[str, ...], arguments: list[str], cwd: Path) -> 
     code = (
         "import sys\n"
         f"for name in {forbidden!r}: sys.modules[name] = None\n"
-        "from train.cli import main\n"
+        "from adhere.train.cli import main\n"
         f"sys.exit(main({arguments!r}))"
     )
     return subprocess.run(

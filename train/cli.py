@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from rewards.errors import AdhereError, ConfigError, nearest
+from adhere.rewards.errors import AdhereError, ConfigError, nearest
 
 USAGE = """\
 adhere: fine-tune models that reason and still do what they were told
@@ -83,7 +83,7 @@ def _command(name: str) -> Callable[[list[str]], int]:
 
 def _complete(arguments: list[str]) -> int:
     """Answer a shell that asks for completions: the command's name, then what Hydra knows of its overrides."""
-    from train.commands import train
+    from adhere.train.commands.recipe import train
 
     program, *words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) == 1:
@@ -95,97 +95,97 @@ def _complete(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    from train.commands import train
+    from adhere.train.commands.recipe import train
 
     return train(arguments)
 
 
 def _plan(arguments: list[str]) -> int:
-    from train.commands import plan
+    from adhere.train.commands.recipe import plan
 
     return plan(arguments)
 
 
 def _audit(arguments: list[str]) -> int:
-    from train.commands_audit import audit
+    from adhere.train.commands.audit import audit
 
     return audit(arguments)
 
 
 def _ablate(arguments: list[str]) -> int:
-    from train.commands_ablate import ablate
+    from adhere.train.commands.ablate import ablate
 
     return ablate(arguments)
 
 
 def _evaluate(arguments: list[str]) -> int:
-    from train.commands import evaluate
+    from adhere.train.commands.recipe import evaluate
 
     return evaluate(arguments)
 
 
 def _score(arguments: list[str]) -> int:
-    from train.commands import score
+    from adhere.train.commands.recipe import score
 
     return score(arguments)
 
 
 def _checklist(arguments: list[str]) -> int:
-    from train.commands_checklist import checklist
+    from adhere.train.commands.checklist import checklist
 
     return checklist(arguments)
 
 
 def _reweight(arguments: list[str]) -> int:
-    from train.commands_reweight import reweight
+    from adhere.train.commands.reweight import reweight
 
     return reweight(arguments)
 
 
 def _report(arguments: list[str]) -> int:
-    from train.commands_report import report
+    from adhere.train.commands.report import report
 
     return report(arguments)
 
 
 def _watch(arguments: list[str]) -> int:
-    from train.commands_report import watch
+    from adhere.train.commands.report import watch
 
     return watch(arguments)
 
 
 def _export(arguments: list[str]) -> int:
-    from train.commands import export
+    from adhere.train.commands.recipe import export
 
     return export(arguments)
 
 
 def _import_gguf(arguments: list[str]) -> int:
-    from train.gguf import import_gguf
+    from adhere.train.model.gguf import import_gguf
 
     return import_gguf(arguments)
 
 
 def _status(arguments: list[str]) -> int:
-    from train.commands_cluster import status
+    from adhere.train.commands.cluster import status
 
     return status(arguments)
 
 
 def _cancel(arguments: list[str]) -> int:
-    from train.commands_cluster import cancel
+    from adhere.train.commands.cluster import cancel
 
     return cancel(arguments)
 
 
 def _logs(arguments: list[str]) -> int:
-    from train.commands_cluster import logs
+    from adhere.train.commands.cluster import logs
 
     return logs(arguments)
 
 
 def _doctor(arguments: list[str]) -> int:
-    from train.doctor import doctor
+    from adhere.train.commands.doctor import doctor
 
     return doctor()
 

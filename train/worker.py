@@ -11,10 +11,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from rewards.errors import AdhereError, StageError
-from train.artifacts import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, held, write_json
-from train.config.stage import StageSpec, read_spec
-from train.launch.orphans import end_with_parent
+from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, held, write_json
+from adhere.rewards.errors import AdhereError, StageError
+from adhere.train.config.stage import StageSpec, read_spec
+from adhere.train.launch.local.orphans import end_with_parent
 
 FULL_DISK = 64 * 1024 * 1024
 RANK = int(os.environ.get("RANK", "0"))
@@ -90,15 +90,15 @@ def run(spec: StageSpec, artifact: Artifact) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     match spec.kind:
         case "sft":
-            from train.stages.sft import run_sft
+            from adhere.train.stages.sft import run_sft
 
             run_sft(spec, artifact)
         case "grpo":
-            from train.stages.grpo import run_grpo
+            from adhere.train.stages.grpo import run_grpo
 
             run_grpo(spec, artifact)
         case "evaluate":
-            from train.stages.evaluate import run_evaluate
+            from adhere.train.stages.evaluate import run_evaluate
 
             run_evaluate(spec, artifact)
 

@@ -1,10 +1,10 @@
 """Statistics of many arms over prompts and seeds: differences, corrections, the Pareto front, and words."""
 
-from evaluation.ablation.analysis import Analysis, Options, analyse, markdown, write
-from evaluation.ablation.differences import Difference, differences, holm
-from evaluation.ablation.pareto import FrontArm, pareto_front
-from evaluation.ablation.resampling import Draws, replicate
-from evaluation.ablation.tables import Arm, Responses, read_responses
+from adhere.evaluation.ablation.analysis import Analysis, Options, analyse, markdown, write
+from adhere.evaluation.ablation.differences import Difference, differences, holm
+from adhere.evaluation.ablation.pareto import FrontArm, pareto_front
+from adhere.evaluation.ablation.resampling import Draws, replicate
+from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
 
 __all__ = [
     "Analysis",

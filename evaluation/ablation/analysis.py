@@ -11,15 +11,15 @@ from typing import Any, get_args
 
 import numpy as np
 
-from evaluation.ablation.differences import Difference, differences, family_differences
-from evaluation.ablation.pareto import FrontArm, best_shares, pareto_front
-from evaluation.ablation.resampling import Draws, replicate
-from evaluation.ablation.slices import FEWEST, Slice, SliceKind, slices
-from evaluation.ablation.tables import Arm, Responses, read_responses
-from evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
-from evaluation.jsonl import atomic_text, dump
-from evaluation.metrics import METRICS, Metric
-from rewards.errors import ConfigError
+from adhere.evaluation.ablation.differences import Difference, differences, family_differences
+from adhere.evaluation.ablation.pareto import FrontArm, best_shares, pareto_front
+from adhere.evaluation.ablation.resampling import Draws, replicate
+from adhere.evaluation.ablation.slices import FEWEST, Slice, SliceKind, slices
+from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
+from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
+from adhere.evaluation.jsonl import atomic_text, dump
+from adhere.evaluation.metrics import METRICS, Metric
+from adhere.rewards.errors import ConfigError
 
 JSON, CSV, MARKDOWN = "ablation.json", "ablation.csv", "ablation.md"
 SLICE_RESAMPLES = 2000

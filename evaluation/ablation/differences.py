@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.ablation.resampling import Draws, replicate_gaps, runs
+from adhere.evaluation.ablation.resampling import Draws, replicate_gaps, runs
 
 
 @dataclass(frozen=True, slots=True)

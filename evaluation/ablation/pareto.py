@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.ablation.resampling import Draws, replicate
+from adhere.evaluation.ablation.resampling import Draws, replicate
 
 
 @dataclass(frozen=True, slots=True)

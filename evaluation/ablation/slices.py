@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from evaluation.ablation.tables import Responses
-from evaluation.metrics import Metric
+from adhere.evaluation.ablation.tables import Responses
+from adhere.evaluation.metrics import Metric
 
 SliceKind = Literal["source", "constraint", "length"]
 BINS = 4

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.ablation.resampling import runs
-from evaluation.metrics import METRICS, Metric
-from rewards.errors import DataError
+from adhere.evaluation.ablation.resampling import runs
+from adhere.evaluation.metrics import METRICS, Metric
+from adhere.rewards.errors import DataError
 
 COLUMNS = (
     "id", "source", "twin_of", "tokens", "correct.score", "hacc", "sacc", "joint",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evaluation.ablation.differences import Difference
-from evaluation.ablation.pareto import FrontArm
-from evaluation.metrics import Metric
+from adhere.evaluation.ablation.differences import Difference
+from adhere.evaluation.ablation.pareto import FrontArm
+from adhere.evaluation.metrics import Metric
 
 NAMES: Mapping[Metric, str] = {"accuracy": "accuracy", "hacc": "HAcc", "sacc": "SAcc", "joint": "joint"}
 ONE_SEED = "one seed only: the interval does not hold the variation between runs"

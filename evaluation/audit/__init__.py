@@ -1,10 +1,10 @@
 """Audit a composite reward before training on it: probes, conflicts between components, critical weights."""
 
-from evaluation.audit.audit import Audit, audit_failures, audit_rewards, audit_scorer, form_of
-from evaluation.audit.cases import Case, Cases, Form, build_cases
-from evaluation.audit.probes import PROBES, Probe, probe
-from evaluation.audit.scoring import Scored, score_cases
-from evaluation.audit.steps import weight_settings
+from adhere.evaluation.audit.audit import Audit, audit_failures, audit_rewards, audit_scorer, form_of
+from adhere.evaluation.audit.cases import Case, Cases, Form, build_cases
+from adhere.evaluation.audit.probes import PROBES, Probe, probe
+from adhere.evaluation.audit.scoring import Scored, score_cases
+from adhere.evaluation.audit.steps import weight_settings
 
 __all__ = [
     "PROBES",

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from evaluation.audit.cases import Cases, Form, build_cases
-from evaluation.audit.conflicts import Pair, component_pairs
-from evaluation.audit.endpoints import without_unreachable
-from evaluation.audit.findings import Finding, failures, outage, preference_order
-from evaluation.audit.probes import PROBES, Probe
-from evaluation.audit.scoring import Scored, Scorer, score_cases
-from evaluation.audit.weights import Critical, Ranking, critical_weights, rankings
-from prompts.item import PromptItem
-from rewards.composite import Composite
-from rewards.config import ChecklistComponent, FormatComponent, MathComponent, RewardConfig
-from rewards.engine import Engine
+from adhere.evaluation.audit.cases import Cases, Form, build_cases
+from adhere.evaluation.audit.conflicts import Pair, component_pairs
+from adhere.evaluation.audit.endpoints import without_unreachable
+from adhere.evaluation.audit.findings import Finding, failures, outage, preference_order
+from adhere.evaluation.audit.probes import PROBES, Probe
+from adhere.evaluation.audit.scoring import Scored, Scorer, score_cases
+from adhere.evaluation.audit.weights import Critical, Ranking, critical_weights, rankings
+from adhere.prompts.item import PromptItem
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import ChecklistComponent, FormatComponent, MathComponent, RewardConfig
+from adhere.rewards.engine import Engine
 
 DEADLINE = 1.0
 """Seconds that an audit lets a comparison take: hostile probes are there to run into the deadline."""

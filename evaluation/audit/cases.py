@@ -6,17 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from prompts.attach import LANGUAGES
-from prompts.config import SftTargetConfig
-from prompts.item import PromptItem
-from prompts.probes import probe
-from prompts.targets import TargetCounts, build_targets
-from rewards.checklist import JudgeCheck, ProgramCheck, RuleCheck
-from rewards.checklist.checks import Leaf, leaves
-from rewards.constraints import check, comply, registry
-from rewards.errors import DataError
-from rewards.math import verify_answer
-from rewards.segments import THINK_CLOSE, THINK_OPEN
+from adhere.prompts.attach import LANGUAGES
+from adhere.prompts.config import SftTargetConfig
+from adhere.prompts.item import PromptItem
+from adhere.prompts.probes import probe
+from adhere.prompts.targets import TargetCounts, build_targets
+from adhere.rewards.checklist import JudgeCheck, ProgramCheck, RuleCheck
+from adhere.rewards.checklist.checks import Leaf, leaves
+from adhere.rewards.constraints import check, comply, registry
+from adhere.rewards.errors import DataError
+from adhere.rewards.math import verify_answer
+from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
 OBEYING = SftTargetConfig(compliance=1.0)
 IGNORING = SftTargetConfig(compliance=0.0)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from evaluation.audit.scoring import HONEST, Entry, Scored
+from adhere.evaluation.audit.scoring import HONEST, Entry, Scored
 
 NEGATIVE = -0.3
 """Correlation below which two components are called conflicting."""

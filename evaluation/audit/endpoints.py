@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from prompts.item import PromptItem
-from rewards.config import ChecklistComponent, RewardConfig
-from rewards.errors import ConfigError
+from adhere.prompts.item import PromptItem
+from adhere.rewards.config import ChecklistComponent, RewardConfig
+from adhere.rewards.errors import ConfigError
 
 SECONDS = 2.0
 NEEDS_PRIMARY = ("gated", "lexicographic")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from evaluation.audit.probes import PROBES, Probe
-from evaluation.audit.scoring import HONEST, PLAIN, WRONG, Entry, Scored
-from rewards.config import ChecklistComponent, MathComponent, RewardConfig
+from adhere.evaluation.audit.probes import PROBES, Probe
+from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG, Entry, Scored
+from adhere.rewards.config import ChecklistComponent, MathComponent, RewardConfig
 
 TOLERANCE = 1e-9
 

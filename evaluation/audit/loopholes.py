@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rewards.checklist import RuleCheck
+from adhere.rewards.checklist import RuleCheck
 
 LOOK_ALIKES = str.maketrans(
     {",": "‚", "a": "а", "c": "с", "e": "е", "o": "о", "p": "р", "x": "х", "A": "А", "B": "В", "E": "Е", "O": "О"}

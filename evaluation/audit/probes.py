@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from evaluation.audit.cases import WHOLE, Case, rules
-from evaluation.audit.loopholes import disguised, exploited
+from adhere.evaluation.audit.cases import WHOLE, Case, rules
+from adhere.evaluation.audit.loopholes import disguised, exploited
 
 Limit = Literal["below_honest", "at_most_plain"]
 Build = Callable[[Case], str | None]

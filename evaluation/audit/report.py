@@ -9,12 +9,12 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.audit.audit import Audit
-from evaluation.audit.findings import Finding
-from evaluation.audit.probes import PROBES
-from evaluation.audit.scoring import ANSWERS, PLAIN, Entry
-from evaluation.audit.weights import Critical, Ranking
-from evaluation.jsonl import atomic_text, dump
+from adhere.evaluation.audit.audit import Audit
+from adhere.evaluation.audit.findings import Finding
+from adhere.evaluation.audit.probes import PROBES
+from adhere.evaluation.audit.scoring import ANSWERS, PLAIN, Entry
+from adhere.evaluation.audit.weights import Critical, Ranking
+from adhere.evaluation.jsonl import atomic_text, dump
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evaluation.audit.cases import Case
-from evaluation.audit.probes import PROBES, Probe
-from rewards.aggregation import aggregate
-from rewards.composite import BatchScores
-from rewards.config import RewardConfig
-from rewards.rollout import Rollout
-from rewards.verdict import Verdict
+from adhere.evaluation.audit.cases import Case
+from adhere.evaluation.audit.probes import PROBES, Probe
+from adhere.rewards.aggregation import aggregate
+from adhere.rewards.composite import BatchScores
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.verdict import Verdict
 
 CHARS_PER_TOKEN = 4
 """Characters that count as one token for ``Rollout.tokens``: an audit has no tokenizer."""

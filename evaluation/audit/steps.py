@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rewards.config import RewardConfig
-from rewards.errors import ConfigError
-from rewards.schedules import WeightSchedule
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.schedules import WeightSchedule
 
 MOST_SETTINGS = 16
 """Distinct settings of the weights that one audit looks at."""

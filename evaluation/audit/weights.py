@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from evaluation.audit.findings import TOLERANCE
-from evaluation.audit.probes import PROBES, Probe
-from evaluation.audit.scoring import HONEST, PLAIN, WRONG, Scored
-from rewards.config import RewardConfig
+from adhere.evaluation.audit.findings import TOLERANCE
+from adhere.evaluation.audit.probes import PROBES, Probe
+from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG, Scored
+from adhere.rewards.config import RewardConfig
 
 FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Weights of the grid, as multiples of the largest weight among the other components."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from evaluation.generation import Generator
-from rewards.errors import ConfigError
+from adhere.evaluation.generation import Generator
+from adhere.rewards.errors import ConfigError
 
 Backend = Literal["transformers", "vllm", "openai"]
 
@@ -31,15 +31,15 @@ def load_generator(
         ConfigError: the back end is not installed, lacks its endpoint, or cannot load the model.
     """
     if backend == "transformers":
-        from evaluation.backends.transformers import TransformersGenerator
+        from adhere.evaluation.backends.transformers import TransformersGenerator
 
         return TransformersGenerator.load(model, batch_size=batch_size, device=device, name=name)
     if backend == "vllm":
-        from evaluation.backends.vllm import VllmGenerator
+        from adhere.evaluation.backends.vllm import VllmGenerator
 
         return VllmGenerator(model, name=name)
     if base_url is None:
         raise ConfigError("base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1")
-    from evaluation.backends.openai import OpenAIGenerator
+    from adhere.evaluation.backends.openai import OpenAIGenerator
 
     return OpenAIGenerator(model, base_url=base_url, concurrency=batch_size, name=name)

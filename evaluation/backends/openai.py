@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from evaluation.generation import Generation, Sampling, draw_seed
-from prompts.item import PromptItem
-from rewards.errors import ConfigError, StageError
-from rewards.segments import THINK_CLOSE, THINK_OPEN
+from adhere.evaluation.generation import Generation, Sampling, draw_seed
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
 SEED_BITS = 31
 

@@ -22,10 +22,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from evaluation.generation import Generation, Sampling, draw_seed
-from prompts.item import PromptItem
-from rewards.errors import ConfigError, DataError
-from rewards.segments import THINK_OPEN
+from adhere.evaluation.generation import Generation, Sampling, draw_seed
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.segments import THINK_OPEN
 
 
 @dataclass(frozen=True, slots=True)

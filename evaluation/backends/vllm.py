@@ -6,10 +6,10 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from evaluation.generation import Generation, Sampling, draw_seed
-from prompts.item import PromptItem
-from rewards.errors import ConfigError
-from rewards.segments import THINK_OPEN
+from adhere.evaluation.generation import Generation, Sampling, draw_seed
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.segments import THINK_OPEN
 
 
 class VllmGenerator:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.ablation import Analysis, FrontArm
-from evaluation.ablation.slices import FEWEST
-from evaluation.report.chart import FRONT, Chart, Panel, Series
-from evaluation.report.collect import Arm, ReportData
-from evaluation.report.rollouts import EVALUATION, TRAINING, UNKNOWN, RolloutTable
+from adhere.evaluation.ablation import Analysis, FrontArm
+from adhere.evaluation.ablation.slices import FEWEST
+from adhere.evaluation.report.chart import FRONT, Chart, Panel, Series
+from adhere.evaluation.report.collect import Arm, ReportData
+from adhere.evaluation.report.rollouts import EVALUATION, TRAINING, UNKNOWN, RolloutTable
 
 SMOOTH_FROM = 40
 """Steps from which learning curves are smoothed, over a thirtieth of them."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.report.course import Course, read_course
-from evaluation.report.files import SETTLED, State, read_object, read_plan, read_rows, stage_state
-from evaluation.run import RESULTS
-from rewards.errors import ConfigError
+from adhere.evaluation.report.course import Course, read_course
+from adhere.evaluation.report.files import SETTLED, State, read_object, read_plan, read_rows, stage_state
+from adhere.evaluation.run import RESULTS
+from adhere.rewards.errors import ConfigError
 
 ONLY = "run"
 """Name that a run gives the only arm of a recipe without arms."""

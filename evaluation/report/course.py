@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation.report.files import read_object
+from adhere.evaluation.report.files import read_object
 
 SUMMARY = "arms.json"
 

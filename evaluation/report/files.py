@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
-from rewards.errors import DataError
+from adhere.rewards.errors import DataError
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader, in C where PyYAML was built with it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.report.rollouts import EVALUATION, RolloutTable
+from adhere.evaluation.report.rollouts import EVALUATION, RolloutTable
 
 ROWS_A_BLOCK = 500
 NO_TEXT = 0xFFFFFFFF

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evaluation.ablation import Analysis
-from evaluation.ablation.words import NAMES
-from evaluation.report.chart import Chart
-from evaluation.report.collect import ReportData, differences
-from evaluation.report.pack import Packed
-from evaluation.report.plotly_charts import figures
-from evaluation.report.rollouts import RolloutTable
-from evaluation.report.verdict import ORDER, caution, change, headline, table, verdicts
+from adhere.evaluation.ablation import Analysis
+from adhere.evaluation.ablation.words import NAMES
+from adhere.evaluation.report.chart import Chart
+from adhere.evaluation.report.collect import ReportData, differences
+from adhere.evaluation.report.pack import Packed
+from adhere.evaluation.report.plotly_charts import figures
+from adhere.evaluation.report.rollouts import RolloutTable
+from adhere.evaluation.report.verdict import ORDER, caution, change, headline, table, verdicts
 
 ASSETS = Path(__file__).parent / "assets"
 SUMMARY_CHARTS = ("pareto", "constraints", "changes", "reasoning")

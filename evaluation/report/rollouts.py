@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow
 import pyarrow.dataset
 
-from evaluation.report.collect import ReportData
-from evaluation.report.files import rollout_files
-from evaluation.responses import read_table
-from evaluation.run import TABLE
-from rewards.errors import DataError
+from adhere.evaluation.report.collect import ReportData
+from adhere.evaluation.report.files import rollout_files
+from adhere.evaluation.responses import read_table
+from adhere.evaluation.run import TABLE
+from adhere.rewards.errors import DataError
 
 TRAINING, EVALUATION = 0, 1
 NO, YES, UNKNOWN = 0, 1, 2

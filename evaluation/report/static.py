@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.jsonl import PARTIAL, atomic_text
-from evaluation.plot import COLOURS, GREY, INK, MARKERS
-from evaluation.report.chart import FRONT, Chart, Panel, Series
-from evaluation.report.charts import CELLS
-from evaluation.report.plotly_charts import LABELLED, MAPS, star
+from adhere.evaluation.jsonl import PARTIAL, atomic_text
+from adhere.evaluation.plot import COLOURS, GREY, INK, MARKERS
+from adhere.evaluation.report.chart import FRONT, Chart, Panel, Series
+from adhere.evaluation.report.charts import CELLS
+from adhere.evaluation.report.plotly_charts import LABELLED, MAPS, star
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.ablation import Analysis, Arm, Difference, FrontArm, analyse
-from evaluation.ablation.words import ONE_SEED
-from evaluation.metrics import METRICS, Metric
-from evaluation.report.collect import Evaluated, ReportData
-from evaluation.run import TABLE
+from adhere.evaluation.ablation import Analysis, Arm, Difference, FrontArm, analyse
+from adhere.evaluation.ablation.words import ONE_SEED
+from adhere.evaluation.metrics import METRICS, Metric
+from adhere.evaluation.report.collect import Evaluated, ReportData
+from adhere.evaluation.run import TABLE
 
 ORDER: tuple[Metric, ...] = ("joint", "accuracy", "hacc", "sacc")
 

@@ -15,9 +15,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from evaluation.report.collect import Arm, ReportData, Stage, collect
-from evaluation.report.files import SETTLED, read_object, read_rows, rollout_files
-from evaluation.run import RESULTS
+from adhere.evaluation.report.collect import Arm, ReportData, Stage, collect
+from adhere.evaluation.report.files import SETTLED, read_object, read_rows, rollout_files
+from adhere.evaluation.run import RESULTS
 
 ROLLOUTS = 4
 MOST_STAGES = 16

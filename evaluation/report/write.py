@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.jsonl import atomic_text
-from evaluation.report.charts import build_charts
-from evaluation.report.collect import ReportData, collect
-from evaluation.report.pack import pack
-from evaluation.report.page import render
-from evaluation.report.rollouts import read_rollouts
-from evaluation.report.static import write_static
-from evaluation.report.verdict import compare_models
+from adhere.evaluation.jsonl import atomic_text
+from adhere.evaluation.report.charts import build_charts
+from adhere.evaluation.report.collect import ReportData, collect
+from adhere.evaluation.report.pack import pack
+from adhere.evaluation.report.page import render
+from adhere.evaluation.report.rollouts import read_rollouts
+from adhere.evaluation.report.static import write_static
+from adhere.evaluation.report.verdict import compare_models
 
 PAGE, FIGURES = "report.html", "figures"
 TEXT_MEGABYTES = 64

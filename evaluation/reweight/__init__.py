@@ -1,10 +1,10 @@
 """Other rewards on recorded rollouts: what a different weighting would have reinforced, with no model and no torch."""
 
-from evaluation.reweight.report import show, write
-from evaluation.reweight.rescore import check_recomputable, needs_requirements
-from evaluation.reweight.rollouts import Rollouts, read_rollouts
-from evaluation.reweight.signal import Signal, signal, weights_by_group
-from evaluation.reweight.study import Point, Study, study
+from adhere.evaluation.reweight.report import show, write
+from adhere.evaluation.reweight.rescore import check_recomputable, needs_requirements
+from adhere.evaluation.reweight.rollouts import Rollouts, read_rollouts
+from adhere.evaluation.reweight.signal import Signal, signal, weights_by_group
+from adhere.evaluation.reweight.study import Point, Study, study
 
 __all__ = [
     "Point",

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.reweight.rollouts import Rollouts
-from evaluation.reweight.signal import Signal
+from adhere.evaluation.reweight.rollouts import Rollouts
+from adhere.evaluation.reweight.signal import Signal
 
 CELLS = {
     "right, as told": (1.0, 1.0),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from evaluation.reweight.rollouts import Rollouts
-from evaluation.reweight.signal import Signal
-from rewards.errors import DataError
+from adhere.evaluation.reweight.rollouts import Rollouts
+from adhere.evaluation.reweight.signal import Signal
+from adhere.rewards.errors import DataError
 
 TOLERANCE = 1e-5
 """Largest difference between a recomputed advantage and the recorded one, beyond what single precision rounds away."""

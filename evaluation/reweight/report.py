@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation.jsonl import PARTIAL, atomic_text, dump
-from evaluation.reweight.agreement import dominant
-from evaluation.reweight.study import Point, Study, to_dict
+from adhere.evaluation.jsonl import PARTIAL, atomic_text, dump
+from adhere.evaluation.reweight.agreement import dominant
+from adhere.evaluation.reweight.study import Point, Study, to_dict
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from evaluation.reweight.rollouts import STATUSES, Rollouts
-from rewards.config import ChecklistComponent, ComponentConfig, LengthComponent, RewardConfig
-from rewards.errors import ConfigError, nearest
-from rewards.verdict import Status
+from adhere.evaluation.reweight.rollouts import STATUSES, Rollouts
+from adhere.rewards.config import ChecklistComponent, ComponentConfig, LengthComponent, RewardConfig
+from adhere.rewards.errors import ConfigError, nearest
+from adhere.rewards.verdict import Status
 
 FREE = {"weight", "gate"}
 """Settings of a component that come after its scores."""

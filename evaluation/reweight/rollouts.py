@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewards.errors import DataError
-from rewards.verdict import Status
+from adhere.rewards.errors import DataError
+from adhere.rewards.verdict import Status
 
 STATUSES = tuple(status.value for status in Status)
 UNDECIDED = tuple(STATUSES.index(status) for status in (Status.TIMEOUT, Status.ERROR, Status.UNPARSED))

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.reweight.rollouts import NOT_APPLICABLE, UNDECIDED, Rollouts
-from rewards.advantages import EPSILON
-from rewards.aggregation import resolution
-from rewards.config import GROUPWISE, RewardConfig
+from adhere.evaluation.reweight.rollouts import NOT_APPLICABLE, UNDECIDED, Rollouts
+from adhere.rewards.advantages import EPSILON
+from adhere.rewards.aggregation import resolution
+from adhere.rewards.config import GROUPWISE, RewardConfig
 
 ZERO = 1e-6
 """Advantages up to this size are no signal: rounding, divided by TRL's 1e-4."""

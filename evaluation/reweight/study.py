@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.reweight.agreement import (
+from adhere.evaluation.reweight.agreement import (
     Agreement,
     Cell,
     Groups,
@@ -20,11 +20,11 @@ from evaluation.reweight.agreement import (
     flip_share,
     groups,
 )
-from evaluation.reweight.check import check_recorded
-from evaluation.reweight.rescore import rescored
-from evaluation.reweight.rollouts import Rollouts
-from evaluation.reweight.signal import Signal, signal, weights_by_group
-from rewards.config import RewardConfig
+from adhere.evaluation.reweight.check import check_recorded
+from adhere.evaluation.reweight.rescore import rescored
+from adhere.evaluation.reweight.rollouts import Rollouts
+from adhere.evaluation.reweight.signal import Signal, signal, weights_by_group
+from adhere.rewards.config import RewardConfig
 
 SAME = 1.0 - 1e-6
 """Cosine above which two points are one: only rounding, and the 1e-4 beside a deviation, tell them apart."""

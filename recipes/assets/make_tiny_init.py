@@ -18,8 +18,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prompts.build import build
-from train.config.compose import compose_recipe
+from adhere.prompts.build import build
+from adhere.train.config.compose import compose_recipe
 
 VOCABULARY = 640
 COPIES = 20

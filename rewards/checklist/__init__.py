@@ -1,6 +1,7 @@
 """Checklists: an instruction as a weighted list of small checkable requirements (RLCF, arXiv 2507.18624)."""
 
-from rewards.checklist.checks import (
+from adhere.rewards.checklist.check_tree import ProgramCall, ProgramRunner
+from adhere.rewards.checklist.checks import (
     AndCheck,
     ChainCheck,
     Check,
@@ -10,11 +11,10 @@ from rewards.checklist.checks import (
     SelectCheck,
     parse_check,
 )
-from rewards.checklist.combine import ProgramCall, ProgramRunner
-from rewards.checklist.judging import Decider, JudgeQuestion, OverallQuestion
-from rewards.checklist.requirement import CATEGORY_WEIGHTS, Category, Requirement, parse_checklist
-from rewards.checklist.sandbox import Sandbox, SandboxLimits, shared_sandbox
-from rewards.checklist.scoring import ChecklistScoring, require_judge, score_batch, score_checklist
+from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
+from adhere.rewards.checklist.requirement import CATEGORY_WEIGHTS, Category, Requirement, parse_checklist
+from adhere.rewards.checklist.sandbox import Sandbox, SandboxLimits, shared_sandbox
+from adhere.rewards.checklist.scoring import ChecklistScoring, require_judge, score_batch, score_checklist
 
 __all__ = [
     "CATEGORY_WEIGHTS",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from rewards.constraints import Checker, Mode, prepare, validate
-from rewards.errors import DataError, nearest
+from adhere.rewards.constraints import Checker, Mode, prepare, validate
+from adhere.rewards.errors import DataError, nearest
 
 ENTRY_POINT = "verify_requirement"
 MAX_DEPTH = 8

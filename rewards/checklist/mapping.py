@@ -15,12 +15,12 @@ from itertools import product
 from string import Formatter
 from typing import Any
 
-from rewards.checklist.numerals import NUMBERS
-from rewards.checklist.requirement import RuleCheck
-from rewards.checklist.wordings import from_wording
-from rewards.constraints import Constraint, describe, paraphrases, registry, validate
-from rewards.constraints.params import Param
-from rewards.errors import ConstraintError
+from adhere.rewards.checklist.numerals import NUMBERS
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.checklist.wordings import from_wording
+from adhere.rewards.constraints import Constraint, describe, paraphrases, registry, validate
+from adhere.rewards.constraints.params import Param
+from adhere.rewards.errors import ConstraintError
 
 LONGEST_TEXT = 1000
 """Characters beyond which a text is no single requirement and is left to the judge."""

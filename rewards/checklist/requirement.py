@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from rewards.checklist.checks import Check, JudgeCheck, RuleCheck, label, leaves, parse_check
-from rewards.errors import DataError, nearest
+from adhere.rewards.checklist.checks import Check, JudgeCheck, RuleCheck, label, leaves, parse_check
+from adhere.rewards.errors import DataError, nearest
 
 __all__ = ["CATEGORY_WEIGHTS", "Category", "Requirement", "RuleCheck", "check_dependencies", "parse_checklist"]
 

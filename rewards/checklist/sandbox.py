@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rewards.checklist.combine import ProgramCall
-from rewards.errors import AdhereError
-from rewards.verdict import Status, Verdict, unscored
+from adhere.rewards.checklist.check_tree import ProgramCall
+from adhere.rewards.errors import AdhereError
+from adhere.rewards.verdict import Status, Verdict, unscored
 
 Layer = Literal["namespaces", "seccomp"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from rewards.checklist.combine import Call, ProgramCall, ProgramRunner, Reading
-from rewards.checklist.judging import Decider, JudgeQuestion, OverallQuestion
-from rewards.checklist.requirement import Requirement, check_dependencies
-from rewards.checklist.sandbox import shared_sandbox
-from rewards.constraints import Mode, RuleCall, check_batch
-from rewards.engine import Engine
-from rewards.errors import ConfigError
-from rewards.verdict import Status, Verdict, failed, unscored
+from adhere.rewards.checklist.check_tree import Call, ProgramCall, ProgramRunner, Reading
+from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
+from adhere.rewards.checklist.requirement import Requirement, check_dependencies
+from adhere.rewards.checklist.sandbox import shared_sandbox
+from adhere.rewards.constraints import Mode, RuleCall, check_batch
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
 ChecklistScoring = Literal["weighted_mean", "mean", "all", "implicit"]
 

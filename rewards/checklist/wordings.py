@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from rewards.checklist.numerals import BOUND, NUMBER, TIMES, bound, number
-from rewards.checklist.requirement import RuleCheck
-from rewards.constraints import registry, validate
-from rewards.constraints.languages import LANGUAGES
-from rewards.errors import ConstraintError
+from adhere.rewards.checklist.numerals import BOUND, NUMBER, TIMES, bound, number
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.constraints import registry, validate
+from adhere.rewards.constraints.languages import LANGUAGES
+from adhere.rewards.errors import ConstraintError
 
 Found = re.Match[str]
 Arguments = Callable[[Found], dict[str, Any] | None]

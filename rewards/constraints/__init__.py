@@ -6,11 +6,12 @@ constraint, write one class in the file of its family (``base.Constraint`` says 
 ``register``: validation, the reference table and the recipe key follow.
 """
 
-from rewards.constraints.base import Constraint, Mode
-from rewards.constraints.batch import RuleCall, check_batch, costly_call
-from rewards.constraints.composing import ORDER, by_scope, comply, conflicts
-from rewards.constraints.ifeval import check_loose, check_strict, follow, follow_prepared, loose_variants
-from rewards.constraints.library import (
+from adhere.rewards.constraints.base import Constraint, Mode
+from adhere.rewards.constraints.batch import RuleCall, check_batch, costly_call
+from adhere.rewards.constraints.checker import Checker
+from adhere.rewards.constraints.composing import ORDER, by_scope, comply, conflicts
+from adhere.rewards.constraints.ifeval import check_loose, check_strict, follow, follow_prepared, loose_variants
+from adhere.rewards.constraints.library import (
     DEFAULT_RANGES,
     check,
     check_scoped,
@@ -23,9 +24,8 @@ from rewards.constraints.library import (
     transform,
     validate,
 )
-from rewards.constraints.official import official_cut
-from rewards.constraints.prepared import Checker
-from rewards.constraints.vocabulary import MATHIF_KEYWORDS, TRAINING_KEYWORDS
+from adhere.rewards.constraints.official import official_cut
+from adhere.rewards.constraints.vocabulary import MATHIF_KEYWORDS, TRAINING_KEYWORDS
 
 __all__ = [
     "DEFAULT_RANGES",

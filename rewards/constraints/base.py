@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from rewards.constraints.params import Param, holds, plural
+from adhere.rewards.constraints.params import Param, holds, plural
 
 Mode = Literal["compat", "hardened"]
 Kwargs = Mapping[str, Any]

@@ -10,11 +10,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.constraints.base import REGISTRY, Kwargs, Mode
-from rewards.engine import Engine
-from rewards.verdict import Status, Verdict, unscored
+from adhere.rewards.constraints.base import REGISTRY, Kwargs, Mode
+from adhere.rewards.engine import Engine
+from adhere.rewards.verdict import Status, Verdict, unscored
 
-CHECK = "rewards.constraints.batch_worker:check_call"
+CHECK = "adhere.rewards.constraints.batch_worker:check_call"
 DEADLINE_S = 5.0
 LONG_CHARS = 50_000
 

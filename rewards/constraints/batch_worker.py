@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from rewards.constraints import Mode, check
-from rewards.constraints.languages import detect
-from rewards.verdict import Verdict
+from adhere.rewards.constraints import Mode, check
+from adhere.rewards.constraints.languages import detect
+from adhere.rewards.verdict import Verdict
 
 detect("Loading a task has a limit of its own, so that no item's deadline pays for the profiles.")
 

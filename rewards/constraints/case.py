@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
-from rewards.constraints.languages import detect, is_english
-from rewards.constraints.params import RELATIONS, Choice, Count, exclude
-from rewards.constraints.sentences import fillers, lead
-from rewards.constraints.text import edit_outside, exempt_spans, prose
-from rewards.constraints.tokens import capital_tokens
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
+from adhere.rewards.constraints.languages import detect, is_english
+from adhere.rewards.constraints.params import RELATIONS, Choice, Count, exclude
+from adhere.rewards.constraints.sentences import fillers, lead
+from adhere.rewards.constraints.text import edit_outside, exempt_spans, prose
+from adhere.rewards.constraints.tokens import capital_tokens
 
 _WORD = re.compile(r"[^\W_]++(?:[-'’][^\W_]++)*")
 _ATTEMPTS = 8

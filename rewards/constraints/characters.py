@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.keywords import drop_words
-from rewards.constraints.params import RELATIONS, Choice, Count, Text, exclude, holds, times
-from rewards.constraints.sentences import FILLERS, lead
-from rewards.constraints.text import visible
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.keywords import drop_words
+from adhere.rewards.constraints.params import RELATIONS, Choice, Count, Text, exclude, holds, times
+from adhere.rewards.constraints.sentences import FILLERS, lead
+from adhere.rewards.constraints.text import visible
 
 FREQUENT = "acdeghiklmnorstuw"
 RARE = "jkqvwz"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from rewards.constraints.base import Constraint, Kwargs, Step
-from rewards.constraints.library import find, meets, registry, transform, validate
+from adhere.rewards.constraints.base import Constraint, Kwargs, Step
+from adhere.rewards.constraints.library import find, meets, registry, transform, validate
 
 Wish = tuple[str, Kwargs | None]
 """A constraint's id and its arguments."""

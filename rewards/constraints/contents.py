@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.params import Count, Text, plural
-from rewards.constraints.text import exempt_spans, has_content, masked, math_spans
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.params import Count, Text, plural
+from adhere.rewards.constraints.text import exempt_spans, has_content, masked, math_spans
 
 TITLES: tuple[str, ...] = ("Worked Answer", "Steps and Result", "From Start to End")
 """Titles that the transform gives."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, ClassVar
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.iftrain import IFTrain, WholeResponse, spoken
-from rewards.constraints.params import Count, Text
-from rewards.constraints.sentences import flat
+from adhere.rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.iftrain import IFTrain, WholeResponse, spoken
+from adhere.rewards.constraints.params import Count, Text
+from adhere.rewards.constraints.sentences import flat
 
 _REQUEST = Text("prompt_to_repeat", "the request that has to be copied")
 _DIVIDER = "*" * 6

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.iftrain import IFTrain, WholeResponse, sentences, spoken
-from rewards.constraints.keywords import drop_words, occurrences
-from rewards.constraints.official_text import official_sentences, official_words
-from rewards.constraints.params import Count, Word, plural
-from rewards.constraints.sentences import lead
-from rewards.constraints.text import edit_outside, exempt_spans, has_content, layout, prose, visible
+from adhere.rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.iftrain import IFTrain, WholeResponse, sentences, spoken
+from adhere.rewards.constraints.keywords import drop_words, occurrences
+from adhere.rewards.constraints.official_text import official_sentences, official_words
+from adhere.rewards.constraints.params import Count, Word, plural
+from adhere.rewards.constraints.sentences import lead
+from adhere.rewards.constraints.text import edit_outside, exempt_spans, has_content, layout, prose, visible
 
 _LOWER = re.compile(r"\b[a-z]+\b")
 _WORD = re.compile(r"[^\W_]++(?:['’][^\W_]++)*")

@@ -1,18 +1,18 @@
-"""Write the reference page: ``python -m rewards.constraints.document > docs/constraints.md``."""
+"""Write the reference page: ``python -m adhere.rewards.constraints.document > docs/constraints.md``."""
 
 from __future__ import annotations
 
-from rewards.constraints.base import Constraint
-from rewards.constraints.composing import ORDER
-from rewards.constraints.library import DEFAULT_RANGES, registry
+from adhere.rewards.constraints.base import Constraint
+from adhere.rewards.constraints.composing import ORDER
+from adhere.rewards.constraints.library import DEFAULT_RANGES, registry
 
 _INTRODUCTION = """# Constraints
 
 A constraint is one instruction whose fulfilment a deterministic checker decides. This page is generated from
-the registry by `python -m rewards.constraints.document > docs/constraints.md`.
+the registry by `python -m adhere.rewards.constraints.document > docs/constraints.md`.
 
 ```python
-from rewards.constraints import check, describe, transform
+from adhere.rewards.constraints import check, describe, transform
 
 check("detectable_format:number_bullet_lists", "* one\\n* two", {"num_bullets": 2})  # Verdict(score=1.0, ...)
 describe("punctuation:no_comma", {}, variant=1)  # 'Do not use a single comma.'

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.iftrain import IFTrain, WholeResponse, same, sentences, spoken
-from rewards.constraints.official_text import official_sentences
-from rewards.constraints.params import Word
-from rewards.constraints.sentences import flat
-from rewards.constraints.text import MASK
+from adhere.rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.iftrain import IFTrain, WholeResponse, same, sentences, spoken
+from adhere.rewards.constraints.official_text import official_sentences
+from adhere.rewards.constraints.params import Word
+from adhere.rewards.constraints.sentences import flat
+from adhere.rewards.constraints.text import MASK
 
 _SIGN = re.compile(r"[^\w\s]")
 _FINAL = re.compile(r"[\s.!?]*$")

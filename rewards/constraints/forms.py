@@ -6,9 +6,9 @@ import json
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Outcome, Sampler, Step, register
-from rewards.constraints.sentences import flat
-from rewards.constraints.text import has_content
+from adhere.rewards.constraints.base import Constraint, Kwargs, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.sentences import flat
+from adhere.rewards.constraints.text import has_content
 
 OPTIONS: tuple[str, ...] = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 """IFEval's three options, spelled as there."""

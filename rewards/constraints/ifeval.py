@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.constraints.base import Kwargs, Mode
-from rewards.constraints.library import prepare
-from rewards.constraints.prepared import Checker
-from rewards.verdict import Verdict
+from adhere.rewards.constraints.base import Kwargs, Mode
+from adhere.rewards.constraints.checker import Checker
+from adhere.rewards.constraints.library import prepare
+from adhere.rewards.verdict import Verdict
 
 Wish = tuple[str, Kwargs | None]
 """A constraint's id and its arguments."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar, Literal
 
-from rewards.constraints.base import Constraint, Kwargs, Sampler
-from rewards.constraints.official_text import ABBREVIATIONS
-from rewards.constraints.text import exempt_spans, masked, visible
+from adhere.rewards.constraints.base import Constraint, Kwargs, Sampler
+from adhere.rewards.constraints.official_text import ABBREVIATIONS
+from adhere.rewards.constraints.text import exempt_spans, masked, visible
 
 _END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]*_]*+(?=\s)|[。！？]+|\n")
 _ALNUM = re.compile(r"[^\W_]")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Mode, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.params import Count, Text, Words, holds, relation, times
-from rewards.constraints.sentences import lead
-from rewards.constraints.text import edit_outside, exempt_spans, visible
+from adhere.rewards.constraints.base import Constraint, Kwargs, Mode, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.params import Count, Text, Words, holds, relation, times
+from adhere.rewards.constraints.sentences import lead
+from adhere.rewards.constraints.text import edit_outside, exempt_spans, visible
 
 _ALNUM = r"[^\W_]"
 _PLAIN_WORDS = re.compile(r"[\w '’-]+")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Mode, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.languages import LANGUAGES, detect, matches
-from rewards.constraints.params import Choice
-from rewards.constraints.text import prose
+from adhere.rewards.constraints.base import Constraint, Kwargs, Mode, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.languages import LANGUAGES, detect, matches
+from adhere.rewards.constraints.params import Choice
+from adhere.rewards.constraints.text import prose
 
 
 @register

@@ -7,10 +7,10 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.params import Count, Text, plural
-from rewards.constraints.sentences import fillers, flat, in_groups, lead, split_sentences
-from rewards.constraints.text import edit_outside, exempt_spans, has_content, layout, masked
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.params import Count, Text, plural
+from adhere.rewards.constraints.sentences import fillers, flat, in_groups, lead, split_sentences
+from adhere.rewards.constraints.text import edit_outside, exempt_spans, has_content, layout, masked
 
 _RULE = re.compile(r"[ \t]*(?:(?:-[ \t]*+){3,}|(?:\*[ \t]*+){3,}|(?:_[ \t]*+){3,})")
 _BULLET = re.compile(r"[ \t]*[*+-][ \t]+(.*)")

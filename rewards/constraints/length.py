@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
-from rewards.constraints.params import Count, exclude, relation
-from rewards.constraints.sentences import FILLERS, fillers, keep_last, lead
-from rewards.constraints.text import without_commands
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
+from adhere.rewards.constraints.params import Count, exclude, relation
+from adhere.rewards.constraints.sentences import FILLERS, fillers, keep_last, lead
+from adhere.rewards.constraints.text import without_commands
 
 _WORD = re.compile(r"\w++(?:['’]\w++)*")
 _RUN = re.compile(r"\w+")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, counted, register
-from rewards.constraints.characters import LetterFrequency
-from rewards.constraints.iftrain import IFTrain
-from rewards.constraints.keywords import drop_words
-from rewards.constraints.params import RELATIONS, Choice, Count, Text, exclude, holds, relation
-from rewards.constraints.sentences import FILLERS, fillers, lead, split_sentences
-from rewards.constraints.text import boxed_spans, visible
+from adhere.rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, counted, register
+from adhere.rewards.constraints.characters import LetterFrequency
+from adhere.rewards.constraints.iftrain import IFTrain
+from adhere.rewards.constraints.keywords import drop_words
+from adhere.rewards.constraints.params import RELATIONS, Choice, Count, Text, exclude, holds, relation
+from adhere.rewards.constraints.sentences import FILLERS, fillers, lead, split_sentences
+from adhere.rewards.constraints.text import boxed_spans, visible
 
 _LATIN = re.compile(r"[a-zA-Z]")
 _LETTERS_PER_WORD = 5

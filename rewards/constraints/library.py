@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, get_args
 
-from rewards.constraints import (
+from adhere.rewards.constraints import (
     case,
     characters,
     contents,
@@ -31,12 +31,12 @@ from rewards.constraints import (
     startend,
     wrapping,
 )
-from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
-from rewards.constraints.prepared import Checker
-from rewards.constraints.text import boxed_spans
-from rewards.constraints.vocabulary import TRAINING_KEYWORDS
-from rewards.errors import ConstraintError, nearest
-from rewards.verdict import Verdict, failed
+from adhere.rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Sampler
+from adhere.rewards.constraints.checker import Checker
+from adhere.rewards.constraints.text import boxed_spans
+from adhere.rewards.constraints.vocabulary import TRAINING_KEYWORDS
+from adhere.rewards.errors import ConstraintError, nearest
+from adhere.rewards.verdict import Verdict, failed
 
 FAMILIES = (
     *(keywords, language, length, layout, startend, case, punctuation),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Step, register
-from rewards.constraints.iftrain import IFTrain
-from rewards.constraints.params import plural
-from rewards.constraints.text import edit_outside, exempt_spans
+from adhere.rewards.constraints.base import Kwargs, Needed, Outcome, Step, register
+from adhere.rewards.constraints.iftrain import IFTrain
+from adhere.rewards.constraints.params import plural
+from adhere.rewards.constraints.text import edit_outside, exempt_spans
 
 _DOTS = re.compile(r"[.．。｡․‥…﹒]")
 _EXCLAMATIONS = re.compile(r"\\!|[!！﹗‼⁉⁈❗❕︕]")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Step, register
-from rewards.constraints.iftrain import IFTrain
-from rewards.constraints.params import plural
-from rewards.constraints.sentences import fillers, flat, in_groups, split_sentences
-from rewards.constraints.text import has_content, layout
+from adhere.rewards.constraints.base import Kwargs, Needed, Outcome, Step, register
+from adhere.rewards.constraints.iftrain import IFTrain
+from adhere.rewards.constraints.params import plural
+from adhere.rewards.constraints.sentences import fillers, flat, in_groups, split_sentences
+from adhere.rewards.constraints.text import has_content, layout
 
 _RULE = re.compile(r"^[ \t]*(?:\*[ \t]*+){3,}$\n?", re.MULTILINE)
 _RULE_LINE = re.compile(r"^[ \t]*(?:\*[ \t]*+){3}$", re.MULTILINE)

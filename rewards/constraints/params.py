@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.errors import nearest
+from adhere.rewards.errors import nearest
 
 
 @dataclass(frozen=True, slots=True)

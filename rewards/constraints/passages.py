@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Outcome, Sampler, Step, register
-from rewards.constraints.params import Count, Text, plural
-from rewards.constraints.sentences import distinct_fillers, flat, in_groups, split_sentences
-from rewards.constraints.text import boxed_spans, has_content, masked, math_spans
+from adhere.rewards.constraints.base import Constraint, Kwargs, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.params import Count, Text, plural
+from adhere.rewards.constraints.sentences import distinct_fillers, flat, in_groups, split_sentences
+from adhere.rewards.constraints.text import boxed_spans, has_content, masked, math_spans
 
 FIRST_WORDS: tuple[str, ...] = ("today", "first", "water", "people", "morning", "music", "nature", "gold", "paper")
 """Words that training asks a paragraph to begin with."""

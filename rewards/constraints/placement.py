@@ -6,14 +6,14 @@ import re
 from itertools import pairwise
 from typing import Any
 
-from rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.counting import whole_matches, with_exactly
-from rewards.constraints.iftrain import IFTrain, WholeResponse, same, sentences, spoken
-from rewards.constraints.keywords import Frequency, drop_words, occurrences
-from rewards.constraints.official_text import official_sentences, official_words
-from rewards.constraints.params import Count, Text, Word
-from rewards.constraints.sentences import fillers, lead
-from rewards.constraints.text import boxed_spans, prose, visible
+from adhere.rewards.constraints.base import Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.counting import whole_matches, with_exactly
+from adhere.rewards.constraints.iftrain import IFTrain, WholeResponse, same, sentences, spoken
+from adhere.rewards.constraints.keywords import Frequency, drop_words, occurrences
+from adhere.rewards.constraints.official_text import official_sentences, official_words
+from adhere.rewards.constraints.params import Count, Text, Word
+from adhere.rewards.constraints.sentences import fillers, lead
+from adhere.rewards.constraints.text import boxed_spans, prose, visible
 
 _LETTERS = re.compile(r"[^\W\d_]++")
 _TOKEN = re.compile(r"(?<!\S)\S++")

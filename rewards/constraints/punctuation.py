@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.params import plural
-from rewards.constraints.text import boxed_spans, edit_outside, math_spans
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.params import plural
+from adhere.rewards.constraints.text import boxed_spans, edit_outside, math_spans
 
 _COMMA = re.compile(r"\\\\|\\,|[,，､、،﹐]|‚(?!\w)")
 _GROUPED = re.compile(r"(?<=\d)(?:,|\{,\})(?=\d{3}(?!\d))")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from rewards.constraints.languages import ENGLISH_WORDS
-from rewards.constraints.text import MASK, exempt_spans, has_content, masked, without_commands
+from adhere.rewards.constraints.languages import ENGLISH_WORDS
+from adhere.rewards.constraints.text import MASK, exempt_spans, has_content, masked, without_commands
 
 _MARKED = re.compile(r"[.?!]\S*")
 _NEXT = re.compile(r"\s+(\S+)")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Needed, Outcome, Sampler, register
-from rewards.constraints.case import EnglishCapital
-from rewards.constraints.forms import JsonFormat
-from rewards.constraints.language import ResponseLanguage
-from rewards.constraints.length import NumberWords
-from rewards.constraints.params import Count
-from rewards.constraints.punctuation import NoComma
-from rewards.constraints.startend import EndChecker
+from adhere.rewards.constraints.base import REGISTRY, Constraint, Kwargs, Mode, Needed, Outcome, Sampler, register
+from adhere.rewards.constraints.case import EnglishCapital
+from adhere.rewards.constraints.forms import JsonFormat
+from adhere.rewards.constraints.language import ResponseLanguage
+from adhere.rewards.constraints.length import NumberWords
+from adhere.rewards.constraints.params import Count
+from adhere.rewards.constraints.punctuation import NoComma
+from adhere.rewards.constraints.startend import EndChecker
 
 DISCLAIMERS: tuple[str, ...] = (
     "These thoughts come from a language model.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
-from rewards.constraints.length import NUMBER_WORDS
-from rewards.constraints.params import RELATIONS, Count, exclude, relation
-from rewards.constraints.punkt import least_sentences, most_sentences, official_sentences
-from rewards.constraints.sentences import distinct_fillers, keep_last, lead
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, counted, register
+from adhere.rewards.constraints.length import NUMBER_WORDS
+from adhere.rewards.constraints.params import RELATIONS, Count, exclude, relation
+from adhere.rewards.constraints.punkt import least_sentences, most_sentences, official_sentences
+from adhere.rewards.constraints.sentences import distinct_fillers, keep_last, lead
 
 _SHORTEST, _LONGEST = 8, 40
 """Words in a short and in a long sentence, to tell bounds on both that no sensible text meets."""

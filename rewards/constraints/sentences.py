@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import islice, pairwise, permutations
 
-from rewards.constraints.text import boxed_spans, exempt_spans
+from adhere.rewards.constraints.text import boxed_spans, exempt_spans
 
 FILLERS: tuple[str, ...] = (
     "Let us go through the task in small steps.",

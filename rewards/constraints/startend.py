@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
-from rewards.constraints.params import Text
-from rewards.constraints.sentences import opens_block
-from rewards.constraints.text import has_content
+from adhere.rewards.constraints.base import Constraint, Kwargs, Needed, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.params import Text
+from adhere.rewards.constraints.sentences import opens_block
+from adhere.rewards.constraints.text import has_content
 
 END_PHRASES: tuple[str, ...] = (
     "That is all for today.",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from rewards.constraints.base import Kwargs, Outcome, Step, register
-from rewards.constraints.iftrain import WholeResponse, sentences
-from rewards.constraints.official_text import official_sentences
-from rewards.constraints.placement import edit_boxes
-from rewards.constraints.sentences import fillers, flat, lead
-from rewards.constraints.text import boxed_spans, edit_outside, exempt_spans, has_content, masked
+from adhere.rewards.constraints.base import Kwargs, Outcome, Step, register
+from adhere.rewards.constraints.iftrain import WholeResponse, sentences
+from adhere.rewards.constraints.official_text import official_sentences
+from adhere.rewards.constraints.placement import edit_boxes
+from adhere.rewards.constraints.sentences import fillers, flat, lead
+from adhere.rewards.constraints.text import boxed_spans, edit_outside, exempt_spans, has_content, masked
 
 _BRACKETED = re.compile(r"(?:\[[^\[\]\s]++\])+[.,;:!?]*")
 _GLUED = re.compile(r"(?:[^\W\d_]{2,}+[^\w\s\[\]]+|[^\W\d_]{2,}+_+){3,}[^\W\d_]{2,}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from rewards.errors import ConfigError
-from rewards.judge.config import JudgeConfig
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.judge.config import JudgeConfig
 
 if TYPE_CHECKING:
-    from rewards.judge.judge import Judge
+    from adhere.rewards.judge.judge import Judge
 
 __all__ = ["JudgeConfig", "load_judge"]
 
@@ -22,6 +22,6 @@ def load_judge(config: JudgeConfig) -> Judge:
     """
     if importlib.util.find_spec("httpx") is None:
         raise ConfigError("judge: httpx is not installed; run `pip install 'adhere[judge]'`")
-    from rewards.judge.judge import Judge
+    from adhere.rewards.judge.judge import Judge
 
     return Judge(config)

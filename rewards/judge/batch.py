@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rewards.errors import StageError
-from rewards.judge.cache import ReplyCache, Scores
-from rewards.judge.config import JudgeConfig
-from rewards.judge.endpoint import CallError, Endpoint, Reply
-from rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
-from rewards.judge.prompts import Task, build_prompt
-from rewards.judge.usage import JudgeUsage
-from rewards.verdict import Status
+from adhere.rewards.errors import StageError
+from adhere.rewards.judge.cache import ReplyCache, Scores
+from adhere.rewards.judge.config import JudgeConfig
+from adhere.rewards.judge.endpoint import CallError, Endpoint, Reply
+from adhere.rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
+from adhere.rewards.judge.prompts import Task, build_prompt
+from adhere.rewards.judge.usage import JudgeUsage
+from adhere.rewards.verdict import Status
 
 SAVE_EVERY = 256
 CONFIRMED_FOR = 5.0

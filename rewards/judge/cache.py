@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rewards.errors import ConfigError, StageError
+from adhere.rewards.errors import ConfigError, StageError
 
 MEMORY_ROWS = 200_000
 WAIT_SECONDS = 30.0

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from rewards.errors import ConfigError
-from rewards.strict import Strict
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.strict import Strict
 
 JudgeScoring = Literal["scale", "binary", "logprobs"]
 

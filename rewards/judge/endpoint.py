@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 
-from rewards.errors import StageError
-from rewards.judge.config import JudgeConfig
-from rewards.judge.usage import JudgeUsage
-from rewards.segments import THINK_CLOSE
-from rewards.verdict import Status
+from adhere.rewards.errors import StageError
+from adhere.rewards.judge.config import JudgeConfig
+from adhere.rewards.judge.usage import JudgeUsage
+from adhere.rewards.segments import THINK_CLOSE
+from adhere.rewards.verdict import Status
 
 AGAIN = frozenset({408, 409, 425, 429})
 REFUSED = {401: "the key", 403: "the key", 404: "the model or the path"}

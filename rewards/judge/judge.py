@@ -9,14 +9,14 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from rewards.checklist.judging import JudgeQuestion, OverallQuestion
-from rewards.errors import ConfigError
-from rewards.judge.background import Background
-from rewards.judge.batch import Draw, Outcome, Session
-from rewards.judge.config import OPERATIONAL, JudgeConfig
-from rewards.judge.prompts import PROMPT_VERSION, Task
-from rewards.judge.usage import JudgeUsage
-from rewards.verdict import Status, Verdict, failed, unscored
+from adhere.rewards.checklist.judge_protocol import JudgeQuestion, OverallQuestion
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.judge.background import Background
+from adhere.rewards.judge.batch import Draw, Outcome, Session
+from adhere.rewards.judge.config import OPERATIONAL, JudgeConfig
+from adhere.rewards.judge.prompts import PROMPT_VERSION, Task
+from adhere.rewards.judge.usage import JudgeUsage
+from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
 BLANK = "the response is blank"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from rewards.checklist.requirement import Requirement
-from rewards.config import ChecklistComponent, RewardConfig
-from rewards.errors import DataError
+from adhere.rewards.checklist.requirement import Requirement
+from adhere.rewards.config import ChecklistComponent, RewardConfig
+from adhere.rewards.errors import DataError
 
 
 def check_judged(config: RewardConfig, checklists: Collection[tuple[str, Sequence[Requirement]]]) -> None:

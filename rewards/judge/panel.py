@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rewards.judge import JudgeConfig, load_judge
-from rewards.judge.usage import JudgeUsage
+from adhere.rewards.judge import JudgeConfig, load_judge
+from adhere.rewards.judge.usage import JudgeUsage
 
 if TYPE_CHECKING:
-    from rewards.judge.judge import Judge
+    from adhere.rewards.judge.judge import Judge
 
 
 class Panel:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from rewards.segments import THINK_CLOSE, THINK_OPEN
+from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
 OUT_OF = re.compile(r"(?<=\d)(?:\.0+)?\s*(?:/\s*|\(?out\s+of\s+)100\b\)?", re.IGNORECASE)
 OTHER_SCALE = re.compile(r"\d\s*(?:/|out\s+of|of)\s*\d", re.IGNORECASE)

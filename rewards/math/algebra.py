@@ -10,9 +10,17 @@ from __future__ import annotations
 import re
 import zlib
 
-from rewards.math.balls import CONSTANTS, UnboundedError, evaluate
-from rewards.math.normal_form import ONE, NoFormError, Sum, UndefinedError, equal_forms, normal_form, proportional
-from rewards.math.terms import Term, read_term
+from adhere.rewards.math.error_bounds import CONSTANTS, UnboundedError, evaluate
+from adhere.rewards.math.expression import Term, read_term
+from adhere.rewards.math.normal_form import (
+    ONE,
+    NoFormError,
+    Sum,
+    UndefinedError,
+    equal_forms,
+    normal_form,
+    proportional,
+)
 
 TOLERANCE = 1e-5
 """Relative difference below which two values are left to sympy: an answer may be a decimal for an irrational gold."""

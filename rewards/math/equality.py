@@ -6,8 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
-from rewards.math.units import PERCENT
-from rewards.math.values import Based, Expression, Group, Number, Value, Words, read, split_name, split_top
+from adhere.rewards.math.parsed_answer import (
+    Based,
+    Expression,
+    Group,
+    Number,
+    Value,
+    Words,
+    read,
+    split_name,
+    split_top,
+)
+from adhere.rewards.math.units import PERCENT
 
 Leaf = Callable[[str, str], bool | None]
 """Compare two LaTeX expressions, gold first; ``None`` where it cannot say."""

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from rewards.math.canonical import canonical
-from rewards.math.values import Number, read
+from adhere.rewards.math.canonical import canonical
+from adhere.rewards.math.parsed_answer import Number, read
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)", re.IGNORECASE)
 _BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s{}$]+)", re.IGNORECASE)

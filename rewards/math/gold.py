@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rewards.engine import Engine, default_engine
-from rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
-from rewards.math.values import Words, algebraic_parts, read
-from rewards.verdict import Status, Verdict, passed, unscored
+from adhere.rewards.engine import Engine, default_engine
+from adhere.rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
+from adhere.rewards.math.parsed_answer import Words, algebraic_parts, read
+from adhere.rewards.verdict import Status, Verdict, passed, unscored
 
-READS = "rewards.math.symbolic:reads"
+READS = "adhere.rewards.math.symbolic:reads"
 
 
 def normalise_gold(gold: str) -> str:

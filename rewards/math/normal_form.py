@@ -12,7 +12,7 @@ import math
 from fractions import Fraction
 from typing import TypeAlias
 
-from rewards.math.terms import Term
+from adhere.rewards.math.expression import Term
 
 Monomial: TypeAlias = tuple[tuple[str, int], ...]
 Sum: TypeAlias = dict[tuple[Monomial, int], Fraction]

@@ -9,9 +9,9 @@ from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Expr, Float, MatrixBase, N
 
-from rewards.math.equality import equal
-from rewards.math.values import algebraic_parts, read, split_name
-from rewards.verdict import Status, Verdict, failed, passed, unscored
+from adhere.rewards.math.equality import equal
+from adhere.rewards.math.parsed_answer import algebraic_parts, read, split_name
+from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
 # LaTeX only: math-verify's plain-text route hands text to sympy's parse_expr, which evaluates it as Python.
 _CONFIG = [

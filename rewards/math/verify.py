@@ -6,19 +6,19 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 
-from rewards.engine import Engine, default_engine
-from rewards.math.algebra import decide
-from rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
-from rewards.math.cost import too_expensive
-from rewards.math.equality import equal
-from rewards.math.extract import extract_answer
-from rewards.math.gold import gold_problem, normalise_gold
-from rewards.math.terms import read_term
-from rewards.math.values import algebraic_parts, read, split_name
-from rewards.segments import split_response
-from rewards.verdict import Status, Verdict, failed, passed, unscored
+from adhere.rewards.engine import Engine, default_engine
+from adhere.rewards.math.algebra import decide
+from adhere.rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
+from adhere.rewards.math.equality import equal
+from adhere.rewards.math.expression import read_term
+from adhere.rewards.math.extract import extract_answer
+from adhere.rewards.math.gold import gold_problem, normalise_gold
+from adhere.rewards.math.limits import too_expensive
+from adhere.rewards.math.parsed_answer import algebraic_parts, read, split_name
+from adhere.rewards.segments import split_response
+from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
-COMPARE = "rewards.math.symbolic:compare"
+COMPARE = "adhere.rewards.math.symbolic:compare"
 
 NO_ANSWER = "no answer found"
 

@@ -13,10 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation.ablation import Arm, Draws, Options, analyse, differences, holm, pareto_front, read_responses, write
-from evaluation.ablation.differences import simultaneous
-from evaluation.ablation.resampling import replicate, replicate_gaps
-from rewards.errors import ConfigError, DataError
+from adhere.evaluation.ablation import (
+    Arm,
+    Draws,
+    Options,
+    analyse,
+    differences,
+    holm,
+    pareto_front,
+    read_responses,
+    write,
+)
+from adhere.evaluation.ablation.differences import simultaneous
+from adhere.evaluation.ablation.resampling import replicate, replicate_gaps
+from adhere.rewards.errors import ConfigError, DataError
 
 ARMS = ["one", "two", "three"]
 

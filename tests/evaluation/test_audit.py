@@ -12,22 +12,29 @@ from typing import Any
 import pytest
 from judge_server import ScriptedServer
 
-from evaluation.audit import PROBES, Audit, Cases, Form, audit_rewards, audit_scorer, build_cases
-from evaluation.audit.endpoints import without_unreachable
-from evaluation.audit.report import markdown, verdict, write
-from evaluation.audit.scoring import HONEST, PLAIN, WRONG
-from prompts.build import build
-from prompts.config import DataConfig
-from prompts.item import Message, PromptItem
-from rewards.checklist import parse_checklist
-from rewards.composite import BatchScores, Composite
-from rewards.config import ChecklistComponent, FormatComponent, LengthComponent, MathComponent, RewardConfig, Strict
-from rewards.engine import default_engine
-from rewards.errors import ConfigError, DataError
-from rewards.judge.config import JudgeConfig
-from rewards.rollout import Rollout
-from rewards.segments import split_response
-from rewards.verdict import Verdict, passed
+from adhere.evaluation.audit import PROBES, Audit, Cases, Form, audit_rewards, audit_scorer, build_cases
+from adhere.evaluation.audit.endpoints import without_unreachable
+from adhere.evaluation.audit.report import markdown, verdict, write
+from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG
+from adhere.prompts.build import build
+from adhere.prompts.config import DataConfig
+from adhere.prompts.item import Message, PromptItem
+from adhere.rewards.checklist import parse_checklist
+from adhere.rewards.composite import BatchScores, Composite
+from adhere.rewards.config import (
+    ChecklistComponent,
+    FormatComponent,
+    LengthComponent,
+    MathComponent,
+    RewardConfig,
+    Strict,
+)
+from adhere.rewards.engine import default_engine
+from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.judge.config import JudgeConfig
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.segments import split_response
+from adhere.rewards.verdict import Verdict, passed
 
 QUICK = {name: probe for name, probe in PROBES.items() if name != "power_tower"}
 """The probes without the one that waits for a deadline."""

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.floors import template_response
-from evaluation.generation import Generation
-from evaluation.metrics import Bootstrap, measure
-from evaluation.responses import to_record
-from evaluation.scoring import ScoredRow, score_batch
-from prompts.config import SftTargetConfig
-from prompts.item import Message, PromptItem, parse_item
-from prompts.targets import TargetCounts, build_targets
-from rewards.checklist import JudgeQuestion, OverallQuestion, parse_checklist
-from rewards.errors import ConfigError
-from rewards.verdict import Status, Verdict, failed, passed, unscored
+from adhere.evaluation.floors import template_response
+from adhere.evaluation.generation import Generation
+from adhere.evaluation.metrics import Bootstrap, measure
+from adhere.evaluation.responses import to_record
+from adhere.evaluation.scoring import ScoredRow, score_batch
+from adhere.prompts.config import SftTargetConfig
+from adhere.prompts.item import Message, PromptItem, parse_item
+from adhere.prompts.targets import TargetCounts, build_targets
+from adhere.rewards.checklist import JudgeQuestion, OverallQuestion, parse_checklist
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
 COMMA = {"id": "comma", "text": "No commas.", "check": {"type": "rule", "constraint": "punctuation:no_comma"}}
 SHORT = {

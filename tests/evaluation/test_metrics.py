@@ -2,12 +2,12 @@
 
 import pytest
 
-from evaluation.generation import Generation
-from evaluation.metrics import Bootstrap, cross_table, measure
-from evaluation.scoring import Score, ScoredRow, score_batch
-from prompts.item import PromptItem
-from rewards.checklist import Requirement, RuleCheck
-from rewards.verdict import Status, failed, passed, unscored
+from adhere.evaluation.generation import Generation
+from adhere.evaluation.metrics import Bootstrap, cross_table, measure
+from adhere.evaluation.scoring import Score, ScoredRow, score_batch
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import Requirement, RuleCheck
+from adhere.rewards.verdict import Status, failed, passed, unscored
 
 FAST = Bootstrap(resamples=200)
 NO_COMMA, QUOTED = "punctuation:no_comma", "startend:quotation"

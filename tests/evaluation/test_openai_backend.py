@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("openai", reason="needs the judge extra")
 
-from evaluation.backends import load_generator
-from evaluation.generation import Sampling
-from evaluation.scoring import score_batch
-from prompts.item import PromptItem
-from rewards.errors import ConfigError, StageError
+from adhere.evaluation.backends import load_generator
+from adhere.evaluation.generation import Sampling
+from adhere.evaluation.scoring import score_batch
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import ConfigError, StageError
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -77,7 +77,7 @@ def item(text: str, key: str | None = None) -> PromptItem:
 
 
 def ask(server: ThreadingHTTPServer, *texts: str, retries: int = 0, **options):
-    from evaluation.backends.openai import OpenAIGenerator
+    from adhere.evaluation.backends.openai import OpenAIGenerator
 
     url = f"http://127.0.0.1:{server.server_port}/v1"
     made = OpenAIGenerator("m", base_url=url, retries=retries, timeout=20, **options)
@@ -128,7 +128,7 @@ def test_samples_are_requests_with_seeds_of_their_own_and_bounded_in_number(serv
 
 
 def test_an_endpoint_that_is_not_there_gives_errors(server):
-    from evaluation.backends.openai import OpenAIGenerator
+    from adhere.evaluation.backends.openai import OpenAIGenerator
 
     server.shutdown()
     server.server_close()

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from rollout_files import random_verdicts, write_stage
 
-from evaluation.reweight import Rollouts, Study, read_rollouts, signal, study, weights_by_group, write
-from rewards.advantages import advantage_shares
-from rewards.config import GROUPWISE, Aggregation, RewardConfig
-from rewards.errors import ConfigError, DataError
+from adhere.evaluation.reweight import Rollouts, Study, read_rollouts, signal, study, weights_by_group, write
+from adhere.rewards.advantages import advantage_shares
+from adhere.rewards.config import GROUPWISE, Aggregation, RewardConfig
+from adhere.rewards.errors import ConfigError, DataError
 
 SIZE = 4
 RISING = {"schedule": "linear", "start": 0.0, "end": 1.0, "over": 1.0}
@@ -69,7 +69,7 @@ def test_shares_are_those_that_training_logs(tmp_path: Path) -> None:
     made(tmp_path, reward, broken=0.0, steps=1)
     rollouts = read(tmp_path)
     weights = weights_by_group(reward, rollouts, 1)
-    from evaluation.reweight.signal import gated_values
+    from adhere.evaluation.reweight.signal import gated_values
 
     values = gated_values(reward, rollouts, weights)
     groups = [[{n: float(v[g, s]) for n, v in values.items()} for s in range(SIZE)] for g in range(len(rollouts.steps))]
@@ -118,7 +118,7 @@ def test_lengths_and_checklists_are_scored_again(tmp_path: Path) -> None:
     long = RewardConfig.model_validate(
         {"components": {**strict.model_dump()["components"], "length": {"kind": "length", "target": 0, "maximum": 30}}}
     )
-    from evaluation.reweight.rescore import rescored
+    from adhere.evaluation.reweight.rescore import rescored
 
     again = rescored(read(tmp_path, requirements=True), config({"scoring": "mean"}), long)
     recorded = read(tmp_path).scores["rules"]

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from evaluation.export import export
-from evaluation.generation import Generation, Sampling
-from evaluation.metrics import Bootstrap
-from evaluation.plot import write_plot
-from evaluation.responses import read_table
-from evaluation.run import Evaluation, compare, evaluate, write_results
-from evaluation.suites import Suite, mathif, prompt_suite
-from evaluation.table import compare_results, markdown_table, terminal_table, write_csv, write_markdown
-from prompts.attach import with_constraints
-from prompts.item import PromptItem
-from rewards.checklist import ProgramCheck, Requirement, RuleCheck
-from rewards.errors import ConfigError, DataError, StageError
+from adhere.evaluation.export import export
+from adhere.evaluation.generation import Generation, Sampling
+from adhere.evaluation.metrics import Bootstrap
+from adhere.evaluation.plot import write_plot
+from adhere.evaluation.responses import read_table
+from adhere.evaluation.run import Evaluation, compare, evaluate, write_results
+from adhere.evaluation.suites import Suite, mathif, prompt_suite
+from adhere.evaluation.table import compare_results, markdown_table, terminal_table, write_csv, write_markdown
+from adhere.prompts.attach import with_constraints
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import ProgramCheck, Requirement, RuleCheck
+from adhere.rewards.errors import ConfigError, DataError, StageError
 
 FAST = Bootstrap(resamples=200)
 

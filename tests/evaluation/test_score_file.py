@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.score_file import score_file
-from rewards.errors import ConfigError, ConstraintError, DataError
+from adhere.evaluation.score_file import score_file
+from adhere.rewards.errors import ConfigError, ConstraintError, DataError
 
 ORACLE = Path(__file__).parents[2] / "../shared/oracle/mathif_verdicts.jsonl.gz"
 NO_COMMA = {"id": "punctuation:no_comma", "kwargs": None}

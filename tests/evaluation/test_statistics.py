@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.statistics import estimate, paired_difference, pass_at_k, prompt_means
+from adhere.evaluation.statistics import estimate, paired_difference, pass_at_k, prompt_means
 
 
 def names(count: int) -> list[str]:

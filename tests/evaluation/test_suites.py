@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.floors import score_floors
-from evaluation.metrics import Bootstrap, summarise
-from evaluation.suites import BAD_GOLD, UNSATISFIABLE, mathif, prompt_file, prompt_suite
-from prompts.attach import with_constraints
-from prompts.item import PromptItem, write_items
-from rewards.checklist import Requirement, RuleCheck
-from rewards.errors import ConstraintError, DataError
+from adhere.evaluation.floors import score_floors
+from adhere.evaluation.metrics import Bootstrap, summarise
+from adhere.evaluation.suites import BAD_GOLD, UNSATISFIABLE, mathif, prompt_file, prompt_suite
+from adhere.prompts.attach import with_constraints
+from adhere.prompts.item import PromptItem, write_items
+from adhere.rewards.checklist import Requirement, RuleCheck
+from adhere.rewards.errors import ConstraintError, DataError
 
 MATHIF = Path(__file__).parents[2] / "../shared/data/mathif"
 

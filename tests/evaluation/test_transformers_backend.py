@@ -7,11 +7,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from evaluation.backends import load_generator
-from evaluation.backends.transformers import TransformersGenerator
-from evaluation.generation import Sampling
-from prompts.item import PromptItem
-from rewards.errors import ConfigError, DataError
+from adhere.evaluation.backends import load_generator
+from adhere.evaluation.backends.transformers import TransformersGenerator
+from adhere.evaluation.generation import Sampling
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import ConfigError, DataError
 
 WORDS = ["<pad>", "<eos>", "<user>", "<model>", *(f"w{i}" for i in range(28))]
 TURNS = "{% for m in messages %}<user> {{ m.content }} {% endfor %}"

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from prompts.attach import Sampler, satisfiable, without_constraints
-from prompts.config import ConstraintSamplerConfig, HoldOutConfig
-from prompts.item import PromptItem
-from prompts.probes import PROBES
-from prompts.sources import PromptStyle
-from rewards.constraints import MATHIF_KEYWORDS, conflicts, registry
-from rewards.errors import ConstraintError, DataError
+from adhere.prompts.attach import Sampler, satisfiable, without_constraints
+from adhere.prompts.config import ConstraintSamplerConfig, HoldOutConfig
+from adhere.prompts.item import PromptItem
+from adhere.prompts.probes import PROBES
+from adhere.prompts.sources import PromptStyle
+from adhere.rewards.constraints import MATHIF_KEYWORDS, conflicts, registry
+from adhere.rewards.errors import ConstraintError, DataError
 
 QUESTION = "Ann has 12 apples, and eats 3. How many are left?"
 GOLDS = ("9", "\\frac{1}{2}", "1,234", "-0.5", "(2,3)")

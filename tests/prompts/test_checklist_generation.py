@@ -19,10 +19,10 @@ import pytest
 
 pytest.importorskip("openai", reason="needs the judge extra")
 
-from prompts.checklists import Summary, generate, read_sources
-from rewards.checklist.generation import GenerationConfig
-from rewards.checklist.requirement import parse_checklist
-from rewards.errors import DataError, StageError
+from adhere.prompts.checklists import Summary, generate, read_sources
+from adhere.rewards.checklist.generation import GenerationConfig
+from adhere.rewards.checklist.requirement import parse_checklist
+from adhere.rewards.errors import DataError, StageError
 
 ROOT = Path(__file__).parents[2]
 NO_COMMA, PARIS = "Does the response contain no commas?", "Does the response name Paris?"
@@ -406,7 +406,7 @@ def test_a_kill_at_any_moment_loses_no_row_that_was_done(server: Any, tmp_path: 
     asked = [{"question": f"Tell me of town {n}."} for n in range(12)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
     out = tmp_path / "out.jsonl"
-    command = [sys.executable, "-m", "train.cli", "checklist", "generate", "in.jsonl", "out.jsonl"]
+    command = [sys.executable, "-m", "adhere.train.cli", "checklist", "generate", "in.jsonl", "out.jsonl"]
     keys = [f"base_url={url(server)}", "model=m", "concurrency=2"]
     process = subprocess.Popen([*command, *keys], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
     deadline = time.monotonic() + 60

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from prompts.build import Built, build
-from prompts.config import DataConfig
-from prompts.fingerprint import fingerprint
-from rewards.constraints import MATHIF_KEYWORDS
-from rewards.errors import DataError
+from adhere.prompts.build import Built, build
+from adhere.prompts.config import DataConfig
+from adhere.prompts.fingerprint import fingerprint
+from adhere.rewards.constraints import MATHIF_KEYWORDS
+from adhere.rewards.errors import DataError
 
 GSM8K = str(Path(__file__).parents[1] / "data" / "gsm8k_64.jsonl")
 SUMS = {"generator": "chain_sum", "size": 80, "params": {"min_terms": 2, "max_terms": 3, "max_digits": 1}}
@@ -180,9 +180,9 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path: Path) -> None:
 def test_nothing_heavy_is_imported_for_keys_and_generated_data() -> None:
     code = f"""
 import sys
-from prompts.build import build
-from prompts.config import DataConfig
-from prompts.fingerprint import fingerprint
+from adhere.prompts.build import build
+from adhere.prompts.config import DataConfig
+from adhere.prompts.fingerprint import fingerprint
 config = DataConfig.model_validate({{"train": [{{"path": {GSM8K!r}}}]}})
 fingerprint(config)
 assert not {{"torch", "transformers", "datasets", "reasoning_gym"}} & set(sys.modules), sorted(sys.modules)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
-from prompts.item import Message, PromptItem
-from rewards.checklist import Requirement
-from rewards.checklist.requirement import RuleCheck
-from rewards.errors import DataError
+from adhere.prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
+from adhere.prompts.item import Message, PromptItem
+from adhere.rewards.checklist import Requirement
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.errors import DataError
 
 LONG = "Natalia sold clips to forty eight of her friends in April and then half as many in May."
 

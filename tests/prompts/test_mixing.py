@@ -2,10 +2,10 @@
 
 import pytest
 
-from prompts.filters import verifiable_gold, within_length
-from prompts.item import Message, PromptItem
-from prompts.mixing import check_supply, counts, shuffled
-from rewards.errors import DataError
+from adhere.prompts.filters import verifiable_gold, within_length
+from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.mixing import check_supply, counts, shuffled
+from adhere.rewards.errors import DataError
 
 
 def item(name: str, answer: str | None = "1", source: str = "s") -> PromptItem:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from prompts.files import read_rows
-from prompts.item import read_items, write_items
-from rewards.errors import DataError
+from adhere.prompts.files import read_rows
+from adhere.prompts.item import read_items, write_items
+from adhere.rewards.errors import DataError
 
 ROWS = [{"question": "1 + 1?", "answer": "2"}, {"question": "2 + 2? ünïcode", "answer": "4"}]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from prompts.config import SourceConfig
-from prompts.item import PromptItem
-from prompts.procedural import worked_sum
-from prompts.sources import PromptStyle, load
-from rewards.errors import DataError
+from adhere.prompts.config import SourceConfig
+from adhere.prompts.item import PromptItem
+from adhere.prompts.procedural import worked_sum
+from adhere.prompts.sources import PromptStyle, load
+from adhere.rewards.errors import DataError
 
 GSM8K = Path(__file__).parents[1] / "data" / "gsm8k_64.jsonl"
 

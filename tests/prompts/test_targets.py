@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from prompts.attach import Sampler
-from prompts.config import ConstraintSamplerConfig, SftTargetConfig, SourceConfig
-from prompts.item import PromptItem
-from prompts.sources import PromptStyle, load
-from prompts.targets import TargetCounts, build_targets, unboxed
-from rewards.checklist import Requirement
-from rewards.checklist.requirement import RuleCheck
-from rewards.constraints import check, check_scoped
-from rewards.math import verify_answer
-from rewards.segments import split_response
+from adhere.prompts.attach import Sampler
+from adhere.prompts.config import ConstraintSamplerConfig, SftTargetConfig, SourceConfig
+from adhere.prompts.item import PromptItem
+from adhere.prompts.sources import PromptStyle, load
+from adhere.prompts.targets import TargetCounts, build_targets, unboxed
+from adhere.rewards.checklist import Requirement
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.constraints import check, check_scoped
+from adhere.rewards.math import verify_answer
+from adhere.rewards.segments import split_response
 
 
 def sums(size: int, **sampler: Any) -> list[PromptItem]:

@@ -10,10 +10,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from train.config.compose import compose_recipe, recipes_folder
-from train.config.schema import Recipe
-from train.plan.describe import describe
-from train.run import plan_run
+from adhere.train.config.compose import compose_recipe, recipes_folder
+from adhere.train.config.schema import Recipe
+from adhere.train.plan.describe import describe
+from adhere.train.run.run import plan_run
 
 FOLDER = recipes_folder()
 RECIPES = sorted(path.stem for path in (FOLDER / "recipe").glob("*.yaml"))

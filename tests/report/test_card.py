@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from train.artifacts import Artifact
-from train.card import write_card
-from train.config.compose import compose_recipe
+from adhere.records.artifact import Artifact
+from adhere.train.config.compose import compose_recipe
+from adhere.train.run.card import write_card
 
 
 def test_a_card_carries_reward_table_differences_seed_and_command(tmp_path: Path) -> None:

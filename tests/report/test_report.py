@@ -11,16 +11,16 @@ import pytest
 import report_run
 from report_run import PROMPTS, STEPS, write_ablation, write_run
 
-from evaluation.report.chart import Chart, Panel, Series
-from evaluation.report.charts import build_charts
-from evaluation.report.collect import collect
-from evaluation.report.pack import NO_TEXT, choose, pack
-from evaluation.report.rollouts import EVALUATION, read_rollouts
-from evaluation.report.static import latex
-from evaluation.report.verdict import compare_models, headline, table
-from evaluation.report.write import write_report
-from rewards.errors import ConfigError
-from train.cli import main
+from adhere.evaluation.report.chart import Chart, Panel, Series
+from adhere.evaluation.report.charts import build_charts
+from adhere.evaluation.report.collect import collect
+from adhere.evaluation.report.pack import NO_TEXT, choose, pack
+from adhere.evaluation.report.rollouts import EVALUATION, read_rollouts
+from adhere.evaluation.report.static import latex
+from adhere.evaluation.report.verdict import compare_models, headline, table
+from adhere.evaluation.report.write import write_report
+from adhere.rewards.errors import ConfigError
+from adhere.train.cli import main
 
 ROLLOUTS = 2 * (STEPS * 16 + PROMPTS)
 CHARTS = {"pareto", "rates", "components", "zero_spread", "running", "constraints", "changes", "crossed", "reasoning"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from report_run import HOSTILE, PROMPTS, STEPS, write_ablation, write_run
 
-from evaluation.report.write import write_report
+from adhere.evaluation.report.write import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install -e '.[dev]')")
 expect = sync_api.expect

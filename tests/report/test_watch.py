@@ -8,8 +8,8 @@ import pytest
 from report_run import write_run
 from rich.console import Console
 
-from evaluation.report.watch import ended, frame
-from train.cli import main
+from adhere.evaluation.report.watch import ended, frame
+from adhere.train.cli import main
 
 
 def shown(run: Path) -> str:

@@ -34,7 +34,7 @@ class Terminal:
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.resize(rows, columns)
-        command = [sys.executable, "-m", "train.cli", "watch", str(run)]
+        command = [sys.executable, "-m", "adhere.train.cli", "watch", str(run)]
         environment = {**os.environ, "TERM": "xterm-256color"}
         for name in ("COLUMNS", "LINES", "NO_COLOR", "CI"):
             environment.pop(name, None)

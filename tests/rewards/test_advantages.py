@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.advantages import advantage_shares, advantages, multiplicative_parts
-from rewards.aggregation import aggregate
-from rewards.config import Aggregation, RewardConfig
+from adhere.rewards.advantages import advantage_shares, advantages, multiplicative_parts
+from adhere.rewards.aggregation import aggregate
+from adhere.rewards.config import Aggregation, RewardConfig
 
 Row = dict[str, float | None]
 SCORE = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]))

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.advantages import advantages
-from rewards.aggregation import aggregate, combine, normalize_then_sum, resolution
-from rewards.config import GROUPWISE, Aggregation, RewardConfig
+from adhere.rewards.advantages import advantages
+from adhere.rewards.aggregation import aggregate, combine, normalize_then_sum, resolution
+from adhere.rewards.config import GROUPWISE, Aggregation, RewardConfig
 
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 ADDED = ("saturation_aware", "gated", "lexicographic")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rewards.checklist import AndCheck, JudgeCheck, RuleCheck, SelectCheck, parse_checklist, score_checklist
-from rewards.errors import AdhereError, ConstraintError, DataError
+from adhere.rewards.checklist import AndCheck, JudgeCheck, RuleCheck, SelectCheck, parse_checklist, score_checklist
+from adhere.rewards.errors import AdhereError, ConstraintError, DataError
 
 COMMA = {"type": "rule", "constraint": "punctuation:no_comma", "kwargs": {}}
 LOWER = {"type": "rule", "constraint": "change_case:english_lowercase", "kwargs": {}}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rewards.checklist.generation.reply import Draft, Unreadable, read_reply
-from rewards.checklist.generation.words import content, flags, is_question, opposite, same
+from adhere.rewards.checklist.generation.reply import Draft, Unreadable, read_reply
+from adhere.rewards.checklist.generation.words import content, flags, is_question, opposite, same
 
 GOOD = {"question": "Does the response name Paris?", "weight": 90}
 

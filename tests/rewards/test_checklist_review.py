@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rewards.checklist.generation.reply import Draft
-from rewards.checklist.generation.review import Candidate, keep_heaviest, review
-from rewards.checklist.requirement import RuleCheck
+from adhere.rewards.checklist.generation.reply import Draft
+from adhere.rewards.checklist.generation.review import Candidate, keep_heaviest, review
+from adhere.rewards.checklist.requirement import RuleCheck
 
 NO_COMMA = "Does the response contain no commas?"
 

@@ -7,13 +7,20 @@ from typing import Any
 
 import pytest
 
-from rewards.checklist import JudgeQuestion, OverallQuestion, Requirement, parse_checklist, score_batch, score_checklist
-from rewards.components import score_component
-from rewards.config import ChecklistComponent, RewardConfig
-from rewards.engine import Engine
-from rewards.errors import AdhereError, ConfigError, DataError
-from rewards.rollout import Rollout
-from rewards.verdict import Status, Verdict, unscored
+from adhere.rewards.checklist import (
+    JudgeQuestion,
+    OverallQuestion,
+    Requirement,
+    parse_checklist,
+    score_batch,
+    score_checklist,
+)
+from adhere.rewards.components import score_component
+from adhere.rewards.config import ChecklistComponent, RewardConfig
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import AdhereError, ConfigError, DataError
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.verdict import Status, Verdict, unscored
 
 COMMA = {"type": "rule", "constraint": "punctuation:no_comma"}
 LOWER = {"type": "rule", "constraint": "change_case:english_lowercase"}

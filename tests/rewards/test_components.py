@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from rewards.checklist import parse_checklist
-from rewards.components import score_component
-from rewards.config import ChecklistComponent, ComponentConfig, FormatComponent, LengthComponent, MathComponent
-from rewards.engine import Engine
-from rewards.rollout import Rollout
-from rewards.verdict import Status, Verdict
+from adhere.rewards.checklist import parse_checklist
+from adhere.rewards.components import score_component
+from adhere.rewards.config import ChecklistComponent, ComponentConfig, FormatComponent, LengthComponent, MathComponent
+from adhere.rewards.engine import Engine
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.verdict import Status, Verdict
 
 PROMPT = "What is 2 + 2? Answer in lowercase, without commas. Put the final answer in \\boxed{}."
 CHECKLIST = parse_checklist(

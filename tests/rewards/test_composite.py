@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from rewards.checklist import parse_checklist
-from rewards.composite import BatchScores, Composite, combine, normalize_then_sum
-from rewards.config import RewardConfig
-from rewards.engine import Engine
-from rewards.rollout import Rollout
-from rewards.verdict import Status
+from adhere.rewards.checklist import parse_checklist
+from adhere.rewards.composite import BatchScores, Composite, combine, normalize_then_sum
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.engine import Engine
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.verdict import Status
 
 CHECKLIST = parse_checklist(
     [{"id": "no_comma", "text": "no comma", "check": {"constraint": "punctuation:no_comma"}}], where="test"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rewards.constraints import (
+from adhere.rewards.constraints import (
     DEFAULT_RANGES,
     MATHIF_KEYWORDS,
     ORDER,
@@ -26,11 +26,11 @@ from rewards.constraints import (
     sample,
     validate,
 )
-from rewards.constraints.base import REGISTRY, Constraint, Kwargs, Outcome, Sampler, Step, register
-from rewards.constraints.document import reference
-from rewards.constraints.sentences import FILLERS
-from rewards.errors import ConstraintError
-from rewards.verdict import Status
+from adhere.rewards.constraints.base import REGISTRY, Constraint, Kwargs, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.document import reference
+from adhere.rewards.constraints.sentences import FILLERS
+from adhere.rewards.errors import ConstraintError
+from adhere.rewards.verdict import Status
 
 QUESTION = "Tom has 3 apples and eats 1. How many are left?"
 BULLETS, WORDS = "detectable_format:number_bullet_lists", "length_constraint_checkers:number_words"
@@ -236,7 +236,7 @@ def test_one_class_is_a_whole_constraint() -> None:
 def test_the_reference_page_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs/constraints.md"
     assert page.read_text(encoding="utf-8") == reference(), (
-        "run: python -m rewards.constraints.document > docs/constraints.md"
+        "run: python -m adhere.rewards.constraints.document > docs/constraints.md"
     )
     assert [name for name in DEFAULT_RANGES if name not in reference()] == []
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from rewards.checklist import parse_checklist
-from rewards.components import score_component
-from rewards.config import ChecklistComponent
-from rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, registry, sample
-from rewards.constraints.batch import LONG_CHARS
-from rewards.engine import Engine
-from rewards.rollout import Rollout
-from rewards.verdict import Status
+from adhere.rewards.checklist import parse_checklist
+from adhere.rewards.components import score_component
+from adhere.rewards.config import ChecklistComponent
+from adhere.rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, registry, sample
+from adhere.rewards.constraints.batch import LONG_CHARS
+from adhere.rewards.engine import Engine
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.verdict import Status
 
 CATASTROPHE = "(a+)+$"
 VICTIM = "a" * 40 + "!"

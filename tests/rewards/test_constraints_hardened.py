@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rewards.constraints import Mode, check, registry
+from adhere.rewards.constraints import Mode, check, registry
 
 EXISTENCE, FREQUENCY, FORBIDDEN = "keywords:existence", "keywords:frequency", "keywords:forbidden_words"
 LANGUAGE, WORDS = "language:response_language", "length_constraint_checkers:number_words"

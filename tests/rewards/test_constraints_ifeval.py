@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.constraints import Mode, check, conflicts, registry, sample, transform, validate
-from rewards.errors import ConstraintError
+from adhere.rewards.constraints import Mode, check, conflicts, registry, sample, transform, validate
+from adhere.rewards.errors import ConstraintError
 
 LETTER, SENTENCES, WORDS = (
     "keywords:letter_frequency",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rewards.constraints import Mode, check, conflicts, registry, sample, transform, validate
-from rewards.constraints.official_text import official_sentences, official_words
-from rewards.errors import ConstraintError
+from adhere.rewards.constraints import Mode, check, conflicts, registry, sample, transform, validate
+from adhere.rewards.constraints.official_text import official_sentences, official_words
+from adhere.rewards.errors import ConstraintError
 
 REQUEST = "Name two  fruits. Be brief!"
 PHRASE, COPY, SIMPLE = "copy:repeat_phrase", "copy:copy", "copy:copying_simple"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rewards.constraints import check, registry, transform
+from adhere.rewards.constraints import check, registry, transform
 
 NO_COMMA = "punctuation:no_comma"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rewards.constraints import MATHIF_KEYWORDS, check, conflicts, describe, official_cut, registry, validate
+from adhere.rewards.constraints import MATHIF_KEYWORDS, check, conflicts, describe, official_cut, registry, validate
 
 SHARED = Path(__file__).parents[2] / "../shared"
 ORACLE = SHARED / "oracle/mathif_verdicts.jsonl.gz"

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.checklist import Requirement, RuleCheck, score_checklist
-from rewards.constraints import check, follow, follow_prepared, prepare
-from rewards.constraints.base import Mode
-from rewards.constraints.length import official_words, words
-from rewards.constraints.text import without_commands
-from rewards.constraints.tokens import capital_tokens, treebank_tokens
-from rewards.errors import ConstraintError
+from adhere.rewards.checklist import Requirement, RuleCheck, score_checklist
+from adhere.rewards.constraints import check, follow, follow_prepared, prepare
+from adhere.rewards.constraints.base import Mode
+from adhere.rewards.constraints.length import official_words, words
+from adhere.rewards.constraints.text import without_commands
+from adhere.rewards.constraints.tokens import capital_tokens, treebank_tokens
+from adhere.rewards.errors import ConstraintError
 
 _TELLING = (
     "CAN|CANnot |CANNOT|CAn't|N'T|'ye|D'ye|IBM's |U.S.|(NASA),|WORD.|ÉA|aÉ|—A|ǅ|A|a|I|'|''|_|_'_|don't|\n| |\u2028|..."

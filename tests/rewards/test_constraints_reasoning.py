@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from evaluation.floors import template_response
-from evaluation.generation import Generation
-from evaluation.scoring import score_response
-from prompts.item import PromptItem
-from rewards.checklist import Requirement, score_checklist
-from rewards.checklist.requirement import RuleCheck
-from rewards.components import score_component
-from rewards.config import ChecklistComponent
-from rewards.constraints import by_scope, check, check_scoped, comply, conflicts, describe, paraphrases, registry
-from rewards.engine import Engine
-from rewards.rollout import Rollout
+from adhere.evaluation.floors import template_response
+from adhere.evaluation.generation import Generation
+from adhere.evaluation.scoring import score_response
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import Requirement, score_checklist
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.components import score_component
+from adhere.rewards.config import ChecklistComponent
+from adhere.rewards.constraints import by_scope, check, check_scoped, comply, conflicts, describe, paraphrases, registry
+from adhere.rewards.engine import Engine
+from adhere.rewards.rollout import Rollout
 
 NO_COMMA, CAPITAL, JSON = "reasoning:no_comma", "reasoning:english_capital", "reasoning:json_format"
 WORDS, DISCLAIMER, LANGUAGE = "reasoning:number_words", "reasoning:end_checker", "reasoning:language"

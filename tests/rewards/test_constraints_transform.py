@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rewards.constraints import check, comply, conflicts, registry, sample, transform
-from rewards.constraints.text import boxed_spans
+from adhere.rewards.constraints import check, comply, conflicts, registry, sample, transform
+from adhere.rewards.constraints.text import boxed_spans
 
 QUESTION = "Tom has 3 apples and eats 1. How many are left?"
 REWRITABLE = [key for key, constraint in registry().items() if constraint.rewritable]

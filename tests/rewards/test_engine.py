@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.engine import Engine, EngineError, default_engine
-from rewards.verdict import Status, Verdict, passed, unscored
+from adhere.rewards.engine import Engine, EngineError, default_engine
+from adhere.rewards.verdict import Status, Verdict, passed, unscored
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,8 +155,8 @@ def test_the_default_engine_is_shared() -> None:
 
 PARENTS = """
 import multiprocessing, os, sys
-from rewards.engine import Engine, default_engine
-from rewards.math import verify_batch
+from adhere.rewards.engine import Engine, default_engine
+from adhere.rewards.math import verify_batch
 
 def score(_):
     pairs = [("p-q", "\\\\boxed{-q+p}"), ("\\\\sqrt{51}", "\\\\boxed{7.1414284}"), ("5", "\\\\boxed{6}")]
@@ -193,7 +193,7 @@ def test_a_batch_waits_in_the_parent_not_in_the_pipe() -> None:
 
 SCRIPT = """
 import sys, threading, time
-from rewards.engine import Engine
+from adhere.rewards.engine import Engine
 assert __name__ == "__main__", "a worker imported the script of its parent"
 engine = Engine(deadline=1.0)
 print(engine.map("os:getpid", [()])[0].detail, flush=True)

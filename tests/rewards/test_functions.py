@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from rewards.composite import BatchScores, Composite
-from rewards.config import COMBINED, RewardConfig
-from rewards.engine import Engine
-from rewards.errors import DataError
-from rewards.functions import RewardFunctions
-from rewards.rollout import Rollout
+from adhere.rewards.composite import BatchScores, Composite
+from adhere.rewards.config import COMBINED, RewardConfig
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import DataError
+from adhere.rewards.functions import RewardFunctions
+from adhere.rewards.rollout import Rollout
 
 CHECKLIST = json.dumps([{"id": "no_comma", "text": "no comma", "check": {"constraint": "punctuation:no_comma"}}])
 RESPONSES = ["it is \\boxed{4}", "well, it is \\boxed{4}", "it is \\boxed{5}", "<think>unfinished"]

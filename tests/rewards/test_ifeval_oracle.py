@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rewards.constraints import check_loose, conflicts, describe, follow, loose_variants, registry, validate
+from adhere.rewards.constraints import check_loose, conflicts, describe, follow, loose_variants, registry, validate
 
 SHARED = Path(__file__).parents[2] / "../shared"
 ORACLE = SHARED / "oracle/ifeval_gpt4_verdicts.jsonl.gz"

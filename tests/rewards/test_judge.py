@@ -16,11 +16,11 @@ pytest.importorskip("httpx", reason="needs the judge extra")
 
 from judge_server import HANGS, Reply, Script, ScriptedServer, completion
 
-from rewards.checklist.judging import JudgeQuestion, OverallQuestion
-from rewards.errors import ConfigError, StageError
-from rewards.judge import JudgeConfig, load_judge
-from rewards.judge.judge import Judge
-from rewards.verdict import Status
+from adhere.rewards.checklist.judge_protocol import JudgeQuestion, OverallQuestion
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.judge import JudgeConfig, load_judge
+from adhere.rewards.judge.judge import Judge
+from adhere.rewards.verdict import Status
 
 Make = Callable[..., tuple[Judge, ScriptedServer]]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rewards.judge import cache
-from rewards.judge.cache import ReplyCache
+from adhere.rewards.judge import cache
+from adhere.rewards.judge.cache import ReplyCache
 
 WRITER = """
 import sys
-from rewards.judge.cache import ReplyCache
+from adhere.rewards.judge.cache import ReplyCache
 shared = ReplyCache(sys.argv[1])
 for start in range(0, 600, 20):
     shared.put([(b"%d" % n, (n / 600,)) for n in range(start, start + 20)])
@@ -46,8 +46,8 @@ def test_a_forked_child_may_go_on_asking() -> None:
     pytest.importorskip("httpx", reason="needs the judge extra")
     from judge_server import ScriptedServer
 
-    from rewards.checklist.judging import JudgeQuestion
-    from rewards.judge import JudgeConfig, load_judge
+    from adhere.rewards.checklist.judge_protocol import JudgeQuestion
+    from adhere.rewards.judge import JudgeConfig, load_judge
 
     def scores(start: int) -> list[float | None]:
         return [v.score for v in judge.decide([JudgeQuestion("q", "r", f"{n}") for n in range(start, start + 4)])]

@@ -13,15 +13,15 @@ pytest.importorskip("httpx", reason="needs the judge extra")
 from judge_server import ScriptedServer
 from pydantic import ValidationError
 
-from rewards.checklist.requirement import parse_checklist
-from rewards.composite import Composite
-from rewards.config import RewardConfig
-from rewards.engine import Engine
-from rewards.errors import ConfigError, DataError
-from rewards.functions import RewardFunctions
-from rewards.judge.needs import check_judged
-from rewards.rollout import Rollout
-from rewards.verdict import Status
+from adhere.rewards.checklist.requirement import parse_checklist
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.functions import RewardFunctions
+from adhere.rewards.judge.needs import check_judged
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.verdict import Status
 
 NO_COMMA = {"type": "rule", "constraint": "punctuation:no_comma"}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
-from rewards.judge.prompts import Task, build_prompt, fence_code
+from adhere.rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
+from adhere.rewards.judge.prompts import Task, build_prompt, fence_code
 
 HONEST = "Four."
 HOSTILE = {

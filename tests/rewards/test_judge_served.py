@@ -14,10 +14,10 @@ pytest.importorskip("httpx", reason="needs the judge extra")
 
 from served import served
 
-from rewards.checklist.judging import JudgeQuestion
-from rewards.errors import StageError
-from rewards.judge import JudgeConfig, load_judge
-from rewards.verdict import Status
+from adhere.rewards.checklist.judge_protocol import JudgeQuestion
+from adhere.rewards.errors import StageError
+from adhere.rewards.judge import JudgeConfig, load_judge
+from adhere.rewards.verdict import Status
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = REPOSITORY / "recipes" / "assets" / "tiny_base"
@@ -54,7 +54,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (gguf,) = Path(spec.submodule_search_locations[0]).rglob("*.gguf")
     folder = tmp_path_factory.mktemp("smollm2") / "model"
     subprocess.run(
-        [sys.executable, "-m", "train.cli", "import-gguf", str(gguf), str(folder)],
+        [sys.executable, "-m", "adhere.train.cli", "import-gguf", str(gguf), str(folder)],
         cwd=REPOSITORY, env=os.environ, check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     return folder

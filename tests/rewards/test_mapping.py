@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rewards.checklist.generation.prompts import FORMS
-from rewards.checklist.mapping import map_requirement, phrased
-from rewards.checklist.requirement import RuleCheck
-from rewards.constraints import check, describe, paraphrases, registry, sample, validate
+from adhere.rewards.checklist.generation.prompts import FORMS
+from adhere.rewards.checklist.mapping import map_requirement, phrased
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.constraints import check, describe, paraphrases, registry, sample, validate
 
 QUESTION = "Tom has 3 apples, and then he buys 4 more. How many apples does Tom have now?"
 

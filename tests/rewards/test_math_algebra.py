@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.math.algebra import decide
-from rewards.math.balls import UnboundedError, evaluate
-from rewards.math.terms import Term, read_term
+from adhere.rewards.math.algebra import decide
+from adhere.rewards.math.error_bounds import UnboundedError, evaluate
+from adhere.rewards.math.expression import Term, read_term
 
 EQUAL = [
     ("p-q", "-q+p"),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rewards.math import extract_answer
+from adhere.rewards.math import extract_answer
 
 COMMITTED = [
     (r"So \boxed{42}.", "42"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rewards.math import check_gold, normalise_gold
-from rewards.verdict import Status
+from adhere.rewards.math import check_gold, normalise_gold
+from adhere.rewards.verdict import Status
 
 READABLE = [
     "72", "1,080", "-3", "\\$32,\\!348", "11,\\! 111,\\! 111,\\! 100", ".0000672", "\\frac 59", "\\frac9{19}",

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rewards.math import verify_answer
-from rewards.verdict import Status
+from adhere.rewards.math import verify_answer
+from adhere.rewards.verdict import Status
 
 KINDS: dict[str, tuple[str, str, str]] = {
     # kind: (gold, the same in another spelling, a wrong one)

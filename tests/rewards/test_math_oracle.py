@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.engine import default_engine
-from rewards.math import check_gold, verify_batch
+from adhere.rewards.engine import default_engine
+from adhere.rewards.math import check_gold, verify_batch
 
 SHARED = Path(__file__).parents[2] / "../shared"
 CASES = SHARED / "oracle/math_cases.jsonl.gz"

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.engine import Engine
-from rewards.math import normalise_gold, verify_answer, verify_batch
-from rewards.math.canonical import canonical
-from rewards.math.cost import too_expensive
-from rewards.verdict import Status, Verdict
+from adhere.rewards.engine import Engine
+from adhere.rewards.math import normalise_gold, verify_answer, verify_batch
+from adhere.rewards.math.canonical import canonical
+from adhere.rewards.math.limits import too_expensive
+from adhere.rewards.verdict import Status, Verdict
 
 
 def box(answer: str) -> str:

@@ -17,9 +17,9 @@ from threading import Thread
 
 import pytest
 
-import rewards.checklist
-from rewards.checklist import ProgramCall, Sandbox, SandboxLimits
-from rewards.verdict import Status, Verdict
+from adhere.rewards import checklist
+from adhere.rewards.checklist import ProgramCall, Sandbox, SandboxLimits
+from adhere.rewards.verdict import Status, Verdict
 
 LAYERS = {"both": ("namespaces", "seccomp"), "namespaces": ("namespaces",), "seccomp": ("seccomp",)}
 LIMITS = SandboxLimits(timeout=5.0, memory_mb=128)
@@ -321,7 +321,7 @@ def test_threads_share_a_sandbox_and_closing_ends_its_processes() -> None:
 
 def test_a_sandbox_ends_with_the_process_that_made_it() -> None:
     script = (
-        "from rewards.checklist import ProgramCall, Sandbox, SandboxLimits\n"
+        "from adhere.rewards.checklist import ProgramCall, Sandbox, SandboxLimits\n"
         "sandbox = Sandbox(SandboxLimits(timeout=1.0)); sandbox.isolation(); print('ready', flush=True)\n"
         "sandbox.run([ProgramCall('def verify_requirement(text):\\n    while True: pass', 'x')])"
     )
@@ -350,7 +350,7 @@ def lives(pid: int) -> bool:
 
 @pytest.mark.parametrize("denied", ["empty_filesystem", "enter_namespaces", "filter_system_calls"])
 def test_a_layer_that_the_kernel_refuses_is_named_and_the_other_one_holds(denied: str) -> None:
-    child = Path(rewards.checklist.__file__).with_name("sandbox_child.py")
+    child = Path(checklist.__file__).with_name("sandbox_child.py")
     script = (
         f"import sys; sys.path.insert(0, {str(child.parent)!r}); import sandbox_child\n"
         "def denied(): raise PermissionError(1, 'the policy says no')\n"

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rewards.composite import Composite
-from rewards.config import RewardConfig
-from rewards.engine import Engine
-from rewards.functions import RewardFunctions
-from rewards.rollout import Rollout
-from rewards.schedules import WeightSchedule
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.engine import Engine
+from adhere.rewards.functions import RewardFunctions
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.schedules import WeightSchedule
 
 RISING = {"schedule": "linear", "start": 0.0, "end": 1.0, "over": 0.5}
 

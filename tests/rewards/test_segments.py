@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewards.segments import split_response
+from adhere.rewards.segments import split_response
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class Site:
         """Run a command, expect its exit code, and return all that it prints."""
         environment = {**self.cluster.environment, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, "-m", "train.cli", *line],
+            [sys.executable, "-m", "adhere.train.cli", *line],
             cwd=place, env=environment, capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
@@ -84,6 +84,6 @@ def workers_of(artifact: Path) -> list[int]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             ours = any(w == str(artifact.resolve() / "stage.yaml") for w in words)
-            if ours and "accelerate.commands.launch" not in words and "train.worker" in words:
+            if ours and "accelerate.commands.launch" not in words and "adhere.train.worker" in words:
                 found.append(int(entry.name))
     return found

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from rewards.errors import ConfigError, StageError
-from train.cli import main
-from train.config.schema import LauncherConfig
-from train.launch.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
-from train.launch.batches import plan_batches
-from train.launch.jobfile import job_files, write_finish, write_job
-from train.launch.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
-from train.launch.servers import Server
-from train.launch.snapshot import snapshot
-from train.plan.graph import PlannedStage
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.cli import main
+from adhere.train.config.schema import LauncherConfig
+from adhere.train.launch.serve.servers import Server
+from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
+from adhere.train.launch.slurm.batches import plan_batches
+from adhere.train.launch.slurm.jobfile import job_files, write_finish, write_job
+from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
+from adhere.train.launch.slurm.snapshot import snapshot
+from adhere.train.run.graph import PlannedStage
 
 GPU = Profile(
     partition="gpu",
@@ -101,7 +101,7 @@ def test_an_evaluation_takes_one_gpu_and_its_share_of_the_node(tmp_path: Path) -
     files = job(tmp_path, "evaluate", strategy="ddp", nodes=2, processes=8)
     asked = options(files["job.sbatch"])
     assert (asked["nodes"], asked["gres"], asked["cpus-per-task"], asked["mem"]) == ("1", "gpu:1", "16", "100G")
-    assert "-m train.worker" in files["node.sh"] and "accelerate.commands" not in files["node.sh"]
+    assert "-m adhere.train.worker" in files["node.sh"] and "accelerate.commands" not in files["node.sh"]
 
 
 def server(gpus: int) -> Server:
@@ -112,7 +112,10 @@ def test_a_server_shares_the_node_of_its_ranks_where_that_has_the_gpus(tmp_path:
     files = job(tmp_path, strategy="ddp", processes=2, servers=[server(2)])
     asked = options(files["job.sbatch"])
     assert (asked["nodes"], asked["gres"]) == ("1", "gpu:4")
-    assert '-m train.launch.serve around "$ARTIFACT/stage.yaml" -- "$PYTHON" -m accelerate' in files["node.sh"]
+    assert (
+        '-m adhere.train.launch.serve.serving around "$ARTIFACT/stage.yaml" -- "$PYTHON" -m accelerate'
+        in files["node.sh"]
+    )
     assert "SERVER=$!" not in files["job.sbatch"]
 
 
@@ -244,14 +247,14 @@ def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(
     assert (second, attempt) == (first + 1, 1)
     with socket.create_server(("", first)):
         assert int(begin(tmp_path, 17).split()[0]) != first
-        monkeypatch.setattr("train.launch.attempt.TRIES", 1)
+        monkeypatch.setattr("adhere.train.launch.slurm.attempt.TRIES", 1)
         with pytest.raises(StageError, match=f"all ports from {first} to {second} are taken"):
             begin(tmp_path, 17)
 
 
 def test_the_snapshot_is_named_by_its_content_and_made_once(tmp_path: Path) -> None:
     first = snapshot(tmp_path)
-    assert (first / "train" / "worker.py").exists() and (first / "slurm" / "job.sbatch").exists()
+    assert (first / "adhere/train/worker.py").exists() and (first / "adhere/slurm/job.sbatch").exists()
     (first / "marker").touch()
     assert snapshot(tmp_path) == first and (first / "marker").exists()
 

@@ -17,11 +17,11 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, SMALL
 
-from train.artifacts import STOP_CLEARED, Artifact, Stopped, write_yaml
-from train.config.stage import StageSpec
-from train.plan.graph import order
-from train.run import plan_run
-from train.worker import attempt
+from adhere.records.artifact import STOP_CLEARED, Artifact, Stopped, write_yaml
+from adhere.train.config.stage import StageSpec
+from adhere.train.run.graph import order
+from adhere.train.run.run import plan_run
+from adhere.train.worker import attempt
 
 TIMED = ("step_time", "seconds", "time", "per_second", "runtime")
 """Ends of the names of logged figures that no two runs have in common."""

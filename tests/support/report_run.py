@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from evaluation.generation import Generation, Sampling
-from evaluation.metrics import Bootstrap
-from evaluation.run import evaluate, write_results
-from evaluation.suites import prompt_suite
-from prompts.attach import with_constraints
-from prompts.item import PromptItem
-from rewards.checklist import Requirement, RuleCheck
+from adhere.evaluation.generation import Generation, Sampling
+from adhere.evaluation.metrics import Bootstrap
+from adhere.evaluation.run import evaluate, write_results
+from adhere.evaluation.suites import prompt_suite
+from adhere.prompts.attach import with_constraints
+from adhere.prompts.item import PromptItem
+from adhere.rewards.checklist import Requirement, RuleCheck
 
 HOSTILE = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">, \x1b[31mred'
 PROMPTS, GROUP, STEPS = 40, 4, 6

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from rewards.advantages import advantages
-from rewards.config import RewardConfig
-from rewards.verdict import Status
+from adhere.rewards.advantages import advantages
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.verdict import Status
 
 Scored = tuple[float | None, str]
 """A score, and the status that goes with it."""

@@ -27,7 +27,7 @@ ONE_ARM = ["~arms"]
 
 
 def command(root: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "train.cli", "train", *SMALL, f"run.root={root}", *overrides]
+    return [sys.executable, "-m", "adhere.train.cli", "train", *SMALL, f"run.root={root}", *overrides]
 
 
 def adhere(root: Path, *overrides: str) -> subprocess.CompletedProcess[str]:

@@ -15,8 +15,8 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from rewards.math import verify_answer
-from rewards.segments import split_response
+from adhere.rewards.math import verify_answer
+from adhere.rewards.segments import split_response
 
 
 def correct(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:

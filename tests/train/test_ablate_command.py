@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_run import REPOSITORY, SMALL
 
-from train.artifacts import Artifact, held
+from adhere.records.artifact import Artifact, held
 
 POINTS = ["weights=[{checklist: 0},{checklist: 1}]", "seeds=[0,1]", "grpo.save_steps=1"]
 
@@ -21,7 +21,7 @@ BROKEN = "['grpo.max_completion_length=2']"
 
 
 def line(root: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "train.cli", "ablate", *SMALL, f"run.root={root}", *overrides]
+    return [sys.executable, "-m", "adhere.train.cli", "ablate", *SMALL, f"run.root={root}", *overrides]
 
 
 def ablate(root: Path, *overrides: str) -> subprocess.CompletedProcess[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rewards.errors import ConfigError
-from train.ablate import check_parallel
-from train.ablation import plan_ablation
+from adhere.rewards.errors import ConfigError
+from adhere.train.ablation.points import plan_ablation
+from adhere.train.ablation.race import check_parallel
 
 WEIGHTS = "ablation.weights=[{checklist: 0}, {checklist: 0.5}, {checklist: 1}]"
 
@@ -37,7 +37,7 @@ def test_points_and_seeds_are_arms_that_share_one_sft(model_folder: Path) -> Non
 
 
 def test_an_arm_has_the_keys_of_the_same_overrides_given_to_train(model_folder: Path) -> None:
-    from train.run import plan_run
+    from adhere.train.run.run import plan_run
 
     found = planned(model_folder, WEIGHTS)
     alone = plan_run(
@@ -79,7 +79,7 @@ def test_a_simplex_shares_one_total(model_folder: Path) -> None:
 
 
 def test_an_arm_is_named_so_that_a_file_can_be_too(model_folder: Path) -> None:
-    from train.run import plan_run
+    from adhere.train.run.run import plan_run
 
     with pytest.raises(ConfigError, match=r"arms: .*'a/b' holds '/'"):
         plan_run(["recipe=quickstart", f"model.path={model_folder}", "++arms={a/b: ['seed=1']}"])

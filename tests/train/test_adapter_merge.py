@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rewards.errors import ConfigError
-from train.config.stage import read_spec
-from train.models import load_for_inference
-from train.run import plan_run
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.stage import read_spec
+from adhere.train.model.load import load_for_inference
+from adhere.train.run.run import plan_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def test_the_model_after_a_merge_holds_both_adapters(tmp_path: Path) -> None:
         "model.adapter.kind=lora", "model.adapter.handoff=merge", "sft.learning_rate=0.01", "sft.warmup_steps=0",
         "grpo.learning_rate=1e-12", "grpo.max_completion_length=72",
     ]  # fmt: skip
-    line = [sys.executable, "-m", "train.cli", "train", *overrides]
+    line = [sys.executable, "-m", "adhere.train.cli", "train", *overrides]
     done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

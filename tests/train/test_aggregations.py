@@ -15,11 +15,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from rewards.advantages import advantage_shares, advantages
-from rewards.aggregation import combine, normalize_then_sum
-from rewards.config import RewardConfig
-from train.cli import main
-from train.config.compose import compose_recipe
+from adhere.rewards.advantages import advantage_shares, advantages
+from adhere.rewards.aggregation import combine, normalize_then_sum
+from adhere.rewards.config import RewardConfig
+from adhere.train.cli import main
+from adhere.train.config.compose import compose_recipe
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "assets" / "tiny_base"
@@ -43,7 +43,7 @@ def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
         pytest.skip(f"needs the tiny base model at {TINY}")
     line = ["train", "debug=smoke", "~arms", "stages=[grpo]", "launcher.device=cpu", "launcher.threads=1"]
     return subprocess.Popen(
-        [sys.executable, "-m", "train.cli", *line, *overrides],
+        [sys.executable, "-m", "adhere.train.cli", *line, *overrides],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.DEVNULL,

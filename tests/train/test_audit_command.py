@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.audit import weight_settings
-from prompts.item import read_items, write_items
-from rewards.errors import ConfigError
-from train.cli import main
-from train.commands_audit import BARE, parse, sample_items
-from train.config.compose import compose_recipe
+from adhere.evaluation.audit import weight_settings
+from adhere.prompts.item import read_items, write_items
+from adhere.rewards.errors import ConfigError
+from adhere.train.cli import main
+from adhere.train.commands.audit import BARE, parse, sample_items
+from adhere.train.config.compose import compose_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def test_the_default_passes_without_torch(prompts: Path, tmp_path: Path) -> None
     code = (
         "import sys\n"
         "for name in ('torch', 'transformers', 'trl'): sys.modules[name] = None\n"
-        "from train.cli import main\n"
+        "from adhere.train.cli import main\n"
         f"sys.exit(main(['audit', 'recipe=quickstart', 'prompts={prompts}', '--out', {str(tmp_path)!r}]))"
     )
     done = subprocess.run(

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from prompts.item import Message
-from rewards.errors import ConfigError
-from train.chat import check_template, prompt_ids, prompt_text, target_text
+from adhere.prompts.item import Message
+from adhere.rewards.errors import ConfigError
+from adhere.train.model.chat import check_template, prompt_ids, prompt_text, target_text
 
 Build = Callable[..., PreTrainedTokenizerFast]
 QUESTION = (Message(role="user", content="What is 2"),)

@@ -13,7 +13,7 @@ import pytest
 from test_endpoint import MODEL, endpoint  # noqa: F401  (the fixture: `transformers serve` on loopback)
 from tiny_run import REPOSITORY
 
-from train.cli import main
+from adhere.train.cli import main
 
 HERE = "base_url=http://127.0.0.1:9/v1"
 MISTAKES = {
@@ -137,8 +137,8 @@ def test_inspect_names_every_invalid_row_and_ends_with_1(tmp_path: Path, capsys:
 def test_a_model_that_writes_no_checklist_fails_row_by_row(endpoint: str, tmp_path: Path) -> None:  # noqa: F811
     write(tmp_path / "in.jsonl", *({"question": f"What is {n} + 4?"} for n in range(3)))
     done = subprocess.run(
-        [sys.executable, "-m", "train.cli", "checklist", "generate", "in.jsonl", "out.jsonl", f"base_url={endpoint}",
-         f"model={MODEL}", "max_tokens=64"],
+        [sys.executable, "-m", "adhere.train.cli", "checklist", "generate", "in.jsonl", "out.jsonl",
+         f"base_url={endpoint}", f"model={MODEL}", "max_tokens=64"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=300,
         check=False,
     )  # fmt: skip

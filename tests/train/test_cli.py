@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from train.cli import main
-from train.run import plan_run
+from adhere.train.cli import main
+from adhere.train.run.run import plan_run
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "assets" / "tiny_base"
@@ -43,7 +43,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def adhere(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "train.cli", *arguments],
+        [sys.executable, "-m", "adhere.train.cli", *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -78,7 +78,7 @@ def test_planning_starts_and_writes_nothing(
     before = sorted(tmp_path.iterdir())
     assert main(["plan", f"model.path={model_folder}"]) == 0
     shown = capsys.readouterr().out
-    assert "to run    sft" in shown and "grpo[math_only]" in shown and "-m train.worker" in shown
+    assert "to run    sft" in shown and "grpo[math_only]" in shown and "-m adhere.train.worker" in shown
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 )
 def test_words_that_complete_a_line(line: str, words: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "train.cli", "-sc", "query=bash"],
+        [sys.executable, "-m", "adhere.train.cli", "-sc", "query=bash"],
         cwd=REPOSITORY,
         env={**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))},
         capture_output=True,

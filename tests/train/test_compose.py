@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rewards.errors import ConfigError
-from train.config.compose import compose_recipe, compose_variants
-from train.run import plan_run
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.compose import compose_recipe, compose_variants
+from adhere.train.run.run import plan_run
 
 UNKNOWN = {
     "recipe=quickstrat": ["recipe=quickstrat", "did you mean 'quickstart'?", "smollm2_gsm8k"],

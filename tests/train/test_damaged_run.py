@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from rewards.errors import StageError
-from train.artifacts import Artifact, held
-from train.cli import main
-from train.config.schema import LauncherConfig
-from train.launch import local
+from adhere.records.artifact import Artifact, held
+from adhere.rewards.errors import StageError
+from adhere.train.cli import main
+from adhere.train.config.schema import LauncherConfig
+from adhere.train.launch.local import stage as local
 
 
 @pytest.mark.parametrize("content", [b'{"stages": [{"label"', b"[]", b"{}", b'{"stages": [{}]}', b"\xff\xfe\x00"])

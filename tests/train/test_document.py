@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rewards.config import Strict
-from train.config.document import configuration_page
-from train.run import plan_run
+from adhere.rewards.config import Strict
+from adhere.train.config.document import configuration_page
+from adhere.train.run.run import plan_run
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "configuration.md"
@@ -20,7 +20,7 @@ def rows(page: str) -> dict[str, str]:
 
 
 def test_the_page_in_the_repository_is_up_to_date() -> None:
-    message = "run `python -m train.config.document > docs/configuration.md` and commit the page"
+    message = "run `python -m adhere.train.config.document > docs/configuration.md` and commit the page"
     assert PAGE.read_text(encoding="utf-8") == configuration_page(), message
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from train.config.monitors import MonitorsConfig
-from train.stages.drift import CHECKS, Alarm, alarms
+from adhere.train.config.monitors import MonitorsConfig
+from adhere.train.stages.drift import CHECKS, Alarm, alarms
 
 RECORDED = Path(__file__).parents[1] / "data" / "monitors"
 STEADY = {

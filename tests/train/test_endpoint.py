@@ -26,7 +26,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def evaluate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "train.cli", "evaluate", *arguments],
+        [sys.executable, "-m", "adhere.train.cli", "evaluate", *arguments],
         cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
         timeout=300, check=False,
     )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rewards.errors import ConfigError, DataError
-from train.artifacts import write_json
-from train.export import export_run
+from adhere.records.artifact import write_json
+from adhere.rewards.errors import ConfigError, DataError
+from adhere.train.run.export import export_run
 
 
 def a_run(root: Path, subjects: dict[str, dict[str, str]]) -> Path:

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_run import ONE_ARM, adhere, fails, stage
 
-from rewards.errors import ConfigError, StageError
-from train.config.compose import compose_recipe
-from train.config.stage import StageSpec
-from train.launch.servers import check_servers, engine_seed, server_command, servers_of
-from train.plan.graph import stage_settings
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.stage import StageSpec
+from adhere.train.launch.serve.servers import check_servers, engine_seed, server_command, servers_of
+from adhere.train.run.graph import stage_settings
 
 
 def composed(*overrides: str):  # type: ignore[no-untyped-def]
@@ -80,7 +80,7 @@ def test_engines_have_seeds_of_their_own() -> None:
 def test_a_colocated_engine_starts_from_the_recipes_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     from trl.generation import vllm_generation
 
-    from train.stages import generation
+    from adhere.train.stages import generation
 
     def engine(**settings: object) -> dict[str, object]:
         return settings
@@ -98,7 +98,7 @@ def test_a_colocated_engine_starts_from_the_recipes_seed(monkeypatch: pytest.Mon
 
 
 def test_a_failed_engine_is_no_empty_answer() -> None:
-    from train.stages.generation import check_generated
+    from adhere.train.stages.generation import check_generated
 
     check_generated([[1], [2]], [[3], [4]])
     with pytest.raises(StageError, match="of 2 completions 1 are missing and 0 empty: the engine has failed"):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from prompts.item import PromptItem, write_items
-from rewards.errors import ConfigError
-from train.plan.describe import describe
-from train.run import plan_run
+from adhere.prompts.item import PromptItem, write_items
+from adhere.rewards.errors import ConfigError
+from adhere.train.plan.describe import describe
+from adhere.train.run.run import plan_run
 
 ONE_ARM = "~arms"
 
@@ -166,7 +166,7 @@ def test_the_plan_shows_stages_arithmetic_rewards_and_the_first_command(model_fo
     text = describe(plan_run([f"model.path={model_folder}"]))
     assert "64 completions" in text and "8 prompts × 8 completions" in text
     assert "ratio to math  1     1 if math  metric  metric" in text
-    assert "-m train.worker" in text and "to run" in text
+    assert "-m adhere.train.worker" in text and "to run" in text
 
 
 def test_arms_that_differ_by_a_scale_alone_are_warned_of(model_folder: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rewards.errors import DataError
-from train.config.ablation import HalvingConfig
-from train.halving import decide, rung_steps
+from adhere.rewards.errors import DataError
+from adhere.train.ablation.halving import decide, rung_steps
+from adhere.train.config.ablation import HalvingConfig
 
 
 def curve(folder: Path, name: str, rates: list[float], metric: str = "rates/joint") -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prompts.item import PromptItem
-from rewards.errors import StageError
-from train.handoff import adapter_mode, check_tokenizers, eos_ids, greedy_stops
+from adhere.prompts.item import PromptItem
+from adhere.rewards.errors import StageError
+from adhere.train.model.handoff import adapter_mode, check_tokenizers, eos_ids, greedy_stops
 
 Tokenizers = Callable[..., PreTrainedTokenizerFast]
 Models = Callable[[int], LlamaForCausalLM]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from train.plan.graph import stage_settings
-from train.run import plan_run
+from adhere.train.run.graph import stage_settings
+from adhere.train.run.run import plan_run
 
 
 def settings(model: Path, *judge: str) -> dict[str, Any]:

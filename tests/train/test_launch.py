@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from train.config.schema import LauncherConfig
-from train.launch.local import environment, launch_line, ranks_of
+from adhere.train.config.schema import LauncherConfig
+from adhere.train.launch.local.stage import environment, launch_line, ranks_of
 
 SPEC = Path("runs/artifacts/sft-0123/stage.yaml")
 
@@ -30,11 +30,11 @@ def test_a_training_stage_is_launched_with_its_strategy(settings: dict[str, obje
     started = line("grpo", **settings)
     assert started[started.index("--num_processes") + 1] == str(settings.get("processes", 1))
     assert set(wanted) <= set(started)
-    assert started[-3:] == ["-m", "train.worker", str(SPEC)]
+    assert started[-3:] == ["-m", "adhere.train.worker", str(SPEC)]
 
 
 def test_a_lone_process_needs_no_launcher() -> None:
-    plain = [sys.executable, "-m", "train.worker", str(SPEC)]
+    plain = [sys.executable, "-m", "adhere.train.worker", str(SPEC)]
     assert line("sft") == line("grpo", strategy="ddp") == line("sft", device="cpu") == plain
     for strategy in ("ddp", "fsdp2", "zero2", "zero3"):
         assert line("evaluate", strategy=strategy, processes=4) == plain

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from rewards.errors import ConfigError
-from train.config.compose import compose_recipe
-from train.config.schema import ModelConfig
-from train.plan.architecture import Architecture, architecture_of, read_architecture
-from train.plan.describe import describe
-from train.plan.memory import stage_memory
-from train.run import plan_run
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.schema import ModelConfig
+from adhere.train.plan.architecture import Architecture, architecture_of, read_architecture
+from adhere.train.plan.describe import describe
+from adhere.train.plan.memory import stage_memory
+from adhere.train.run.run import plan_run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 QWEN2_7B: dict[str, Any] = {
@@ -56,8 +56,8 @@ def test_a_step_allocates_what_was_estimated(settings: dict[str, Any]) -> None:
 
 def test_a_four_bit_base_takes_what_was_estimated() -> None:
     pytest.importorskip("bitsandbytes")
-    from train.models import load_for_training
-    from train.plan.memory import base_bytes
+    from adhere.train.model.load import load_for_training
+    from adhere.train.plan.memory import base_bytes
 
     recipe = compose_recipe(["recipe=quickstart", "model.adapter.kind=qlora", "launcher.device=cpu"])
     model: Any = load_for_training(recipe.model, recipe.model.path)

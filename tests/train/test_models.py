@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rewards.errors import ConfigError
-from train.config.schema import ModelConfig
-from train.models import context_length, load_for_inference, load_for_training, load_tokenizer
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.schema import ModelConfig
+from adhere.train.model.load import context_length, load_for_inference, load_for_training, load_tokenizer
 
 LOADERS: list[Callable[[ModelConfig, str], Any]] = [
     load_tokenizer,

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from evaluation.audit import Form
-from evaluation.audit.patterns import probe_like
-from prompts.item import Message, PromptItem
-from rewards.checklist import parse_checklist
-from rewards.composite import Composite
-from rewards.config import ChecklistComponent, MathComponent, RewardConfig
-from rewards.engine import default_engine
-from rewards.errors import StageError
-from train.config.monitors import MonitorsConfig
-from train.config.schema import Recipe
-from train.plan.graph import stage_settings
-from train.stages.figures import generation_figures
-from train.stages.monitors import Monitors, TrainingAudit
+from adhere.evaluation.audit import Form
+from adhere.evaluation.audit.patterns import probe_like
+from adhere.prompts.item import Message, PromptItem
+from adhere.rewards.checklist import parse_checklist
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import ChecklistComponent, MathComponent, RewardConfig
+from adhere.rewards.engine import default_engine
+from adhere.rewards.errors import StageError
+from adhere.train.config.monitors import MonitorsConfig
+from adhere.train.config.schema import Recipe
+from adhere.train.run.graph import stage_settings
+from adhere.train.stages.monitors import Monitors, TrainingAudit
+from adhere.train.stages.rollout_stats import generation_figures
 
 CONFIG = MonitorsConfig(reference=2, window=2)
 

@@ -10,8 +10,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def adhere(command: str, root: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "train.cli", command, "-m", "recipe=quickstart", f"run.root={root}", *overrides]
-    return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
+    line = [
+        sys.executable,
+        "-m",
+        "adhere.train.cli",
+        command,
+        "-m",
+        "recipe=quickstart",
+        f"run.root={root}",
+        *overrides,
+    ]
+    return subprocess.run([*line, *overrides], cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_plan_of_a_sweep_plans_each_point_and_starts_nothing(tmp_path: Path, model_folder: Path) -> None:

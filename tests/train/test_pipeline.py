@@ -135,7 +135,7 @@ def workers_below(folder: str) -> list[str]:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if "train.worker" in line and folder in line:
+            if "adhere.train.worker" in line and folder in line:
                 found.append(line)
     return found
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from train.artifacts import write_json
-from train.config.compose import compose_recipe
-from train.config.schema import Recipe
-from train.plan.architecture import architecture_of
-from train.plan.describe import describe
-from train.plan.doubts import doubts
-from train.plan.duration import Duration, span_in_words, stage_duration
-from train.plan.earlier import History
-from train.plan.fits import fitting
-from train.run import plan_run
+from adhere.records.artifact import write_json
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.schema import Recipe
+from adhere.train.plan.architecture import architecture_of
+from adhere.train.plan.describe import describe
+from adhere.train.plan.duration import Duration, span_in_words, stage_duration
+from adhere.train.plan.history import History
+from adhere.train.plan.suggestions import fitting
+from adhere.train.plan.warnings import doubts
+from adhere.train.run.run import plan_run
 
 QWEN2_7B = {
     "model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,

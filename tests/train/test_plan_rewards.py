@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rewards.errors import ConfigError
-from train.config.compose import compose_recipe
-from train.plan.rewards import equal_arms, reward_lines
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.compose import compose_recipe
+from adhere.train.plan.rewards import equal_arms, reward_lines
 
 CHECKLIST = "rewards.components.checklist"
 RULES_ONLY = ["rewards.components.math.weight=0", f"{CHECKLIST}.gate=null"]

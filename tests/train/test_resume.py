@@ -10,8 +10,8 @@ import torch
 from attempts import differences, prepare, step_by_step, whole
 from safetensors.torch import load_file
 
-import train.stages.grpo
-import train.stages.sft
+import adhere.train.stages.grpo
+import adhere.train.stages.sft
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +67,7 @@ def test_killed_while_it_hands_over_it_is_not_trained_further(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(getattr(train.stages, kind), "save_for_handoff", killed)
+        broken.setattr(getattr(adhere.train.stages, kind), "save_for_handoff", killed)
         with pytest.raises(KeyboardInterrupt):
             whole(other)
     assert not other.done

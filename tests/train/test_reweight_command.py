@@ -9,10 +9,10 @@ import pytest
 import yaml
 from rollout_files import random_verdicts, write_spec, write_stage
 
-from train.cli import main
-from train.commands_reweight import compose_points, parse
-from train.config.compose import compose_recipe
-from train.config.schema import Recipe
+from adhere.train.cli import main
+from adhere.train.commands.reweight import compose_points, parse
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.schema import Recipe
 
 SIZE = 4
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rewards.errors import ConfigError, StageError
-from train.config.compose import compose_recipe
-from train.config.schema import LauncherConfig
-from train.config.stage import StageSpec, read_spec
-from train.launch import serve
-from train.launch.serve import Servers, running_servers, wait_healthy
-from train.launch.servers import Server, check_servers, free_port, server_command, servers_of, split_gpus
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.schema import LauncherConfig
+from adhere.train.config.stage import StageSpec, read_spec
+from adhere.train.launch.serve import serving as serve
+from adhere.train.launch.serve.servers import Server, check_servers, free_port, server_command, servers_of, split_gpus
+from adhere.train.launch.serve.serving import Servers, running_servers, wait_healthy
 
 FAKE = Path(__file__).resolve().parents[1] / "support" / "fake_server.py"
 LONG = 120.0
@@ -126,8 +126,8 @@ def test_a_killed_driver_leaves_no_server(tmp_path: Path) -> None:
     driver = f"""
 import sys, time
 from pathlib import Path
-from train.launch import serve
-from train.launch.servers import Server
+from adhere.train.launch.serve import serving as serve
+from adhere.train.launch.serve.servers import Server
 
 serve.server_command = lambda server, host, port, cpu: [
     sys.executable, {str(FAKE)!r}, "healthy", "serve", server.model, "--host", host, "--port", str(port)
@@ -149,7 +149,7 @@ with serve.running_servers([Server("x", ("k",), "vllm", str(path), 0, None, 100.
 def test_the_command_line_waits_and_says_who_has_gone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         ended.wait()
-    line = [sys.executable, "-m", "train.launch.serve", "wait"]
+    line = [sys.executable, "-m", "adhere.train.launch.serve.serving", "wait"]
     done = subprocess.run(
         [*line, "http://127.0.0.1:9", "--seconds", "60", "--pid", str(ended.pid)], capture_output=True, text=True
     )
@@ -159,7 +159,7 @@ def test_the_command_line_waits_and_says_who_has_gone(tmp_path: Path) -> None:
 
 
 def spec_of(overrides: list[str], folder: Path, kind: str = "grpo") -> StageSpec:
-    from train.config.compose import compose_recipe
+    from adhere.train.config.compose import compose_recipe
 
     composed = compose_recipe(["recipe=quickstart", "~arms", *overrides])
     return StageSpec(kind=kind, label=kind, key="k", artifact=folder, inputs={}, recipe=composed)  # type: ignore[arg-type]
@@ -188,7 +188,7 @@ def test_a_judge_is_reached_or_served_and_where_is_no_part_of_the_key(tmp_path: 
         spec_of([f"{JUDGE}={{model: m}}"], tmp_path)
     with pytest.raises(ConfigError, match=r"judge.serve: starts an endpoint, and base_url names one"):
         spec_of([f"{JUDGE}={{model: m, base_url: 'http://h/v1', serve: {{}}}}"], tmp_path)
-    from train.plan.graph import stage_settings
+    from adhere.train.run.graph import stage_settings
 
     a = spec_of([f"{JUDGE}={{model: m, serve: {{gpus: 2}}}}"], tmp_path).recipe
     b = spec_of([f"{JUDGE}={{model: m, base_url: 'http://h/v1'}}"], tmp_path).recipe
@@ -219,7 +219,7 @@ def test_a_signal_ends_what_runs_beside_a_command(tmp_path: Path) -> None:
     line = [
         sys.executable,
         "-m",
-        "train.launch.serve",
+        "adhere.train.launch.serve.serving",
         "around",
         str(folder / "stage.yaml"),
         "--",

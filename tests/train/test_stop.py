@@ -17,13 +17,13 @@ from attempts import differences, prepare, step_by_step, whole
 from tiny_run import ONE_ARM, REPOSITORY, command
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from rewards.errors import AdhereError, ConfigError, StageError
-from train.artifacts import Artifact, newest_checkpoint
-from train.config.stage import read_spec
-from train.launch.local import environment, launch_line, run_stage
-from train.launch.notice import Notice
-from train.stages.best import Best
-from train.stages.callbacks import CompleteCheckpoints, StepClock
+from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.rewards.errors import AdhereError, ConfigError, StageError
+from adhere.train.config.stage import read_spec
+from adhere.train.launch.local.signals import Notice
+from adhere.train.launch.local.stage import environment, launch_line, run_stage
+from adhere.train.stages.best_checkpoint import Best
+from adhere.train.stages.callbacks import CompleteCheckpoints, StepClock
 
 ATTEMPTS = REPOSITORY / "tests" / "support" / "attempts.py"
 pytestmark = pytest.mark.slow
@@ -195,6 +195,6 @@ def ranks_of(artifact: Artifact) -> dict[int, int]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         rank = next((int(v.removeprefix("RANK=")) for v in variables if v.startswith("RANK=")), None)
-        if rank is not None and "train.worker" in line and str(artifact.spec) in line:
+        if rank is not None and "adhere.train.worker" in line and str(artifact.spec) in line:
             found[rank] = int(entry.name)
     return found

@@ -21,8 +21,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, REPOSITORY, command, stage
 
-from rewards.errors import ConfigError
-from train.config.compose import compose_recipe
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.compose import compose_recipe
 
 TWO = [
     *ONE_ARM, "sft.max_steps=3", "sft.per_device_batch_size=4", "sft.learning_rate=1e-4",
@@ -180,9 +180,9 @@ def test_what_cannot_work_is_refused_before_anything_starts(overrides: list[str]
 WORLD = """
 import sys
 from pathlib import Path
-from train.config.compose import compose_recipe
-from train.config.stage import StageSpec
-from train.stages.world import check_world
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.stage import StageSpec
+from adhere.train.stages.distributed_checks import check_world
 recipe = compose_recipe(["recipe=quickstart", "launcher.device=cpu", "strategy=ddp", "launcher.processes=2"])
 check_world(StageSpec(kind="sft", label="sft", key="0", artifact=Path("."), inputs={}, recipe=recipe))
 """

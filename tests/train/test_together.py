@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, sys
 from accelerate import PartialState
-from rewards.composite import Composite
-from rewards.config import RewardConfig
-from rewards.engine import Engine
-from rewards.functions import RewardFunctions
-from train.stages.together import together
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import RewardConfig
+from adhere.rewards.engine import Engine
+from adhere.rewards.functions import RewardFunctions
+from adhere.train.stages.rank_errors import together
 
 PartialState(cpu=True)
 rank = int(os.environ["RANK"])

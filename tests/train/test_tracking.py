@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards.errors import ConfigError
-from train.config.compose import compose_recipe
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.compose import compose_recipe
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "assets" / "tiny_base"
@@ -26,7 +26,7 @@ def test_wandb_offline_and_trackio_record_two_steps_of_grpo(tmp_path: Path) -> N
     line += ["tracking.wandb=offline", "tracking.trackio=true", "tracking.project=tracked"]
     known = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "TRACKIO_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "train.cli", *line],
+        [sys.executable, "-m", "adhere.train.cli", *line],
         cwd=tmp_path,
         env={**known, "PYTHONPATH": str(ROOT), "TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1"},
         capture_output=True,

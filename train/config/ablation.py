@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from rewards.checklist.scoring import ChecklistScoring
-from rewards.config import Aggregation
-from rewards.strict import Strict
+from adhere.rewards.checklist.scoring import ChecklistScoring
+from adhere.rewards.config import Aggregation
+from adhere.rewards.strict import Strict
 
 LONGEST_NAME = 200
 """Bytes of a point's name: with a kind before it and a seed after it, it still is the name of a file."""

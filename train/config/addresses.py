@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError
 
 
 def addresses_file(artifact: Path) -> Path:

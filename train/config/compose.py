@@ -20,16 +20,15 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rewards.errors import ConfigError, nearest
-from train.config.schema import Recipe
-from train.config.validate import validate_recipe
+import adhere
+from adhere.rewards.errors import ConfigError, nearest
+from adhere.train.config.schema import Recipe
+from adhere.train.config.validate import validate_recipe
 
 
 def recipes_folder() -> Path:
-    """Return the folder of recipes: the repository's in a checkout, the packaged copy in an installation."""
-    package = Path(__file__).resolve().parent.parent
-    checkout = package.parent / "recipes"
-    return checkout if (checkout / "config.yaml").exists() else package / "_recipes"
+    """Return the folder of the recipes that ship with the package."""
+    return Path(adhere.__file__).resolve().parent / "recipes"
 
 
 OmegaConf.register_new_resolver("adhere_assets", lambda name: str(recipes_folder() / "assets" / name), replace=True)

@@ -1,4 +1,4 @@
-"""The configuration reference, made from the schema: ``python -m train.config.document > docs/configuration.md``."""
+"""The configuration reference, made from the schema: ``make docs`` writes it to ``docs/configuration.md``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from train.config.schema import Recipe
+from adhere.train.config.schema import Recipe
 
 INTRODUCTION = """\
 # Configuration
 
 Every key of a recipe, with its type, its default and what it does. This page is generated from the schema by
-`python -m train.config.document > docs/configuration.md`; the schema also validates each run, so an unknown key
+`python -m adhere.train.config.document > docs/configuration.md`; the schema also validates each run, so an unknown key
 or a value of another type is an error that names the key.
 
 The defaults are those of the schema. The groups under `recipes/` are composed on top of them and may set other

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from rewards.config import Strict
+from adhere.rewards.config import Strict
 
 if TYPE_CHECKING:
-    from train.config.schema import Recipe
+    from adhere.train.config.schema import Recipe
 
 COLOCATED_MEMORY, SERVED_MEMORY = 0.3, 0.9
 """Shares of a GPU that vLLM takes where none is given: beside training, and on GPUs of its own."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rewards.config import Strict
+from adhere.rewards.config import Strict
 
 AlarmName = Literal[
     "length", "repetition", "diversity", "trade", "accuracy", "judge", "zero_spread", "clipped", "probe_like", "audit"

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from prompts.config import DataConfig
-from rewards.config import RewardConfig, Strict
-from rewards.judge.config import JudgeConfig
-from train.config.ablation import AblationConfig, name_problem
-from train.config.generation import VllmConfig
-from train.config.monitors import MonitorsConfig
+from adhere.prompts.config import DataConfig
+from adhere.rewards.config import RewardConfig, Strict
+from adhere.rewards.judge.config import JudgeConfig
+from adhere.train.config.ablation import AblationConfig, name_problem
+from adhere.train.config.generation import VllmConfig
+from adhere.train.config.monitors import MonitorsConfig
 
 StageName = Literal["sft", "grpo", "evaluate"]
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]

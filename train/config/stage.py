@@ -7,10 +7,10 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from rewards.config import Strict
-from rewards.errors import ConfigError
-from train.config.addresses import with_addresses
-from train.config.schema import Recipe, StageName
+from adhere.rewards.config import Strict
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.addresses import with_addresses
+from adhere.train.config.schema import Recipe, StageName
 
 
 class StageSpec(Strict):

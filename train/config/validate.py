@@ -11,11 +11,11 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from prompts.attach import Sampler
-from rewards.config import ComponentConfig
-from rewards.errors import AdhereError, ConfigError, nearest
-from train.config.generation import generation_problems
-from train.config.schema import Recipe
+from adhere.prompts.attach import Sampler
+from adhere.rewards.config import ComponentConfig
+from adhere.rewards.errors import AdhereError, ConfigError, nearest
+from adhere.train.config.generation import generation_problems
+from adhere.train.config.schema import Recipe
 
 TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
 OURS = {

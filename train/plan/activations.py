@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from train.plan.architecture import Architecture
+from adhere.train.plan.architecture import Architecture
 
 WORD = 4
 """Bytes of a float32, which norms, the residual stream and trained weights have whatever the arithmetic."""

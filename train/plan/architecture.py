@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards.errors import ConfigError
-from train.config.schema import ModelConfig
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.schema import ModelConfig
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
 """Decoders whose layers are counted here: RMS norms, rotary attention with shared heads, a gated MLP."""

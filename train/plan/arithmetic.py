@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from train.config.schema import Recipe
+from adhere.train.config.schema import Recipe
 
 
 def grpo_arithmetic(recipe: Recipe) -> str:

@@ -6,19 +6,19 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from train.launch.local import launch_line
-from train.launch.preview import submission_lines, with_gpu_memory
-from train.plan.arithmetic import generation_arithmetic, grpo_arithmetic, sft_arithmetic
-from train.plan.doubts import doubts
-from train.plan.duration import duration_lines
-from train.plan.earlier import History
-from train.plan.graph import PlannedStage, order
-from train.plan.memory_table import memory_lines
-from train.plan.rewards import reward_lines
-from train.run import missing_inputs
+from adhere.train.launch.local.stage import launch_line
+from adhere.train.launch.slurm.preview import submission_lines, with_gpu_memory
+from adhere.train.plan.arithmetic import generation_arithmetic, grpo_arithmetic, sft_arithmetic
+from adhere.train.plan.duration import duration_lines
+from adhere.train.plan.history import History
+from adhere.train.plan.memory_table import memory_lines
+from adhere.train.plan.rewards import reward_lines
+from adhere.train.plan.warnings import doubts
+from adhere.train.run.graph import PlannedStage, order
+from adhere.train.run.run import missing_inputs
 
 if TYPE_CHECKING:
-    from train.run import Run
+    from adhere.train.run.run import Run
 
 
 def describe(run: Run) -> str:

@@ -11,15 +11,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rewards.errors import ConfigError
-from train.config.schema import Recipe, StageName
-from train.plan.architecture import Architecture, read_architecture
-from train.plan.earlier import Earlier, History
-from train.plan.graph import order
-from train.plan.memory import prompt_tokens, steps_per_generation, width_of
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.schema import Recipe, StageName
+from adhere.train.plan.architecture import Architecture, read_architecture
+from adhere.train.plan.history import Earlier, History
+from adhere.train.plan.memory import prompt_tokens, steps_per_generation, width_of
+from adhere.train.run.graph import order
 
 if TYPE_CHECKING:
-    from train.run import Run
+    from adhere.train.run.run import Run
 
 SPREAD = (0.8, 1.5)
 """Range around a measured step: completions grow and shrink, and the machine is not always ours alone."""

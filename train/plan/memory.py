@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from train.config.generation import COLOCATED_MEMORY, SERVED_MEMORY
-from train.config.schema import GrpoConfig, Recipe, SftConfig, StageName
-from train.plan.activations import WORD, Pass
-from train.plan.architecture import Architecture
+from adhere.train.config.generation import COLOCATED_MEMORY, SERVED_MEMORY
+from adhere.train.config.schema import GrpoConfig, Recipe, SftConfig, StageName
+from adhere.train.plan.activations import WORD, Pass
+from adhere.train.plan.architecture import Architecture
 
 GIB = 2**30
 ASSUMED_PROMPT = 512

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rewards.errors import ConfigError
-from train.config.schema import Recipe, StageName
-from train.plan.architecture import Architecture, read_architecture
-from train.plan.fits import fitting
-from train.plan.memory import GIB, StageMemory, stage_memory
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.schema import Recipe, StageName
+from adhere.train.plan.architecture import Architecture, read_architecture
+from adhere.train.plan.memory import GIB, StageMemory, stage_memory
+from adhere.train.plan.suggestions import fitting
 
 PARTS = (
     "weights",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rewards.aggregation import resolution
-from rewards.config import (
+from adhere.rewards.aggregation import resolution
+from adhere.rewards.config import (
     GROUPWISE,
     SUMMED,
     ChecklistComponent,
@@ -15,8 +15,8 @@ from rewards.config import (
     MathComponent,
     RewardConfig,
 )
-from rewards.schedules import WeightSchedule
-from train.config.schema import Recipe
+from adhere.rewards.schedules import WeightSchedule
+from adhere.train.config.schema import Recipe
 
 Weights = Mapping[str, float]
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from train.artifacts import write_json, write_text
+from adhere.records.artifact import write_json, write_text
 
 SUMMARY = "train_runtime"
 """A key of the row that transformers logs when training ends, and of no other."""

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from accelerate import PartialState
 from datasets import Dataset
 
-from prompts.build import build
-from prompts.fingerprint import Role
-from prompts.item import PromptItem, read_items, write_items
-from rewards.errors import DataError
-from train.artifacts import Artifact, write_json
-from train.chat import prompt_ids, prompt_text, target_text
+from adhere.prompts.build import build
+from adhere.prompts.fingerprint import Role
+from adhere.prompts.item import PromptItem, read_items, write_items
+from adhere.records.artifact import Artifact, write_json
+from adhere.rewards.errors import DataError
+from adhere.train.model.chat import prompt_ids, prompt_text, target_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from train.config.stage import StageSpec
+    from adhere.train.config.stage import StageSpec
 
 
 def load_items(

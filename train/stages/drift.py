@@ -9,7 +9,7 @@ from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
-from train.config.monitors import AlarmName, MonitorsConfig
+from adhere.train.config.monitors import AlarmName, MonitorsConfig
 
 MAD_TO_STD = 1.4826
 LEAST_SPREAD = 0.05

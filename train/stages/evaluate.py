@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from evaluation.backends import load_generator
-from evaluation.generation import Generator, Sampling
-from evaluation.metrics import Bootstrap
-from evaluation.run import LOG, evaluate, write_results
-from evaluation.suites import Suite, mathif, prompt_file, prompt_suite
-from rewards.engine import default_engine
-from rewards.judge import load_judge
-from train.artifacts import Artifact, Stopped
-from train.chat import check_template
-from train.models import load_for_inference, load_tokenizer
-from train.stages.data import load_items
-from train.stages.setup import manifest
-from train.stages.world import on_cpu
+from adhere.evaluation.backends import load_generator
+from adhere.evaluation.generation import Generator, Sampling
+from adhere.evaluation.metrics import Bootstrap
+from adhere.evaluation.run import LOG, evaluate, write_results
+from adhere.evaluation.suites import Suite, mathif, prompt_file, prompt_suite
+from adhere.records.artifact import Artifact, Stopped
+from adhere.rewards.engine import default_engine
+from adhere.rewards.judge import load_judge
+from adhere.train.model.chat import check_template
+from adhere.train.model.load import load_for_inference, load_tokenizer
+from adhere.train.stages.data import load_items
+from adhere.train.stages.distributed_checks import on_cpu
+from adhere.train.stages.setup import manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from train.config.stage import StageSpec
+    from adhere.train.config.stage import StageSpec
 
 CHUNK = 256
 """Prompts that a back end with a scheduler of its own is given, and that a stop waits for, at once."""
@@ -85,7 +85,7 @@ def _tokenizer(spec: StageSpec) -> PreTrainedTokenizerBase:
 def _generator(spec: StageSpec, artifact: Artifact) -> Generator:
     config, model = spec.recipe.evaluation, spec.recipe.model
     if config.backend == "transformers":
-        from evaluation.backends.transformers import TransformersGenerator
+        from adhere.evaluation.backends.transformers import TransformersGenerator
 
         loaded = load_for_inference(model, spec.model_path)
         loaded.to("cpu" if on_cpu(spec.recipe.launcher) else "cuda")  # type: ignore[arg-type]

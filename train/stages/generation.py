@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rewards.errors import ConfigError, StageError
-from train.config.generation import COLOCATED_MEMORY
-from train.launch.servers import engine_seed
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.config.generation import COLOCATED_MEMORY
+from adhere.train.launch.serve.servers import engine_seed
 
 if TYPE_CHECKING:
-    from train.config.stage import StageSpec
+    from adhere.train.config.stage import StageSpec
 
 PAGE, PROMPT_TOKENS = 32, 512
 """Tokens in a page of continuous batching's cache on a CPU, and in a prompt where the recipe sets no limit."""

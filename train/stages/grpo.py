@@ -12,40 +12,40 @@ from typing import TYPE_CHECKING
 from accelerate import PartialState
 from trl import GRPOConfig as TrlGrpoConfig
 
-from evaluation.audit import form_of
-from rewards.composite import Composite
-from rewards.config import GROUPWISE
-from rewards.engine import default_engine
-from rewards.errors import ConfigError
-from rewards.functions import RewardFunctions, reward_weights
-from rewards.judge.needs import check_judged
-from train.artifacts import Artifact, newest_checkpoint
-from train.chat import check_template, prompt_ids
-from train.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
-from train.launch.notice import notice_seconds
-from train.models import context_length, load_for_training, load_tokenizer, lora_config
-from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
-from train.stages.data import grpo_dataset, load_items
-from train.stages.generation import generation_arguments
-from train.stages.grpo_trainer import AdhereGRPOTrainer
-from train.stages.monitors import Monitors, TrainingAudit
-from train.stages.preflight import WorstCase, add_preflight
-from train.stages.setup import (
+from adhere.evaluation.audit import form_of
+from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import GROUPWISE
+from adhere.rewards.engine import default_engine
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.functions import RewardFunctions, reward_weights
+from adhere.rewards.judge.needs import check_judged
+from adhere.train.launch.local.signals import notice_seconds
+from adhere.train.model.chat import check_template, prompt_ids
+from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
+from adhere.train.model.load import context_length, load_for_training, load_tokenizer, lora_config
+from adhere.train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
+from adhere.train.stages.data import grpo_dataset, load_items
+from adhere.train.stages.distributed_checks import check_world, check_wrapped
+from adhere.train.stages.generation import generation_arguments
+from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer
+from adhere.train.stages.monitors import Monitors, TrainingAudit
+from adhere.train.stages.preflight import WorstCase, add_preflight
+from adhere.train.stages.setup import (
     check_equal_weights,
     last_metrics,
     manifest,
     save_for_handoff,
     trainer_arguments,
 )
-from train.stages.stop import Stop
-from train.stages.tracking import RolloutTables
-from train.stages.world import check_world, check_wrapped
+from adhere.train.stages.stop import Stop
+from adhere.train.stages.tracking import RolloutTables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from prompts.item import PromptItem
-    from train.config.stage import StageSpec
+    from adhere.prompts.item import PromptItem
+    from adhere.train.config.stage import StageSpec
 
 SHOWN = {
     "rates/joint": "joint",

@@ -18,23 +18,23 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
-from rewards.advantages import advantage_shares
-from rewards.aggregation import normalize_then_sum
-from rewards.config import GROUPWISE, ChecklistComponent, JudgeComponent, MathComponent
-from rewards.errors import StageError
-from rewards.judge.usage import JudgeUsage
-from rewards.verdict import Status, Verdict
-from train.artifacts import Artifact, Stopped, newest_checkpoint
-from train.stages.best import Best
-from train.stages.figures import generation_figures
-from train.stages.generation import check_generated, seeded_engine
-from train.stages.judge_pause import JudgePause, Restore, random_state
-from train.stages.resume import ExactResume, State
-from train.stages.together import together
+from adhere.records.artifact import Artifact, Stopped, newest_checkpoint
+from adhere.rewards.advantages import advantage_shares
+from adhere.rewards.aggregation import normalize_then_sum
+from adhere.rewards.config import GROUPWISE, ChecklistComponent, JudgeComponent, MathComponent
+from adhere.rewards.errors import StageError
+from adhere.rewards.judge.usage import JudgeUsage
+from adhere.rewards.verdict import Status, Verdict
+from adhere.train.stages.best_checkpoint import Best
+from adhere.train.stages.generation import check_generated, seeded_engine
+from adhere.train.stages.judge_pause import JudgePause, Restore, random_state
+from adhere.train.stages.rank_errors import together
+from adhere.train.stages.resume import ExactResume, State
+from adhere.train.stages.rollout_stats import generation_figures
 
 if TYPE_CHECKING:
-    from rewards.functions import RewardFunctions
-    from train.stages.monitors import Monitors, TrainingAudit
+    from adhere.rewards.functions import RewardFunctions
+    from adhere.train.stages.monitors import Monitors, TrainingAudit
 
 Row = dict[str, Any]
 

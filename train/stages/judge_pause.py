@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from rewards.judge.panel import Panel
+from adhere.rewards.judge.panel import Panel
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""

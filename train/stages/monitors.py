@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.audit import Cases, Form, audit_failures, build_cases
-from evaluation.audit.audit import capped
-from prompts.item import PromptItem
-from rewards.composite import Composite
-from rewards.engine import Engine
-from rewards.errors import DataError, StageError
-from train.config.monitors import MonitorsConfig
-from train.stages.drift import CHECKS, Alarm, alarms
+from adhere.evaluation.audit import Cases, Form, audit_failures, build_cases
+from adhere.evaluation.audit.audit import capped
+from adhere.prompts.item import PromptItem
+from adhere.rewards.composite import Composite
+from adhere.rewards.engine import Engine
+from adhere.rewards.errors import DataError, StageError
+from adhere.train.config.monitors import MonitorsConfig
+from adhere.train.stages.drift import CHECKS, Alarm, alarms
 
 FIGURES, ALARMS = "monitors.jsonl", "alarms.jsonl"
 Row = Mapping[str, Any]

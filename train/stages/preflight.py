@@ -14,14 +14,14 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rewards.errors import ConfigError, StageError
-from train.models import compute_dtype
-from train.plan.architecture import architecture_of
-from train.plan.memory import ADAM_STATES, GIB, generation_bytes, stage_memory, steps_per_generation
-from train.stages.judge_pause import random_state
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.model.load import compute_dtype
+from adhere.train.plan.architecture import architecture_of
+from adhere.train.plan.memory import ADAM_STATES, GIB, generation_bytes, stage_memory, steps_per_generation
+from adhere.train.stages.judge_pause import random_state
 
 if TYPE_CHECKING:
-    from train.config.stage import StageSpec
+    from adhere.train.config.stage import StageSpec
 
 CPU_REFUSAL = "can't allocate memory"
 """What torch's allocator of the CPU says, as a plain RuntimeError."""

@@ -10,7 +10,7 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import SFTTrainer
 
-from rewards.errors import StageError
+from adhere.rewards.errors import StageError
 
 State = dict[str, Any]
 

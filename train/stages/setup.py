@@ -14,16 +14,16 @@ import torch
 from accelerate import Accelerator, DistributedType, PartialState
 from transformers.trainer_utils import SchedulerType
 
-from rewards.errors import ConfigError, StageError
-from train.artifacts import Artifact
-from train.models import compute_dtype
-from train.stages.world import device_arguments, on_cpu
+from adhere.records.artifact import Artifact
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.model.load import compute_dtype
+from adhere.train.stages.distributed_checks import device_arguments, on_cpu
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer
 
-    from train.config.schema import GrpoConfig, SftConfig
-    from train.config.stage import StageSpec
+    from adhere.train.config.schema import GrpoConfig, SftConfig
+    from adhere.train.config.stage import StageSpec
 
 TRACKED_PACKAGES = ("adhere", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "math-verify")
 

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 from transformers import PrinterCallback
 from trl import SFTConfig as TrlSftConfig
 
-from rewards.errors import ConfigError
-from rewards.judge.needs import check_judged
-from train.artifacts import Artifact, newest_checkpoint
-from train.chat import check_template
-from train.launch.notice import notice_seconds
-from train.models import context_length, load_for_training, load_tokenizer, lora_config
-from train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
-from train.stages.data import load_items, sft_dataset
-from train.stages.preflight import WorstCase, add_preflight
-from train.stages.resume import AdhereSFTTrainer
-from train.stages.setup import (
+from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.judge.needs import check_judged
+from adhere.train.launch.local.signals import notice_seconds
+from adhere.train.model.chat import check_template
+from adhere.train.model.load import context_length, load_for_training, load_tokenizer, lora_config
+from adhere.train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
+from adhere.train.stages.data import load_items, sft_dataset
+from adhere.train.stages.distributed_checks import check_world, check_wrapped
+from adhere.train.stages.preflight import WorstCase, add_preflight
+from adhere.train.stages.resume import AdhereSFTTrainer
+from adhere.train.stages.setup import (
     check_equal_weights,
     last_metrics,
     manifest,
     save_for_handoff,
     trainer_arguments,
 )
-from train.stages.stop import Stop
-from train.stages.world import check_world, check_wrapped
+from adhere.train.stages.stop import Stop
 
 if TYPE_CHECKING:
-    from train.config.stage import StageSpec
+    from adhere.train.config.stage import StageSpec
 
 
 def run_sft(spec: StageSpec, artifact: Artifact) -> None:

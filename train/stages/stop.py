@@ -10,7 +10,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from train.artifacts import Artifact, Stopped
+from adhere.records.artifact import Artifact, Stopped
 
 
 class Stop(TrainerCallback):

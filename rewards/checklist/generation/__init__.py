@@ -1,9 +1,9 @@
 """Checklists written by a model: RLCF's, direct or from candidates (arXiv 2507.18624), and RaR's (arXiv 2507.17746)."""
 
-from rewards.checklist.generation.client import CallFailed, Client
-from rewards.checklist.generation.config import GenerationConfig, Method
-from rewards.checklist.generation.review import Drop
-from rewards.checklist.generation.usage import Usage
-from rewards.checklist.generation.writer import Task, Writer, Written
+from adhere.rewards.checklist.generation.client import CallFailed, Client
+from adhere.rewards.checklist.generation.config import GenerationConfig, Method
+from adhere.rewards.checklist.generation.review import Drop
+from adhere.rewards.checklist.generation.usage import Usage
+from adhere.rewards.checklist.generation.writer import Task, Writer, Written
 
 __all__ = ["CallFailed", "Client", "Drop", "GenerationConfig", "Method", "Task", "Usage", "Writer", "Written"]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from rewards.checklist.generation.config import GenerationConfig
-from rewards.checklist.generation.reply import whole_characters
-from rewards.checklist.generation.usage import Usage
-from rewards.errors import ConfigError, StageError
+from adhere.rewards.checklist.generation.config import GenerationConfig
+from adhere.rewards.checklist.generation.reply import whole_characters
+from adhere.rewards.checklist.generation.usage import Usage
+from adhere.rewards.errors import ConfigError, StageError
 
 
 class CallFailed(Exception):

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from rewards.checklist.generation.prompts import VERSION
-from rewards.config import Strict
+from adhere.rewards.checklist.generation.prompts import VERSION
+from adhere.rewards.config import Strict
 
 Method = Literal["direct", "candidates", "rar"]
 

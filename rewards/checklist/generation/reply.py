@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rewards.checklist.generation.words import is_question
-from rewards.checklist.requirement import CATEGORY_WEIGHTS
+from adhere.rewards.checklist.generation.words import is_question
+from adhere.rewards.checklist.requirement import CATEGORY_WEIGHTS
 
 CATEGORIES: Mapping[str, float] = {str(name): weight for name, weight in CATEGORY_WEIGHTS.items()}
 """The weights of categories, by what a model may have written."""

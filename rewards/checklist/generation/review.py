@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rewards.checklist.generation.reply import Draft
-from rewards.checklist.generation.words import flags, opposite, same
-from rewards.checklist.mapping import map_requirement
-from rewards.checklist.requirement import RuleCheck
-from rewards.constraints import conflicts
+from adhere.rewards.checklist.generation.reply import Draft
+from adhere.rewards.checklist.generation.words import flags, opposite, same
+from adhere.rewards.checklist.mapping import map_requirement
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.constraints import conflicts
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.checklist.requirement import parse_checklist
-from rewards.errors import DataError
+from adhere.rewards.checklist.requirement import parse_checklist
+from adhere.rewards.errors import DataError
 
 
 def kind(row: Mapping[str, Any]) -> str:

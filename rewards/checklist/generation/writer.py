@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rewards.checklist.generation import prompts
-from rewards.checklist.generation.client import CallFailed, Client
-from rewards.checklist.generation.config import GenerationConfig
-from rewards.checklist.generation.reply import Draft, Reply, Unreadable, read_object, read_reply
-from rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
-from rewards.checklist.generation.usage import Usage
-from rewards.checklist.requirement import RuleCheck
-from rewards.constraints.languages import LANGUAGES, matches
+from adhere.rewards.checklist.generation import prompts
+from adhere.rewards.checklist.generation.client import CallFailed, Client
+from adhere.rewards.checklist.generation.config import GenerationConfig
+from adhere.rewards.checklist.generation.reply import Draft, Reply, Unreadable, read_object, read_reply
+from adhere.rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
+from adhere.rewards.checklist.generation.usage import Usage
+from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.constraints.languages import LANGUAGES, matches
 
 UNIVERSAL: tuple[Draft, ...] = (
     Draft("Is everything in the response there to address the request?", 50.0),

@@ -1,0 +1,300 @@
+"""Read a canonical answer into a value that can be compared exactly, as far as that goes without algebra."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal
+
+from adhere.rewards.math.units import read_unit
+
+Kind = Literal["list", "set", "bracket", "union", "matrix", "row"]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An exact rational number and the canonical name of its unit (empty where none is known).
+
+    ``decimal`` says that it was written with a decimal point: it may stand for an irrational gold one.
+    """
+
+    value: Fraction
+    unit: str = ""
+    decimal: bool = field(default=False, compare=False)
+
+    @property
+    def latex(self) -> str:
+        """The number as LaTeX, without its unit."""
+        if self.decimal:
+            return format(Decimal(self.value.numerator) / Decimal(self.value.denominator), "f")
+        sign, value = "-" if self.value < 0 else "", abs(self.value)
+        if value.denominator == 1:
+            return f"{sign}{value.numerator}"
+        return f"{sign}\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Based:
+    """A numeral written in a base, as ``2516_8``; numerals of different bases never compare equal."""
+
+    digits: str
+    base: int
+
+    @property
+    def latex(self) -> str:
+        """The numeral as LaTeX."""
+        return f"{self.digits}_{{{self.base}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """An answer in words (``\\text{Evelyn}``, ``(C)``), case folded."""
+
+    text: str
+
+    @property
+    def latex(self) -> str:
+        """The words as they stand."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Several values: a bare list, a set, a pair of brackets (tuple or interval), a union or a matrix."""
+
+    kind: Kind
+    items: tuple[Value, ...]
+    latex: str
+    brackets: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Anything that needs algebra to be compared."""
+
+    latex: str
+
+
+Value = Number | Based | Words | Group | Expression
+
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+|\d+)(?:\.\d*)?|\.\d+"
+_NUMBER = re.compile(
+    rf"""
+    (?P<sign>[+-]?)\s*(?P<currency>[$€£¥]?)\s*(?P<sign2>[+-]?)\s*
+    (?:
+        (?:(?P<whole>\d+)\s*)?\\frac\s*\{{\s*(?P<top>-?\d+)\s*\}}\s*\{{\s*(?P<bottom>-?\d+)\s*\}}
+      | (?P<whole2>\d+)\s+(?P<top2>\d+)\s*/\s*(?P<bottom2>\d+)
+      | (?P<left>{_DIGITS})\s*/\s*(?P<right>{_DIGITS})
+      | (?P<power>\d+)\s*\^\s*(?:\{{\s*(?P<exponent>\d{{1,4}})\s*\}}|(?P<exponent2>\d))
+      | (?P<plain>{_DIGITS})
+        (?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{{\s*(?P<ten>[+-]?\d{{1,3}})\s*\}}|(?P<ten2>-?\d{{1,3}}))
+          |[eE](?P<ten3>[+-]?\d{{1,3}}))?
+    )
+    (?P<tail>.*)
+    """,
+    re.VERBOSE,
+)
+_MAX_POWER_BITS = 8_192
+_BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,2})\s*\}|(\d{1,2}))")
+_CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
+_WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
+_WORD = re.compile(r"[^\W\d_]{2,}[ '-]+[^\W\d_]{2,}|[^\W\d_]{3,}")
+_NOT_WORDS = re.compile(
+    r"[=^_\\+*/<>,;|(\[{]|\b(?:sin|cos|tan|cot|sec|csc|log|ln|sqrt|exp|pi|theta|infty|frac)\b|^[^\W\d_]{1,3}$"
+)
+_EMPTY_SETS = (r"\varnothing", r"\emptyset", r"\{\}")
+_REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}")
+_ARTICLE = re.compile(r"^(?:a|an|the|ein|eine|der|die|das)\s+")
+_MATHS = re.compile(r"[\d\\^+-]|^\w$")
+_MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
+_TRAILING_UNIT = re.compile(r"\s*\\text\s*\{[^{}\d]*\}\s*(?:\^\s*\{?\d\}?)?$")
+_NAME = r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
+_ASSIGNMENT = re.compile(rf"({_NAME})\s*=\s*([^=<>]+)")
+_MEMBERSHIP = re.compile(rf"({_NAME})\s*\\in(?![a-z])\s*(.+)")
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """Cut ``x = 5`` or ``x \\in [0, 1]`` into name and value; the name is empty where there is none."""
+    match = _ASSIGNMENT.fullmatch(text) or _MEMBERSHIP.fullmatch(text)
+    return (match[1], match[2].strip()) if match and not re.search(r"\\(?:le|ge|ne)(?![a-z])", match[2]) else ("", text)
+
+
+@lru_cache(maxsize=16_384)
+def read(text: str) -> Value:
+    """Read ``text``, an answer in canonical form."""
+    value = _read_scalar(text)
+    if value is not None:
+        return value
+    matrix = _MATRIX.fullmatch(text)
+    if matrix:
+        return _read_matrix(matrix[2], text)
+    unions = split_top(text, r"\cup")
+    if len(unions) > 1:
+        return Group("union", tuple(read(part) for part in unions), text)
+    parts = split_top(text, ",")
+    if len(parts) > 1 and all(parts):
+        return Group("list", _items(parts), text)
+    group = _read_brackets(text)
+    if group is not None:
+        return group
+    signs = _both_signs(text)
+    if signs is not None:
+        return Group("list", _items(signs), text)
+    return Expression(text.lstrip("+$€£ ") or text)
+
+
+def algebraic_parts(value: Value) -> list[str]:
+    """Return the LaTeX of each part of ``value`` that can be compared only by algebra."""
+    if isinstance(value, Expression):
+        return [value.latex]
+    return [part for item in value.items for part in algebraic_parts(item)] if isinstance(value, Group) else []
+
+
+def read_number(text: str) -> Number | None:
+    """Read ``text`` as one exact rational number with an optional unit, or return ``None``."""
+    repeating = _REPEATING.fullmatch(text)
+    if repeating:
+        return _repeating_decimal(repeating)
+    match = _NUMBER.fullmatch(text)
+    unit = read_unit(match["tail"]) if match else None
+    if match is None or unit is None:
+        return None
+    value = _number_value(match)
+    if value is None:
+        return None
+    if match["currency"] and not unit:
+        unit = str(read_unit(match["currency"]))
+    negative = (match["sign"] == "-") != (match["sign2"] == "-")
+    return Number(-value if negative else value, unit, "." in text[: match.start("tail")])
+
+
+def split_top(text: str, separator: str) -> list[str]:
+    """Split ``text`` at each ``separator`` that stands outside all brackets."""
+    parts, depth, start, i = [], 0, 0, 0
+    while i < len(text):
+        if depth == 0 and text.startswith(separator, i):
+            parts.append(text[start:i].strip())
+            i += len(separator)
+            start = i
+            continue
+        depth += (text[i] in "([{") - (text[i] in ")]}")
+        i += 1
+    return [*parts, text[start:].strip()]
+
+
+def _read_scalar(text: str) -> Value | None:
+    number = read_number(text)
+    if number is not None:
+        return number
+    based = _BASED.fullmatch(text)
+    if based:
+        return Based(based[1], int(based[2] or based[3]))
+    choice = _CHOICE.fullmatch(text)
+    if choice:
+        return Words(choice[1].casefold())
+    if text.lstrip("+-") == r"\infty":
+        return Words(text.lstrip("+"))
+    bare = _without_unit(text) if len(split_top(text, ",")) == 1 else text
+    if bare != text:
+        return read(bare)
+    if text in _EMPTY_SETS:
+        return Group("set", (), _EMPTY_SETS[0])
+    plain = _WRAPPED.sub(r" \1 ", text).strip()
+    if plain != text and read_number(plain) is not None:
+        return read_number(plain)
+    if _WRAPPED.fullmatch(text) or (_WORD.search(plain) and not _NOT_WORDS.search(plain)):
+        return _words(plain)
+    return None
+
+
+def _without_unit(text: str) -> str:
+    while match := _TRAILING_UNIT.search(text):
+        bare = text[: match.start()].strip()
+        if read_unit(match[0]) is None or not _MATHS.search(bare):
+            break
+        text = bare
+    return text
+
+
+def _words(text: str) -> Words:
+    text = " ".join(text.split()).strip("().").casefold()
+    return Words(_ARTICLE.sub("", text))
+
+
+def _number_value(match: re.Match[str]) -> Fraction | None:
+    group = match.groupdict()
+    top, bottom = group["top"] or group["top2"], group["bottom"] or group["bottom2"]
+    whole = group["whole"] or group["whole2"]
+    if top:
+        if int(bottom) == 0 or (whole and int(top) < 0):
+            return None
+        return Fraction(int(whole or 0)) + Fraction(int(top), int(bottom))
+    if group["left"]:
+        divisor = _decimal(group["right"])
+        return _decimal(group["left"]) / divisor if divisor else None
+    if group["power"]:
+        exponent = int(group["exponent"] or group["exponent2"])
+        small = int(group["power"]).bit_length() * exponent <= _MAX_POWER_BITS
+        return Fraction(int(group["power"]) ** exponent) if small else None
+    ten = group["ten"] or group["ten2"] or group["ten3"]
+    return _decimal(group["plain"]) * Fraction(10) ** int(ten or 0)
+
+
+def _repeating_decimal(match: re.Match[str]) -> Number:
+    once, again = match["once"], match["again"]
+    start = Fraction(int((match["whole"] + once) or 0), 10 ** len(once))
+    value = start + Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
+    return Number(-value if match["sign"] else value)
+
+
+def _decimal(text: str) -> Fraction:
+    return Fraction(text.replace(",", "").replace(" ", "").rstrip("."))
+
+
+def _items(parts: list[str]) -> tuple[Value, ...]:
+    """Read the members of a list or set; a member such as ``1 \\pm 2`` adds both of its values."""
+    values: list[Value] = []
+    for part in parts:
+        value = read(split_name(part)[1])
+        values.extend(value.items if isinstance(value, Group) and value.kind == "list" else [value])
+    return tuple(values)
+
+
+def _read_brackets(text: str) -> Group | Value | None:
+    if text.startswith(r"\{") and text.endswith(r"\}"):
+        parts = split_top(text[2:-2], ",")
+        return Group("set", _items(parts) if parts != [""] else (), text)
+    if len(text) < 3 or text[0] not in "([" or text[-1] not in ")]" or not _one_pair(text):
+        return None
+    parts = split_top(text[1:-1], ",")
+    if len(parts) == 1:
+        return read(parts[0]) if text[0] == "(" and text[-1] == ")" else None
+    return Group("bracket", tuple(read(split_name(part)[1]) for part in parts), text, text[0] + text[-1])
+
+
+def _one_pair(text: str) -> bool:
+    """Whether the first bracket is closed by the last character."""
+    depth = 0
+    for i, char in enumerate(text):
+        depth += (char in "([{") - (char in ")]}")
+        if depth == 0:
+            return i == len(text) - 1
+    return False
+
+
+def _read_matrix(body: str, text: str) -> Value:
+    rows = [row.split("&") for row in body.split(r"\\") if row.strip()]
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        return Expression(text)
+    read_rows = (Group("row", tuple(read(cell.strip()) for cell in row), "&".join(row)) for row in rows)
+    return Group("matrix", tuple(read_rows), text)
+
+
+def _both_signs(text: str) -> list[str] | None:
+    if text.count(r"\pm") != 1 or r"\mp" in text:
+        return None
+    left, right = text.split(r"\pm")
+    return [f"{left.strip()} + {right.strip()}".lstrip(" +"), f"{left.strip()} - {right.strip()}".strip()]

@@ -1,0 +1,181 @@
+"""An ablation: points of a grid, each with every seed, as the arms of one run. No torch.
+
+adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 0.5},{checklist: 1}]' gate=[true,false] seeds=[0,1]
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from adhere.rewards.errors import ConfigError, nearest
+from adhere.train.ablation.halving import check_rungs
+from adhere.train.config.ablation import AblationConfig, SimplexConfig, name_problem, override_key
+from adhere.train.config.compose import compose_recipe, compose_variants
+from adhere.train.config.schema import Recipe
+from adhere.train.plan.rewards import equal_arms
+from adhere.train.run.graph import build_graph
+from adhere.train.run.run import Run, keep_suite_out
+
+Choice = tuple[str, list[str]]
+"""A value of an axis: its part of a point's name, and the overrides that make it."""
+
+MOST = 1000
+"""Arms of an ablation: a slip in an axis is met before a minute of composing and a folder of links."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """The run whose arms are the points times the seeds, and the points that were left out.
+
+    ``merged`` holds, for each point that was left out, the equivalent one that stands for it, and why they are.
+    """
+
+    run: Run
+    merged: tuple[tuple[str, str, str], ...]
+
+
+def plan_ablation(overrides: Sequence[str]) -> Ablation:
+    """Compose the recipe, expand its ``ablation`` section, and plan every point with every seed as an arm.
+
+    Raises:
+        ConfigError: there is nothing to compare, or a point does not compose.
+    """
+    base = [*overrides, *([] if "~arms" in overrides else ["~arms"])]
+    recipe = compose_recipe(base)
+    config = recipe.ablation
+    wanted = points(recipe)
+    _at_most(len(wanted) * len(config.seeds))
+    first = compose_variants(base, {name: [*extra, f"grpo.seed={config.seeds[0]}"] for name, extra in wanted.items()})
+    merged = tuple((dropped, kept, why) for kept, dropped, why in equal_arms(first))
+    stands_in = {dropped: kept for dropped, kept, _ in merged}
+    kept = {name: extra for name, extra in wanted.items() if name not in stands_in}
+    _check_reference(recipe, list(kept), stands_in)
+    if config.halving is not None:
+        check_rungs(config.halving, recipe.grpo.max_steps, recipe.grpo.logging_steps, len(kept))
+    members = {_arm(name, seed, config.seeds): (name, seed) for name in kept for seed in config.seeds}
+    variants = {arm: [*kept[name], f"grpo.seed={seed}"] for arm, (name, seed) in members.items()}
+    others = {arm: variants[arm] for arm, (_, seed) in members.items() if seed != config.seeds[0]}
+    composed = {_arm(name, config.seeds[0], config.seeds): first[name] for name in kept}
+    composed |= compose_variants(base, others)
+    arms = {arm: keep_suite_out(composed[arm]) for arm in variants}
+    shown = recipe.model_copy(update={"arms": variants})
+    return Ablation(Run(shown, arms, build_graph(arms), tuple(overrides), members), merged)
+
+
+def _at_most(arms: int) -> None:
+    if arms > MOST:
+        raise ConfigError(
+            f"ablation: the axes and seeds make {arms:,} arms, and {MOST:,} are the most; list fewer values, or look "
+            f"with adhere reweight which of them are worth a run"
+        )
+
+
+def _check_reference(recipe: Recipe, kept: Sequence[str], stands_in: Mapping[str, str]) -> None:
+    """Meet a wrong name before training, as it is read only after."""
+    reference = recipe.ablation.reference
+    models = [name for name in recipe.evaluation.subjects if name != "grpo"]
+    if reference is None or reference in (*kept, *models):
+        return
+    why = (
+        f"'{reference}' was merged; name '{stands_in[reference]}', which stands for it"
+        if reference in stands_in
+        else f"there is no point '{reference}'{nearest(reference, [*kept, *models])}; --plan lists them"
+    )
+    raise ConfigError(f"ablation.reference: {why}")
+
+
+def points(recipe: Recipe) -> dict[str, list[str]]:
+    """Return the overrides of every point of ``recipe.ablation`` by its name, which holds what varies.
+
+    Raises:
+        ConfigError: nothing varies, a weight names no component of the recipe, there are more than ``MOST`` points, two
+            would have one name, one overrides a key twice, or a name cannot be that of a file.
+    """
+    if (simplex := recipe.ablation.simplex) is not None:
+        _at_most(math.comb(simplex.steps + len(simplex.components) - 1, simplex.steps))
+    axes = [axis for axis in _axes(recipe) if axis]
+    if not axes and len(recipe.ablation.seeds) == 1:
+        raise ConfigError(
+            "ablation: there is nothing to compare; give weights=[...], simplex=STEPS, gate=[true,false], "
+            "aggregation=[...], scoring=[...], judge_samples=[...], variants={...} or seeds=[...]"
+        )
+    _at_most(math.prod(len(axis) for axis in axes))
+    found: dict[str, list[str]] = {}
+    for choices in itertools.product(*axes):
+        varying = [name for (name, _), axis in zip(choices, axes, strict=True) if len(axis) > 1]
+        name = "-".join(varying) or recipe.name
+        overrides = [override for _, extra in choices for override in extra]
+        _check_point(name, overrides, found)
+        found[name] = overrides
+    return found
+
+
+def _check_point(name: str, overrides: Sequence[str], others: Mapping[str, Sequence[str]]) -> None:
+    if problem := name_problem(name):
+        raise ConfigError(f"ablation: the point's name '{name}' {problem}")
+    if others.get(name, overrides) != overrides:
+        raise ConfigError(f"ablation: two points would be called '{name}'; give the variants other names")
+    keys = Counter(override_key(override) for override in overrides)
+    if twice := [key for key, count in keys.items() if count > 1]:
+        raise ConfigError(f"ablation: {name} sets {twice[0]} twice, and the last would win; leave one of them out")
+
+
+def _arm(point: str, seed: int, seeds: Sequence[int]) -> str:
+    return f"{point}-s{seed}" if len(seeds) > 1 else point
+
+
+def _axes(recipe: Recipe) -> Iterator[list[Choice]]:
+    config, components = recipe.ablation, recipe.rewards.components
+    yield _weightings(recipe, [*config.weights, *_simplex(config)])
+    ungated = [f"rewards.components.{name}.gate=null" for name, c in components.items() if c.gate is not None]
+    yield [("gated", []) if kept else ("ungated", ungated) for kept in config.gate]
+    yield [(name, [f"rewards.aggregation={name}"]) for name in config.aggregation]
+    checklists = [name for name, c in components.items() if c.kind == "checklist"]
+    yield [(kind, [f"rewards.components.{name}.scoring={kind}" for name in checklists]) for kind in config.scoring]
+    judges = [name for name, c in components.items() if getattr(c, "judge", None) is not None]
+    if config.judge_samples and not judges:
+        raise ConfigError("ablation.judge_samples: no component of this recipe has a judge; remove it, or add one")
+    yield [
+        (f"judge{n}", [f"rewards.components.{name}.judge.samples={n}" for name in judges]) for n in config.judge_samples
+    ]
+    yield [(name, list(extra)) for name, extra in (config.variants or {}).items()]
+
+
+def _weightings(recipe: Recipe, wanted: Sequence[Mapping[str, float]]) -> list[Choice]:
+    """Return a choice for each of ``wanted``; its name has six digits, or all where fewer do not tell it apart."""
+    known = recipe.rewards.components
+    for weights in wanted:
+        if not weights:
+            raise ConfigError("ablation.weights: an empty map changes nothing; name a component and its weight")
+        for name in weights:
+            if name not in known:
+                raise ConfigError(f"ablation.weights: no component is named '{name}'{nearest(name, known)}")
+    exact = {str(weights): weights for weights in wanted}
+    short = Counter(_label(weights, "g") for weights in exact.values())
+    return [
+        (
+            _label(weights, "g" if short[_label(weights, "g")] == 1 else ""),
+            [f"rewards.components.{name}.weight={weight}" for name, weight in weights.items()],
+        )
+        for weights in exact.values()
+    ]
+
+
+def _label(weights: Mapping[str, float], digits: str) -> str:
+    return "_".join(f"{name}{weight:{digits}}" for name, weight in weights.items())
+
+
+def _simplex(config: AblationConfig) -> list[dict[str, float]]:
+    return [] if config.simplex is None else list(_compositions(config.simplex))
+
+
+def _compositions(simplex: SimplexConfig) -> Iterator[dict[str, float]]:
+    """Yield every way to share ``steps`` units among the components, as shares of the whole."""
+    names, steps = simplex.components, simplex.steps
+    for bars in itertools.combinations(range(steps + len(names) - 1), len(names) - 1):
+        edges = (-1, *bars, steps + len(names) - 1)
+        yield {name: (b - a - 1) / steps for name, a, b in zip(names, edges, edges[1:], strict=False)}

@@ -1,0 +1,183 @@
+"""Run an ablation: all points with all seeds, or fewer and fewer of them by successive halving; what fails is listed.
+
+adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 1}]' seeds=[0,1,2] halving=true
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adhere.records.artifact import EXIT_STOPPED, complete_checkpoints, write_json
+from adhere.rewards.errors import ConfigError
+from adhere.train.ablation.halving import Rung, decide, rung_steps
+from adhere.train.ablation.points import Ablation
+from adhere.train.launch.local.parallel import Outcome, run_parallel
+from adhere.train.launch.local.signals import Interrupted
+from adhere.train.launch.local.stage import ranks_of
+from adhere.train.launch.serve.servers import servers_of, visible_gpus
+from adhere.train.run.graph import PlannedStage, order
+from adhere.train.run.run import Run, begin, finish, spec_of, write_spec
+
+SUMMARY = "arms.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ablated:
+    """How an ablation ended: what became of its stages, and what was decided at each rung."""
+
+    outcome: Outcome
+    rungs: tuple[Rung, ...]
+
+
+def run_ablation(ablation: Ablation) -> Ablated:
+    """Bring every point that is still in the race to its end, and write ``arms.json`` and the statistics.
+
+    Raises:
+        ConfigError: before anything starts, where something that the run needs is not there.
+        DataError: a rung has nothing to compare points by.
+        Interrupted: somebody stopped the run, or a stage of it by its ``STOP`` file.
+    """
+    run = ablation.run
+    check_parallel(run, visible_gpus() if _divides(run) else ())
+    begin(run)
+    rungs: list[Rung] = []
+    outcome = Outcome()
+    racing = _points(run)
+    halving, total = run.recipe.ablation.halving, run.recipe.grpo.max_steps
+    for step in [] if halving is None else rung_steps(halving, total):
+        assert halving is not None
+        _advance(run, outcome, racing, until=step)
+        if not (curves := _curves(run, racing, outcome)):
+            break
+        rungs.append(decide(halving, step, total, curves))
+        _say(rungs[-1])
+        racing = list(rungs[-1].kept)
+        _write_summary(ablation, outcome, rungs)
+    _advance(run, outcome, racing, until=None)
+    _write_summary(ablation, outcome, rungs)
+    finish(run)
+    return Ablated(outcome, tuple(rungs))
+
+
+def saving(run: Run, rungs: Sequence[Rung]) -> float:
+    """Return the share of GRPO's optimizer steps that halving left out."""
+    total, points = run.recipe.grpo.max_steps, len(_points(run))
+    left_out = sum(len(rung.ended) * (total - rung.step) for rung in rungs)
+    return left_out / (points * total)
+
+
+def seconds(run: Run) -> tuple[float, float]:
+    """Return what the finished stages took, and what they would have if no arm had shared one with another.
+
+    Of a stage that was resumed the last attempt counts.
+    """
+    shared = alone = 0.0
+    for stage in order(run.graph):
+        artifact = run.artifact(stage.key)
+        if artifact.done:
+            took = json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))["seconds"]
+            shared, alone = shared + took, alone + took * len(stage.arms)
+    return shared, alone
+
+
+def _points(run: Run) -> list[str]:
+    return list(dict.fromkeys(point for point, _ in run.members.values()))
+
+
+def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | None) -> None:
+    """Run what the racing points still need: training up to ``until``, or everything."""
+    arms = {arm for arm, (point, _) in run.members.items() if point in racing}
+    stages = [stage for stage in order(run.graph) if arms & set(stage.arms)]
+    if until is not None:
+        stages = [stage for stage in stages if stage.kind != "evaluate"]
+
+    def prepare(stage: PlannedStage) -> Path:
+        return write_spec(run, stage, until=until if stage.kind == "grpo" else None)
+
+    lost = {stage.key for stage in stages if stage.label in outcome.failed}
+    found = run_parallel(
+        [stage for stage in stages if stage.key not in lost],
+        [stage.key for stage in order(run.graph) if run.artifact(stage.key).done],
+        prepare,
+        parallel=run.recipe.ablation.parallel,
+        devices=visible_gpus() if _divides(run) else (),
+        per_stage=lambda stage: _gpus(run, stage),
+        reached=lambda stage: until is not None and _step(run, stage) >= until,
+    )
+    outcome.ran += found.ran
+    outcome.failed |= found.failed
+    outcome.skipped |= found.skipped
+    if found.stopped:
+        raise Interrupted(f"{', '.join(found.stopped)}: stopped; the same command goes on from there", EXIT_STOPPED)
+
+
+def _step(run: Run, stage: PlannedStage) -> int:
+    return max(complete_checkpoints(run.artifact(stage.key).checkpoints), default=0)
+
+
+def check_parallel(run: Run, gpus: Sequence[str]) -> None:
+    """Check that as many stages as are to run at a time find GPUs of their own among ``gpus``, to be shared out.
+
+    Raises:
+        ConfigError: there are too few. A machine without GPUs has no such limit.
+    """
+    if not gpus:
+        return
+    needed, parallel = max(_gpus(run, stage) for stage in order(run.graph)), run.recipe.ablation.parallel
+    if parallel * needed > len(gpus):
+        raise ConfigError(
+            f"ablation.parallel: {parallel} stages of {needed} GPUs each need {parallel * needed}, this machine shows "
+            f"{len(gpus)}; set it to {max(1, len(gpus) // needed)}"
+        )
+
+
+def _divides(run: Run) -> bool:
+    """Whether the GPUs are shared out among stages; a stage that runs alone has them all."""
+    return run.recipe.ablation.parallel > 1 and run.recipe.launcher.device != "cpu"
+
+
+def _gpus(run: Run, stage: PlannedStage) -> int:
+    served = sum(server.gpus for server in servers_of(spec_of(run, stage)))
+    return ranks_of(run.arms[stage.arms[0]].launcher, stage.kind) + served
+
+
+def _curves(run: Run, racing: Sequence[str], outcome: Outcome) -> dict[str, list[Path]]:
+    """Return the metrics of the racing points' seeds that have not failed; a point that lost all of them is out."""
+    curves: dict[str, list[Path]] = {}
+    for stage in order(run.graph):
+        if stage.kind != "grpo" or {stage.label} & {*outcome.failed, *outcome.skipped}:
+            continue
+        for arm in stage.arms:
+            point = run.members[arm][0]
+            if point in racing:
+                curves.setdefault(point, []).append(run.artifact(stage.key).path / "metrics.jsonl")
+    return curves
+
+
+def _say(rung: Rung) -> None:
+    rates = ", ".join(f"{point} {100 * rung.rates[point]:.1f}" for point in rung.ended)
+    print(
+        f"  step {rung.step}: {', '.join(rung.kept)} go on; ended: {rates or 'none'} "
+        f"(a chance of {100 * rung.risk:.0f} % that one of them is better than the weakest that goes on)",
+        flush=True,
+    )
+
+
+def _write_summary(ablation: Ablation, outcome: Outcome, rungs: Sequence[Rung]) -> None:
+    run = ablation.run
+    write_json(
+        run.path / SUMMARY,
+        {
+            "points": {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()},
+            "overrides": dict(run.recipe.arms),
+            "merged": [{"point": a, "stands_for_it": b, "why": why} for a, b, why in ablation.merged],
+            "rungs": [rung.to_dict() for rung in rungs],
+            "saved_share_of_steps": saving(run, rungs),
+            "seconds": dict(zip(("shared", "alone"), seconds(run), strict=True)),
+            "failed": outcome.failed,
+            "skipped": outcome.skipped,
+        },
+    )

@@ -1,0 +1,206 @@
+"""Run one stage on this machine: the only place that starts processes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, held
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.config.schema import LauncherConfig
+from adhere.train.config.stage import read_spec
+from adhere.train.launch.local.orphans import end_with_parent
+from adhere.train.launch.local.signals import Interrupted, Notice
+from adhere.train.launch.serve.servers import visible_gpus
+from adhere.train.launch.serve.serving import serving
+
+TAIL_LINES = 15
+LEAVING_SECONDS = 10.0
+"""How long a worker may still be there after its driver was killed."""
+
+
+def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
+    """Return the command that runs the stage described by ``spec`` on this machine."""
+    flags = worker_flags(launcher, kind)
+    ranks = {"--multi_gpu", "--use_fsdp", "--use_deepspeed"} & set(flags)
+    port = ["--main_process_port", "0"] if ranks else []  # a free one, so that two runs on a machine do not meet
+    line = ["-m", "accelerate.commands.launch", "--num_machines", "1", *flags, *port] if flags else []
+    return [sys.executable, *line, "-m", "adhere.train.worker", str(spec)]
+
+
+def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
+    """Return what ``accelerate launch`` is told of a stage wherever it runs: ranks, and how they share the model.
+
+    Nothing where a lone process shares nothing: it is started as it is, seconds earlier.
+    """
+    ranks = ranks_of(launcher, kind)
+    if kind == "evaluate" or (ranks == 1 and launcher.strategy in ("single", "ddp")):
+        return []
+    line = ["--quiet", "--num_processes", str(ranks), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    return line + _strategy(launcher)
+
+
+def ranks_of(launcher: LauncherConfig, kind: str) -> int:
+    """Return how many processes a stage has; an evaluation is always one."""
+    return launcher.processes if kind != "evaluate" else 1
+
+
+def _strategy(launcher: LauncherConfig) -> list[str]:
+    if launcher.strategy == "ddp":
+        return ["--multi_gpu"]
+    if launcher.strategy == "fsdp2":
+        wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_reshard_after_forward", "true"]
+        offload = ["--fsdp_offload_params", str(launcher.offload).lower()]
+        state = ["--fsdp_state_dict_type", "FULL_STATE_DICT"]
+        return ["--use_fsdp", "--fsdp_version", "2", *wrap, *offload, *state]
+    where = "cpu" if launcher.offload else "none"
+    zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
+    if launcher.strategy == "zero3":
+        zero += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
+    return zero
+
+
+def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: str) -> None:
+    """Run the stage and wait for it; its output goes to the terminal and to a log file of this attempt.
+
+    A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step, and is waited for.
+
+    Raises:
+        StageError: another process runs the stage; or the stage, or a server beside it, ended without ``DONE``: the
+            message has the last lines and the log's path.
+        Interrupted: it stopped because it was asked to; the message has the step that it goes on from.
+    """
+    artifact.logs.mkdir(parents=True, exist_ok=True)
+    log = artifact.logs / f"attempt_{len(list(artifact.logs.glob('attempt_*.log')))}.log"
+    line = launch_line(launcher, kind, artifact.spec)
+    ranks = ranks_of(launcher, kind)
+    _begin(artifact, label)
+    with Notice(artifact.stop) as notice, serving(read_spec(artifact.spec), artifact, ranks) as servers:
+        process = subprocess.Popen(
+            line,
+            env=environment(launcher, ranks) | servers.environment | {STOP_CLEARED: "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+        servers.guard(process)
+        tail = _follow(process, log, notice)
+    if notice.signum is not None and artifact.done:
+        raise Interrupted(f"{label}: is done; the same command goes on with what follows", notice.exit_code)
+    if artifact.requeue.exists():
+        step = json.loads(artifact.requeue.read_text(encoding="utf-8"))["step"]
+        code = notice.exit_code if notice.signum is not None else EXIT_STOPPED
+        raise Interrupted(f"{label}: stopped at step {step}; the same command goes on from there", code)
+    if process.returncode != 0 or not artifact.done:
+        raise StageError(_explain(artifact, label, process.returncode, log, tail))
+
+
+def _begin(artifact: Artifact, label: str) -> None:
+    """Remove what an earlier attempt left to be read, once no process runs the stage: a live one needs its ``STOP``.
+
+    An attempt that is stopping is waited for, and one whose driver was killed has a few seconds to be gone.
+
+    Raises:
+        StageError: another process runs the stage, and is not about to end.
+    """
+    started, told = time.monotonic(), False
+    while True:
+        try:
+            with held(artifact):
+                artifact.begin()
+            return
+        except StageError:
+            if not artifact.stop.exists() and time.monotonic() - started > LEAVING_SECONDS:
+                raise
+        if not told:
+            print(f"  waiting for the attempt at {label} that is still there", flush=True)
+            told = True
+        time.sleep(0.2)
+
+
+def _follow(process: subprocess.Popen[bytes], log: Path, notice: Notice) -> Sequence[str]:
+    """Copy the output to terminal and ``log`` until the process ends; an interrupt ends the whole process group."""
+    assert process.stdout is not None
+    try:
+        with log.open("wb") as out:
+            while chunk := _read(process.stdout.fileno(), notice):
+                out.write(chunk)
+                out.flush()
+                sys.stderr.buffer.write(chunk)
+                sys.stderr.flush()
+        process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    return [line for line in lines if line.strip()]
+
+
+def _read(output: int, notice: Notice) -> bytes:
+    """Return what the process has written next, nothing at its end.
+
+    Raises:
+        Interrupted: it is still there when the time after a notice is over.
+    """
+    while not notice.expired:
+        if select.select([output], [], [], 1.0)[0]:
+            return os.read(output, 65536)
+    raise Interrupted(
+        "no step ended within ADHERE_NOTICE_SECONDS of the notice; the same command goes on from the newest checkpoint",
+        notice.exit_code,
+    )
+
+
+def _explain(artifact: Artifact, label: str, code: int, log: Path, tail: Sequence[str]) -> str:
+    words = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
+    reasons = [word for word in words if not word.startswith("note: ")]
+    if artifact.failed.exists():
+        reasons = [json.loads(artifact.failed.read_text(encoding="utf-8"))["message"].replace("\n", " ")]
+    if reasons:
+        return f"{label}: {reasons[-1]}\n  log: {log}"
+    killed = code == -signal.SIGKILL or any(re.search(r"exitcode\s*:\s*-9\b", line) for line in tail)
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    how = "SIGKILL, as where the host's memory is out," if killed else how
+    own = next((i for i, line in enumerate(tail) if "accelerate/commands/launch.py" in line), len(tail) + 2) - 2
+    last = "\n".join(f"  | {line}" for line in tail[max(0, own - TAIL_LINES) : own])
+    return f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
+
+
+def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
+    """Return the environment of the workers: this one, threads per rank, and patient OpenMP threads."""
+    threads = launcher.threads or max(1, (os.cpu_count() or 1) // ranks)
+    # Spinning OpenMP threads keep the cores from whatever else runs: 3 times slower beside one other process.
+    env = {"OMP_WAIT_POLICY": "passive", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
+    env |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+    env["PYTHONSAFEPATH"] = "1"  # `python -m` would put the working folder, and what files lie there, before everything
+    if launcher.device == "cpu":
+        env["CUDA_VISIBLE_DEVICES"] = ""
+        # accelerate takes DeepSpeed for a GPU's: told to use the CPU it would silently train by DDP.
+        env |= {"DS_ACCELERATOR": "cpu"} if launcher.strategy.startswith("zero") else {"ACCELERATE_USE_CPU": "true"}
+    elif ranks == 1 and len(gpus := visible_gpus()) > 1:
+        env["CUDA_VISIBLE_DEVICES"] = gpus[0]  # transformers would train a lone process by DataParallel on all of them
+    return env
+
+
+def check_launcher(launcher: LauncherConfig) -> None:
+    """Fail before anything starts where the strategy needs a package that is not installed.
+
+    Raises:
+        ConfigError: names the extra to install.
+    """
+    if launcher.strategy.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
+        raise ConfigError(f"launcher.strategy: {launcher.strategy} needs DeepSpeed: pip install 'adhere[deepspeed]'")

@@ -1,0 +1,74 @@
+"""What submitting a run to Slurm would write and say, for ``adhere plan``; nothing is written or submitted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from adhere.train.launch.slurm.profile import load_profile, notice_doubts
+from adhere.train.launch.slurm.submit import (
+    batches_of,
+    dependency,
+    files_of,
+    folder_of,
+    name_of,
+    profile_of,
+    queued_stages,
+    submissions_of,
+)
+
+if TYPE_CHECKING:
+    from adhere.train.run.graph import PlannedStage
+    from adhere.train.run.run import Run
+
+
+def with_gpu_memory(run: Run) -> Run:
+    """Return the run with the GPU memory of its cluster's profile, for arms that do not name any themselves.
+
+    Raises:
+        ConfigError: the profile is missing or wrong.
+    """
+    memory = load_profile(run.recipe.launcher.slurm.profile).gpu_memory_gib
+    if memory is None:
+        return run
+    arms = {}
+    for name, recipe in run.arms.items():
+        size = recipe.launcher.gpu_memory_gib or memory
+        launcher = recipe.launcher.model_copy(update={"gpu_memory_gib": size})
+        arms[name] = recipe.model_copy(update={"launcher": launcher})
+    return replace(run, arms=arms)
+
+
+def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
+    """Return the ``sbatch`` lines of the ``waiting`` stages and the options in each batch file.
+
+    ``<NAME>`` stands for the job that NAME will be, ``<NAME>_I`` for task I of it. Where Slurm's clients are, stages
+    that are in the queue already are left out, as they are when the run is submitted.
+
+    Raises:
+        ConfigError: the profile does not fit the launcher or the run's folder.
+        StageError: Slurm is here and does not answer.
+    """
+    profile = profile_of(run)
+    queued = queued_stages(run, waiting) if shutil.which("squeue") else {}
+    made = dict(queued)
+    lines = [f"warning: {text}" for text in notice_doubts(profile, run.recipe.launcher.slurm)]
+    lines += [f"queued   {stage.label}: job {queued[stage.key]}" for stage in waiting if stage.key in queued]
+    submitted: list[str] = []
+    for number, batch in enumerate(batches_of(run, waiting, queued), submissions_of(run)):
+        folder = folder_of(run, batch, number)
+        waits = dependency(batch, made, submitted)
+        options = files_of(run, batch, folder, profile, run.root / "code")["job.sbatch"].splitlines()
+        lines += ["", f"{name_of(batch)}:", f"  {' '.join(['sbatch', *waits, str(folder / 'job.sbatch')])}"]
+        lines += [f"  {line}" for line in options if line.startswith("#SBATCH")]
+        job = f"<{name_of(batch)}>"
+        submitted.append(job)
+        several = len(batch.stages) > 1
+        made |= {stage.key: f"{job}_{i}" if several else job for i, stage in enumerate(batch.stages)}
+    if submitted:
+        ids = ":".join([*dict.fromkeys(job.partition("_")[0] for job in queued.values()), *submitted])
+        lines += ["", "comparison and cards:"]
+        lines.append(f"  sbatch --dependency=afterany:{ids} {run.path / 'slurm' / 'finish.sbatch'}")
+    return lines

@@ -1,0 +1,154 @@
+"""The profile of a cluster: what ``sbatch`` has to be told there, read from a YAML file of a dozen keys."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError
+
+import adhere
+from adhere.rewards.errors import ConfigError, nearest
+from adhere.rewards.strict import Strict
+from adhere.train.config.schema import SLURM_TIME, LauncherConfig, SlurmConfig
+
+
+class Profile(Strict):
+    """One cluster, or one partition of it."""
+
+    partition: str = Field(min_length=1)
+    """Partition that jobs go to."""
+
+    account: str | None = None
+    """Account that is billed."""
+
+    qos: str | None = None
+    """Quality of service."""
+
+    gpus_per_node: int = Field(ge=0)
+    """GPUs that a node has; a job takes one for each of its ranks there. 0 is a cluster without GPUs."""
+
+    gpu_type: str | None = None
+    """Type in ``--gres=gpu:TYPE:N``, where the cluster wants one."""
+
+    gpu_memory_gib: float | None = Field(default=None, gt=0.0)
+    """Memory of one GPU in GiB, which ``adhere plan`` compares its estimate with."""
+
+    cpus_per_task: int | None = Field(default=None, ge=1)
+    """CPU cores that a job takes of a node; one that takes only some of its GPUs gets the same share of these."""
+
+    memory: str | None = None
+    """Memory that a job takes of a node, as ``--mem`` takes it; ``"0"`` is all of it, where it takes all GPUs."""
+
+    constraint: str | None = None
+    """Features that a node must have."""
+
+    time: str = Field(pattern=SLURM_TIME)
+    """Time limit of a job (``D-HH:MM:SS``)."""
+
+    shared: Path
+    """Folder that the login node and every compute node see under this name; ``run.root`` lies below it."""
+
+    setup: list[str] = Field(default_factory=list)
+    """Shell lines run on every node before the worker, such as ``module load cuda``."""
+
+    container: str | None = None
+    """Words put before the interpreter, such as ``apptainer exec --nv --bind /shared image.sif``."""
+
+    python: str | None = None
+    """Interpreter on the nodes that has adhere's dependencies; ``None`` is the one that submits."""
+
+    @property
+    def interpreter(self) -> str:
+        """The interpreter that runs workers."""
+        return self.python or sys.executable
+
+
+def slurm_folder() -> Path:
+    """Return the folder of templates and profiles: those that ship with the package."""
+    return Path(adhere.__file__).resolve().parent / "slurm"
+
+
+def load_profile(name: str | None) -> Profile:
+    """Read the profile called ``name`` in ``slurm/profiles/``, or the YAML file of that path.
+
+    Raises:
+        ConfigError: there is none, or it is not a profile; the message names file and key.
+    """
+    folder = slurm_folder() / "profiles"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name is None:
+        raise ConfigError(
+            f"launcher.slurm.profile: name the cluster: {', '.join(known)}, or a YAML file like those in {folder}"
+        )
+    given = name.endswith((".yaml", ".yml")) or "/" in name
+    path = Path(name).expanduser() if given else folder / f"{name}.yaml"
+    if not path.is_file():
+        hint = "" if given else f"{nearest(name, known)}; there are {', '.join(known)}"
+        raise ConfigError(f"launcher.slurm.profile: there is no {path if given else name!r}{hint}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Profile.model_validate(content if content is not None else {})
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {_problem(dict(e))}" for e in error.errors())) from error
+
+
+def _problem(error: dict[str, object]) -> str:
+    place = error["loc"]
+    key = ".".join(map(str, place)) if isinstance(place, tuple) else str(place)
+    if error["type"] == "missing":
+        return f"{key}: is missing; {(Profile.model_fields[key].description or 'every profile needs it')}"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key{nearest(key, Profile.model_fields)}"
+    return f"{key or 'the file'}: {error['msg']}"
+
+
+def check_profile(profile: Profile, launcher: LauncherConfig, root: Path) -> None:
+    """Check that the launcher's ranks fit the cluster's nodes, and that the runs lie where every node sees them.
+
+    Raises:
+        ConfigError: names the key and what to set.
+    """
+    nodes, ranks, gpus = launcher.nodes, launcher.processes, profile.gpus_per_node
+    if gpus and launcher.device == "cpu":
+        raise ConfigError("launcher.device: cpu on a profile with gpus_per_node > 0 leaves its GPUs idle; use auto")
+    if ranks % nodes:
+        raise ConfigError(f"launcher.processes: {ranks} ranks cannot be divided among {nodes} nodes")
+    if gpus and ranks > nodes * gpus:
+        raise ConfigError(
+            f"launcher.processes: {ranks} ranks need {ranks // nodes} GPUs a node, the profile's gpus_per_node is "
+            f"{gpus}; set launcher.nodes={-(-ranks // gpus)}, or fewer processes"
+        )
+    if not root.is_relative_to(profile.shared.expanduser().resolve()):
+        raise ConfigError(
+            f"run.root: {root} is not below {profile.shared}, the folder that all nodes see (the profile's shared); "
+            f"choose run.root={profile.shared}/..."
+        )
+
+
+def notice_doubts(profile: Profile, slurm: SlurmConfig) -> list[str]:
+    """Return what is probably not meant: a notice that comes as soon as the job starts."""
+    time = slurm.time or profile.time
+    seconds = time_seconds(time)
+    if slurm.notice_seconds < seconds:
+        return []
+    return [
+        f"launcher.slurm.notice_seconds: {slurm.notice_seconds} is not less than the job's time limit of {time} "
+        f"({seconds} s): every attempt is told to stop at its first step; lower it, or raise launcher.slurm.time"
+    ]
+
+
+def time_seconds(time: str) -> int:
+    """Return the seconds of a time limit in any of the forms of ``sbatch --time``: ``M``, ``H:M:S``, ``D-H:M``, …"""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:  # after days come hours
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:  # a single number, or the first of two, is minutes
+        hours, (minutes, seconds) = 0, (*parts, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -1,0 +1,93 @@
+"""What Slurm says of jobs, by one call of ``squeue``, and the clients themselves."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from adhere.rewards.errors import ConfigError, StageError
+
+GONE = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
+"""States that Slurm still shows for some minutes after a job has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job or array task, as the queue has it."""
+
+    id: str
+    state: str
+    reason: str
+    nodes: str
+
+    @property
+    def queued(self) -> bool:
+        """Whether it runs, or will."""
+        return self.state not in GONE
+
+
+def client(name: str) -> str:
+    """Return the path of a Slurm client.
+
+    Raises:
+        ConfigError: it is not on this machine.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise ConfigError(
+            f"launcher=slurm: there is no {name} on this machine; log in to the cluster's login node, or use "
+            f"launcher=local"
+        )
+    return path
+
+
+def call(name: str, *arguments: str) -> str:
+    """Run a Slurm client and return what it prints.
+
+    Raises:
+        StageError: it failed; the message has Slurm's words.
+    """
+    done = subprocess.run([client(name), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StageError(f"{name}: {' '.join(done.stderr.split()) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def jobs(ids: Iterable[str]) -> dict[str, Job]:
+    """Return the jobs of ``ids`` that Slurm knows, array tasks as ``JOB_TASK``; what it has forgotten is left out.
+
+    Raises:
+        StageError: the controller does not answer.
+    """
+    wanted = sorted({job.partition("_")[0] for job in ids})
+    if not wanted:
+        return {}
+    try:
+        found = call("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%r|%N", "-j", ",".join(wanted))
+    except StageError as error:
+        if "Invalid job id" in str(error):
+            return {}
+        raise
+    return {job.id: job for job in map(_job, found.splitlines())}
+
+
+def _job(line: str) -> Job:
+    name, state, reason, nodes = line.split("|", 3)
+    return Job(name, state, reason, nodes)
+
+
+def submit(file: str, options: Sequence[str]) -> str:
+    """Submit a batch file and return the job's id.
+
+    Raises:
+        StageError: Slurm rejects it; the message has its words and the file.
+    """
+    try:
+        return call("sbatch", "--parsable", *options, file).strip().split(";")[0]
+    except StageError as error:
+        raise StageError(
+            f"Slurm rejects {file}: {str(error).removeprefix('sbatch: ').removeprefix('sbatch: error: ')}; "
+            f"correct the profile or launcher.slurm and run the same command again"
+        ) from error

@@ -1,0 +1,189 @@
+"""Submit a run to Slurm: one job a stage, arrays where stages are alike, each waiting for what it starts from."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adhere.records.artifact import write_json
+from adhere.train.config.addresses import addresses_file
+from adhere.train.launch.local.stage import worker_flags
+from adhere.train.launch.serve.servers import servers_of
+from adhere.train.launch.slurm.attempt import STATE
+from adhere.train.launch.slurm.batches import Batch, plan_batches
+from adhere.train.launch.slurm.jobfile import job_files, nodes_of, write_finish, write_job
+from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile
+from adhere.train.launch.slurm.progress import RECORD, read_record
+from adhere.train.launch.slurm.queue import client, jobs, submit
+from adhere.train.launch.slurm.snapshot import snapshot
+from adhere.train.run.finish import write_ending
+from adhere.train.run.run import spec_of, write_spec
+
+if TYPE_CHECKING:
+    from adhere.train.run.graph import PlannedStage
+    from adhere.train.run.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What was submitted: every job or array by its id, the stages found in the queue, the job that ends the run."""
+
+    batches: Mapping[str, Batch]
+    queued: Mapping[str, str]
+    last: str | None
+
+
+def submit_run(run: Run, waiting: Sequence[PlannedStage]) -> Submission:
+    """Submit the ``waiting`` stages of a prepared run and a last job that compares its models; return at once.
+
+    Raises:
+        ConfigError: no Slurm here, or a profile that does not fit the launcher or the run's folder.
+        StageError: Slurm rejects a job; what was submitted before stays queued, and the same command goes on.
+    """
+    profile = profile_of(run)
+    client("sbatch")
+    with _one_at_a_time(run.root):
+        code = snapshot(run.root)
+        queued = queued_stages(run, waiting)
+        batches = batches_of(run, waiting, queued)
+        made, submitted = dict(queued), list[str]()
+        for batch in batches:
+            folder = _write_batch(run, batch, profile, code)
+            job = submit(str(folder / "job.sbatch"), dependency(batch, made, submitted))
+            submitted.append(job)
+            made |= _record(run, batch, job, folder)
+        last = _submit_end(run, list(made.values()), profile, code) if batches else None
+    return Submission(dict(zip(submitted, batches, strict=True)), queued, last)
+
+
+def profile_of(run: Run) -> Profile:
+    """Return the profile of the run's cluster.
+
+    Raises:
+        ConfigError: there is none, or it does not fit the launcher of an arm or the run's folder.
+    """
+    profile = load_profile(run.recipe.launcher.slurm.profile)
+    for recipe in run.arms.values():
+        check_profile(profile, recipe.launcher, run.root)
+    return profile
+
+
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Let one command at a time look for queued stages and submit, so that none is submitted twice."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".submit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def queued_stages(run: Run, waiting: Sequence[PlannedStage]) -> dict[str, str]:
+    """Return the jobs of stages that are in the queue already, by the stages' keys."""
+    records = {stage.key: read_record(run.artifact(stage.key).path) for stage in waiting}
+    known = {key: str(record["job"]) for key, record in records.items() if record}
+    found = jobs(known.values())
+    return {key: job for key, job in known.items() if job in found and found[job].queued}
+
+
+def batches_of(run: Run, waiting: Sequence[PlannedStage], queued: Collection[str]) -> list[Batch]:
+    """Return what is submitted together of the ``waiting`` stages, without those that are ``queued`` already."""
+    pending = [stage for stage in waiting if stage.key not in queued]
+    return plan_batches(pending, set(queued), lambda stage: _shape(run, stage))
+
+
+def _shape(run: Run, stage: PlannedStage) -> tuple[object, ...]:
+    """Return what decides a job's resources and launch line; stages of one array have the same."""
+    launcher = run.arms[stage.arms[0]].launcher
+    flags = worker_flags(launcher, stage.kind)
+    servers = [(server.gpus, server.seconds) for server in servers_of(spec_of(run, stage))]
+    return (
+        nodes_of(launcher, stage.kind),
+        *servers,
+        *flags,
+        launcher.threads,
+        launcher.device,
+        launcher.slurm.model_dump_json(),
+    )
+
+
+def _write_batch(run: Run, batch: Batch, profile: Profile, code: Path) -> Path:
+    """Write the stages' specifications and the job's files, in a folder that no queued job reads."""
+    folder = folder_of(run, batch, submissions_of(run))
+    for stage in batch.stages:
+        artifact = run.artifact(stage.key)
+        write_spec(run, stage)
+        for stale in ("STOP", "REQUEUE", "FAILED", STATE, addresses_file(artifact.path).name):
+            (artifact.path / stale).unlink(missing_ok=True)
+    write_job(folder, files_of(run, batch, folder, profile, code))
+    return folder
+
+
+def submissions_of(run: Run) -> int:
+    """Return how many batches the run has submitted so far."""
+    return len(list((run.path / "slurm").glob("[0-9]*-*")))
+
+
+def name_of(batch: Batch) -> str:
+    """Return what a batch is called: its stage, or its kind and how many they are."""
+    return batch.stages[0].label if len(batch.stages) == 1 else f"{batch.kind}-x{len(batch.stages)}"
+
+
+def folder_of(run: Run, batch: Batch, number: int) -> Path:
+    """Return where the files of the run's batch ``number`` lie."""
+    return run.path / "slurm" / f"{number:03d}-{re.sub(r'[^A-Za-z0-9_.=,+-]+', '-', name_of(batch)).strip('-')}"
+
+
+def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path) -> dict[str, str]:
+    """Return the files of a batch's job by their names."""
+    first = batch.stages[0]
+    return job_files(
+        folder,
+        f"{run.path.name}-{name_of(batch)}",
+        first.kind,
+        [run.artifact(stage.key).path for stage in batch.stages],
+        run.arms[first.arms[0]].launcher,
+        profile,
+        code,
+        servers_of(spec_of(run, first)),
+    )
+
+
+def dependency(batch: Batch, made: Mapping[str, str], submitted: Sequence[str]) -> list[str]:
+    """Return what ``sbatch`` is told of what a batch waits for.
+
+    ``made`` are the jobs of stages by their keys, ``submitted`` those of the batches before it.
+    """
+    if batch.along is not None:
+        return [f"--dependency=aftercorr:{submitted[batch.along]}", "--kill-on-invalid-dep=yes"]
+    if batch.after:
+        ids = ":".join(made[key] for key in batch.after)
+        return [f"--dependency=afterok:{ids}", "--kill-on-invalid-dep=yes"]
+    return []
+
+
+def _record(run: Run, batch: Batch, job: str, folder: Path) -> dict[str, str]:
+    """Remember in each artifact which job makes it; return the jobs by the stages' keys."""
+    made = {}
+    for index, stage in enumerate(batch.stages):
+        several = len(batch.stages) > 1
+        made[stage.key] = f"{job}_{index}" if several else job
+        output = folder / (f"slurm-{job}_{index}.out" if several else f"slurm-{job}.out")
+        record = {"job": made[stage.key], "run": str(run.path), "output": str(output)}
+        write_json(run.artifact(stage.key).path / RECORD, record)
+    return made
+
+
+def _submit_end(run: Run, made: Sequence[str], profile: Profile, code: Path) -> str:
+    """Submit the job that compares the models; it starts when no stage can run any more, however they ended."""
+    folder = run.path / "slurm"
+    write_ending(run, folder)
+    file = write_finish(folder, run.path, run.recipe.launcher, profile, code)
+    ids = ":".join(sorted({job.partition("_")[0] for job in made}, key=int))
+    job = submit(str(file), [f"--dependency=afterany:{ids}"])
+    write_json(folder / RECORD, {"job": job, "run": str(run.path), "output": str(folder / f"finish-{job}.out")})
+    return job

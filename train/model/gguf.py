@@ -1,0 +1,44 @@
+"""``adhere import-gguf``: turn a GGUF file into a model folder that transformers loads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adhere.rewards.errors import ConfigError
+
+
+def import_gguf(arguments: Sequence[str]) -> int:
+    """Dequantise ``FILE`` into ``FOLDER``: float32 safetensors, tokenizer, chat template.
+
+    Raises:
+        ConfigError: the file is missing, or the gguf package is.
+    """
+    if len(arguments) != 2:
+        raise ConfigError("usage: adhere import-gguf FILE.gguf FOLDER")
+    source, folder = Path(arguments[0]), Path(arguments[1])
+    if not source.is_file():
+        raise ConfigError(f"{source}: no such file")
+    try:
+        import gguf  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("import-gguf needs the gguf package: pip install gguf") from error
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    place, name = str(source.resolve().parent), source.name
+    tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=name)
+    model = AutoModelForCausalLM.from_pretrained(
+        place,
+        gguf_file=name,
+        quantization_config=GgufConfig(gguf_file=name, dequantize=True),
+        dtype=torch.float32,
+    )
+    # The loaded weights are plain floats; what is left of the quantiser would refuse to save them.
+    model.hf_quantizer = None  # type: ignore[assignment]
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    print(f"{folder}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, float32")
+    return 0

@@ -1,0 +1,142 @@
+"""What earlier stages below the same ``run.root`` measured, for the plan of one like them. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adhere.records.artifact import Artifact
+from adhere.train.config.schema import Recipe, StageName
+
+LOOKED_AT = 40
+"""Newest artifacts that are read: a plan answers within two seconds however many there are."""
+
+SHAPE: dict[StageName, tuple[str, ...]] = {
+    "sft": (
+        "sft.per_device_batch_size", "sft.gradient_accumulation", "sft.gradient_checkpointing", "sft.max_length",
+        "model.adapter.kind", "launcher.processes", "launcher.strategy", "launcher.offload",
+    ),
+    "grpo": (
+        "grpo.per_device_batch_size", "grpo.gradient_accumulation", "grpo.gradient_checkpointing", "grpo.generation",
+        "grpo.max_completion_length", "model.adapter.kind", "launcher.processes", "launcher.strategy",
+        "launcher.offload",
+    ),
+    "evaluate": (
+        "evaluation.backend", "evaluation.batch_size", "evaluation.sampling.max_new_tokens",
+        "evaluation.sampling.samples", "evaluation.without_constraints",
+    ),
+}  # fmt: skip
+"""Keys that decide how long a step takes, besides the model and the machine."""
+
+DATA: dict[StageName, tuple[str, ...]] = {
+    "sft": ("data",),
+    "grpo": ("data",),
+    "evaluate": ("data", "evaluation.suite", "evaluation.path", "evaluation.subsets"),
+}
+"""Keys that decide how many items a stage reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """One earlier stage: its recipe as plain values, and its figures; seconds, ``None`` where they are not there.
+
+    ``step`` and ``longest`` are of an optimizer step, ``checkpoint`` of writing one, ``whole`` of an uninterrupted
+    stage from start to end.
+    """
+
+    name: str
+    kind: StageName
+    recipe: Mapping[str, Any]
+    items: int | None = None
+    steps: int | None = None
+    step: float | None = None
+    longest: float | None = None
+    checkpoint: float = 0.0
+    whole: float | None = None
+
+    @property
+    def around(self) -> float:
+        """Seconds besides its steps: loading, checkpoints and the hand-off."""
+        if self.whole is None or self.step is None or self.steps is None:
+            return 0.0
+        return max(0.0, self.whole - self.steps * self.step)
+
+
+class History:
+    """The newest artifacts below a folder of runs, read when they are first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "artifacts"
+
+    @cached_property
+    def _found(self) -> list[Earlier]:
+        # DONE or the last checkpoint's timing: a stage that is only planned has neither, and says nothing.
+        marks = [p for name in ("timing.json", "manifest.json") for p in self._folder.glob(f"*/{name}")]
+        newest = sorted({p.parent: p.stat().st_mtime for p in marks}.items(), key=lambda pair: -pair[1])
+        return [found for path, _ in newest[:LOOKED_AT] if (found := _read(Artifact(path))) is not None]
+
+    def timed(self, kind: StageName, recipe: Recipe) -> Earlier | None:
+        """Return the newest stage that trained or measured the same model in batches of the same shape."""
+        wanted = _values(recipe.model_dump(mode="json"), ("model.path", *SHAPE[kind]))
+        return next(
+            (
+                e
+                for e in self._of(kind)
+                if _values(e.recipe, ("model.path", *SHAPE[kind])) == wanted
+                and (e.whole if kind == "evaluate" else e.step) is not None
+            ),
+            None,
+        )
+
+    def items(self, kind: StageName, recipe: Recipe) -> int | None:
+        """Return how many items an earlier stage found in the same data."""
+        wanted = _values(recipe.model_dump(mode="json"), DATA[kind])
+        same = (e.items for e in self._of(kind) if _values(e.recipe, DATA[kind]) == wanted)
+        return next((items for items in same if items is not None), None)
+
+    def _of(self, kind: StageName) -> Iterator[Earlier]:
+        return (e for e in self._found if e.kind == kind)
+
+
+def _values(recipe: Mapping[str, Any], keys: tuple[str, ...]) -> list[Any]:
+    """Return the values at dotted ``keys``, ``None`` for one that an older recipe does not have."""
+    found = []
+    for key in keys:
+        value: Any = recipe
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        found.append(value)
+    return found
+
+
+def _read(artifact: Artifact) -> Earlier | None:
+    if not artifact.spec.exists():
+        return None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    spec = yaml.load(artifact.spec.read_text(encoding="utf-8"), Loader=loader)
+    manifest = _json(artifact.path / "manifest.json")
+    timing = manifest.get("timing") or _json(artifact.timing)
+    steps, seconds, step = manifest.get("steps"), manifest.get("seconds"), timing.get("step_median")
+    # An attempt that only finished another's work says nothing of the whole.
+    whole = seconds if seconds is not None and (step is None or seconds >= step * (steps or 0)) else None
+    return Earlier(
+        name=artifact.path.name,
+        kind=spec["kind"],
+        recipe=spec["recipe"],
+        items=manifest.get("items"),
+        steps=steps,
+        step=step,
+        longest=timing.get("step_longest"),
+        checkpoint=timing.get("checkpoint", 0.0),
+        whole=whole,
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -1,0 +1,90 @@
+"""What a recipe asks for that runs and is probably not meant, or that a worker would only find out later. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.generation import VllmConfig
+from adhere.train.config.schema import Recipe
+from adhere.train.launch.serve.servers import judge_servers, judges_of, visible_gpus
+from adhere.train.plan.architecture import read_architecture
+from adhere.train.plan.history import History
+
+
+def doubts(recipes: Mapping[str, Recipe], history: History) -> list[str]:
+    """Return one sentence for each doubt, of all arms, each once."""
+    return list(
+        dict.fromkeys(
+            text
+            for recipe in recipes.values()
+            for text in (*_ranks(recipe), *_lengths(recipe), *_rollouts(recipe), *_notice(recipe, history))
+        )
+    )
+
+
+def _ranks(recipe: Recipe) -> Iterator[str]:
+    launcher = recipe.launcher
+    if launcher.strategy in ("zero2", "zero3", "fsdp2") and launcher.processes == 1:
+        yield f"launcher.processes: {launcher.strategy} has one rank, so that nothing is shared; raise it"
+    if launcher.processes > 1 and "evaluate" in recipe.stages:
+        yield f"evaluations run on one process; {launcher.processes - 1} of the devices are idle meanwhile"
+
+
+def _lengths(recipe: Recipe) -> Iterator[str]:
+    """Lengths beyond the context that the model's own config states; one that the recipe states is checked before."""
+    try:
+        context = read_architecture(recipe.model).context
+    except ConfigError:
+        return
+    if context is None or recipe.model.context is not None:
+        return
+    if "sft" in recipe.stages and recipe.sft.max_length > context:
+        yield f"sft.max_length: {recipe.sft.max_length} exceeds the model's context of {context}; the stage stops at it"
+    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
+    if "evaluate" in recipe.stages:
+        wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
+    prompt = recipe.data.max_prompt_tokens
+    for key, length in wanted.items():
+        if length + (prompt or 1) > context:
+            said = f"with data.max_prompt_tokens {prompt} it" if prompt else "with any prompt it"
+            yield f"{key}: {length}; {said} exceeds the model's context of {context} tokens; lower it"
+
+
+def _rollouts(recipe: Recipe) -> Iterator[str]:
+    if "grpo" not in recipe.stages:
+        return
+    config, generation, launcher = recipe.grpo.vllm, recipe.grpo.generation, recipe.launcher
+    if not generation.startswith("vllm"):
+        default = VllmConfig()
+        given = [key for key in VllmConfig.model_fields if getattr(config, key) != getattr(default, key)]
+        if given:
+            keys = ", ".join(f"grpo.vllm.{key}" for key in given)
+            yield f"{keys}: nothing reads {'it' if len(given) == 1 else 'them'}, grpo.generation is {generation}"
+    if launcher.kind != "local" or launcher.device == "cpu":
+        return
+    wanted = {"grpo.vllm": config.gpus} if generation == "vllm_server" and config.base_url is None else {}
+    wanted |= {server.keys[0]: server.gpus for server in judge_servers(judges_of("grpo", recipe)) if server.gpus}
+    seen = len(visible_gpus()) if wanted else 0
+    if seen and launcher.processes + sum(wanted.values()) > seen:
+        parts = ", ".join(f"{gpus} for {key}" for key, gpus in wanted.items())
+        yield (
+            f"launcher.processes: {launcher.processes} ranks leave {max(0, seen - launcher.processes)} of the {seen} "
+            f"GPUs here, and servers need {parts}; lower launcher.processes"
+        )
+
+
+def _notice(recipe: Recipe, history: History) -> Iterator[str]:
+    if recipe.launcher.kind != "slurm":
+        return
+    notice = recipe.launcher.slurm.notice_seconds
+    for kind in recipe.stages:
+        earlier = history.timed(kind, recipe) if kind != "evaluate" else None
+        if earlier is None or earlier.longest is None or earlier.longest + earlier.checkpoint <= notice:
+            continue
+        enough = math.ceil(1.5 * (earlier.longest + earlier.checkpoint))
+        yield (
+            f"launcher.slurm.notice_seconds: {notice}, but a step of {kind} took up to {earlier.longest:.0f} s and a "
+            f"checkpoint {earlier.checkpoint:.0f} s in {earlier.name}; set it to at least {enough}, or work is lost"
+        )

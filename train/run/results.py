@@ -1,0 +1,102 @@
+"""The table, the picture and the cards that a run ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from adhere.evaluation.ablation import Arm, analyse, write
+from adhere.evaluation.ablation.analysis import MARKDOWN
+from adhere.evaluation.plot import write_plot
+from adhere.evaluation.run import RESULTS, TABLE, compare
+from adhere.evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
+
+LOG_WIDTH = 120
+"""Columns of the table where the output is not a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One evaluated model of a run: its name in the table, and the artifact of its evaluation."""
+
+    name: str
+    path: Path
+    key: str
+
+
+def write_results(
+    folder: Path, entries: Sequence[Entry], title: str, members: Mapping[str, tuple[str, int]], reference: str | None
+) -> Path:
+    """Compare what has been evaluated, the points of an ablation where there are ``members``; return the table's path.
+
+    Without ``entries`` nothing is written, and the path is that of an earlier table, if there is one.
+    """
+    if entries and members:
+        write_points(folder, entries, members, reference)
+    elif entries:
+        write_comparison(folder, entries, title)
+    return folder / (MARKDOWN if members else "results.md")
+
+
+def write_comparison(folder: Path, entries: Sequence[Entry], title: str) -> Comparison:
+    """Write ``results.json``, ``results.md``, ``results.csv`` and ``results.png`` into ``folder``; print the table."""
+    results = []
+    for entry in entries:
+        result = json.loads((entry.path / RESULTS).read_text(encoding="utf-8"))
+        results.append({**result, "model": entry.name, "suite": title})
+    comparison = compare_results(results)
+    write_csv(folder / "results.csv", comparison)
+    write_markdown(folder / "results.md", comparison)
+    write_plot(folder / "results.png", comparison)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
+    console.print(terminal_table(comparison))
+    for line in joint_differences(entries):
+        print(line)
+    print(f"table and plot: {folder / 'results.md'}, {folder / 'results.png'}")
+    return comparison
+
+
+def write_points(
+    folder: Path, entries: Sequence[Entry], members: Mapping[str, tuple[str, int]], reference: str | None
+) -> None:
+    """Compare the points of an ablation over prompts and seeds; write ``ablation.json``, ``.csv`` and ``.md``.
+
+    Args:
+        folder: the run's.
+        entries: the evaluated models.
+        members: the point and the seed of each arm; models that are no arm are compared too, as one for all seeds.
+        reference: the point, or model, that the others are compared with; ``None`` is the first point.
+    """
+    found: dict[str, dict[int | None, Path]] = {}
+    for entry in entries:
+        point, seed = members.get(entry.name, (entry.name, None))
+        found.setdefault(point, {})[seed] = entry.path / TABLE
+    first = next((point for point, _ in members.values() if point in found), None)
+    if first is None:
+        return
+    analysis = analyse([Arm(name, paths) for name, paths in found.items()], reference or first)
+    paths = write(folder, analysis)
+    print("\n".join(analysis.verdicts))
+    print(f"table: {paths[-1]}")
+
+
+def joint_differences(entries: Sequence[Entry]) -> list[str]:
+    """Say by how much the last model differs from each other one on joint and accuracy, paired by prompt."""
+    if len(entries) < 2:
+        return []
+    *others, last = entries
+    lines = []
+    for other in others:
+        parts = []
+        for metric in ("joint", "accuracy"):
+            found = compare(last.path, other.path, metric)
+            if found.mean is not None and found.low is not None and found.high is not None:
+                parts.append(f"{metric} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
+        lines.append(f"{last.name} − {other.name}: {', '.join(parts)} points")
+    return lines
