@@ -1,0 +1,89 @@
+"""Plug-ins: users' modules, imported in every process, whose content counts in the keys of the stages that use them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.registry import REGISTRIES
+
+ENTRY_POINTS = "adhere.plugins"
+"""Group of entry points by which an installed package offers its plug-ins without being named in a recipe."""
+
+
+def load_plugins(modules: Sequence[str]) -> None:
+    """Import ``modules`` and the installed packages' entry points, so that what they register can be named.
+
+    The working folder is searched last: a file of the user's never stands in for a module of ours or of a library.
+
+    Raises:
+        ConfigError: a module is not found, or needs one that is not.
+    """
+    if modules and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+                raise ConfigError(
+                    f"plugins: there is no module '{module}', neither installed nor below {Path.cwd()}"
+                ) from error
+            raise ConfigError(f"plugins: {module} needs the module '{error.name}', which is not installed") from error
+
+
+def plugin_packages(settings: Any) -> set[str]:
+    """Return the top-level packages of users that ``settings``, plain values of a recipe, name something of.
+
+    A name of a registry counts, and ``function: "package.module:name"``.
+    """
+    return {package for package in _named(settings) if package != "adhere"}
+
+
+def _named(settings: Any, key: str = "") -> Iterator[str]:
+    if isinstance(settings, str):
+        if key == "function":
+            yield settings.partition(":")[0].partition(".")[0]
+        yield from (registry.package(settings) for registry in REGISTRIES if settings in registry)
+    elif isinstance(settings, Mapping):
+        for name, value in settings.items():
+            yield from _named(name)
+            yield from _named(value, name)
+    elif isinstance(settings, Sequence):
+        for value in settings:
+            yield from _named(value, key)
+
+
+def package_files(package: str) -> dict[str, Path]:
+    """Return the Python files of a top-level ``package`` by their path from the folder that it is imported from.
+
+    Raises:
+        ConfigError: there is no such package.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or (spec.origin is None and not spec.submodule_search_locations):
+        raise ConfigError(f"plugins: there is no package '{package}'")
+    if not spec.submodule_search_locations:
+        assert spec.origin is not None
+        return {Path(spec.origin).name: Path(spec.origin)}
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    found = [(folder, path) for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return {str(path.relative_to(folder.parent)): path for folder, path in found}
+
+
+def package_content(package: str) -> str:
+    """Return the SHA-256 of a top-level package's Python files, as hex."""
+    content = hashlib.sha256()
+    for name, path in package_files(package).items():
+        content.update(f"{name}\0{path.stat().st_size}\0".encode())
+        content.update(path.read_bytes())
+    return content.hexdigest()
