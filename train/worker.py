@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, held, write_json
 from adhere.rewards.errors import AdhereError, StageError
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.stage import StageSpec, read_spec
 from adhere.train.launch.local.orphans import end_with_parent
 
@@ -81,26 +82,14 @@ def fail(artifact: Artifact, error: AdhereError) -> None:
 
 
 def run(spec: StageSpec, artifact: Artifact) -> None:
-    """Dispatch to the stage's module; imported here, so that an evaluation does not pay for TRL."""
+    """Let the stage's kind do its work; it imports what it needs, so that an evaluation does not pay for TRL."""
     import datasets
     import transformers
 
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    match spec.kind:
-        case "sft":
-            from adhere.train.stages.sft import run_sft
-
-            run_sft(spec, artifact)
-        case "grpo":
-            from adhere.train.stages.grpo import run_grpo
-
-            run_grpo(spec, artifact)
-        case "evaluate":
-            from adhere.train.stages.evaluate import run_evaluate
-
-            run_evaluate(spec, artifact)
+    kind_of(spec.kind).run(spec, artifact)
 
 
 def say(message: str) -> None:

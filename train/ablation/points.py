@@ -15,10 +15,10 @@ from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.ablation.halving import check_rungs
 from adhere.train.config.ablation import AblationConfig, SimplexConfig, name_problem, override_key
 from adhere.train.config.compose import compose_recipe, compose_variants
+from adhere.train.config.named_stages import BASE
 from adhere.train.config.schema import Recipe
 from adhere.train.plan.rewards import equal_arms
-from adhere.train.run.graph import build_graph
-from adhere.train.run.run import Run, keep_suite_out
+from adhere.train.run.run import Run, plan_stages
 
 Choice = tuple[str, list[str]]
 """A value of an axis: its part of a point's name, and the overrides that make it."""
@@ -61,9 +61,9 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     others = {arm: variants[arm] for arm, (_, seed) in members.items() if seed != config.seeds[0]}
     composed = {_arm(name, config.seeds[0], config.seeds): first[name] for name in kept}
     composed |= compose_variants(base, others)
-    arms = {arm: keep_suite_out(composed[arm]) for arm in variants}
+    arms = {arm: composed[arm] for arm in variants}
     shown = recipe.model_copy(update={"arms": variants})
-    return Ablation(Run(shown, arms, build_graph(arms), tuple(overrides), members), merged)
+    return Ablation(Run(shown, arms, plan_stages(base, arms, variants), tuple(overrides), members), merged)
 
 
 def _at_most(arms: int) -> None:
@@ -77,7 +77,7 @@ def _at_most(arms: int) -> None:
 def _check_reference(recipe: Recipe, kept: Sequence[str], stands_in: Mapping[str, str]) -> None:
     """Meet a wrong name before training, as it is read only after."""
     reference = recipe.ablation.reference
-    models = [name for name in recipe.evaluation.subjects if name != "grpo"]
+    models = [name for name in [BASE, *recipe.stages] if name != "grpo"]
     if reference is None or reference in (*kept, *models):
         return
     why = (

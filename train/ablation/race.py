@@ -92,7 +92,7 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
     arms = {arm for arm, (point, _) in run.members.items() if point in racing}
     stages = [stage for stage in order(run.graph) if arms & set(stage.arms)]
     if until is not None:
-        stages = [stage for stage in stages if stage.kind != "evaluate"]
+        stages = [stage for stage in stages if stage.makes_weights]
 
     def prepare(stage: PlannedStage) -> Path:
         return write_spec(run, stage, until=until if stage.kind == "grpo" else None)
@@ -141,7 +141,7 @@ def _divides(run: Run) -> bool:
 
 def _gpus(run: Run, stage: PlannedStage) -> int:
     served = sum(server.gpus for server in servers_of(spec_of(run, stage)))
-    return ranks_of(run.arms[stage.arms[0]].launcher, stage.kind) + served
+    return ranks_of(stage.recipe.launcher, stage.kind) + served
 
 
 def _curves(run: Run, racing: Sequence[str], outcome: Outcome) -> dict[str, list[Path]]:

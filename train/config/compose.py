@@ -5,25 +5,29 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 import adhere
 from adhere.rewards.errors import ConfigError, nearest
+from adhere.rewards.plugins import load_plugins
+from adhere.train.config.named_stages import sections_of_plugins
 from adhere.train.config.schema import Recipe
 from adhere.train.config.validate import validate_recipe
+
+N = TypeVar("N", bound=Hashable)
 
 
 def recipes_folder() -> Path:
@@ -43,14 +47,16 @@ def compose_recipe(overrides: Sequence[str]) -> Recipe:
     return recipe_of(_compose(overrides))
 
 
-def compose_variants(overrides: Sequence[str], variants: Mapping[str, Sequence[str]]) -> dict[str, Recipe]:
+def compose_variants(
+    overrides: Sequence[str], variants: Mapping[N, Sequence[str]], where: Callable[[N], str] = "arms.{}".format
+) -> dict[N, Recipe]:
     """Compose a recipe once for each of ``variants``, a name and the overrides that come after ``overrides``.
 
     Hydra reads its files for every composition, about 90 ms. A variant that chooses no option of a group needs none of
     them: its overrides are applied to what ``overrides`` compose to, which is what Hydra itself does last.
 
     Raises:
-        ConfigError: as :func:`compose_recipe`; the message begins with ``arms.NAME``.
+        ConfigError: as :func:`compose_recipe`; the message begins with ``where`` of the name.
     """
     if not variants:
         return {}
@@ -64,12 +70,12 @@ def compose_variants(overrides: Sequence[str], variants: Mapping[str, Sequence[s
                 continue
             config = copy.deepcopy(base)
             try:
-                ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+                _apply(parsed, config)
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigError(_explain(error, [*overrides, *extra])) from error
             recipes[name] = _resolved(config)
         except ConfigError as error:
-            raise ConfigError(f"arms.{name}: {error}") from error
+            raise ConfigError(f"{where(name)}: {error}") from error
     return recipes
 
 
@@ -87,7 +93,7 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     config = OmegaConf.create(recipe.model_dump(mode="json"))
     OmegaConf.set_struct(config, True)
     try:
-        ConfigLoaderImpl._apply_overrides_to_config(parsed, config)
+        _apply(parsed, config)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, overrides, config)) from error
     return recipe_of(config)
@@ -126,14 +132,88 @@ def _plain(overrides: Sequence[str]) -> list[Override] | None:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException:
         return None
-    return None if any((recipes_folder() / o.key_or_group.replace(".", "/")).is_dir() for o in parsed) else parsed
+    return None if any(o.package is not None or _chooses(o.key_or_group) for o in parsed) else parsed
+
+
+def _apply(overrides: Sequence[Override], config: DictConfig) -> None:
+    """Apply parsed overrides, none of which chooses an option of a group, to a composed ``config`` as Hydra does.
+
+    A list in place of a map, or the reverse, replaces it: so ``stages=[sft]`` shortens a graph.
+
+    Raises:
+        ConfigError: a key to add exists already, or one to delete does not.
+        OmegaConfBaseException: a key is unknown, or a value does not fit.
+    """
+    for override in overrides:
+        key, value = override.key_or_group, override.value()
+        there = OmegaConf.select(config, key, throw_on_missing=False)
+        if override.is_delete():
+            if there is None:
+                raise ConfigError(f"{override.input_line}: there is no key {key} to delete")
+            parent, _, last = key.rpartition(".")
+            with open_dict(config):
+                del (OmegaConf.select(config, parent) if parent else config)[last]
+            continue
+        if override.is_add() and there is not None and not isinstance(value, dict | list):
+            raise ConfigError(f"{override.input_line}: {key} exists already; leave out the + to change it")
+        same = OmegaConf.is_dict(there) == isinstance(value, dict)
+        OmegaConf.update(config, key, value, merge=same, force_add=override.is_add() or override.is_force_add())
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
+    """Compose the recipe; where it names plug-ins, again, once their sections are known.
+
+    ``stages`` is applied last: Hydra cannot merge a list into the map of a recipe.
+    """
+    stages = [o for o in overrides if o.partition("=")[0] == "stages"]
+    others = [o for o in overrides if o not in stages]
+    try:
+        config = _hydra(others)
+    except ConfigError:
+        # Perhaps a key of a plug-in's section, which is unknown until the module is imported.
+        config = _hydra([o for o in others if o.lstrip("+").partition("=")[0] == "plugins" or _chooses(o)])
+        if not config.plugins:
+            raise
+        load_plugins(config.plugins)
+        config = _hydra(others)
+    if config.plugins:
+        known = sections_of_plugins()
+        load_plugins(config.plugins)
+        if sections_of_plugins() != known:
+            config = _hydra(others)
+    try:
+        _apply(OverridesParser.create().parse_overrides(stages), config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, stages)) from error
+    return config
+
+
+def _chooses(override: str) -> bool:
+    """Whether ``override`` chooses an option of a group."""
+    return (recipes_folder() / override.lstrip("+~").partition("=")[0].partition("@")[0].replace(".", "/")).is_dir()
+
+
+def primary_config() -> str:
+    """Return the name of the config that everything is composed from: ours, below the sections of plug-ins' kinds."""
+    sections = sections_of_plugins()
+    if not sections:
+        return "config"
+    store = ConfigStore.instance()
+    for name, config in sections.items():
+        store.store(name="default", group=name, package=name, node=config().model_dump(mode="json"), provider="adhere")
+    store.store(
+        name="config_of_plugins",
+        node={"defaults": [*({name: "default"} for name in sections), "config", "_self_"]},
+        provider="adhere",
+    )
+    return "config_of_plugins"
+
+
+def _hydra(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
-            config = compose("config", overrides=list(overrides), return_hydra_config=True)
+            config = compose(primary_config(), overrides=list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(config)
     except yaml.YAMLError as error:
         raise ConfigError(f"a recipe's file is no YAML: {error}") from error
@@ -144,7 +224,8 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
 
 def recipe_of(config: DictConfig) -> Recipe:
-    """Resolve a composed ``config`` and check it against the schema."""
+    """Import the plug-ins that a composed ``config`` names, resolve it, and check it against the schema."""
+    load_plugins(config.get("plugins") or [])
     return _resolved(_own(config))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from adhere.prompts.config import DataConfig
 from adhere.rewards.config import RewardConfig, Strict
@@ -15,11 +15,21 @@ from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
 from adhere.train.config.monitors import MonitorsConfig
+from adhere.train.config.named_stages import StageConfig, check_stages, named_stages, sections_of_plugins
 
-StageName = Literal["sft", "grpo", "evaluate"]
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
-Subject = Literal["base", "sft", "grpo"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
+
+
+class MergeConfig(Strict):
+    """How a ``merge`` stage makes one model out of several."""
+
+    method: Literal["linear", "slerp"] = "linear"
+    """``linear``: Σ wᵢθᵢ, tensor by tensor. ``slerp``: along the arc between two, at the second one's share."""
+
+    weights: list[float] | None = Field(default=None, min_length=2)
+    """One weight for each model in the order of ``inputs.models``; with ``linear`` as written, with ``slerp`` shares
+    that add up to 1. ``None`` weighs all alike."""
 
 
 class AdapterConfig(Strict):
@@ -200,9 +210,6 @@ class EvaluationConfig(Strict):
     subsets: list[str] | None = None
     """MathIF files to use, by name without ``.jsonl``; ``None`` uses all there are."""
 
-    subjects: tuple[Subject, ...] = ("base", "sft", "grpo")
-    """Which models of the recipe are measured."""
-
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What generates the responses."""
 
@@ -308,7 +315,7 @@ class RunConfig(Strict):
 
 
 class Recipe(Strict):
-    """A recipe: model, data, an ordered list of stages, rewards and an evaluation."""
+    """A recipe: model, data, named stages, rewards and an evaluation."""
 
     name: str
     """Short name, used in folders and tables."""
@@ -316,8 +323,12 @@ class Recipe(Strict):
     seed: int = Field(default=0, ge=0)
     """Seed of data order, sampling and initialisation. Data has seeds of its own."""
 
-    stages: tuple[StageName, ...] = ("sft", "grpo", "evaluate")
-    """Stages in order."""
+    plugins: list[str] = Field(default_factory=list)
+    """Modules of your own, such as ``my_lab.rewards``, that are imported before the recipe is read."""
+
+    stages: dict[str, StageConfig] = Field(default=None, validate_default=True)
+    """A list of kinds, each stage starting from the one before (``[sft, grpo, evaluate]`` where left out), or a map
+    from names to stages."""
 
     preflight: bool = False
     """Run a worst-case step before training, so that memory that does not suffice shows at once."""
@@ -326,6 +337,7 @@ class Recipe(Strict):
     data: DataConfig
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
+    merge: MergeConfig = MergeConfig()
     rewards: RewardConfig = RewardConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     launcher: LauncherConfig = LauncherConfig()
@@ -334,6 +346,22 @@ class Recipe(Strict):
     ablation: AblationConfig = AblationConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        return named_stages(given)
+
+    @field_validator("stages")
+    @classmethod
+    def _graph(cls, stages: dict[str, StageConfig]) -> dict[str, StageConfig]:
+        check_stages(stages)
+        return stages
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _none_is_empty(cls, given: Any) -> Any:
+        return {} if given is None else given
 
     @field_validator("arms")
     @classmethod
@@ -344,6 +372,11 @@ class Recipe(Strict):
         return arms
 
     @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of the recipe's stages."""
+        return frozenset(stage.kind for stage in self.stages.values())
+
+    @property
     def grpo_seed(self) -> int:
         """Seed of the GRPO stage."""
         return self.seed if self.grpo.seed is None else self.grpo.seed
@@ -352,3 +385,13 @@ class Recipe(Strict):
     def completions_per_step(self) -> int:
         """Completions that one GRPO step trains on, all ranks together."""
         return self.grpo.per_device_batch_size * self.launcher.processes * self.grpo.gradient_accumulation
+
+
+def recipe_schema() -> type[Recipe]:
+    """Return the class of a recipe: ``Recipe``, with a section for each plug-in's kind that has settings."""
+    sections: dict[str, Any] = {
+        name: (config, Field(default_factory=config))
+        for name, config in sections_of_plugins().items()
+        if name not in Recipe.model_fields
+    }
+    return create_model("Recipe", __base__=Recipe, **sections) if sections else Recipe

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator
 
 from adhere.rewards.config import Strict
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.plugins import load_plugins
 from adhere.train.config.addresses import with_addresses
-from adhere.train.config.schema import Recipe, StageName
+from adhere.train.config.schema import Recipe, recipe_schema
 
 
 class StageSpec(Strict):
     """The content of ``stage.yaml``. Everything a worker needs is here; it composes nothing."""
 
-    kind: StageName
-    """Which stage."""
+    kind: str
+    """What the stage does: a name of the registry of stage kinds."""
 
     label: str
     """The stage's name for people, such as ``grpo[composite]``."""
@@ -29,13 +32,21 @@ class StageSpec(Strict):
     """Folder to write."""
 
     inputs: dict[str, Path]
-    """Artifacts to start from; ``model`` is the folder of the stage before."""
+    """Artifacts to start from: ``model`` is that of ``from``, ``ROLE.I`` the I-th of ``inputs.ROLE``, from 0."""
+
+    models: dict[str, list[str]] = Field(default_factory=dict)
+    """Model folders, or a hub id, of the further inputs by role, in the order of the recipe."""
 
     until: int | None = None
     """Optimizer step at which this attempt ends with a checkpoint, short of the stage's end."""
 
-    recipe: Recipe
+    recipe: SerializeAsAny[Recipe]
     """The resolved recipe; a stage reads the sections that its key covers."""
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _with_sections_of_plugins(cls, given: Any) -> Any:
+        return recipe_schema().model_validate(given) if isinstance(given, Mapping) else given
 
     @property
     def model_path(self) -> str:
@@ -44,13 +55,14 @@ class StageSpec(Strict):
 
 
 def read_spec(path: Path) -> StageSpec:
-    """Read ``stage.yaml``, with the addresses of the servers that the launcher runs beside the stage.
+    """Read ``stage.yaml``, with the addresses of the servers that run beside the stage; plug-ins are imported first.
 
     Raises:
         ConfigError: the file does not fit this version's schema.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        load_plugins(values["recipe"].get("plugins", []))
         return StageSpec.model_validate(values | {"recipe": with_addresses(values["recipe"], path.parent)})
     except ValidationError as error:
         raise ConfigError(f"{path}: does not fit this version of adhere; plan the run again\n{error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from adhere.prompts.attach import Sampler
 from adhere.rewards.config import ComponentConfig
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
-from adhere.train.config.generation import generation_problems
-from adhere.train.config.schema import Recipe
+from adhere.train.config.generation import SERVER_KEYS, VllmConfig
+from adhere.train.config.schema import Recipe, recipe_schema
 
 TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
 OURS = {
@@ -75,7 +75,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         ConfigError: names every offending dotted key, the nearest known one, and what to do.
     """
     try:
-        recipe = Recipe.model_validate(config)
+        recipe = recipe_schema().model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(e) for e in error.errors())) from error
     problems = [
@@ -85,7 +85,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_adapters(recipe),
         *_strategy(recipe),
         *_weights(recipe),
-        *generation_problems(recipe),
+        *_generation(recipe),
         *_constraints(recipe),
         *_passthrough(recipe),
     ]
@@ -129,7 +129,7 @@ def _without_tag(location: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _fields_at(location: tuple[Any, ...]) -> list[str]:
     """Return the field names of the schema at ``location``; indices, names and union tags are passed through."""
-    models: list[type[BaseModel]] = [Recipe]
+    models: list[type[BaseModel]] = [recipe_schema()]
     for part in location:
         step = [field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None]
         if step:
@@ -146,7 +146,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _batches(recipe: Recipe) -> list[str]:
     grpo, ranks, total = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
-    if "grpo" in recipe.stages and total % grpo.group_size:
+    if "grpo" in recipe.kinds and total % grpo.group_size:
         return [
             f"grpo.group_size: {grpo.group_size} does not divide the {total} completions of a step "
             f"({grpo.per_device_batch_size} per device × {ranks} ranks × {grpo.gradient_accumulation} accumulated); "
@@ -159,8 +159,8 @@ def _lengths(recipe: Recipe) -> list[str]:
     context, prompt = recipe.model.context, recipe.data.max_prompt_tokens
     if context is None or prompt is None:
         return []
-    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
-    if "evaluate" in recipe.stages:
+    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.kinds else {}
+    if "evaluate" in recipe.kinds:
         wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
     return [
         f"{key}: {length} + data.max_prompt_tokens {prompt} exceeds model.context {context}; lower one of them"
@@ -171,10 +171,6 @@ def _lengths(recipe: Recipe) -> list[str]:
 
 def _stages(recipe: Recipe) -> list[str]:
     problems = []
-    if len(set(recipe.stages)) != len(recipe.stages) or not recipe.stages:
-        problems.append("stages: name at least one stage, and each once")
-    if sorted(recipe.stages, key=("sft", "grpo", "evaluate").index) != list(recipe.stages):
-        problems.append("stages: the order is sft, grpo, evaluate")
     if recipe.evaluation.suite == "mathif" and not recipe.evaluation.path:
         problems.append("evaluation.path: name the folder that holds MathIF's *.jsonl files")
     if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
@@ -187,7 +183,7 @@ def _stages(recipe: Recipe) -> list[str]:
 def _adapters(recipe: Recipe) -> list[str]:
     """Merging writes whole weights, which a 4-bit base and sharded parameters do not have."""
     adapter, strategy = recipe.model.adapter, recipe.launcher.strategy
-    if adapter.handoff != "merge" or "grpo" not in recipe.stages:
+    if adapter.handoff != "merge" or "grpo" not in recipe.kinds:
         return []
     if adapter.kind == "qlora":
         return ["model.adapter.handoff: merge needs whole weights, qlora has a 4-bit base; use continue, or kind=lora"]
@@ -229,9 +225,67 @@ def _strategy(recipe: Recipe) -> list[str]:
 def _weights(recipe: Recipe) -> list[str]:
     """A schedule may name weights that its training never reaches."""
     rewards, total = recipe.rewards, recipe.grpo.max_steps
-    if "grpo" not in recipe.stages or any(any(rewards.weights(step, total).values()) for step in range(total)):
+    if "grpo" not in recipe.kinds or any(any(rewards.weights(step, total).values()) for step in range(total)):
         return []
     return [f"rewards.components: every weight is 0 in each of the {total} steps, so there is nothing to train on"]
+
+
+def _generation(recipe: Recipe) -> list[str]:
+    """Settings of the rollouts' generation that cannot work together."""
+    if "grpo" not in recipe.kinds:
+        return []
+    checks = {"vllm_colocate": _colocate, "vllm_server": _server}
+    generation = recipe.grpo.generation
+    return [*checks[generation](recipe), *_length(recipe)] if generation in checks else []
+
+
+def _colocate(recipe: Recipe) -> Iterator[str]:
+    config, ranks = recipe.grpo.vllm, recipe.launcher.processes
+    for key in _given(config, SERVER_KEYS):
+        yield f"grpo.vllm.{key}: is for a server, grpo.generation is vllm_colocate; leave it out, or use vllm_server"
+    if ranks % config.tensor_parallel:
+        yield (
+            f"grpo.vllm.tensor_parallel: {config.tensor_parallel} does not divide the {ranks} ranks "
+            f"(launcher.processes); choose a divisor"
+        )
+
+
+def _server(recipe: Recipe) -> Iterator[str]:
+    config, launcher = recipe.grpo.vllm, recipe.launcher
+    if config.sleep:
+        yield "grpo.vllm.sleep: a server has GPUs of its own and never sleeps; leave it out, or use vllm_colocate"
+    if launcher.device == "cpu":
+        yield "grpo.generation: vllm_server receives weights over NCCL, so it needs GPUs; use vllm_colocate on a CPU"
+    if config.base_url is not None:
+        for key in _given(config, ("gpus", "port", "options", "tensor_parallel", "gpu_memory_utilization")):
+            yield f"grpo.vllm.{key}: is for a server that the launcher starts, and base_url names one that runs"
+        return
+    if config.gpus % config.tensor_parallel:
+        yield (
+            f"grpo.vllm.tensor_parallel: {config.tensor_parallel} does not divide the server's {config.gpus} GPUs "
+            f"(grpo.vllm.gpus); choose a divisor"
+        )
+    if launcher.kind == "local" and launcher.nodes > 1:
+        yield (
+            f"grpo.vllm.base_url: training on {launcher.nodes} nodes started by hand, every node has to find the same "
+            f"server; start it and name its address, or use launcher=slurm"
+        )
+
+
+def _length(recipe: Recipe) -> Iterator[str]:
+    room, completion = recipe.grpo.vllm.max_model_length, recipe.grpo.max_completion_length
+    prompt = recipe.data.max_prompt_tokens or 1
+    if room is not None and completion + prompt > room:
+        yield (
+            f"grpo.vllm.max_model_length: {room} has no room for {prompt} prompt tokens (data.max_prompt_tokens) and "
+            f"{completion} of completion (grpo.max_completion_length); raise it, or lower one of them"
+        )
+
+
+def _given(config: VllmConfig, keys: tuple[str, ...]) -> list[str]:
+    """Return those of ``keys`` that are not at their default; a composed recipe names every key."""
+    default = VllmConfig()
+    return [key for key in keys if getattr(config, key) != getattr(default, key)]
 
 
 def _constraints(recipe: Recipe) -> list[str]:

@@ -73,14 +73,14 @@ def load_for_training(config: ModelConfig, path: str, *, merge: bool = False) ->
     return _load(base, path, arguments, trainable=not merge)
 
 
-def load_for_inference(config: ModelConfig, path: str) -> PreTrainedModel:
-    """Load the model at ``path`` to generate with: unquantised, adapters merged.
+def load_for_inference(config: ModelConfig, path: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """Load the model at ``path`` unquantised, adapters merged; without a ``dtype`` in the type of the arithmetic.
 
     Raises:
         ConfigError: there is no model at ``path``.
     """
     base = _base(config, path)
-    return _load(base, path, _load_arguments(config, base, compute_dtype(config)), trainable=False)
+    return _load(base, path, _load_arguments(config, base, dtype or compute_dtype(config)), trainable=False)
 
 
 def _base(config: ModelConfig, path: str) -> str:

@@ -6,18 +6,19 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adhere.train.config.kinds import kind_of
 from adhere.train.launch.local.stage import launch_line
 from adhere.train.launch.slurm.preview import submission_lines, with_gpu_memory
-from adhere.train.plan.arithmetic import generation_arithmetic, grpo_arithmetic, sft_arithmetic
 from adhere.train.plan.duration import duration_lines
 from adhere.train.plan.history import History
 from adhere.train.plan.memory_table import memory_lines
 from adhere.train.plan.rewards import reward_lines
-from adhere.train.plan.warnings import doubts
+from adhere.train.plan.warnings import warnings
 from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.run import missing_inputs
 
 if TYPE_CHECKING:
+    from adhere.train.config.schema import Recipe
     from adhere.train.run.run import Run
 
 
@@ -30,15 +31,18 @@ def describe(run: Run) -> str:
     waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
     lines += [_stage_line(run, stage) for stage in order(run.graph)]
     lines += ["", f"model    {recipe.model.path}"]
-    if "sft" in recipe.stages:
-        lines.append(f"sft      {sft_arithmetic(recipe)}")
-    if "grpo" in recipe.stages:
-        lines.append(f"grpo     {grpo_arithmetic(recipe)}")
-        lines.append(f"         {generation_arithmetic(recipe)}")
-        lines += reward_lines(run.arms)
-    lines += memory_lines(run.arms)
+    stages = order(run.graph)
+    shown: dict[tuple[str, ...], str] = {}
+    for stage in stages:
+        if arithmetic := kind_of(stage.kind).arithmetic(stage.recipe):
+            # Arms that differ in nothing that counts here are one line, under the stage's name.
+            shown.setdefault(tuple(arithmetic), stage.name if stage.name not in shown.values() else stage.label)
+    for (first, *more), name in shown.items():
+        lines += [f"{name:<8} {first}", *(f"{'':<8} {line}" for line in more)]
+    lines += reward_lines(rewarded(run))
+    lines += memory_lines(stages)
     lines += duration_lines(run)
-    lines += [f"warning: {text}" for text in doubts(run.arms, History(run.root))]
+    lines += [f"warning: {text}" for text in warnings((stage.recipe for stage in stages), History(run.root))]
     lines += [f"warning: {missing}" for missing in missing_inputs(run)]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
@@ -48,11 +52,22 @@ def describe(run: Run) -> str:
     return "\n".join(lines)
 
 
+def rewarded(run: Run) -> dict[str, Recipe]:
+    """Return the recipes that have a reward, by their arm, or by their stage where an arm has several."""
+    trained = [stage for stage in order(run.graph) if stage.kind == "grpo"]
+    several = len({stage.name for stage in trained}) > 1
+    return {
+        arm if not several else stage.name if len(run.arms) == 1 else f"{stage.name}[{arm}]": stage.recipe
+        for stage in trained
+        for arm in stage.arms
+    }
+
+
 def _launch_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     """Return each way in which a stage is launched once, with the stage that is the first to be launched so."""
     ways: dict[tuple[str, ...], list[PlannedStage]] = {}
     for stage in waiting:
-        line = launch_line(run.arms[stage.arms[0]].launcher, stage.kind, run.artifact(stage.key).spec)
+        line = launch_line(stage.recipe.launcher, stage.kind, run.artifact(stage.key).spec)
         ways.setdefault(tuple(line[:-1]), []).append(stage)
     lines = []
     for way, (first, *others) in ways.items():

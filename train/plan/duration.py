@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adhere.rewards.errors import ConfigError
-from adhere.train.config.schema import Recipe, StageName
+from adhere.train.config.schema import Recipe
 from adhere.train.plan.architecture import Architecture, read_architecture
 from adhere.train.plan.history import Earlier, History
 from adhere.train.plan.memory import prompt_tokens, steps_per_generation, width_of
+from adhere.train.plan.memory_table import ESTIMATED
 from adhere.train.run.graph import order
 
 if TYPE_CHECKING:
@@ -63,9 +64,8 @@ def duration_lines(run: Run) -> list[str]:
     rows: dict[tuple[str, str, Duration | str], list[str]] = {}
     for stage in order(run.graph):
         if not run.artifact(stage.key).done:
-            recipe = run.arms[stage.arms[0]]
-            found = stage_duration(recipe, stage.kind, history)
-            rows.setdefault((stage.kind, recipe.model.path, found), []).append(stage.label)
+            found = stage_duration(stage.recipe, stage.kind, history)
+            rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
     if not rows:
         return []
     lines, low, high, unknown = ["time     estimated, one stage after another"], 0.0, 0.0, 0
@@ -101,8 +101,10 @@ def _two_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def stage_duration(recipe: Recipe, kind: StageName, history: History) -> Duration | str:
+def stage_duration(recipe: Recipe, kind: str, history: History) -> Duration | str:
     """Return how long a stage takes, or why that is not known."""
+    if kind not in ESTIMATED:
+        return f"no estimate for stages of kind {kind}"
     earlier = history.timed(kind, recipe)
     if kind == "evaluate":
         return _evaluation(recipe, history, earlier)
@@ -123,7 +125,7 @@ def stage_duration(recipe: Recipe, kind: StageName, history: History) -> Duratio
     return Duration(low, high, work, f"from operations, on {device.words}")
 
 
-def training_steps(recipe: Recipe, kind: StageName, history: History) -> tuple[int | None, str]:
+def training_steps(recipe: Recipe, kind: str, history: History) -> tuple[int | None, str]:
     """Return a stage's optimizer steps and ``about `` where they are not exact; ``None`` where nothing says them."""
     if kind == "grpo":
         return recipe.grpo.max_steps, ""
@@ -139,7 +141,7 @@ def training_steps(recipe: Recipe, kind: StageName, history: History) -> tuple[i
     return steps, "" if known is not None else "about "
 
 
-def _step(recipe: Recipe, kind: StageName, a: Architecture, device: Device, slow: bool) -> float:
+def _step(recipe: Recipe, kind: str, a: Architecture, device: Device, slow: bool) -> float:
     """Return the seconds of an optimizer step at one end of the range."""
     share = 1.0 if slow else SHORT
     if kind == "sft":
@@ -158,7 +160,7 @@ def _step(recipe: Recipe, kind: StageName, a: Architecture, device: Device, slow
     return trained + per_step * _generation(recipe, a, device, slow, batch, prompt, completion, captured)
 
 
-def _training(recipe: Recipe, kind: StageName, a: Architecture, device: Device, slow: bool, tokens: float) -> float:
+def _training(recipe: Recipe, kind: str, a: Architecture, device: Device, slow: bool, tokens: float) -> float:
     """Return the seconds that one device trains on ``tokens``: 2 N forward, 2 N for each gradient that is needed."""
     config = recipe.sft if kind == "sft" else recipe.grpo
     passes = (6 if recipe.model.adapter.kind == "none" else 4) + 2 * config.gradient_checkpointing

@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from adhere.records.artifact import Artifact
-from adhere.train.config.schema import Recipe, StageName
+from adhere.train.config.schema import Recipe
 
 LOOKED_AT = 40
 """Newest artifacts that are read: a plan answers within two seconds however many there are."""
 
-SHAPE: dict[StageName, tuple[str, ...]] = {
+SHAPE: dict[str, tuple[str, ...]] = {
     "sft": (
         "sft.per_device_batch_size", "sft.gradient_accumulation", "sft.gradient_checkpointing", "sft.max_length",
         "model.adapter.kind", "launcher.processes", "launcher.strategy", "launcher.offload",
@@ -34,7 +34,7 @@ SHAPE: dict[StageName, tuple[str, ...]] = {
 }  # fmt: skip
 """Keys that decide how long a step takes, besides the model and the machine."""
 
-DATA: dict[StageName, tuple[str, ...]] = {
+DATA: dict[str, tuple[str, ...]] = {
     "sft": ("data",),
     "grpo": ("data",),
     "evaluate": ("data", "evaluation.suite", "evaluation.path", "evaluation.subsets"),
@@ -51,7 +51,7 @@ class Earlier:
     """
 
     name: str
-    kind: StageName
+    kind: str
     recipe: Mapping[str, Any]
     items: int | None = None
     steps: int | None = None
@@ -81,8 +81,10 @@ class History:
         newest = sorted({p.parent: p.stat().st_mtime for p in marks}.items(), key=lambda pair: -pair[1])
         return [found for path, _ in newest[:LOOKED_AT] if (found := _read(Artifact(path))) is not None]
 
-    def timed(self, kind: StageName, recipe: Recipe) -> Earlier | None:
+    def timed(self, kind: str, recipe: Recipe) -> Earlier | None:
         """Return the newest stage that trained or measured the same model in batches of the same shape."""
+        if kind not in SHAPE:
+            return None
         wanted = _values(recipe.model_dump(mode="json"), ("model.path", *SHAPE[kind]))
         return next(
             (
@@ -94,13 +96,13 @@ class History:
             None,
         )
 
-    def items(self, kind: StageName, recipe: Recipe) -> int | None:
+    def items(self, kind: str, recipe: Recipe) -> int | None:
         """Return how many items an earlier stage found in the same data."""
         wanted = _values(recipe.model_dump(mode="json"), DATA[kind])
         same = (e.items for e in self._of(kind) if _values(e.recipe, DATA[kind]) == wanted)
         return next((items for items in same if items is not None), None)
 
-    def _of(self, kind: StageName) -> Iterator[Earlier]:
+    def _of(self, kind: str) -> Iterator[Earlier]:
         return (e for e in self._found if e.kind == kind)
 
 

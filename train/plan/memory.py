@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from adhere.train.config.generation import COLOCATED_MEMORY, SERVED_MEMORY
-from adhere.train.config.schema import GrpoConfig, Recipe, SftConfig, StageName
+from adhere.train.config.schema import GrpoConfig, Recipe, SftConfig
 from adhere.train.plan.activations import WORD, Pass
 from adhere.train.plan.architecture import Architecture
 
@@ -86,7 +86,7 @@ def adapter_weights(recipe: Recipe, a: Architecture) -> int:
     return a.layers * sum(adapter.rank * sum(sizes[name]) for name in named if name in sizes)
 
 
-def stage_memory(recipe: Recipe, kind: StageName, a: Architecture) -> StageMemory:
+def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
     """Estimate one stage of ``recipe`` per device."""
     if kind == "evaluate":
         return _evaluation(recipe, a)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from adhere.rewards.errors import ConfigError
-from adhere.train.config.schema import Recipe, StageName
+from adhere.train.config.schema import Recipe
 from adhere.train.plan.architecture import Architecture, read_architecture
 from adhere.train.plan.memory import GIB, StageMemory, stage_memory
 from adhere.train.plan.suggestions import fitting
+from adhere.train.run.graph import PlannedStage
 
 PARTS = (
     "weights",
@@ -30,28 +31,36 @@ TIGHT = 0.9
 NOTHING_FITS = "no strategy, smaller batch or adapter was found to fit; take more ranks, or a shorter length"
 
 
-def memory_lines(recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return the table of all stages, one row a stage that differs, and what there is to warn of."""
-    models = {recipe.model.path: recipe for recipe in recipes.values()}
+ESTIMATED = ("sft", "grpo", "evaluate")
+"""Kinds of stages whose memory is known from the recipe."""
+
+
+def memory_lines(stages: Sequence[PlannedStage]) -> list[str]:
+    """Return the table of all ``stages``, one row a stage that differs, and what there is to warn of."""
+    models = {stage.recipe.model.path: stage.recipe for stage in stages}
     try:
         sizes = {path: read_architecture(recipe.model) for path, recipe in models.items()}
     except ConfigError as error:
         return [f"memory   no estimate: {error}"]
     rows: dict[str, StageMemory] = {}
-    of: dict[str, tuple[Recipe, StageName]] = {}
-    for arm, recipe in recipes.items():
-        for kind in recipe.stages:
-            found = stage_memory(recipe, kind, sizes[recipe.model.path])
-            if found not in rows.values():
-                label = kind if kind not in rows else f"{kind}[{arm}]"
-                rows[label], of[label] = found, (recipe, kind)
-    first = next(iter(recipes.values()))
+    of: dict[str, tuple[Recipe, str]] = {}
+    unknown: dict[str, None] = {}
+    for stage in stages:
+        recipe, kind = stage.recipe, stage.kind
+        if kind not in ESTIMATED:
+            unknown[f"  {stage.name}: no estimate for stages of kind {kind}"] = None
+            continue
+        found = stage_memory(recipe, kind, sizes[recipe.model.path])
+        if found not in rows.values():
+            label = stage.name if stage.name not in rows else stage.label
+            rows[label], of[label] = found, (recipe, kind)
+    first = stages[0].recipe
     doubtful = [
         f"warning: {label} {text}"
         for label, (recipe, kind) in of.items()
         if (text := _tight(rows[label], recipe, kind, sizes[recipe.model.path]))
     ]
-    return [_title(first, sizes[first.model.path]), *_table(rows), *_notes(rows), *doubtful]
+    return [_title(first, sizes[first.model.path]), *_table(rows), *_notes(rows), *unknown, *doubtful]
 
 
 def _title(recipe: Recipe, a: Architecture) -> str:
@@ -63,6 +72,8 @@ def _title(recipe: Recipe, a: Architecture) -> str:
 
 def _table(rows: Mapping[str, StageMemory]) -> list[str]:
     shown = [part for part in PARTS if any(row.peak.parts.get(part, 0.0) > 0.0 for row in rows.values())]
+    if not rows:
+        return []
     cells = [["", *shown, "peak", "when"]]
     for label, row in rows.items():
         figures = [_gib(row.peak.parts.get(part, 0.0)) for part in shown]
@@ -84,13 +95,13 @@ def _gib(size: float) -> str:
 
 def _notes(rows: Mapping[str, StageMemory]) -> list[str]:
     lines = [f"  {note}" for note in dict.fromkeys(note for row in rows.values() for note in row.assumptions)]
-    host = max(row.host for row in rows.values())
+    host = max((row.host for row in rows.values()), default=0.0)
     if host:
         lines.append(f"  and {host / GIB:.1f} GiB of host memory per rank, offloaded")
     return lines
 
 
-def _tight(row: StageMemory, recipe: Recipe, kind: StageName, a: Architecture) -> str | None:
+def _tight(row: StageMemory, recipe: Recipe, kind: str, a: Architecture) -> str | None:
     """Return by how much a stage exceeds its device and what would make it fit, or nothing where it fits."""
     limit, need = recipe.launcher.gpu_memory_gib, row.peak.total / GIB
     if limit is None or need <= TIGHT * limit:

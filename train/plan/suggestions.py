@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from adhere.rewards.errors import ConfigError
-from adhere.train.config.schema import Recipe, StageName
+from adhere.train.config.schema import Recipe
 from adhere.train.config.validate import validate_recipe
 from adhere.train.plan.architecture import Architecture
 from adhere.train.plan.memory import GIB, stage_memory
@@ -18,7 +18,7 @@ SHOWN = 3
 Change = dict[str, Any]
 
 
-def fitting(recipe: Recipe, kind: StageName, a: Architecture, gib: float) -> list[str]:
+def fitting(recipe: Recipe, kind: str, a: Architecture, gib: float) -> list[str]:
     """Return ways to need at most ``gib`` GiB per device, as overrides with the estimate, the cheapest ones first."""
     found: list[Change] = []
     said = []
@@ -41,7 +41,7 @@ def _kind_of(change: Change) -> set[tuple[str, str]]:
     return {(key, "" if key.endswith(sized) else str(value)) for key, value in change.items()}
 
 
-def _changes(recipe: Recipe, kind: StageName) -> Iterator[Change]:
+def _changes(recipe: Recipe, kind: str) -> Iterator[Change]:
     """Yield changes in the order of what they cost: time, then communication, then what is trained."""
     if kind == "evaluate":
         size = recipe.evaluation.batch_size
@@ -57,7 +57,7 @@ def _changes(recipe: Recipe, kind: StageName) -> Iterator[Change]:
     yield from (change for parts in ways if (change := {key: v for part in parts for key, v in part.items()}))
 
 
-def _batches(recipe: Recipe, kind: StageName) -> Iterator[Change]:
+def _batches(recipe: Recipe, kind: str) -> Iterator[Change]:
     """Yield the micro batch, and its halves with as much more accumulated, which train on the same batch."""
     yield {}
     config = recipe.sft if kind == "sft" else recipe.grpo

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from adhere.rewards.errors import ConfigError
 from adhere.train.config.generation import VllmConfig
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import Recipe
 from adhere.train.launch.serve.servers import judge_servers, judges_of, visible_gpus
 from adhere.train.plan.architecture import read_architecture
 from adhere.train.plan.history import History
 
 
-def doubts(recipes: Mapping[str, Recipe], history: History) -> list[str]:
-    """Return one sentence for each doubt, of all arms, each once."""
+def warnings(recipes: Iterable[Recipe], history: History) -> list[str]:
+    """Return one sentence for each doubt about ``recipes``, those of a run's stages, each once."""
     return list(
         dict.fromkeys(
             text
-            for recipe in recipes.values()
+            for recipe in recipes
             for text in (*_ranks(recipe), *_lengths(recipe), *_rollouts(recipe), *_notice(recipe, history))
         )
     )
@@ -28,7 +29,7 @@ def _ranks(recipe: Recipe) -> Iterator[str]:
     launcher = recipe.launcher
     if launcher.strategy in ("zero2", "zero3", "fsdp2") and launcher.processes == 1:
         yield f"launcher.processes: {launcher.strategy} has one rank, so that nothing is shared; raise it"
-    if launcher.processes > 1 and "evaluate" in recipe.stages:
+    if launcher.processes > 1 and "evaluate" in recipe.kinds:
         yield f"evaluations run on one process; {launcher.processes - 1} of the devices are idle meanwhile"
 
 
@@ -40,10 +41,10 @@ def _lengths(recipe: Recipe) -> Iterator[str]:
         return
     if context is None or recipe.model.context is not None:
         return
-    if "sft" in recipe.stages and recipe.sft.max_length > context:
+    if "sft" in recipe.kinds and recipe.sft.max_length > context:
         yield f"sft.max_length: {recipe.sft.max_length} exceeds the model's context of {context}; the stage stops at it"
-    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.stages else {}
-    if "evaluate" in recipe.stages:
+    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.kinds else {}
+    if "evaluate" in recipe.kinds:
         wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
     prompt = recipe.data.max_prompt_tokens
     for key, length in wanted.items():
@@ -53,7 +54,7 @@ def _lengths(recipe: Recipe) -> Iterator[str]:
 
 
 def _rollouts(recipe: Recipe) -> Iterator[str]:
-    if "grpo" not in recipe.stages:
+    if "grpo" not in recipe.kinds:
         return
     config, generation, launcher = recipe.grpo.vllm, recipe.grpo.generation, recipe.launcher
     if not generation.startswith("vllm"):
@@ -79,8 +80,8 @@ def _notice(recipe: Recipe, history: History) -> Iterator[str]:
     if recipe.launcher.kind != "slurm":
         return
     notice = recipe.launcher.slurm.notice_seconds
-    for kind in recipe.stages:
-        earlier = history.timed(kind, recipe) if kind != "evaluate" else None
+    for kind in sorted(recipe.kinds):
+        earlier = history.timed(kind, recipe) if kind_of(kind).distributed else None
         if earlier is None or earlier.longest is None or earlier.longest + earlier.checkpoint <= notice:
             continue
         enough = math.ceil(1.5 * (earlier.longest + earlier.checkpoint))

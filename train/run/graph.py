@@ -1,26 +1,25 @@
-"""The stage graph of a recipe: which stages there are, what each needs, and the key of its content."""
+"""The stage graph of a run: which stages there are in all arms, what each starts from, and the key of its content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from adhere.prompts.fingerprint import fingerprint
 from adhere.rewards.errors import ConfigError
-from adhere.rewards.judge.config import OPERATIONAL
-from adhere.train.config.generation import vllm_settings
-from adhere.train.config.schema import Recipe, StageName, Subject
+from adhere.rewards.plugins import package_content, plugin_packages
+from adhere.train.config.kinds import kind_of
+from adhere.train.config.named_stages import BASE, WEIGHTS, running_order, starts_of
+from adhere.train.config.schema import Recipe
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
-
-SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
-"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
 
 MODEL_APART = {"path", "revision", "kernels"}
 """Settings of a model that count by content, or change how fast it is alone."""
@@ -28,138 +27,156 @@ MODEL_APART = {"path", "revision", "kernels"}
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """One stage: what it is, and the keys of the stages it starts from.
+    """One stage: what it does, with which recipe, and the keys of the stages that it starts from.
 
-    ``label`` is for people (``grpo[composite]``); ``arms`` are the arms that share the stage.
+    ``label`` is for people (``grpo[composite]``), ``name`` is what the recipe calls the stage; ``arms`` are the arms
+    that share it. ``source`` is the key of what it starts ``from``, ``None`` for the recipe's model; ``further`` holds
+    the keys of ``inputs`` by role, ``None`` again for that model. ``recipe`` is resolved and has the stage's own
+    overrides.
     """
 
-    kind: StageName
+    kind: str
+    name: str
     label: str
-    inputs: Mapping[str, str]
+    source: str | None
+    further: Mapping[str, Sequence[str | None]]
     key: str
+    recipe: Recipe
     arms: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The keys of all stages that it starts from: ``model``, and ``ROLE.I`` for the I-th of a role, from 0."""
+        found = {"model": self.source} | {
+            f"{role}.{i}": k for role, ks in self.further.items() for i, k in enumerate(ks)
+        }
+        return {name: key for name, key in found.items() if key is not None}
 
     @property
     def folder(self) -> str:
         """Name of the artifact's folder: the kind and the first 12 hex digits of the key."""
         return f"{self.kind}-{self.key[:12]}"
 
+    @property
+    def makes_weights(self) -> bool:
+        """Whether the stage ends with a model that others can start from."""
+        return kind_of(self.kind).makes == WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One model of an arm that is measured: its name, by which stage, and the key of that measurement.
+
+    ``shown`` is the model's name in tables of several arms: an arm's last model is called as the arm is.
+    """
+
+    arm: str
+    stage: str
+    model: str
+    shown: str
+    key: str
+
 
 @dataclass(slots=True)
 class Graph:
-    """The stages of all arms, in an order in which they can run; equal stages appear once.
-
-    ``subjects[arm][subject]`` is the key of the evaluation of that model.
-    """
+    """The stages of all arms, in an order in which they can run; equal stages appear once."""
 
     stages: dict[str, PlannedStage] = field(default_factory=dict)
-    subjects: dict[str, dict[Subject, str]] = field(default_factory=dict)
+    evaluations: list[Evaluation] = field(default_factory=list)
 
     def add(self, stage: PlannedStage, arm: str) -> str:
         """Add ``stage`` for ``arm``, or let the arm share the one that is there; return its key."""
-        known = self.stages.get(stage.key)
-        arms = (*known.arms, arm) if known else (arm,)
-        self.stages[stage.key] = PlannedStage(stage.kind, stage.label, stage.inputs, stage.key, arms)
+        known = self.stages.get(stage.key, stage)
+        arms = known.arms if arm in known.arms else (*known.arms, arm)
+        self.stages[stage.key] = replace(known, arms=arms)
         return stage.key
 
 
-def build_graph(recipes: Mapping[str, Recipe]) -> Graph:
-    """Plan the stages of every arm; ``recipes`` maps an arm's name to its recipe."""
+def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
+    """Plan the stages of every arm; ``arms`` maps an arm's name to the recipe of each of its stages by their names.
+
+    The map's order is that of the recipe; stages are added so that each comes after those that it starts from.
+    """
     graph = Graph()
-    for arm, recipe in recipes.items():
-        _add_arm(graph, arm, recipe, several=len(recipes) > 1)
-    _tell_apart(graph)
+    # Two MiB of every weight file are read for a model's identity: once for all stages and arms that start from it.
+    identity = cache(model_fingerprint)
+    for arm, recipes in arms.items():
+        stages = next(iter(recipes.values())).stages
+        # A model without a stage that goes on from it is what the arm is about, and shares its name in tables.
+        used = {name for stage in stages.values() for name in starts_of(stage)}
+        models = [name for name in stages if kind_of(stages[name].kind).makes == WEIGHTS]
+        last = [name for name in models if name not in used]
+        shown = {last[0]: arm} if len(arms) > 1 and len(last) == 1 else {}
+        keys: dict[str | None, str | None] = {None: None, BASE: None}
+        for name in running_order(stages):
+            stage = stages[name]
+            if kind_of(stage.kind).makes != WEIGHTS:
+                continue
+            further = {role: [keys[n] for n in names] for role, names in stage.inputs.items()}
+            label = f"{name}[{arm}]" if name in shown else name
+            planned = PlannedStage(stage.kind, name, label, keys[stage.source], further, "", recipes[name])
+            keys[name] = graph.add(_with_key(planned, identity), arm)
+        for name, stage in stages.items():
+            if kind_of(stage.kind).makes == WEIGHTS:
+                continue
+            for model in [BASE, *models] if stage.of is None else stage.of:
+                label = f"{name}[{shown.get(model, model)}]"
+                planned = PlannedStage(stage.kind, name, label, keys[model], {}, "", recipes[name])
+                key = graph.add(_with_key(planned, identity), arm)
+                graph.evaluations.append(Evaluation(arm, name, model, shown.get(model, model), key))
+    # Stages that differ and are called the same, such as the sft of two seeds, get the name of their first arm.
+    labels = Counter(stage.label for stage in graph.stages.values())
+    for key, planned in graph.stages.items():
+        if labels[planned.label] > 1:
+            name, _, subject = planned.label.removesuffix("]").partition("[")
+            label = f"{name}[{subject}, {planned.arms[0]}]" if subject else f"{name}[{planned.arms[0]}]"
+            graph.stages[key] = replace(planned, label=label)
     return graph
 
 
-def _tell_apart(graph: Graph) -> None:
-    """Give stages that differ but are called the same (two seeds' ``sft``) the name of their first arm."""
-    labels = Counter(stage.label for stage in graph.stages.values())
-    for key, stage in graph.stages.items():
-        if labels[stage.label] > 1:
-            name, _, subject = stage.label.removesuffix("]").partition("[")
-            label = f"{name}[{subject}, {stage.arms[0]}]" if subject else f"{name}[{stage.arms[0]}]"
-            graph.stages[key] = replace(stage, label=label)
-
-
-def _add_arm(graph: Graph, arm: str, recipe: Recipe, *, several: bool) -> None:
-    model = model_identity(recipe)
-    produced: dict[Subject, str] = {}
-    for kind in recipe.stages:
-        if kind == "evaluate":
-            continue
-        upstream = {"model": produced["sft"]} if kind == "grpo" and "sft" in produced else {}
-        stage = _stage(kind, f"grpo[{arm}]" if several and kind == "grpo" else kind, recipe, model, upstream)
-        produced[kind] = graph.add(stage, arm)
-    if "evaluate" not in recipe.stages:
-        return
-    graph.subjects[arm] = {}
-    for subject in recipe.evaluation.subjects:
-        if subject != "base" and subject not in produced:
-            continue
-        upstream = {} if subject == "base" else {"model": produced[subject]}
-        name = arm if several and subject == "grpo" else subject
-        stage = _stage("evaluate", f"evaluate[{name}]", recipe, model, upstream)
-        graph.subjects[arm][subject] = graph.add(stage, arm)
-
-
-def _stage(kind: StageName, label: str, recipe: Recipe, model: str, inputs: Mapping[str, str]) -> PlannedStage:
+def _with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -> PlannedStage:
+    """Return ``stage`` with its key: the content of everything that it depends on, names apart."""
+    kind, recipe = stage.kind, stage.recipe
+    settings, data = stage_settings(kind, recipe), kind_of(kind).data
+    served = recipe.kinds == {"evaluate"} and recipe.evaluation.backend == "openai"
+    endpoint = f"endpoint:{recipe.evaluation.base_url}:{recipe.model.path}"
     content = {
         "schema": SCHEMA_VERSION,
         "kind": kind,
-        "settings": stage_settings(kind, recipe),
-        "model": model,
-        "data": data_fingerprint(kind, recipe),
-        "inputs": dict(inputs),
+        "settings": settings,
+        "model": endpoint if served else identity(recipe.model.path, recipe.model.revision),
+        "data": None if data is None else data_fingerprint(kind, recipe),
+        "inputs": {"from": stage.source, **stage.further},
     }
-    return PlannedStage(kind, label, inputs, digest(content))
+    read = {} if data is None else recipe.data.model_dump(mode="json")
+    if plugins := plugin_packages([kind, settings, read]):
+        content["plugins"] = {package: package_content(package) for package in sorted(plugins)}
+    return replace(stage, key=digest(content))
 
 
-def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
+def stage_settings(kind: str, recipe: Recipe) -> dict[str, Any]:
     """Return the settings that decide what the stage makes, as plain values; models and data count by content.
 
     Raises:
         ConfigError: the chat template's file does not exist.
     """
-    settings: dict[str, Any] = {"seed": recipe.seed, "model": recipe.model.model_dump(exclude=MODEL_APART)}
+    model = recipe.model.model_dump(exclude=MODEL_APART)
     if recipe.model.chat_template is not None:
-        settings["model"]["chat_template"] = _content(Path(recipe.model.chat_template))
-    if kind == "evaluate":
-        settings["model"].pop("adapter")
-        evaluation = recipe.evaluation.model_dump(exclude={"subjects", "path", "batch_size"})
-        return settings | {"evaluation": _by_judgement(evaluation)}
-    settings["processes"] = recipe.launcher.processes
-    chooses = kind == "grpo" and recipe.grpo.hand_over == "best"
-    training = recipe.sft if kind == "sft" else recipe.grpo
-    settings[kind] = training.model_dump(exclude=SPEED_ONLY - ({"save_steps"} if chooses else set()))
-    if kind == "grpo":
-        settings["seed"] = recipe.grpo_seed
-        settings["grpo"].pop("seed")
-        settings["grpo"]["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
-        rewards = recipe.rewards.model_dump()
-        components = {name: _by_judgement(component) for name, component in rewards["components"].items()}
-        settings["rewards"] = rewards | {"components": components}
-    return settings
+        template = Path(recipe.model.chat_template)
+        if not template.is_file():
+            raise ConfigError(f"model.chat_template: there is no file '{template}'; name a Jinja template")
+        model["chat_template"] = hashlib.sha256(template.read_bytes()).hexdigest()
+    if kind_of(kind).makes != WEIGHTS:
+        model.pop("adapter")
+    return {"model": model} | kind_of(kind).settings(recipe)
 
 
-def _by_judgement(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return ``settings`` without what only says how its judge is reached: a run goes on under another address."""
-    judge = settings.get("judge")
-    kept = {key: value for key, value in settings.items() if key != "judge"}
-    return kept | ({} if judge is None else {"judge": {k: v for k, v in judge.items() if k not in OPERATIONAL}})
-
-
-def _content(template: Path) -> str:
-    if not template.is_file():
-        raise ConfigError(f"model.chat_template: there is no file '{template}'; name a Jinja template")
-    return hashlib.sha256(template.read_bytes()).hexdigest()
-
-
-def data_fingerprint(kind: StageName, recipe: Recipe) -> str:
+def data_fingerprint(kind: str, recipe: Recipe) -> str:
     """Identify the items that the stage reads: the suite's files where it has some, else the recipe's data."""
-    path = Path(recipe.evaluation.path) if kind == "evaluate" and recipe.evaluation.path else None
+    role = kind_of(kind).data
+    path = Path(recipe.evaluation.path) if role == "evaluation" and recipe.evaluation.path else None
     if path is None:
-        return fingerprint(recipe.data, "evaluation" if kind == "evaluate" else "train")
+        return fingerprint(recipe.data, role)
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     return digest([[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files if file.exists()])
 
@@ -168,14 +185,6 @@ def digest(content: Any) -> str:
     """Return the SHA-256 of ``content`` in canonical JSON, as hex."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def model_identity(recipe: Recipe) -> str:
-    """Identify the recipe's model: what an endpoint serves under its name, or a folder or hub id."""
-    served = recipe.stages == ("evaluate",) and recipe.evaluation.backend == "openai"
-    if served:
-        return f"endpoint:{recipe.evaluation.base_url}:{recipe.model.path}"
-    return model_fingerprint(recipe.model.path, recipe.model.revision)
 
 
 def model_fingerprint(path: str, revision: str | None) -> str:
@@ -208,6 +217,6 @@ def _ends(path: Path, size: int = 1 << 20) -> str:
 
 
 def order(graph: Graph) -> Sequence[PlannedStage]:
-    """Return the stages in running order: training first, in the order of the arms, then evaluations."""
+    """Return the stages in running order: those that make weights first, in the order of the arms, then the others."""
     stages = list(graph.stages.values())
-    return [s for s in stages if s.kind != "evaluate"] + [s for s in stages if s.kind == "evaluate"]
+    return [s for s in stages if s.makes_weights] + [s for s in stages if not s.makes_weights]

@@ -7,13 +7,14 @@ import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from adhere.evaluation.run import RESULTS
 from adhere.records.artifact import Artifact, write_json, write_yaml
 from adhere.rewards.errors import ConfigError
 from adhere.train.config.compose import compose_recipe, compose_variants
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 from adhere.train.launch.local.stage import check_launcher, run_stage
@@ -70,28 +71,70 @@ def plan_run(overrides: Sequence[str]) -> Run:
 
 def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
     """Plan ``recipe``; its arms are composed again, each with its own overrides after the given ones."""
-    arms = compose_variants(overrides, {arm: [*extra, "~arms"] for arm, extra in recipe.arms.items()})
-    arms = {arm: keep_suite_out(composed) for arm, composed in (arms or {ONLY: recipe}).items()}
-    return Run(recipe, arms, build_graph(arms), tuple(overrides))
+    extra = {arm: [*own, "~arms"] for arm, own in recipe.arms.items()}
+    arms = compose_variants(overrides, extra) or {ONLY: recipe}
+    return Run(recipe, arms, plan_stages(overrides, arms, extra), tuple(overrides))
 
 
-def keep_suite_out(recipe: Recipe) -> Recipe:
-    """Add the files that the recipe is measured on to those that training items must not overlap."""
+def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Mapping[str, Sequence[str]]) -> Graph:
+    """Plan the stages of all ``arms``, each stage with the recipe that its own overrides make of its arm's.
+
+    Args:
+        overrides: what the command says; they come first.
+        arms: the recipe of each arm.
+        extra: the overrides of each arm, which come second; an arm that is not in it has none.
+
+    Raises:
+        ConfigError: a stage's overrides do not compose, or its kind finds that its settings cannot work.
+    """
+    own = {
+        (arm, name): [*extra.get(arm, []), *stage.overrides]
+        for arm, recipe in arms.items()
+        for name, stage in recipe.stages.items()
+        if stage.overrides
+    }
+    composed = compose_variants(overrides, own, lambda pair: f"stages.{pair[1]}.with")
+    planned: dict[str, dict[str, Recipe]] = {}
+    problems: dict[str, None] = {}
+    for arm, recipe in arms.items():
+        recipes = {name: composed.get((arm, name), recipe) for name in recipe.stages}
+        # What any stage measures on is kept out of what any other one trains on.
+        suites = [file for n, r in recipes.items() if recipe.stages[n].kind == "evaluate" for file in suite_files(r)]
+        if recipe.kinds != {"evaluate"}:
+            recipes = {name: _without(found, suites) for name, found in recipes.items()}
+        for name, found in recipes.items():
+            stage = recipe.stages[name]
+            problems |= {f"stages.{name}: {text}": None for text in kind_of(stage.kind).problems(found, stage)}
+        planned[arm] = recipes
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return build_graph(planned)
+
+
+def suite_files(recipe: Recipe) -> list[str]:
+    """Return the files that the recipe is measured on, besides its own evaluation data."""
     path = recipe.evaluation.path
-    if "evaluate" not in recipe.stages or path is None or recipe.stages == ("evaluate",):
-        return recipe
+    if path is None:
+        return []
     files = sorted(Path(path).glob("*.jsonl")) if recipe.evaluation.suite == "mathif" else [Path(path)]
+    return [str(file) for file in files if file.exists()]
+
+
+def _without(recipe: Recipe, files: Sequence[str]) -> Recipe:
+    """Return ``recipe`` with ``files`` among those that training items must not overlap."""
     known = recipe.data.decontaminate_against
-    against = [*known, *(str(file) for file in files if file.exists() and str(file) not in known)]
+    against = [*known, *dict.fromkeys(file for file in files if file not in known)]
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"decontaminate_against": against})})
 
 
 def missing_inputs(run: Run) -> list[str]:
     """Return what the run needs on disk and does not find, one message each."""
-    path = run.recipe.evaluation.path
-    if "evaluate" not in run.recipe.stages or path is None or Path(path).exists():
-        return []
-    return [f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"]
+    measured = [stage.recipe.evaluation for stage in run.graph.stages.values() if stage.kind == "evaluate"]
+    paths = dict.fromkeys(e.path for e in measured if e.path is not None and not Path(e.path).exists())
+    return [
+        f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"
+        for path in paths
+    ]
 
 
 def execute(run: Run) -> int:
@@ -111,7 +154,7 @@ def execute(run: Run) -> int:
             continue
         print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
         write_spec(run, stage)
-        run_stage(artifact, run.arms[stage.arms[0]].launcher, stage.kind, stage.label)
+        run_stage(artifact, stage.recipe.launcher, stage.kind, stage.label)
         ran += 1
     finish(run)
     return ran
@@ -123,8 +166,9 @@ def begin(run: Run) -> None:
     Raises:
         ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
     """
-    check_launcher(run.recipe.launcher)
-    check_servers(run.arms)
+    for stage in run.graph.stages.values():
+        check_launcher(stage.recipe.launcher)
+    check_servers((stage.kind, stage.recipe) for stage in run.graph.stages.values())
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
     _claim(run)
@@ -139,17 +183,22 @@ def finish(run: Run) -> None:
 
 
 def comparison(run: Run) -> list[Entry]:
-    """Return the models that are to be evaluated in the order of a table: base and SFT once, then each arm."""
-    entries: dict[str, Entry] = {}
-    for arm, subjects in run.graph.subjects.items():
-        for subject, key in subjects.items():
-            name = arm if subject == "grpo" and arm != ONLY else subject
-            if subject != "grpo" and key in (e.key for e in entries.values()):
-                continue
-            name = name if name not in entries else f"{name}[{arm}]"
-            entries[name] = Entry(name, run.artifact(key).path, key)
-    ranked = ("base", "sft")
-    return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
+    """Return the models that are to be evaluated in the order of a table: what arms share once, then each arm's own.
+
+    With several evaluations in a recipe, a name begins with that of its stage.
+    """
+    found = run.graph.evaluations
+    stages, models = [e.stage for e in found], [e.model for e in found]
+    entries: dict[str, tuple[tuple[int, ...], Entry]] = {}
+    for evaluation in found:
+        own = evaluation.shown != evaluation.model
+        if not own and evaluation.key in (entry.key for _, entry in entries.values()):
+            continue
+        name = evaluation.shown if len(set(stages)) == 1 else f"{evaluation.stage}: {evaluation.shown}"
+        name = name if name not in entries else f"{name}[{evaluation.arm}]"
+        rank = (stages.index(evaluation.stage), own, 0 if own else models.index(evaluation.model))
+        entries[name] = rank, Entry(name, run.artifact(evaluation.key).path, evaluation.key)
+    return [entry for _, entry in sorted(entries.values(), key=lambda pair: pair[0])]
 
 
 def measured(run: Run) -> list[Entry]:
@@ -159,7 +208,7 @@ def measured(run: Run) -> list[Entry]:
 
 def joint_rate(run: Run) -> float | None:
     """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
-    if not run.graph.subjects:
+    if not measured(run):
         return None
     results = json.loads((measured(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
     found = [results["metrics"][name]["mean"] for name in ("joint", "accuracy")]
@@ -168,12 +217,12 @@ def joint_rate(run: Run) -> float | None:
 
 def _write_cards(run: Run, table: Path) -> None:
     """Put a model card beside the weights of every trained stage that has none."""
-    trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.kind != "evaluate"]
-    ended = [(stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
-    bare = [(arm, artifact) for arm, artifact in ended if not (artifact.model / "README.md").exists()]
+    trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.makes_weights]
+    ended = [(stage.recipe, stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
+    bare = [(recipe, arm, artifact) for recipe, arm, artifact in ended if not (artifact.model / "README.md").exists()]
     differences = joint_differences(measured(run)) if bare and not run.members else []
-    for arm, artifact in bare:
-        write_card(artifact, run.arms[arm], table, run.command(arm), differences)
+    for recipe, arm, artifact in bare:
+        write_card(artifact, recipe, table, run.command(arm), differences)
 
 
 def _claim(run: Run) -> None:
@@ -188,27 +237,24 @@ def _claim(run: Run) -> None:
     stages = [
         {
             "label": s.label,
+            "name": s.name,
+            "kind": s.kind,
             "key": s.key,
             "artifact": s.folder,
             "inputs": dict(s.inputs),
             "arms": list(s.arms),
-            "steps": _steps(run.arms[s.arms[0]], s.kind),
+            "steps": kind_of(s.kind).steps(s.recipe),
         }
         for s in order(run.graph)
     ]
     members = {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()}
-    write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects, "points": members})
+    evaluations = [asdict(evaluation) for evaluation in run.graph.evaluations]
+    write_json(run.path / "plan.json", {"stages": stages, "evaluations": evaluations, "points": members})
     path.write_text(run.content + "\n", encoding="utf-8")
     latest = run.root / "latest"
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
-
-
-def _steps(recipe: Recipe, kind: str) -> int | None:
-    """Return how many optimizer steps a stage has, where the recipe says so."""
-    steps = {"sft": recipe.sft.max_steps, "grpo": recipe.grpo.max_steps}.get(kind, -1)
-    return steps if steps > 0 else None
 
 
 def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
@@ -239,6 +285,10 @@ def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpe
         key=stage.key,
         artifact=run.artifact(stage.key).path,
         inputs={name: run.artifact(key).path for name, key in stage.inputs.items()},
+        models={
+            role: [stage.recipe.model.path if key is None else str(run.artifact(key).model) for key in keys]
+            for role, keys in stage.further.items()
+        },
         until=until,
-        recipe=run.arms[stage.arms[0]],
+        recipe=stage.recipe,
     )

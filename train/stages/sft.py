@@ -49,7 +49,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             f"sft.max_length: {config.max_length} exceeds the model's context of {context} tokens; lower it"
         )
     items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
-    if "grpo" in recipe.stages:
+    if "grpo" in recipe.kinds:
         check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
     dataset = sft_dataset(items, tokenizer, config.max_length)
 

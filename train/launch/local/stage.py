@@ -16,6 +16,7 @@ from pathlib import Path
 
 from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, held
 from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.config.stage import read_spec
 from adhere.train.launch.local.orphans import end_with_parent
@@ -43,15 +44,15 @@ def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
     Nothing where a lone process shares nothing: it is started as it is, seconds earlier.
     """
     ranks = ranks_of(launcher, kind)
-    if kind == "evaluate" or (ranks == 1 and launcher.strategy in ("single", "ddp")):
+    if not kind_of(kind).distributed or (ranks == 1 and launcher.strategy in ("single", "ddp")):
         return []
     line = ["--quiet", "--num_processes", str(ranks), "--mixed_precision", "no", "--dynamo_backend", "no"]
     return line + _strategy(launcher)
 
 
 def ranks_of(launcher: LauncherConfig, kind: str) -> int:
-    """Return how many processes a stage has; an evaluation is always one."""
-    return launcher.processes if kind != "evaluate" else 1
+    """Return how many processes a stage has; one where its kind is not distributed, as an evaluation."""
+    return launcher.processes if kind_of(kind).distributed else 1
 
 
 def _strategy(launcher: LauncherConfig) -> list[str]:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from typing import Literal
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.generation import SERVED_MEMORY
-from adhere.train.config.schema import LauncherConfig, Recipe, StageName
+from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import StageSpec
 
 LOOPBACK = "127.0.0.1"
@@ -63,7 +63,7 @@ def servers_of(spec: StageSpec) -> list[Server]:
     return [*found, *judge_servers(judges_of(spec.kind, recipe))]
 
 
-def judges_of(kind: StageName, recipe: Recipe) -> dict[str, JudgeConfig]:
+def judges_of(kind: str, recipe: Recipe) -> dict[str, JudgeConfig]:
     """Return the judges that a stage asks, by their dotted keys."""
     if kind == "evaluate":
         return {"evaluation.judge": recipe.evaluation.judge} if recipe.evaluation.judge else {}
@@ -118,17 +118,18 @@ def engine_seed(seed: int, replica: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{replica}".encode()).digest()[:4], "big") >> 1
 
 
-def check_servers(recipes: Mapping[str, Recipe]) -> None:
-    """Fail before anything starts where a recipe's servers or generation need what this machine does not have.
+def check_servers(stages: Iterable[tuple[str, Recipe]]) -> None:
+    """Fail before anything starts where a stage's servers or generation need what this machine does not have.
+
+    ``stages`` are the kinds of a run's stages, each with its recipe.
 
     Raises:
         ConfigError: names the key, and the extra to install.
     """
-    for recipe in recipes.values():
-        if "grpo" in recipe.stages and recipe.grpo.generation.startswith("vllm"):
+    for kind, recipe in stages:
+        if kind == "grpo" and recipe.grpo.generation.startswith("vllm"):
             _require("vllm", f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]")
-        for kind in recipe.stages:
-            check_judges(judges_of(kind, recipe))
+        check_judges(judges_of(kind, recipe))
 
 
 def check_judges(judges: Mapping[str, JudgeConfig]) -> None:

@@ -47,7 +47,7 @@ def plan_batches(
         if stage.key in placed:
             continue
         after = _after(stage, waiting, queued)
-        batch = _along(stage, after, batches, children, shape) if len(after) == 1 else None
+        batch = _along(stage, after, batches, children, shape, waiting, queued) if len(after) == 1 else None
         if batch is None:
             alike = [
                 s for s in stages
@@ -69,11 +69,20 @@ def _along(
     batches: Sequence[Batch],
     children: dict[str, list[PlannedStage]],
     shape: Callable[[PlannedStage], Hashable],
+    waiting: Collection[str],
+    queued: Collection[str],
 ) -> Batch | None:
     """Return the array that follows another one task by task and holds ``stage``, where there is one."""
     for index, batch in enumerate(batches):
         if len(batch.stages) > 1 and after[0] in (s.key for s in batch.stages):
-            heirs = [[s for s in children[parent.key] if s.kind == stage.kind] for parent in batch.stages]
+            heirs = [
+                [
+                    s
+                    for s in children[parent.key]
+                    if s.kind == stage.kind and _after(s, waiting, queued) == (parent.key,)
+                ]
+                for parent in batch.stages
+            ]
             if all(len(found) == 1 and shape(found[0]) == shape(stage) for found in heirs):
                 return Batch(tuple(found[0] for found in heirs), along=index)
     return None

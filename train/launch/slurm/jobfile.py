@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adhere.records.artifact import write_text
 from adhere.rewards.errors import ConfigError
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.launch.local.stage import ranks_of, worker_flags
 from adhere.train.launch.serve.servers import Server
@@ -126,8 +127,8 @@ def write_finish(folder: Path, run: Path, launcher: LauncherConfig, profile: Pro
 
 
 def nodes_of(launcher: LauncherConfig, kind: str) -> int:
-    """Return how many machines a stage has; an evaluation is always on one."""
-    return launcher.nodes if kind != "evaluate" else 1
+    """Return how many machines a stage has; one where its kind is not distributed, as an evaluation."""
+    return launcher.nodes if kind_of(kind).distributed else 1
 
 
 def render(name: str, filled: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def with_gpu_memory(run: Run) -> Run:
-    """Return the run with the GPU memory of its cluster's profile, for arms that do not name any themselves.
+    """Return the run with the GPU memory of its cluster's profile, for stages that do not name any themselves.
 
     Raises:
         ConfigError: the profile is missing or wrong.
@@ -33,12 +33,12 @@ def with_gpu_memory(run: Run) -> Run:
     memory = load_profile(run.recipe.launcher.slurm.profile).gpu_memory_gib
     if memory is None:
         return run
-    arms = {}
-    for name, recipe in run.arms.items():
-        size = recipe.launcher.gpu_memory_gib or memory
-        launcher = recipe.launcher.model_copy(update={"gpu_memory_gib": size})
-        arms[name] = recipe.model_copy(update={"launcher": launcher})
-    return replace(run, arms=arms)
+    stages = {}
+    for key, stage in run.graph.stages.items():
+        size = stage.recipe.launcher.gpu_memory_gib or memory
+        launcher = stage.recipe.launcher.model_copy(update={"gpu_memory_gib": size})
+        stages[key] = replace(stage, recipe=stage.recipe.model_copy(update={"launcher": launcher}))
+    return replace(run, graph=replace(run.graph, stages=stages))
 
 
 def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:

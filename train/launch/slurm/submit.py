@@ -68,8 +68,8 @@ def profile_of(run: Run) -> Profile:
         ConfigError: there is none, or it does not fit the launcher of an arm or the run's folder.
     """
     profile = load_profile(run.recipe.launcher.slurm.profile)
-    for recipe in run.arms.values():
-        check_profile(profile, recipe.launcher, run.root)
+    for stage in run.graph.stages.values():
+        check_profile(profile, stage.recipe.launcher, run.root)
     return profile
 
 
@@ -98,7 +98,7 @@ def batches_of(run: Run, waiting: Sequence[PlannedStage], queued: Collection[str
 
 def _shape(run: Run, stage: PlannedStage) -> tuple[object, ...]:
     """Return what decides a job's resources and launch line; stages of one array have the same."""
-    launcher = run.arms[stage.arms[0]].launcher
+    launcher = stage.recipe.launcher
     flags = worker_flags(launcher, stage.kind)
     servers = [(server.gpus, server.seconds) for server in servers_of(spec_of(run, stage))]
     return (
@@ -146,7 +146,7 @@ def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path)
         f"{run.path.name}-{name_of(batch)}",
         first.kind,
         [run.artifact(stage.key).path for stage in batch.stages],
-        run.arms[first.arms[0]].launcher,
+        first.recipe.launcher,
         profile,
         code,
         servers_of(spec_of(run, first)),

@@ -1,0 +1,205 @@
+"""Kinds of stages: what a stage reads, what it makes, and what of a recipe decides it. No torch.
+
+``sft``, ``grpo``, ``merge`` and ``evaluate`` are declared here with the interface that a user's own kind has. A kind is
+known to the driver by this class alone; its ``run`` is called in a worker.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from adhere.records.artifact import Artifact
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.judge.config import OPERATIONAL
+from adhere.train.config.generation import vllm_settings
+from adhere.train.config.named_stages import DECLARED, Declaration, StageConfig
+from adhere.train.config.schema import Recipe
+from adhere.train.config.stage import StageSpec
+
+SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
+"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
+
+
+class StageKind(Declaration):
+    """One kind of stage. Subclass it, say what :class:`Declaration` holds, and decorate it: ``@stage_kind("name")``.
+
+    The driver knows a kind by its class alone; ``run`` is called in a worker, on every rank.
+    """
+
+    def run(self, spec: StageSpec, artifact: Artifact) -> None:
+        """Do the work in a worker: read ``spec``, write below ``artifact``, and end with ``artifact.finish``."""
+        raise NotImplementedError
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """Return the values of ``recipe`` that decide the result, besides the model, the data and the inputs."""
+        section = {} if self.config is None else getattr(recipe, self.name).model_dump(mode="json")
+        return {"seed": recipe.seed, self.name: section}
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        """Return what the recipe's numbers come to for this stage, as lines of ``adhere plan``."""
+        return []
+
+    def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        """Return what of ``recipe``, resolved for this stage, cannot work, each with its dotted key and what to do."""
+        return []
+
+    def steps(self, recipe: Recipe) -> int | None:
+        """Return the number of optimizer steps, where there are any and the recipe says how many."""
+        return None
+
+
+K = TypeVar("K", bound=type[StageKind])
+
+
+def stage_kind(name: str) -> Callable[[K], K]:
+    """Return a decorator that enters a subclass of :class:`StageKind` as the kind ``name``.
+
+    Raises:
+        ConfigError: the name is taken, or the class lacks something; it is said in a sentence.
+    """
+
+    def enter(kind: K) -> K:
+        if kind.run is StageKind.run:
+            raise ConfigError(f"{kind.__module__}: the stage kind '{name}' has no method run(self, spec, artifact)")
+        kind.name = name
+        DECLARED.add(name, kind(), kind.__module__)
+        return kind
+
+    return enter
+
+
+def kind_of(name: str) -> StageKind:
+    """Return the kind called ``name``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    kind = DECLARED[name]
+    assert isinstance(kind, StageKind)
+    return kind
+
+
+class Shipped(StageKind):
+    """A kind of ours: its work is a function of the module in ``train/stages/`` that only workers import."""
+
+    function: ClassVar[str]
+
+    def run(self, spec: StageSpec, artifact: Artifact) -> None:
+        module, _, function = self.function.partition(":")
+        getattr(importlib.import_module(module), function)(spec, artifact)
+
+
+@stage_kind("sft")
+class Sft(Shipped):
+    """Supervised fine-tuning on the targets of the training items."""
+
+    function = "adhere.train.stages.sft:run_sft"
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return {
+            "seed": recipe.seed,
+            "processes": recipe.launcher.processes,
+            "sft": recipe.sft.model_dump(exclude=SPEED_ONLY),
+        }
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        sft, ranks = recipe.sft, recipe.launcher.processes
+        batch = sft.per_device_batch_size * ranks * sft.gradient_accumulation
+        length = f"{sft.max_steps} steps" if sft.max_steps > 0 else f"{sft.epochs:g} passes over the data"
+        factors = f"{sft.per_device_batch_size} per device × {ranks} × {sft.gradient_accumulation}"
+        return [f"{length} of {batch} sequences ({factors})"]
+
+    def steps(self, recipe: Recipe) -> int | None:
+        return recipe.sft.max_steps if recipe.sft.max_steps > 0 else None
+
+
+@stage_kind("grpo")
+class Grpo(Shipped):
+    """Group relative policy optimisation on the composite reward."""
+
+    function = "adhere.train.stages.grpo:run_grpo"
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        chooses = recipe.grpo.hand_over == "best"
+        grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - ({"save_steps"} if chooses else set())) | {"seed"})
+        grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
+        rewards = recipe.rewards.model_dump()
+        components = {name: _by_judgement(component) for name, component in rewards["components"].items()}
+        return {
+            "seed": recipe.grpo_seed,
+            "processes": recipe.launcher.processes,
+            "grpo": grpo,
+            "rewards": rewards | {"components": components},
+        }
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        grpo, ranks, completions = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
+        prompts = completions // grpo.group_size
+        per_step = f"{prompts} {'prompt' if prompts == 1 else 'prompts'} × {grpo.group_size} completions"
+        micro = int(grpo.trl.get("steps_per_generation") or grpo.gradient_accumulation)
+        passes = int(grpo.trl.get("num_iterations") or 1)
+        batch = grpo.per_device_batch_size * ranks * micro
+        steps = micro * passes / grpo.gradient_accumulation
+        feeds = f"feeds {steps:g} {'step' if steps == 1 else 'steps'}"
+        tokens = grpo.max_steps / steps * batch * grpo.max_completion_length
+        return [
+            f"{grpo.max_steps} steps × {completions} completions ({grpo.per_device_batch_size} per device × {ranks} "
+            f"{'rank' if ranks == 1 else 'ranks'} × {grpo.gradient_accumulation} accumulated) = {per_step} a step, "
+            f"at most {grpo.max_completion_length} tokens each",
+            f"{batch} completions generated at once ({grpo.per_device_batch_size * micro} per device), which {feeds}; "
+            f"at most {tokens / 1e6:,.1f} M tokens generated in all",
+        ]
+
+    def steps(self, recipe: Recipe) -> int | None:
+        return recipe.grpo.max_steps
+
+
+@stage_kind("merge")
+class Merge(Shipped):
+    """One model out of several of equal shape: a weighted mean of their weights, or SLERP between two."""
+
+    function = "adhere.train.stages.merge:run_merge"
+    data = None
+    distributed = False
+    inputs: ClassVar[Mapping[str, int]] = {"models": 2}
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return {"merge": recipe.merge.model_dump()}
+
+    def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        merge, count, found = recipe.merge, len(stage.inputs["models"]), []
+        if merge.weights is not None and len(merge.weights) != count:
+            found.append(f"merge.weights: {len(merge.weights)} weights for {count} models; name one for each")
+        if merge.method == "slerp" and count != 2:
+            found.append(f"merge.method: slerp goes between 2 models, {count} are named; use linear")
+        shares = merge.weights or [1.0]
+        if merge.method == "slerp" and (min(shares) < 0.0 or abs(sum(shares) - 1.0) > 1e-6):
+            found.append(f"merge.weights: {shares} are not shares, which slerp takes; let them add up to 1")
+        return found
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        shares = "equal shares" if recipe.merge.weights is None else ", ".join(f"{w:g}" for w in recipe.merge.weights)
+        return [f"{recipe.merge.method} with {shares}"]
+
+
+@stage_kind("evaluate")
+class Evaluate(Shipped):
+    """One model measured on one suite; a stage of this kind is one artifact for each model of its ``of``."""
+
+    function = "adhere.train.stages.evaluate:run_evaluate"
+    makes = None
+    data = "evaluation"
+    distributed = False
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        evaluation = recipe.evaluation.model_dump(exclude={"path", "batch_size"})
+        return {"seed": recipe.seed, "evaluation": _by_judgement(evaluation)}
+
+
+def _by_judgement(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` without what only says how its judge is reached: a run goes on under another address."""
+    judge = settings.get("judge")
+    kept = {key: value for key, value in settings.items() if key != "judge"}
+    return kept | ({} if judge is None else {"judge": {k: v for k, v in judge.items() if k not in OPERATIONAL}})
