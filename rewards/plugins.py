@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,7 @@ def load_plugins(modules: Sequence[str]) -> None:
     """
     if modules and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
-    for entry in entry_points(group=ENTRY_POINTS):
-        entry.load()
+    _load_installed()
     for module in modules:
         try:
             importlib.import_module(module)
@@ -39,6 +39,12 @@ def load_plugins(modules: Sequence[str]) -> None:
                     f"plugins: there is no module '{module}', neither installed nor below {Path.cwd()}"
                 ) from error
             raise ConfigError(f"plugins: {module} needs the module '{error.name}', which is not installed") from error
+
+
+@cache
+def _load_installed() -> None:
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
 
 
 def plugin_packages(settings: Any) -> set[str]:

@@ -13,9 +13,6 @@ from adhere.evaluation.report.files import SETTLED, State, read_object, read_pla
 from adhere.evaluation.run import RESULTS
 from adhere.rewards.errors import ConfigError
 
-ONLY = "run"
-"""Name that a run gives the only arm of a recipe without arms."""
-
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -169,15 +166,16 @@ def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
     before = len(data.arms)
     arms = list(dict.fromkeys(arm for planned in plan["stages"] for arm in planned["arms"]))
     for arm in arms:
-        grpo = next((s for s, of in stages.values() if arm in of and s.kind == "grpo"), None)
-        if grpo is not None and grpo.path not in {a.grpo.path for a in data.arms if a.grpo}:
+        rewarded = [(p, s) for p in plan["stages"] if arm in p["arms"] and (s := stages[p["key"]][0]).kind == "grpo"]
+        for planned, grpo in rewarded:
+            if grpo.path in {a.grpo.path for a in data.arms if a.grpo}:
+                continue
             group, seed = _point(plan, arm, grpo)
-            name = arm if arm != ONLY else "grpo"
+            name = planned["label"] if len(rewarded) > 1 else arm if len(arms) > 1 else planned["name"]
             data.arms.append(_arm(prefix + name, grpo, prefix + (group or name), seed))
     _add_course(data, run, course, prefix)
     members = {arm.name: (arm.group, arm.seed) for arm in data.arms[before:]}
-    # plan.json sorts its keys; the stages have the arms in the order of the recipe
-    for name, key in _subjects({arm: plan["subjects"][arm] for arm in arms if arm in plan["subjects"]}):
+    for name, key in ((evaluated["name"], evaluated["key"]) for evaluated in plan["evaluations"]):
         stage = stages[key][0]
         results = read_object(stage.path / RESULTS)
         if results and stage.path not in {e.path for e in data.evaluated}:
@@ -196,19 +194,6 @@ def _add_course(data: ReportData, run: Path, course: Course | None, prefix: str)
     for point, step in course.ended.items():
         arm = next((arm for arm in data.arms if arm.group == prefix + point), None)
         data.ended[prefix + point] = (step, arm.recipe.get("grpo", {}).get("max_steps") if arm else None)
-
-
-def _subjects(subjects: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:
-    """Return (name in tables, key) of every evaluated model: base and SFT first, a GRPO model under its arm."""
-    found: dict[str, tuple[str, str]] = {}
-    for subject in ("base", "sft", "grpo"):
-        shared = len({by.get(subject) for by in subjects.values()}) == 1
-        for arm, by in subjects.items():
-            if subject in by:
-                named = arm if arm != ONLY else subject
-                name = named if subject == "grpo" else subject if shared else f"{subject}[{arm}]"
-                found.setdefault(by[subject], (name, by[subject]))
-    return list(found.values())
 
 
 def _artifact(run: Path, planned: Mapping[str, Any]) -> Path:

@@ -70,13 +70,13 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_plan(run: Path) -> dict[str, Any]:
-    """Return a run's ``plan.json``: its ``stages`` in running order, and the ``subjects`` of its arms.
+    """Return a run's ``plan.json``: its ``stages`` in running order, and the ``evaluations`` of its models.
 
     Raises:
         DataError: it is not what a run writes.
     """
     plan = read_object(run / "plan.json")
-    if not isinstance(plan.get("stages"), list) or not isinstance(plan.get("subjects"), dict):
+    if not isinstance(plan.get("stages"), list) or not isinstance(plan.get("evaluations"), list):
         raise DataError(f"{run / 'plan.json'}: is damaged; the command that started the run writes it again")
     return plan
 

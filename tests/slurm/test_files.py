@@ -14,6 +14,7 @@ import pytest
 
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.cli import main
+from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.launch.serve.servers import Server
 from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
@@ -35,8 +36,11 @@ GPU = Profile(
 )
 
 
+RECIPE = compose_recipe(["recipe=quickstart"])
+
+
 def stage(kind: str, name: str, *after: str) -> PlannedStage:
-    return PlannedStage(kind, f"{kind}[{name}]", dict(zip(["model"], after, strict=False)), f"{kind}-{name}")  # type: ignore[arg-type]
+    return PlannedStage(kind, kind, f"{kind}[{name}]", next(iter(after), None), {}, f"{kind}-{name}", RECIPE)
 
 
 def batches(

@@ -38,7 +38,7 @@ def test_a_chain_over_two_nodes_runs_the_code_of_its_submission(site: Site, tmp_
     checkout.mkdir()
     for package in ("train", "evaluation", "prompts", "rewards", "recipes", "slurm", "hydra_plugins"):
         shutil.copytree(REPOSITORY / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
-    chain = [*TWO_NODES, "evaluation.subjects=[grpo]", "grpo.max_steps=2"]
+    chain = [*TWO_NODES, "stages=[sft,grpo,{evaluate:{of:[grpo]}}]", "grpo.max_steps=2"]
     said = site.submit("chain", *chain, place=checkout)
     assert [line.split()[1] for line in said.splitlines() if "submitted  " in line] == [
         "sft", "grpo", "evaluate[grpo]", "comparison"

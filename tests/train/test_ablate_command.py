@@ -68,7 +68,9 @@ def checkpointed(process: subprocess.Popen[str], root: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_stop_file_stops_one_stage_and_a_sigterm_all_of_them(tmp_path: Path) -> None:
-    command = line(tmp_path, *POINTS[:1], "grpo.save_steps=1", "grpo.max_steps=12", "evaluation.subjects=[grpo]")
+    command = line(
+        tmp_path, *POINTS[:1], "grpo.save_steps=1", "grpo.max_steps=12", "stages=[sft,grpo,{evaluate:{of:[grpo]}}]"
+    )
     first = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     stopped = checkpointed(first, tmp_path)
     (stopped / "STOP").touch()
@@ -94,7 +96,7 @@ def test_halving_ends_the_weak_early_and_a_failed_arm_stops_no_other(tmp_path: P
     points = [
         f"variants={{a: ['grpo.top_p=1.0'], b: ['grpo.top_p=0.9'], broken: {BROKEN}}}",
         "halving={rungs: [0.4], window: 0.4}",
-        "evaluation.subjects=[grpo]",
+        "stages=[sft,grpo,{evaluate:{of:[grpo]}}]",
     ]
     done = ablate(tmp_path, *points)
     assert done.returncode == 1

@@ -12,10 +12,10 @@ from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.run.export import export_run
 
 
-def a_run(root: Path, subjects: dict[str, dict[str, str]]) -> Path:
-    """Write a finished run: ``subjects`` maps arm and subject to an evaluation's key; models hold a config alone."""
+def a_run(root: Path, models: dict[str, str]) -> Path:
+    """Write a finished run: ``models`` maps names in its tables to an evaluation's key; models hold a config alone."""
     stages: list[dict[str, Any]] = []
-    for key in {key for found in subjects.values() for key in found.values()}:
+    for key in set(models.values()):
         trained = f"model-of-{key}"
         model = root / "artifacts" / trained / "model"
         model.mkdir(parents=True)
@@ -25,7 +25,10 @@ def a_run(root: Path, subjects: dict[str, dict[str, str]]) -> Path:
             {"key": key, "artifact": key, "inputs": {} if key == "base" else {"model": trained}},
         ]
         write_json(root / "artifacts" / key / "results.json", {"evaluation": key})
-    write_json(root / "run" / "plan.json", {"stages": stages, "subjects": subjects})
+    write_json(
+        root / "run" / "plan.json",
+        {"stages": stages, "evaluations": [{"name": n, "key": k} for n, k in models.items()]},
+    )
     return root / "run"
 
 
@@ -34,13 +37,14 @@ def names(folder: Path) -> list[str]:
 
 
 def test_arms_that_share_sft_export_it_once_and_the_base_not_at_all(tmp_path: Path) -> None:
-    run = a_run(tmp_path, {arm: {"base": "base", "sft": "s", "grpo": f"g-{arm}"} for arm in ("math_only", "composite")})
+    run = a_run(tmp_path, {"base": "base", "sft": "s", "math_only": "g1", "composite": "g2"})
     export_run(run, "hf", None)
     assert names(run / "export" / "hf") == ["composite", "math_only", "sft"]
 
 
 def test_arms_with_an_sft_each_keep_both(tmp_path: Path) -> None:
-    run = a_run(tmp_path, {arm: {"sft": f"s-{arm}", "grpo": f"g-{arm}"} for arm in ("short", "long")})
+    models = {"sft[short]": "s-short", "sft[long]": "s-long", "short": "g-short", "long": "g-long"}
+    run = a_run(tmp_path, models)
     written = export_run(run, "hf", tmp_path / "out")
     assert names(tmp_path / "out") == ["long", "sft-long", "sft-short", "short"]
     assert {path.parent.name for path in written} == {"long", "sft-long", "sft-short", "short"}
@@ -48,7 +52,7 @@ def test_arms_with_an_sft_each_keep_both(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_trained_model_or_results_says_so(tmp_path: Path) -> None:
-    run = a_run(tmp_path, {"run": {"base": "base"}})
+    run = a_run(tmp_path, {"base": "base"})
     with pytest.raises(ConfigError, match="evaluated no model to export as hf"):
         export_run(run, "hf", None)
     (tmp_path / "artifacts" / "base" / "results.json").unlink()

@@ -110,7 +110,7 @@ def test_a_failed_engine_is_no_empty_answer() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_the_extra_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"grpo.generation: vllm_server needs vllm.*pip install 'adhere\[vllm\]'"):
-        check_servers({"run": composed(SERVER)})
+        check_servers([("grpo", composed(SERVER))])
     said = fails(tmp_path, *ONE_ARM, COLOCATE, "stages=[grpo]")
     assert "pip install 'adhere[vllm]'" in said
 

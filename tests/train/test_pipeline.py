@@ -71,7 +71,7 @@ def test_a_gated_checklist_is_paid_only_beside_a_right_answer(finished: Path) ->
 def test_the_same_recipe_again_does_nothing_and_another_weight_reuses_sft(finished: Path) -> None:
     again = adhere(finished)
     assert "nothing to do" in again.stdout and "running" not in again.stdout
-    other = adhere(finished, "rewards.components.checklist.weight=0.5", "evaluation.subjects=[grpo]")
+    other = adhere(finished, "rewards.components.checklist.weight=0.5", "stages=[sft,grpo,{evaluate:{of:[grpo]}}]")
     assert "reused  sft" in other.stdout
     assert "reused  grpo[math_only]" in other.stdout
     assert "running grpo[composite]" in other.stdout

@@ -16,7 +16,7 @@ from adhere.train.plan.describe import describe
 from adhere.train.plan.duration import Duration, span_in_words, stage_duration
 from adhere.train.plan.history import History
 from adhere.train.plan.suggestions import fitting
-from adhere.train.plan.warnings import doubts
+from adhere.train.plan.warnings import warnings
 from adhere.train.run.run import plan_run
 
 QWEN2_7B = {
@@ -101,13 +101,13 @@ def test_the_plan_prints_a_row_for_each_stage_and_a_total(tmp_path: Path) -> Non
 def test_a_notice_shorter_than_a_measured_step_is_warned_of(tmp_path: Path) -> None:
     leave(tmp_path, recipe_of(), "grpo", items=640, steps=60, seconds=200.0, timing=TIMING)
     slurm = [recipe_of("launcher=slurm", f"launcher.slurm.notice_seconds={n}") for n in (30, 60)]
-    short, enough = (doubts({"run": recipe}, History(tmp_path)) for recipe in slurm)
+    short, enough = (warnings([recipe], History(tmp_path)) for recipe in slurm)
     assert "set it to at least 68" in short[0] and enough == []
 
 
 def test_lengths_beyond_the_context_of_the_models_own_config_are_warned_of(qwen: Path, tmp_path: Path) -> None:
     given = [f"model.path={qwen}", "model.context=null", "data.max_prompt_tokens=600", "grpo.max_completion_length=512"]
-    found = doubts({"run": recipe_of(*given, "sft.max_length=2048")}, History(tmp_path))
+    found = warnings([recipe_of(*given, "sft.max_length=2048")], History(tmp_path))
     assert any("sft.max_length: 2048 exceeds the model's context of 1024" in text for text in found)
     assert any("grpo.max_completion_length: 512; with data.max_prompt_tokens 600" in text for text in found)
 
@@ -115,11 +115,11 @@ def test_lengths_beyond_the_context_of_the_models_own_config_are_warned_of(qwen:
 def test_vllm_settings_that_nothing_reads_and_servers_without_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unread = doubts({"run": recipe_of("grpo.vllm.sleep=true")}, History(tmp_path))
+    unread = warnings([recipe_of("grpo.vllm.sleep=true")], History(tmp_path))
     assert any("grpo.vllm.sleep: nothing reads it, grpo.generation is transformers" in text for text in unread)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     given = ["launcher.device=auto", "strategy=ddp", "launcher.processes=2", "grpo.generation=vllm_server"]
-    served = doubts({"run": recipe_of(*given)}, History(tmp_path))
+    served = warnings([recipe_of(*given)], History(tmp_path))
     assert any("2 ranks leave 0 of the 2 GPUs here, and servers need 1 for grpo.vllm" in text for text in served)
 
 

@@ -237,4 +237,4 @@ def test_a_served_judge_is_looked_for_before_anything_starts(tmp_path: Path) -> 
     judge = f"{{model: {tmp_path / 'nowhere'}, serve: {{command: transformers, gpus: 0}}}}"
     recipe = compose_recipe(["recipe=quickstart", f"rewards.components.checklist.judge={judge}"])
     with pytest.raises(ConfigError, match=r"rewards.components.checklist.judge.model: there is no folder '.*nowhere'"):
-        check_servers({"run": recipe})
+        check_servers([("grpo", recipe)])

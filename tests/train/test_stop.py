@@ -56,7 +56,7 @@ def test_a_signal_stops_the_stage_at_a_step_and_a_second_ctrl_c_at_once(
 
 
 def test_an_evaluation_stops_between_batches_and_goes_on_with_the_rest(tmp_path: Path) -> None:
-    given = ["stages=[evaluate]", "evaluation.subjects=[base]", "evaluation.batch_size=3"]
+    given = ["stages=[evaluate]", "evaluation.batch_size=3"]
     one, other = prepare(tmp_path / "whole", *given), prepare(tmp_path / "steps", *given)
     whole(one)
     assert step_by_step(other) == [3, 6]

@@ -32,7 +32,7 @@ TWO = [
 ON_TWO = ["launcher.processes=2", "launcher.device=cpu"]
 BEST = ["grpo.save_steps=1", "grpo.hand_over=best"]
 CHECKED = [*BEST, "preflight=true"]
-EVALUATED = ["stages=[sft,grpo,evaluate]", "evaluation.subjects=[grpo]"]
+EVALUATED = ["stages=[sft,grpo,{evaluate:{of:[grpo]}}]"]
 SHARDED = ["zero2", "zero3", "fsdp2"]
 
 

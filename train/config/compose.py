@@ -167,20 +167,22 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     """
     stages = [o for o in overrides if o.partition("=")[0] == "stages"]
     others = [o for o in overrides if o not in stages]
+    known, failed = sections_of_plugins(), None
     try:
         config = _hydra(others)
-    except ConfigError:
+    except ConfigError as error:
         # Perhaps a key of a plug-in's section, which is unknown until the module is imported.
-        config = _hydra([o for o in others if o.lstrip("+").partition("=")[0] == "plugins" or _chooses(o)])
-        if not config.plugins:
-            raise
-        load_plugins(config.plugins)
+        failed = error
+        first = [o for o in others if o.lstrip("+").startswith(("plugins=", "hydra.")) or _chooses(o)]
+        try:
+            config = _hydra(first)
+        except ConfigError:
+            raise failed from None
+    load_plugins(config.plugins or [])
+    if failed is not None and sections_of_plugins() == known:
+        raise failed
+    if failed is not None or sections_of_plugins() != known:
         config = _hydra(others)
-    if config.plugins:
-        known = sections_of_plugins()
-        load_plugins(config.plugins)
-        if sections_of_plugins() != known:
-            config = _hydra(others)
     try:
         _apply(OverridesParser.create().parse_overrides(stages), config)
     except (HydraException, OmegaConfBaseException) as error:

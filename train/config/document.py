@@ -133,7 +133,8 @@ def _table(section: Section, links: dict[type[BaseModel], str]) -> str:
 
 
 def _row(section: Section, name: str, field: FieldInfo, links: dict[type[BaseModel], str]) -> str:
-    key = f"{section.keys[0]}.{name}" if section.keys[0] else name
+    written = field.alias or name
+    key = f"{section.keys[0]}.{written}" if section.keys[0] else written
     kind = ", ".join([_type(field.annotation, links), *_bounds(field)])
     default = "required" if field.is_required() else _default(_value(field, name, section.defaults))
     cells = (f"`{key}`", kind, default, _meaning(section.model, name, field))

@@ -88,32 +88,39 @@ class StageConfig(Strict):
 def named_stages(given: Any) -> Any:
     """Return ``stages`` as a map from names to stages: of a list, each stage starts from the weights before it.
 
+    An entry of a list is a kind, or a map of one name to a stage; ``from`` follows from the place where it is left out.
+
     Raises:
-        ValueError: a name comes twice in a list, or stands for no kind.
+        ValueError: it is neither a list nor a map, or a name comes twice in a list.
     """
     if given is None:
         given = list(CHAIN)
-    if isinstance(given, str):
-        given = [given]
     if isinstance(given, Mapping):
-        stages = {name: {} if stage is None else stage for name, stage in given.items()}
-        return {
-            name: {**stage, "kind": stage.get("kind") or name} if isinstance(stage, Mapping) else stage
-            for name, stage in stages.items()
-        }
-    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        return {name: _with_kind(name, stage) for name, stage in given.items()}
+    if not isinstance(given, list | tuple):
         raise ValueError("give a list of kinds, such as [sft, grpo, evaluate], or a map from names to stages")
     chain: dict[str, Any] = {}
     before: str | None = None
-    for name in given:
+    for entry in given:
+        if isinstance(entry, Mapping) and len(entry) == 1:
+            ((name, stage),) = entry.items()
+        elif isinstance(entry, str):
+            name, stage = entry, {}
+        else:
+            raise ValueError(f"{entry!r}: an entry is a kind, or a name with its stage: {{maths: {{kind: grpo}}}}")
         if name in chain:
-            raise ValueError(
-                f"'{name}' comes twice; a map gives each a name: {{{name}: {{}}, again: {{kind: {name}}}}}"
-            )
-        kind = DECLARED[name]
-        chain[name] = {"kind": name} | ({"from": before} if kind.makes == WEIGHTS and before else {})
-        before = name if kind.makes == WEIGHTS else before
+            raise ValueError(f"'{name}' comes twice; give one a name: [..., {{again: {{kind: {name}}}}}]")
+        chain[name] = _with_kind(name, stage)
+        kind = chain[name]["kind"] if isinstance(chain[name], Mapping) else ""
+        if kind in DECLARED and DECLARED[kind].makes == WEIGHTS:
+            chain[name] = {"from": before, **chain[name]}
+            before = name
     return chain
+
+
+def _with_kind(name: str, stage: Any) -> Any:
+    stage = {} if stage is None else stage
+    return {**stage, "kind": stage.get("kind") or name} if isinstance(stage, Mapping) else stage
 
 
 def check_stages(stages: Mapping[str, StageConfig]) -> None:

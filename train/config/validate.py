@@ -135,7 +135,7 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
         if step:
             models = [model for annotation in step for model in _models_in(annotation)]
     tagged = [m for m in models if (kind := m.model_fields.get("kind")) and kind.default in location]
-    return sorted({name for model in tagged or models for name in model.model_fields})
+    return sorted({field.alias or name for model in tagged or models for name, field in model.model_fields.items()})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -134,6 +134,25 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
     return graph
 
 
+def compared(graph: Graph) -> list[tuple[str, Evaluation]]:
+    """Return each evaluated model once, by its name in tables: what arms share first, then each arm's own.
+
+    With several stages of kind evaluate a name begins with that of its stage.
+    """
+    found = graph.evaluations
+    stages, models = [e.stage for e in found], [e.model for e in found]
+    named: dict[str, tuple[tuple[int, ...], Evaluation]] = {}
+    for evaluation in found:
+        own = evaluation.shown != evaluation.model
+        if not own and evaluation.key in (e.key for _, e in named.values()):
+            continue
+        name = evaluation.shown if len(set(stages)) == 1 else f"{evaluation.stage}: {evaluation.shown}"
+        name = name if name not in named else f"{name}[{evaluation.arm}]"
+        rank = (stages.index(evaluation.stage), own, 0 if own else models.index(evaluation.model))
+        named[name] = rank, evaluation
+    return [(name, e) for name, (_, e) in sorted(named.items(), key=lambda pair: pair[1][0])]
+
+
 def _with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -> PlannedStage:
     """Return ``stage`` with its key: the content of everything that it depends on, names apart."""
     kind, recipe = stage.kind, stage.recipe

@@ -20,7 +20,7 @@ from adhere.train.config.stage import StageSpec
 from adhere.train.launch.local.stage import check_launcher, run_stage
 from adhere.train.launch.serve.servers import check_servers
 from adhere.train.run.card import write_card
-from adhere.train.run.graph import Graph, PlannedStage, build_graph, digest, order
+from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order
 from adhere.train.run.results import Entry, joint_differences, write_results
 
 ONLY = "run"
@@ -183,22 +183,8 @@ def finish(run: Run) -> None:
 
 
 def comparison(run: Run) -> list[Entry]:
-    """Return the models that are to be evaluated in the order of a table: what arms share once, then each arm's own.
-
-    With several evaluations in a recipe, a name begins with that of its stage.
-    """
-    found = run.graph.evaluations
-    stages, models = [e.stage for e in found], [e.model for e in found]
-    entries: dict[str, tuple[tuple[int, ...], Entry]] = {}
-    for evaluation in found:
-        own = evaluation.shown != evaluation.model
-        if not own and evaluation.key in (entry.key for _, entry in entries.values()):
-            continue
-        name = evaluation.shown if len(set(stages)) == 1 else f"{evaluation.stage}: {evaluation.shown}"
-        name = name if name not in entries else f"{name}[{evaluation.arm}]"
-        rank = (stages.index(evaluation.stage), own, 0 if own else models.index(evaluation.model))
-        entries[name] = rank, Entry(name, run.artifact(evaluation.key).path, evaluation.key)
-    return [entry for _, entry in sorted(entries.values(), key=lambda pair: pair[0])]
+    """Return the models that are to be evaluated, in the order of a table."""
+    return [Entry(name, run.artifact(e.key).path, e.key) for name, e in compared(run.graph)]
 
 
 def measured(run: Run) -> list[Entry]:
@@ -248,7 +234,7 @@ def _claim(run: Run) -> None:
         for s in order(run.graph)
     ]
     members = {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()}
-    evaluations = [asdict(evaluation) for evaluation in run.graph.evaluations]
+    evaluations = [{"name": name, **asdict(evaluation)} for name, evaluation in compared(run.graph)]
     write_json(run.path / "plan.json", {"stages": stages, "evaluations": evaluations, "points": members})
     path.write_text(run.content + "\n", encoding="utf-8")
     latest = run.root / "latest"
