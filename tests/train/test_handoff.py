@@ -9,7 +9,8 @@ import pytest
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from adhere.prompts.item import PromptItem
-from adhere.rewards.errors import StageError
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.config.schema import AdapterConfig
 from adhere.train.model.handoff import adapter_mode, check_tokenizers, eos_ids, greedy_stops
 
 Tokenizers = Callable[..., PreTrainedTokenizerFast]
@@ -75,8 +76,18 @@ def test_a_model_that_never_ends_is_refused_with_what_to_do(tokenizer_of: Tokeni
 
 
 def test_what_happens_to_an_adapter_is_said_in_one_word(tmp_path: Path) -> None:
-    assert adapter_mode(tmp_path, "none", "continue") == "none"
-    assert adapter_mode(tmp_path, "lora", "continue") == "new"
+    def mode(kind: str, handoff: str = "continue", strategy: str = "ddp", *, staged: bool = True) -> str:
+        return adapter_mode(tmp_path, AdapterConfig(kind=kind, handoff=handoff), strategy, staged=staged)
+
+    assert mode("none", staged=False) == mode("none") == "none"
+    assert mode("lora", staged=False) == "new"
+    # On whole weights that another stage trained, an adapter alone would be read on the recipe's model.
+    assert mode("lora") == "merge"
+    with pytest.raises(ConfigError, match=r"model\.adapter\.kind: .*zero3"):
+        mode("lora", strategy="zero3")
+    with pytest.raises(ConfigError, match=r"model\.adapter\.kind: .*4-bit"):
+        mode("qlora")
     (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
-    assert adapter_mode(tmp_path, "lora", "continue") == "continue"
-    assert adapter_mode(tmp_path, "lora", "merge") == "merge"
+    assert mode("lora") == mode("lora", strategy="zero3") == "continue"
+    assert mode("lora", "merge") == "merge"
+    assert mode("none") == "whole"

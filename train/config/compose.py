@@ -286,7 +286,7 @@ def _parent(full_key: str, overrides: Sequence[str], base: DictConfig | None) ->
     if base is None:
         choices = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
         with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
-            node = compose("config", overrides=choices)
+            node = compose(primary_config(), overrides=choices)
     parents = full_key.split(".")[:-1]
     for part in parents:
         if not isinstance(node, DictConfig) or part not in node:

@@ -1,4 +1,4 @@
-"""The check between two stages: does the model that GRPO gets still speak the language its base was set up for?"""
+"""The check between two stages: tokenizer, chat template and end tokens are still those of the recipe's model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from adhere.rewards.errors import StageError
+from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.model.chat import prompt_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from adhere.prompts.item import PromptItem
+    from adhere.train.config.schema import AdapterConfig
 
 SAMPLES = 8
 
@@ -38,16 +39,18 @@ class Handoff:
 
 
 def check_tokenizers(before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase) -> None:
-    """Check that the SFT model's tokenizer is its base's.
+    """Check that the tokenizer of the model that a stage starts from is that of the recipe's model.
 
     Raises:
         StageError: vocabulary, chat template or end token changed in between.
     """
     if before.get_vocab() != after.get_vocab():
-        raise StageError("hand-off: SFT changed the tokenizer's vocabulary; start both stages from one tokenizer")
+        raise StageError(
+            "hand-off: the stage before changed the tokenizer's vocabulary; start all stages from one tokenizer"
+        )
     if before.chat_template != after.chat_template:
         raise StageError(
-            "hand-off: SFT was trained with another chat template; set model.chat_template for both stages"
+            "hand-off: the stage before was trained with another chat template; set model.chat_template for all stages"
         )
     if before.eos_token_id != after.eos_token_id:
         raise StageError(
@@ -102,8 +105,34 @@ def greedy_stops(
     return share
 
 
-def adapter_mode(path: Path, kind: str, handoff: str) -> str:
-    """Say in one word what happens to the adapter that ``path`` may hold: none, new, continue or merge."""
-    if not (path / "adapter_config.json").exists():
-        return "none" if kind == "none" else "new"
-    return handoff
+def adapter_mode(path: Path, adapter: AdapterConfig, strategy: str, *, staged: bool) -> str:
+    """Say in one word what happens to the adapter that ``path`` may hold.
+
+    Args:
+        path: the model that the stage starts from.
+        adapter: what the stage trains.
+        strategy: how its ranks share the model.
+        staged: whether another stage made ``path``; else it is the recipe's model.
+
+    Returns:
+        ``none`` (every weight is trained), ``whole`` (the same, after an adapter was merged), ``new`` (adapters on the
+        recipe's model), ``continue`` (the same adapters are trained on), or ``merge`` (new adapters, which become part
+        of the weights at the end: an adapter on disk always belongs to the recipe's model).
+
+    Raises:
+        ConfigError: whole weights would have to be written, which no rank has.
+    """
+    holds = (path / "adapter_config.json").exists()
+    mode: str
+    if holds:
+        mode = "whole" if staged and adapter.kind == "none" else adapter.handoff
+    elif adapter.kind == "none":
+        return "none"
+    else:
+        mode = "merge" if staged else "new"
+    if mode == "merge" and not holds and (adapter.kind == "qlora" or strategy in ("zero3", "fsdp2")):
+        raise ConfigError(
+            f"model.adapter.kind: new adapters on the whole weights of another stage are merged at the end, which "
+            f"{'a 4-bit base' if adapter.kind == 'qlora' else strategy} does not allow; use the same adapter in both"
+        )
+    return mode

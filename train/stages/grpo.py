@@ -71,8 +71,9 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
     arguments = grpo_arguments(spec, artifact)
-    mode = adapter_mode(Path(spec.model_path), recipe.model.adapter.kind, recipe.model.adapter.handoff)
-    model = load_for_training(recipe.model, spec.model_path, merge=mode == "merge")
+    staged = "model" in spec.inputs
+    mode = adapter_mode(Path(spec.model_path), recipe.model.adapter, recipe.launcher.strategy, staged=staged)
+    model = load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole"))
     handoff = _hand_off(spec, model, tokenizer, items, mode)
 
     rewards = RewardFunctions(

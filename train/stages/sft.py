@@ -6,6 +6,7 @@ adhere train recipe=quickstart stages=[sft]
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import PrinterCallback
@@ -16,6 +17,7 @@ from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.needs import check_judged
 from adhere.train.launch.local.signals import notice_seconds
 from adhere.train.model.chat import check_template
+from adhere.train.model.handoff import adapter_mode, check_tokenizers
 from adhere.train.model.load import context_length, load_for_training, load_tokenizer, lora_config
 from adhere.train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
 from adhere.train.stages.data import load_items, sft_dataset
@@ -43,6 +45,9 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
 
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
+    staged = "model" in spec.inputs
+    if staged:
+        check_tokenizers(load_tokenizer(recipe.model, recipe.model.path), tokenizer)
     context = context_length(recipe.model, recipe.model.path)
     if context is not None and config.max_length > context:
         raise ConfigError(
@@ -63,13 +68,14 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             **trainer_arguments(spec, artifact, config),
         }
     )
+    mode = adapter_mode(Path(spec.model_path), recipe.model.adapter, recipe.launcher.strategy, staged=staged)
     stop, clock = Stop(artifact, config.save_every_minutes), StepClock(artifact.timing, notice_seconds())
     trainer = AdhereSFTTrainer(
-        model=load_for_training(recipe.model, spec.model_path),
+        model=load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole")),
         args=arguments,
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=lora_config(recipe.model.adapter),
+        peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
         callbacks=[
             MetricsFile(artifact.path / "metrics.jsonl"),
             Progress(spec.label, {"loss": "loss", "mean_token_accuracy": "token accuracy"}),
@@ -85,7 +91,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
-    save_for_handoff(trainer, tokenizer, artifact)
+    save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
         figures = {
             "items": len(items),
