@@ -151,7 +151,8 @@ def test_a_graph_is_killed_goes_on_and_merges_what_it_trained(recipes: Path, tmp
     first = subprocess.Popen(line, cwd=REPOSITORY, start_new_session=True)
     deadline = time.monotonic() + 300
     while not list(root.glob("artifacts/grpo-*/checkpoints/*/COMPLETE")):
-        assert first.poll() is None and time.monotonic() < deadline
+        assert first.poll() is None, "it ended before a checkpoint was seen"
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()

@@ -101,12 +101,13 @@ def _concatenate_adapters(spec: StageSpec, paths: list[str], weights: list[float
     from peft import PeftModel
 
     recipe = spec.recipe.model
-    # The adapters' own base is loaded by the first one's path, without merging it.
+    # PEFT cuts an adapter's name out of its tensors' names, so a name must not occur in those: "0" is a layer's.
+    names = [f"adapter_{i}" for i in range(len(paths))]
     base = load_for_inference(recipe, recipe.path, torch.float32)
-    model = PeftModel.from_pretrained(base, paths[0], adapter_name="0")
-    for i, path in enumerate(paths[1:], 1):
-        model.load_adapter(path, adapter_name=str(i))
-    model.add_weighted_adapter([str(i) for i in range(len(paths))], weights, "merged", combination_type="cat")
+    model = PeftModel.from_pretrained(base, paths[0], adapter_name=names[0])
+    for name, path in zip(names[1:], paths[1:], strict=True):
+        model.load_adapter(path, adapter_name=name)
+    model.add_weighted_adapter(names, weights, "merged", combination_type="cat")
     model.set_adapter("merged")
     model.save_pretrained(str(folder), selected_adapters=["merged"])
     for file in (folder / "merged").iterdir():
