@@ -174,7 +174,8 @@ def test_equal_judges_share_a_server_and_the_worker_finds_its_address(tmp_path: 
     (server,) = servers_of(spec)
     assert server.keys == (JUDGE, "rewards.components.rating.judge") and server.url("h", 9) == "http://h:9/v1"
     line = server_command(server, "127.0.0.1", 9, cpu=True)
-    assert line[3:] == ["serve", "the/judge", "--host", "127.0.0.1", "--port", "9", "--device", "cpu"]
+    assert line[1:3] == ["-P", "-m"], "the working folder would come first"
+    assert line[4:] == ["serve", "the/judge", "--host", "127.0.0.1", "--port", "9", "--device", "cpu"]
     assert servers_of(spec.model_copy(update={"kind": "sft"})) == []
 
     (tmp_path / "stage.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json")))
