@@ -14,7 +14,7 @@ import pytest
 from conftest import Site, workers_of
 from tiny_run import REPOSITORY
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(2000)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2000)]
 
 TWO_NODES = ["strategy=ddp", "launcher.nodes=2", "launcher.processes=2"]
 LONG_SFT = ["stages=[sft]", "sft.max_steps=60", "sft.save_steps=5"]

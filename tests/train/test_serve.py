@@ -64,6 +64,7 @@ def child(tmp_path: Path) -> int:
     return int((tmp_path / "pids").read_text())
 
 
+@pytest.mark.slow
 def test_a_server_is_waited_for_and_ended_with_its_children(started: Callable[..., Server], tmp_path: Path) -> None:
     with running_servers([started("stubborn")], [[]], tmp_path / "logs") as (running,):
         wait_healthy(running.url, LONG)
@@ -84,6 +85,7 @@ def test_a_server_that_dies_at_its_start_is_met_at_once_with_its_last_lines(
         raise AssertionError("it never got healthy")
 
 
+@pytest.mark.slow
 def test_a_server_that_never_gets_healthy_is_given_up_and_ended(
     started: Callable[..., Server], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_server_that_never_gets_healthy_is_given_up_and_ended(
     assert eventually(lambda: gone(child(tmp_path)))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_midway_takes_the_trainer_with_it(started: Callable[..., Server], tmp_path: Path) -> None:
     with running_servers([started("healthy")], [[]], tmp_path / "logs") as running:
         servers = Servers(running, {})
