@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
-.PHONY: setup quickstart test lint docs clean
+.PHONY: setup quickstart check test test-all lint docs clean
 
 setup: $(VENV)/.installed
 
@@ -18,8 +19,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: setup            ## SFT, two GRPO arms and the table, 5 to 7 minutes on 2 cores
 	$(BIN)/adhere train recipe=quickstart
 
-test: setup                  ## everything, real training included
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+check: lint                  ## lint, types and the fast tests: at most 3 minutes on 2 cores
+	$(PYTEST) -m 'not slow'
+
+test: setup                  ## the tests, short training runs included: at most 15 minutes on 2 cores
+	$(PYTEST) -m 'not long'
+
+test-all: setup              ## everything: a stop at every step, sharded ranks, a real Slurm, a browser
+	$(PYTEST)
 
 lint: setup                  ## ruff and mypy
 	$(BIN)/ruff check .

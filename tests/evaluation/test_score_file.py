@@ -142,6 +142,7 @@ def test_missing_empty_and_self_overwriting_files_are_refused(tmp_path):
         score_file(damaged, tmp_path / "out.jsonl")
 
 
+@pytest.mark.slow
 def test_compat_agrees_with_every_official_verdict(tmp_path):
     if not ORACLE.is_file():
         pytest.skip("needs the official MathIF verdicts in ../shared/oracle")

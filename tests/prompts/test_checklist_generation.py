@@ -401,6 +401,7 @@ def test_a_limit_below_the_rows_that_are_done_is_named(run: Any, server: Any, tm
         generate(few, tmp_path / "out.jsonl", GenerationConfig(base_url=url(server), model="m"))
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_no_row_that_was_done(server: Any, tmp_path: Path) -> None:
     server.delay = 0.1
     asked = [{"question": f"Tell me of town {n}."} for n in range(12)]

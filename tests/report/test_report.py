@@ -31,6 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs"))
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_and_every_figure_in_three_forms(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_the_points_of_one_ablation_are_groups_of_their_seeds(tmp_path: Path) ->
     assert headline(data, found).startswith("No two arms")
 
 
+@pytest.mark.slow
 def test_an_ablation_has_a_row_a_point_its_seeds_below_and_says_how_it_went(tmp_path: Path) -> None:
     run = write_ablation(tmp_path, {"plain": (34, 8), "gated": (33, 30), "wild": (12, 34), "weak": (10, 8)})
     data = collect(run)

@@ -18,6 +18,7 @@ expect = sync_api.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium (apt-get install chromium)"),
 ]
 ROLLOUTS = 2 * (STEPS * 16 + PROMPTS)

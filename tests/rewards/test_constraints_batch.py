@@ -34,6 +34,7 @@ def keyword_rollout(keyword: str, response: str) -> Rollout:
     return Rollout("Say it.", response, None, checklist=checklist)
 
 
+@pytest.mark.slow
 def test_a_pattern_that_backtracks_for_ever_costs_one_deadline_not_one_for_each_completion(engine: Engine) -> None:
     rollouts = [keyword_rollout(CATASTROPHE, f"{VICTIM} {i}") for i in range(32)]
     rollouts.append(keyword_rollout("b+c", "abbbc"))

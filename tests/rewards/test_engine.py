@@ -174,6 +174,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children_of_a_process_with_workers_have_workers_of_their_own(method: str, tmp_path: Path) -> None:
     script = tmp_path / "parent.py"

@@ -23,6 +23,7 @@ def fuzzer() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_corpus_runs_without_an_exception(target: str, fuzzer: ModuleType) -> None:
     inputs = fuzzer.read_corpus(CORPUS / f"{target}.jsonl")

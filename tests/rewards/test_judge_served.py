@@ -22,7 +22,7 @@ from adhere.rewards.verdict import Status
 REPOSITORY = Path(__file__).resolve().parents[2]
 TINY = REPOSITORY / "recipes" / "assets" / "tiny_base"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_a_model_that_cannot_judge_gives_no_scores(tmp_path: Path) -> None:

@@ -319,6 +319,7 @@ def test_threads_share_a_sandbox_and_closing_ends_its_processes() -> None:
     assert descendants() <= before
 
 
+@pytest.mark.slow
 def test_a_sandbox_ends_with_the_process_that_made_it() -> None:
     script = (
         "from adhere.rewards.checklist import ProgramCall, Sandbox, SandboxLimits\n"

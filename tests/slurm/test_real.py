@@ -14,7 +14,7 @@ import pytest
 from conftest import Site, workers_of
 from tiny_run import REPOSITORY
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(2000)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2000)]
 
 TWO_NODES = ["strategy=ddp", "launcher.nodes=2", "launcher.processes=2"]
 LONG_SFT = ["stages=[sft]", "sft.max_steps=60", "sft.save_steps=5"]
@@ -36,14 +36,16 @@ def saved(artifact: Path) -> bool:
 def test_a_chain_over_two_nodes_runs_the_code_of_its_submission(site: Site, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    for package in ("train", "evaluation", "prompts", "rewards", "recipes", "slurm", "hydra_plugins"):
-        shutil.copytree(REPOSITORY / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+    rooms = ("train", "evaluation", "records", "prompts", "rewards", "recipes", "slurm")
+    for folder in ("adhere", *rooms, "hydra_plugins"):
+        left_out = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / folder, checkout / folder, symlinks=True, ignore=left_out)
     chain = [*TWO_NODES, "stages=[sft,grpo,{evaluate:{of:[grpo]}}]", "grpo.max_steps=2"]
     said = site.submit("chain", *chain, place=checkout)
     assert [line.split()[1] for line in said.splitlines() if "submitted  " in line] == [
         "sft", "grpo", "evaluate[grpo]", "comparison"
     ]  # fmt: skip
-    for module in ("worker.py", "finish.py"):
+    for module in ("worker.py", "run/finish.py"):
         (checkout / "train" / module).write_text("raise SystemExit('edited after submitting')\n")
     waits = site.status("chain")
     assert "after sft" in waits and "0 of 3 stages done" in waits

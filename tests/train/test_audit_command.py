@@ -26,6 +26,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_default_passes_without_torch(prompts: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -133,6 +133,7 @@ def test_a_strategy_without_its_package_fails_before_anything_starts(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_native_hydra_flags_work(model_folder: Path, tmp_path: Path) -> None:
     shown = adhere("train", "--cfg", "job", "seed=7", f"model.path={model_folder}", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr

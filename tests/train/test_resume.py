@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import adhere.train.stages.grpo
 import adhere.train.stages.sft
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 LEARNS = ["stages=[grpo]", "grpo.learning_rate=1e-3", "rewards.components.checklist.gate=null"]
 GROWS = "{schedule: linear, start: 0.2, end: 1.0, over: 1.0}"

@@ -64,6 +64,7 @@ def child(tmp_path: Path) -> int:
     return int((tmp_path / "pids").read_text())
 
 
+@pytest.mark.slow
 def test_a_server_is_waited_for_and_ended_with_its_children(started: Callable[..., Server], tmp_path: Path) -> None:
     with running_servers([started("stubborn")], [[]], tmp_path / "logs") as (running,):
         wait_healthy(running.url, LONG)
@@ -84,6 +85,7 @@ def test_a_server_that_dies_at_its_start_is_met_at_once_with_its_last_lines(
         raise AssertionError("it never got healthy")
 
 
+@pytest.mark.slow
 def test_a_server_that_never_gets_healthy_is_given_up_and_ended(
     started: Callable[..., Server], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_server_that_never_gets_healthy_is_given_up_and_ended(
     assert eventually(lambda: gone(child(tmp_path)))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_midway_takes_the_trainer_with_it(started: Callable[..., Server], tmp_path: Path) -> None:
     with running_servers([started("healthy")], [[]], tmp_path / "logs") as running:
         servers = Servers(running, {})
@@ -174,7 +177,8 @@ def test_equal_judges_share_a_server_and_the_worker_finds_its_address(tmp_path: 
     (server,) = servers_of(spec)
     assert server.keys == (JUDGE, "rewards.components.rating.judge") and server.url("h", 9) == "http://h:9/v1"
     line = server_command(server, "127.0.0.1", 9, cpu=True)
-    assert line[3:] == ["serve", "the/judge", "--host", "127.0.0.1", "--port", "9", "--device", "cpu"]
+    assert line[1:3] == ["-P", "-m"], "the working folder would come first"
+    assert line[4:] == ["serve", "the/judge", "--host", "127.0.0.1", "--port", "9", "--device", "cpu"]
     assert servers_of(spec.model_copy(update={"kind": "sft"})) == []
 
     (tmp_path / "stage.yaml").write_text(yaml.safe_dump(spec.model_dump(mode="json")))

@@ -83,6 +83,7 @@ def zero3(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", SHARDED)
 def test_sharded_ranks_train_what_whole_ones_do(
     strategy: str, reference: Path, tmp_path: Path, request: pytest.FixtureRequest
@@ -107,6 +108,7 @@ def test_sharded_ranks_train_what_whole_ones_do(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_zero3_killed_after_a_checkpoint_goes_on_to_the_same_weights(zero3: Path, tmp_path: Path) -> None:
     assert json.loads((stage(zero3, "evaluate-grpo") / "manifest.json").read_text())["items"] == 8
     line = command(tmp_path, *TWO, *ON_TWO, "strategy=zero3", "stages=[sft]", "sft.save_steps=1")
@@ -133,6 +135,7 @@ def check_adapters(one: Path, other: Path, label: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_adapters_are_handed_on_alike_under_ddp_and_zero3(tmp_path: Path) -> None:
     """The DDP run also makes preflight's step: that all else agrees shows that it left nothing behind."""
     small = ["model.adapter.kind=lora", "sft.max_steps=2"]
@@ -144,6 +147,7 @@ def test_adapters_are_handed_on_alike_under_ddp_and_zero3(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes: adhere[qlora]")
 def test_a_four_bit_base_may_be_sharded(tmp_path: Path) -> None:
     small = ["model.adapter.kind=qlora", "stages=[grpo]"]
@@ -154,6 +158,7 @@ def test_a_four_bit_base_may_be_sharded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_silent_fall_back_to_whole_models_stops_the_stage(tmp_path: Path) -> None:
     done = run(tmp_path, "strategy=fsdp2", "launcher.processes=2", "launcher.device=auto", "stages=[sft]")
     assert done.returncode != 0
@@ -188,6 +193,7 @@ check_world(StageSpec(kind="sft", label="sft", key="0", artifact=Path("."), inpu
 """
 
 
+@pytest.mark.slow
 def test_a_lone_copy_says_that_the_plan_promised_more_ranks() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--cpu", "--num_machines", "2",

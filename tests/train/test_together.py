@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, sys
@@ -32,6 +34,7 @@ print("second batch", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_an_error_on_one_rank_ends_all_with_the_reason() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -20,6 +20,7 @@ from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM"),
 ]
 COLOCATE = "grpo.generation=vllm_colocate"

@@ -78,7 +78,7 @@ def _pins() -> list[Finding]:
     runtime = _version("antlr4-python3-runtime")
     if runtime is None or not runtime.startswith("4.9."):
         found.append(Finding("bad", "antlr4", f"runtime is {runtime}; hydra-core 1.3 and math-verify 0.9 need 4.9.3"))
-    check = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    check = subprocess.run([sys.executable, "-P", "-m", "pip", "check"], capture_output=True, text=True, check=False)
     if check.returncode != 0:
         found.append(
             Finding(

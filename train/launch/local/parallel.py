@@ -143,7 +143,7 @@ def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, st
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "adhere.train.launch.local.stage_process", str(spec)],
+            [sys.executable, "-P", "-m", "adhere.train.launch.local.stage_process", str(spec)],
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -106,8 +106,8 @@ def server_command(server: Server, host: str, port: int, *, cpu: bool = False) -
     """Return the command that serves ``server`` on ``host`` and ``port``; ``cpu`` keeps transformers off the GPUs."""
     # Run as modules: the scripts' own first lines may name another interpreter than the one that has the packages.
     programs = {
-        "vllm": [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve"],
-        "transformers": [sys.executable, "-m", "transformers.cli.transformers", "serve"],
+        "vllm": [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve"],
+        "transformers": [sys.executable, "-P", "-m", "transformers.cli.transformers", "serve"],
     }
     line = [*programs[server.command], server.model, "--host", host, "--port", str(port)]
     return [*line, *(["--device", "cpu"] if cpu and server.command == "transformers" else []), *server.arguments]
