@@ -17,7 +17,7 @@ ROOMS = ("rewards", "prompts", "records", "evaluation", "train")
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
 TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py"}
-TORCH_WHEN_CALLED = {"train/worker.py", "train/commands/doctor.py", "train/model/gguf.py"}
+TORCH_WHEN_CALLED = {"train/worker.py", "train/commands/doctor.py", "train/commands/import_gguf.py"}
 
 
 def modules(room: str) -> list[Path]:

@@ -4,97 +4,63 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from adhere.rewards.errors import ConfigError, DataError, nearest
+from adhere.train.commands.plugin_words import load_named
 from adhere.train.config.ablation import AblationConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec, read_spec
 
-USAGE = """\
-usage: adhere reweight RUN [STAGE] key=value ...
-
-  RUN      a run's folder, or that of one GRPO stage
-  STAGE    which GRPO stage, where the run has several: composite, or grpo[composite]
-
-  rewards.components.checklist.weight=0,0.5,1   other rewards, in the recipe's own words; commas make several points
-  weights='math:1,checklist:0.25;math:1,checklist:0.5'  simplex=4  gate=[true,false]  aggregation=[...]  scoring=[...]
-                                                the axes of adhere ablate, and its names of points
-  ablation=rlcf_weights|FILE.yaml               the points of an ablation that is planned
-  near=0.99                                     cosine from which two points give nearly the same training signal
-  out=FOLDER                                    where the files go; default: RUN/reweight/STAGE
-
-docs/reweight.md has the rest."""
-OWN = ("near", "out")
 AXES = ("weights", "simplex", "gate", "aggregation", "scoring", "judge_samples", "variants")
 PIPED = 150
 """Columns of the tables where they do not go to a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command's own arguments, and the overrides of the recipe."""
+def reweight(run: Path, /, *words: str, near: float = 0.99, out: Path | None = None, plugins: str | None = None) -> int:
+    """Recompute a stage's advantages under other rewards; print and write the comparison.
 
-    run: Path
-    stage: str | None
-    overrides: tuple[str, ...]
-    near: float
-    out: Path | None
-
-
-def reweight(arguments: Sequence[str]) -> int:
-    """Recompute a stage's advantages under the rewards that ``arguments`` describe; print and write the comparison."""
+    Args:
+        run: A run's folder, or that of one GRPO stage.
+        words: [STAGE] of a run that has several, composite or grpo[composite]; then other rewards, in the recipe's own
+            words (commas make several points); the axes of adhere ablate, such as simplex=4, gate=[true,false] or
+            weights='math:1,checklist:0.25;math:1,checklist:0.5'; or ablation=rlcf_weights, ablation=FILE.yaml.
+        near: Cosine from which two points give nearly the same training signal, above 0 and up to 1.
+        out: Where the files go; default: RUN/reweight/STAGE.
+        plugins: [my_lab.rewards]: modules to import first.
+    """
     from rich.console import Console
 
     from adhere.evaluation.reweight import needs_requirements, read_rollouts, show, study, write
 
-    if not arguments or any(argument in ("-h", "--help") for argument in arguments):
-        print(USAGE)
-        return 0
-    options = parse(arguments)
-    spec, folder = find_stage(options.run, options.stage)
+    stage = words[0] if words and "=" not in words[0] and not words[0].startswith("~") else None
+    overrides = words[1:] if stage is not None else words
+    if "=" in run.name and not run.exists():
+        raise ConfigError("name the run first, and one stage at most: adhere reweight RUN [STAGE] key=value ...")
+    if bare := [word for word in overrides if "=" not in word and not word.startswith("~")]:
+        raise ConfigError(f"'{bare[0]}': name one stage at most, then write key=value")
+    if not 0.0 < near <= 1.0:
+        raise ConfigError(f"near: '{near:g}' is not a cosine; give a number above 0 and up to 1")
+    load_named(plugins)
+    spec, folder = find_stage(run, stage)
     original = spec.recipe.rewards
-    points = {name: recipe.rewards for name, recipe in compose_points(spec.recipe, options.overrides).items()}
+    points = {name: recipe.rewards for name, recipe in compose_points(spec.recipe, overrides).items()}
     rollouts = read_rollouts(
         folder / "rollouts",
         list(original.components),
         spec.recipe.grpo.group_size,
         requirements=any(needs_requirements(original, config) for config in points.values()),
     )
-    found = study(rollouts, original, spec.recipe.grpo.max_steps, points, near=options.near)
+    found = study(rollouts, original, spec.recipe.grpo.max_steps, points, near=near)
     console = Console()
     show(found, console if console.is_terminal else Console(width=PIPED))
     label = spec.label.replace("[", "-").replace("]", "")
-    for path in write(options.out or options.run / "reweight" / label, found, spec.label):
+    for path in write(out or run / "reweight" / label, found, spec.label):
         print(path)
     return 0
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """Read ``RUN [STAGE] key=value ...``.
-
-    Raises:
-        ConfigError: no run is named, or an option has a value that it does not take.
-    """
-    words = list(itertools.takewhile(lambda a: "=" not in a and not a.startswith("~"), arguments))
-    rest = arguments[len(words) :]
-    if not 1 <= len(words) <= 2:
-        raise ConfigError("name the run first, and one stage at most: adhere reweight RUN [STAGE] key=value ...")
-    own = {key: value for key, _, value in (a.partition("=") for a in rest) if key in OWN}
-    near = own.get("near", "0.99")
-    try:
-        cosine = float(near)
-    except ValueError:
-        cosine = -1.0
-    if not 0.0 < cosine <= 1.0:
-        raise ConfigError(f"near: '{near}' is no cosine; give a number above 0 and up to 1")
-    overrides = tuple(a for a in rest if a.partition("=")[0] not in OWN)
-    out = own.get("out")
-    return Options(Path(words[0]), words[1] if len(words) > 1 else None, overrides, cosine, Path(out) if out else None)
 
 
 def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
