@@ -90,6 +90,9 @@ COMMANDS = {
 }
 """Each command's arguments, what it does, and an example."""
 
+PIPED = 120
+"""Columns of a command's help where it does not go to a terminal."""
+
 COMPOSING = ("train", "plan", "ablate", "audit", "evaluate")
 """The commands that take Hydra's words, and hand them on as they are."""
 
@@ -104,8 +107,8 @@ adhere: fine-tune models that reason and still do what they were told
   eval "$(adhere train -sc install=bash)" completes commands, groups and keys.
 """
 
-app = App(name="adhere", help_format="markdown", help_formatter="plain", version_flags=[])
-app.command(App(name="checklist"))
+app = App(name="adhere", help_format="markdown", help_formatter="plain", help_flags=[], version_flags=[])
+app.command(App(name="checklist", help_flags=[], version_flags=[]))
 for name, (usage, _, example) in COMMANDS.items():
     group, _, last = name.rpartition(" ")
     composing = name in COMPOSING
@@ -184,7 +187,10 @@ def run(words: list[str]) -> int:
         usages = [f"adhere {known} {COMMANDS[known][0]}" for known in COMMANDS if known.startswith(f"{name} ")]
     if {"-h", "--help"} & set(rest):
         if name in COMMANDS:
-            app.help_print(chain)
+            from rich.console import Console
+
+            console = Console()
+            app.help_print(chain, console=console if console.is_terminal else Console(width=PIPED))
         else:
             print("Usage: " + "\n       ".join(usages))
         if name in COMPOSING:

@@ -43,7 +43,7 @@ MISTAKES = {
         "usage: adhere checklist inspect",
     ],
     "inspect nowhere.jsonl": ["nowhere.jsonl: no such file"],
-    "inspect in.jsonl limit=none": ["limit: 'none' is no whole number"],
+    "inspect in.jsonl limit=none": ["limit: 'none' is not a whole number"],
 }
 
 

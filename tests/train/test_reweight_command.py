@@ -10,7 +10,7 @@ import yaml
 from rollout_files import random_verdicts, write_spec, write_stage
 
 from adhere.train.cli import main
-from adhere.train.commands.reweight import compose_points, parse
+from adhere.train.commands.reweight import compose_points
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
 
@@ -82,7 +82,11 @@ def test_points_have_the_names_of_the_ablation(recipe: Recipe, tmp_path: Path) -
         (("plain", "rewards=composite"), "write keys of the recipe; options of groups are chosen before a run"),
         (("plain", "weights=maths:1"), "no component is named 'maths' (did you mean 'math'?)"),
         (("plain", "ablation=rlcf"), "there is no such option (did you mean 'rlcf_weights'?), nor such a file"),
-        (("plain", "near=2", "rewards.scale=none"), "near: '2' is no cosine"),
+        (("plain", "near=wide", "rewards.scale=none"), "near: 'wide' is not a number"),
+        (("plain", "other", "rewards.scale=none"), "'other': name one stage at most"),
+        (("plain", "plugins=[my_lab.no_such]", "rewards.scale=none"), "plugins: there is no module 'my_lab.no_such'"),
+        (("plain", "plugins=my lab", "rewards.scale=none"), "plugins: 'my lab' is not a list of modules"),
+        (("plain", "near=2", "rewards.scale=none"), "near: '2' is not a cosine"),
     ],
 )
 def test_what_cannot_be_meant_is_named(
@@ -94,5 +98,4 @@ def test_what_cannot_be_meant_is_named(
 def test_a_folder_without_rollouts_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is neither a run nor a stage" in said(capsys, str(tmp_path), "rewards.scale=none")
     assert "name the run first" in said(capsys, "rewards.scale=none")
-    assert parse(["r", "s", "a=1", "near=0.9"]).near == 0.9
     assert main(["reweight", "--help"]) == 0

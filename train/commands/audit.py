@@ -42,8 +42,8 @@ def audit(
         prompts: File of prompt items to audit with, in place of the recipe's own.
         items: How many of them, 1 or more.
         order: Whether a preference for wrong answers fails the audit.
-        step: The weights of one optimizer step, in place of every step where a schedule changes.
-        out: Folder of audit.json and audit.md; default: audit/NAME below the folder of all runs.
+        step: Audit the weights of this optimizer step, in place of every step where a schedule changes.
+        out: Folder of audit.json and audit.md; default: runs/audit/NAME.
     """
     from rich.console import Console
 

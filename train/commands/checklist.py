@@ -21,8 +21,7 @@ def generate(
     """Have a model write checklists for the prompts of a file; exit 1 if some of them failed.
 
     Args:
-        words: IN, prompt items or raw rows with a question; OUT.jsonl, where they go with their checklists; and
-            key=value of the keys below.
+        words: IN (prompt items, or raw rows with a question), OUT.jsonl, and key=value of the keys below.
         limit: Read at most this many rows.
         answer_instruction: Sentence put after the question of raw rows that have a gold answer.
         plugins: [my_lab.rewards]: modules to import first.

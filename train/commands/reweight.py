@@ -23,12 +23,14 @@ PIPED = 150
 def reweight(run: Path, /, *words: str, near: float = 0.99, out: Path | None = None, plugins: str | None = None) -> int:
     """Recompute a stage's advantages under other rewards; print and write the comparison.
 
+    Other rewards are written in the recipe's own words, and commas make several points. The axes of adhere ablate
+    work as well: simplex=4, gate=[true,false], weights='math:1,checklist:0.25;math:1,checklist:0.5'. So do the points
+    of a planned ablation: ablation=rlcf_weights, ablation=FILE.yaml.
+
     Args:
         run: A run's folder, or that of one GRPO stage.
-        words: [STAGE] of a run that has several, composite or grpo[composite]; then other rewards, in the recipe's own
-            words (commas make several points); the axes of adhere ablate, such as simplex=4, gate=[true,false] or
-            weights='math:1,checklist:0.25;math:1,checklist:0.5'; or ablation=rlcf_weights, ablation=FILE.yaml.
-        near: Cosine from which two points give nearly the same training signal, above 0 and up to 1.
+        words: [STAGE] where the run has several, such as composite or grpo[composite]; then key=value.
+        near: Cosine in (0, 1] from which two points give nearly the same training signal.
         out: Where the files go; default: RUN/reweight/STAGE.
         plugins: [my_lab.rewards]: modules to import first.
     """

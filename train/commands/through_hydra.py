@@ -40,4 +40,8 @@ def through_hydra(words: Sequence[str], act: Callable[[Recipe, list[str]], float
 
 def print_groups() -> None:
     """Print the configuration groups and their options."""
-    through_hydra(["--help"], lambda recipe, overrides: None)
+    try:
+        through_hydra(["--help"], lambda recipe, overrides: None)
+    except SystemExit as ended:  # Hydra ends the process after its help.
+        if ended.code:
+            raise

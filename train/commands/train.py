@@ -1,4 +1,4 @@
-"""``adhere train`` and ``adhere plan``: run a recipe, or show what would run."""
+"""``adhere train``: run a recipe, here or on a cluster."""
 
 from __future__ import annotations
 
@@ -29,23 +29,6 @@ def train(*words: str) -> int:
 
         return through_hydra(words, point)
     return start(plan_run(words))
-
-
-def plan(*words: str) -> int:
-    """Show the stages of a recipe, which of them are done, and what would start; nothing is started or written.
-
-    Args:
-        words: Hydra's command line, as of adhere train.
-    """
-    from adhere.train.plan.describe import describe
-    from adhere.train.run.run import plan_recipe, plan_run
-
-    if any(word.startswith("-") for word in words):
-        from adhere.train.commands.through_hydra import through_hydra
-
-        return through_hydra(words, lambda recipe, overrides: print(describe(plan_recipe(recipe, overrides))))
-    print(describe(plan_run(words)))
-    return 0
 
 
 def start(run: Run) -> int:
