@@ -14,7 +14,6 @@ from cyclopts import (
     CycloptsError,
     MissingArgumentError,
     Parameter,
-    RepeatArgumentError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
@@ -118,7 +117,7 @@ for name, (usage, _, example) in COMMANDS.items():
         name=last,
         usage=f"adhere {name} {usage}".rstrip(),
         help_epilogue=f"Example: `{example}`",
-        default_parameter=Parameter(allow_leading_hyphen=composing, negative=()),
+        default_parameter=Parameter(allow_leading_hyphen=composing, negative=(), allow_repeating=True),
         help_flags=[],
         end_of_options_delimiter="" if composing else "--",
     )
@@ -128,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error meant for the user is printed without a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run(words)
+        return dispatch(words)
     except AdhereError as error:
         print(f"adhere {words[0]}: {error}", file=sys.stderr)
         return error.exit_code
@@ -156,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(words: list[str]) -> int:
+def dispatch(words: list[str]) -> int:
     """Run the command that ``words`` name, or show help.
 
     Raises:
@@ -206,11 +205,19 @@ def run(words: list[str]) -> int:
         members = [known.removeprefix(f"{name} ") for known in COMMANDS if known.startswith(f"{name} ")]
         raise ConfigError(f"usage: {', or '.join(usages)}{nearest(rest[0], members) if rest else ''}")
 
+    if "" in rest:
+        raise ConfigError("one of the words is empty: is a variable of the shell unset?")
+
     # key=value sets an option of the command itself, as --key value does.
     options = [option for argument in command.assemble_argument_collection() for option in argument.names]
     own = {option.removeprefix("--").replace("-", "_"): option for option in options if option.startswith("--")}
-    given = [(word, own.get(word.partition("=")[0])) for word in rest]
-    rest = [f"{option}={word.partition('=')[2]}" if option and "=" in word else word for word, option in given]
+    for at, word in enumerate(rest):
+        key, equals, value = word.removeprefix("--").partition("=")
+        option = own.get(key.replace("-", "_"))
+        if equals and option and not value:
+            raise ConfigError(f"{key}: has no value; give one, or leave {key} out; usage: {usages[0]}")
+        if equals and option:
+            rest[at] = f"{option}={value}"
     try:
         function, bound, _ = app.parse_args([*chain, *rest], print_error=False, exit_on_error=False)
     except CycloptsError as error:
@@ -232,12 +239,12 @@ def problem(error: CycloptsError, own: Mapping[str, str]) -> str:
     if isinstance(error, CoercionError) and error.token is not None and error.target_type is not None:
         key = (error.token.keyword or "").lstrip("-").replace("-", "_")
         names = [str(choice) for choice in get_args(error.target_type)]
-        wanted = {int: "not a whole number", float: "not a number"}.get(error.target_type, "not usable")
+        wanted = "not a number" if error.target_type is float else "not usable"
+        if error.msg is not None:
+            return f"{key}: {error.msg}"
         if names:
             wanted = f"neither {' nor '.join(names)}" if len(names) == 2 else f"not one of {', '.join(names)}"
         return f"{key}: '{error.token.value}' is {wanted}"
-    if isinstance(error, RepeatArgumentError):
-        return f"{(error.token.keyword or '').lstrip('-').replace('-', '_')}: is given twice"
     if isinstance(error, UnknownOptionError):
         option = error.token.keyword or error.token.value
         return f"{option}: there is no such option{nearest(option, own.values())}"

@@ -27,7 +27,8 @@ MISTAKES = {
     "score in.jsonl out.jsonl mode=strict": ["mode: 'strict' is neither compat nor hardened"],
     "score in.jsonl out.jsonl mod=compat": ["mod: there is no such key (did you mean 'mode'?)", "usage: adhere score"],
     "score in.jsonl out.jsonl third.jsonl": ["'third.jsonl': is one word too many", "usage: adhere score"],
-    "score in.jsonl out.jsonl plugins=": ["plugins: '' is not a list of modules", "plugins=[my_lab.rewards]"],
+    "score in.jsonl out.jsonl plugins=": ["plugins: has no value", "usage: adhere score"],
+    "score in.jsonl out.jsonl plugins=[a,]": ["plugins: '[a,]' is not a list of modules", "plugins=[my_lab.rewards]"],
     "score in.jsonl out.jsonl plugins=[no_such_lab.rewards]": ["plugins: there is no module 'no_such_lab.rewards'"],
     "report": ["usage: adhere report RUN"],
     "report runs --text-mb=few": ["text_mb: 'few' is not a whole number", "usage: adhere report"],
@@ -89,6 +90,12 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
     assert ("grpo: default" in shown and "recipe: evaluate, quickstart" in shown) is (name in COMPOSING)
 
 
+@pytest.mark.parametrize("words", [["train", ""], ["score", "", "out.jsonl"]], ids=lambda words: words[0])
+def test_an_empty_word_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "one of the words is empty" in capsys.readouterr().err
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     first, second = capsys.readouterr().out.splitlines()
@@ -103,7 +110,7 @@ HYDRA_WORDS = [
     ["--info", "defaults"],
     ["-sc", "install=bash"],
     ["name='a=b, c'", 'x="[1, 2]"', "weights=[{checklist: 0},{checklist: 1}]", "data.train=[{path: /a b/c.jsonl}]"],
-    ["x=--y", "k=-1", "--", "--version", "--hydra-help", ""],
+    ["x=--y", "k=-1", "--", "--version", "--hydra-help"],
 ]
 
 
@@ -255,6 +262,9 @@ def test_a_file_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["score", "in.jsonl", "out.jsonl", "mode=compat"]) == 0
     shown = capsys.readouterr().out
     assert "accuracy 1.0000" in shown and "joint 0.5000" in shown
+    assert main(["score", "in.jsonl", "again.jsonl", "mode=hardened", "--mode", "compat"]) == 0
+    assert capsys.readouterr().out == shown
+    assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [scored["joint"] for scored in rows] == [1.0, 0.0]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from adhere.prompts.config import DataConfig
 from adhere.prompts.item import PromptItem, read_items
 from adhere.rewards.errors import ConfigError, nearest
+from adhere.train.commands.words import WHOLE
 from adhere.train.config.compose import compose_recipe, recipes_folder
 from adhere.train.config.schema import Recipe
 
@@ -29,10 +30,10 @@ BARE = (
 
 def audit(
     *words: str,
-    prompts: str | None = None,
-    items: int = 12,
+    prompts: Path | None = None,
+    items: Annotated[int, WHOLE] = 12,
     order: Literal["report", "fail"] = "report",
-    step: int | None = None,
+    step: Annotated[int | None, WHOLE] = None,
     out: Path | None = None,
 ) -> int:
     """Show what known hacks would earn under the rewards of a recipe; exit 1 if one earns as much as honesty.
@@ -56,8 +57,6 @@ def audit(
         raise ConfigError(f"items: '{items}' is not a number of prompts; give 1 or more")
     if step is not None and step < 0:
         raise ConfigError(f"step: '{step}' is not an optimizer step; give 0 or more")
-    if prompts == "":
-        raise ConfigError("prompts: names no file; give prompts=FILE, or leave it out for the recipe's own prompts")
     overrides = audited(words)
 
     def act(recipe: Recipe) -> int:
@@ -66,7 +65,7 @@ def audit(
         if prompts is None:
             chosen = sample_items(recipe.data, items)
         else:
-            chosen = read_items(Path(prompts))
+            chosen = read_items(prompts)
             if len(chosen) > items:
                 many = len(chosen)
                 cut = (f"{prompts}: the first {items} of {many} items are audited, items={many} for all",)

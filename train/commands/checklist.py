@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from adhere.rewards.errors import ConfigError, nearest
-from adhere.train.commands.plugin_words import load_named
+from adhere.train.commands.words import WHOLE, load_named
 
 GENERATE = "usage: adhere checklist generate IN OUT.jsonl base_url=URL model=NAME [key=value ...]"
 SHOWN = 20
@@ -14,7 +15,7 @@ SHOWN = 20
 
 def generate(
     *words: str,
-    limit: int | None = None,
+    limit: Annotated[int | None, WHOLE] = None,
     answer_instruction: str | None = None,
     plugins: str | None = None,
 ) -> int:
@@ -80,7 +81,7 @@ def generate(
     return 1 if summary.failed else 0
 
 
-def inspect(file: Path, /, *, limit: int = SHOWN, plugins: str | None = None) -> int:
+def inspect(file: Path, /, *, limit: Annotated[int, WHOLE] = SHOWN, plugins: str | None = None) -> int:
     """Show what the checklists of a file hold, and what is doubtful about them; exit 1 if a row is invalid.
 
     Args:

@@ -26,6 +26,8 @@ def complete(words: list[str], commands: Iterable[str], composing: Iterable[str]
         from adhere.train.commands.through_hydra import through_hydra
 
         if query:
-            os.environ["COMP_LINE"] = " ".join([program, *line[1:]])
+            # Hydra cannot read the command's name, nor a model that is followed by overrides.
+            first = 2 if line[0] == "evaluate" and len(line) > 2 else 1
+            os.environ["COMP_LINE"] = " ".join([program, *line[first:]])
         return through_hydra(["--shell-completion", *words], lambda recipe, overrides: None)
     return 0

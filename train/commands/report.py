@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 import webbrowser
 from pathlib import Path
+from typing import Annotated
 
+from adhere.evaluation.report.write import TEXT_MEGABYTES, write_report
 from adhere.rewards.errors import ConfigError
+from adhere.train.commands.words import WHOLE
 
 
-def report(run: Path, /, *, to: Path | None = None, text_mb: int = 64, open: bool = False) -> int:
+def report(
+    run: Path, /, *, to: Path | None = None, text_mb: Annotated[int, WHOLE] = TEXT_MEGABYTES, open: bool = False
+) -> int:
     """Write the report of a run, an ablation or a stage: one HTML page, and its figures for papers.
 
     Args:
@@ -18,8 +23,6 @@ def report(run: Path, /, *, to: Path | None = None, text_mb: int = 64, open: boo
         text_mb: Megabytes of rollout text in the page before compression; 0 leaves all texts out.
         open: Open the page in the browser.
     """
-    from adhere.evaluation.report.write import write_report
-
     if text_mb < 0:
         raise ConfigError(f"--text-mb: {text_mb} is negative; 0 leaves all texts out")
     if not run.is_dir():

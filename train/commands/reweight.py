@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from adhere.rewards.errors import ConfigError, DataError, nearest
-from adhere.train.commands.plugin_words import load_named
+from adhere.train.commands.words import load_named
 from adhere.train.config.ablation import AblationConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec, read_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from adhere.train.commands.plugin_words import load_named
+from adhere.train.commands.words import load_named
 
 
 def score(
