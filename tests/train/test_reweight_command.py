@@ -95,6 +95,23 @@ def test_what_cannot_be_meant_is_named(
     assert reason in said(capsys, str(run), *arguments)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"weights: [{math: 1}", "mine.yaml: is not valid YAML"),
+        (b"\xff\xfe\x00", "mine.yaml: is not valid YAML"),
+        (b"- math", "mine.yaml: holds no keys of an ablation"),
+        (b"weigths: [{math: 1}]", "weigths"),
+    ],
+    ids=["open bracket", "not UTF-8", "a list", "unknown key"],
+)
+def test_a_file_that_is_not_an_ablation_is_named(
+    content: bytes, reason: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    assert reason in said(capsys, str(run), "plain", f"ablation={tmp_path / 'mine.yaml'}")
+
+
 def test_a_folder_without_rollouts_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is neither a run nor a stage" in said(capsys, str(tmp_path), "rewards.scale=none")
     assert "name the run first" in said(capsys, "rewards.scale=none")

@@ -105,10 +105,10 @@ def compose_points(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Recipe
     Axes are those of ``adhere ablate``, and so are the names of their points; seeds are no axis here.
 
     Raises:
-        ConfigError: nothing is overridden, an override cannot be used, or one changes more than the rewards.
+        ConfigError: nothing is overridden, an override or a file cannot be used, or one changes more than the rewards.
     """
     from adhere.train.ablation.points import points
-    from adhere.train.config.compose import expand_sweep, override_recipe
+    from adhere.train.config.compose import expand_sweep, override_recipe, recipes_folder
 
     if not overrides:
         raise ConfigError("give at least one other reward, such as rewards.components.checklist.weight=0,0.5,1")
@@ -117,7 +117,24 @@ def compose_points(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Recipe
     rest = [a for a in overrides if a.partition("=")[0].removeprefix("ablation.") not in (*AXES, "ablation")]
     grid: Mapping[str, Sequence[str]] = {"": ()}
     if axes or files:
-        chosen = _ablation(files[-1]) if files else AblationConfig()
+        chosen = AblationConfig()
+        if files:
+            # An option of the group ablation, or a file of the same form.
+            options = {path.stem: path for path in (recipes_folder() / "ablation").glob("*.yaml")}
+            path = options.get(files[-1], Path(files[-1]))
+            if not path.is_file():
+                near = nearest(files[-1], options)
+                raise ConfigError(f"ablation={files[-1]}: there is no such option{near}, nor such a file")
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+            if not isinstance(content, dict):
+                raise ConfigError(f"{path}: holds no keys of an ablation; docs/configuration.md has them")
+            try:
+                chosen = AblationConfig.model_validate({k: v for k, v in content.items() if k != "defaults"})
+            except ValidationError as error:
+                raise ConfigError(f"{path}: {error}") from error
         grid = points(override_recipe(recipe.model_copy(update={"ablation": chosen}), axes))
     found = {}
     for (given, extra), (axis, made) in itertools.product(expand_sweep(rest).items(), grid.items()):
@@ -136,24 +153,3 @@ def _axis(argument: str) -> str:
     if key == "weights" and not value.startswith("["):
         value = f"[{','.join('{' + part.strip() + '}' for part in value.split(';'))}]"
     return f"ablation.{key}={value}"
-
-
-def _ablation(name: str) -> AblationConfig:
-    """Read an option of the group ``ablation``, or a file of the same form.
-
-    Raises:
-        ConfigError: there is no such file, or it holds something else.
-    """
-    from adhere.train.config.compose import recipes_folder
-
-    known = {path.stem: path for path in (recipes_folder() / "ablation").glob("*.yaml")}
-    path = known.get(name, Path(name))
-    if not path.is_file():
-        raise ConfigError(f"ablation={name}: there is no such option{nearest(name, known)}, nor such a file")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds no keys of an ablation; docs/configuration.md has them")
-    try:
-        return AblationConfig.model_validate({key: value for key, value in content.items() if key != "defaults"})
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error
