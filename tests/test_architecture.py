@@ -17,7 +17,7 @@ ROOMS = ("rewards", "prompts", "records", "evaluation", "train")
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
 TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py"}
-TORCH_WHEN_CALLED = {"train/worker.py", "train/commands/doctor.py", "train/model/gguf.py"}
+TORCH_WHEN_CALLED = {"train/worker.py", "train/commands/doctor.py", "train/commands/import_gguf.py"}
 
 
 def modules(room: str) -> list[Path]:
@@ -110,10 +110,11 @@ def run_without(forbidden: tuple[str, ...], arguments: list[str], cwd: Path) -> 
     )
 
 
-def test_help_imports_neither_torch_nor_hydra_nor_the_schema(tmp_path: Path) -> None:
-    done = run_without((*HEAVY, "datasets", "hydra", "pydantic"), ["--help"], tmp_path)
+@pytest.mark.parametrize(("flag", "shown"), [("--help", "adhere train recipe=NAME"), ("--version", "adhere ")])
+def test_help_and_version_import_neither_torch_nor_hydra_nor_the_schema(flag: str, shown: str, tmp_path: Path) -> None:
+    done = run_without((*HEAVY, "datasets", "hydra", "omegaconf", "pydantic", "numpy", "rich"), [flag], tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "adhere train recipe=NAME" in done.stdout
+    assert shown in done.stdout
 
 
 def test_plan_imports_no_torch(tmp_path: Path) -> None:

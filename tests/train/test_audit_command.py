@@ -13,7 +13,7 @@ from adhere.evaluation.audit import weight_settings
 from adhere.prompts.item import read_items, write_items
 from adhere.rewards.errors import ConfigError
 from adhere.train.cli import main
-from adhere.train.commands.audit import BARE, parse, sample_items
+from adhere.train.commands.audit import BARE, audited, sample_items
 from adhere.train.config.compose import compose_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,16 @@ def test_a_composite_that_can_be_fooled_exits_with_1(
     [
         (["recipe"], "write key=value"),
         (["items=0"], "items: '0'"),
-        (["prompts="], "prompts: names no file"),
+        (["prompts="], "prompts: has no value"),
         (["itmes=3"], "did you mean 'items'?"),
-        (["order=maybe"], "neither report nor fail"),
+        (["items=few"], "items: 'few' is not a whole number"),
+        (["items=3.5"], "items: '3.5' is not a whole number"),
+        (["step=none"], "step: 'none' is not a whole number"),
+        (["out="], "out: has no value"),
+        (["--out="], "out: has no value"),
+        (["items=1", "items=0"], "items: '0'"),
+        (["step=-1"], "step: '-1' is not an optimizer step"),
+        (["order=maybe"], "order: 'maybe' is neither report nor fail"),
         (["rewards.componentz=1"], "there is no such key"),
     ],
 )
@@ -71,8 +78,8 @@ def test_wrong_arguments_are_named(arguments: list[str], message: str, capsys: p
 
 
 def test_without_a_recipe_every_family_is_asked_for() -> None:
-    assert parse(["rewards=composite"]).overrides[: len(BARE)] == BARE
-    assert parse(["recipe=quickstart"]).overrides == ("recipe=quickstart",)
+    assert audited(["rewards=composite"]) == [*BARE, "rewards=composite"]
+    assert audited(["recipe=quickstart"]) == ["recipe=quickstart"]
     items = sample_items(compose_recipe(list(BARE)).data, 40)
     assert len({r.check.constraint for item in items for r in item.checklist}) >= 12
 
@@ -117,4 +124,4 @@ def test_a_step_that_pays_nothing_is_named() -> None:
 
 def test_help_prints_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "--help"]) == 0
-    assert "usage: adhere audit" in capsys.readouterr().out
+    assert "Usage: adhere audit" in capsys.readouterr().out

@@ -32,6 +32,8 @@ MISTAKES = {
         "localhost:abc",
     ],
     "generate in.jsonl out.jsonl base_url=127.0.0.1:1/v1 model=m": ["base_url: is no address", "http://127.0.0.1:8000"],
+    f"generate in.jsonl out.jsonl {HERE} model=m limit=none": ["limit: 'none' is not a whole number"],
+    f"generate in.jsonl out.jsonl {HERE} model=m limit=0": ["limit: '0' is not a whole number of at least 1"],
     f"generate nowhere.jsonl out.jsonl {HERE} model=m": ["nowhere.jsonl: no such file"],
     f"generate in.jsonl out.parquet {HERE} model=m": ["out.parquet: the output is written row by row", ".jsonl"],
     f"generate bad.jsonl out.jsonl {HERE} model=m": ["bad.jsonl:1: candidates is no list of texts"],
@@ -43,7 +45,7 @@ MISTAKES = {
         "usage: adhere checklist inspect",
     ],
     "inspect nowhere.jsonl": ["nowhere.jsonl: no such file"],
-    "inspect in.jsonl limit=none": ["limit: 'none' is no whole number"],
+    "inspect in.jsonl limit=none": ["limit: 'none' is not a whole number"],
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adhere.train.cli import main
+from adhere.train.cli import COMMANDS, COMPOSING, app, main
 from adhere.train.run.run import plan_run
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +25,26 @@ MISTAKES = {
     "score only_one.jsonl": ["usage: adhere score IN.jsonl"],
     "score nowhere.jsonl out.jsonl": ["nowhere.jsonl: no such file"],
     "score in.jsonl out.jsonl mode=strict": ["mode: 'strict' is neither compat nor hardened"],
+    "score in.jsonl out.jsonl mod=compat": ["mod: there is no such key (did you mean 'mode'?)", "usage: adhere score"],
+    "score in.jsonl out.jsonl third.jsonl": ["'third.jsonl': is one word too many", "usage: adhere score"],
+    "score in.jsonl out.jsonl plugins=": ["plugins: has no value", "usage: adhere score"],
+    "score in.jsonl out.jsonl plugins=[a,]": ["plugins: '[a,]' is not a list of modules", "plugins=[my_lab.rewards]"],
+    "score in.jsonl out.jsonl plugins=[no_such_lab.rewards]": ["plugins: there is no module 'no_such_lab.rewards'"],
+    "report": ["usage: adhere report RUN"],
+    "report runs --text-mb=few": ["text_mb: 'few' is not a whole number", "usage: adhere report"],
+    "report runs --text-mb=-1": ["--text-mb: -1 is negative"],
+    "watch runs --onc": ["--onc: there is no such option (did you mean '--once'?)", "usage: adhere watch"],
+    "watch nowhere": ["nowhere: there is no such folder"],
+    "export runs": ["--format: is missing", "usage: adhere export"],
+    "export runs --format xml": ["format: 'xml' is not one of mathif, lm-eval, hf"],
+    "export runs --format": ["--format: is missing, or has no value"],
+    "status": ["usage: adhere status RUN"],
+    "logs": ["usage: adhere logs RUN [STAGE] [-f]"],
+    "cancel one two": ["'two': is one word too many", "usage: adhere cancel RUN"],
+    "doctor now": ["'now': is one word too many", "usage: adhere doctor"],
+    "reweight": ["usage: adhere reweight RUN"],
+    "checklist inspect a.jsonl --limit": ["--limit: is missing, or has no value"],
+    "-sc": ["install=bash"],
     "export nowhere --format hf": ["nowhere: is not the folder of a run", "plan.json"],
     "import-gguf": ["usage: adhere import-gguf FILE.gguf FOLDER"],
     "import-gguf nowhere.gguf out": ["nowhere.gguf: no such file"],
@@ -59,6 +79,70 @@ def test_help_lists_every_command(arguments: list[str], capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     for command in ("train", "plan", "evaluate", "score", "export", "import-gguf", "doctor"):
         assert f"adhere {command}" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Usage: adhere {name}" in shown
+    assert f"Example: adhere {name}" in " ".join(shown.split())
+    assert ("grpo: default" in shown and "recipe: evaluate, quickstart" in shown) is (name in COMPOSING)
+
+
+@pytest.mark.parametrize("words", [["train", ""], ["score", "", "out.jsonl"]], ids=lambda words: words[0])
+def test_an_empty_word_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "one of the words is empty" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("adhere ") and "trl 1.16" in second
+
+
+HYDRA_WORDS = [
+    ["-m", "seed=0,1", "hydra/launcher=adhere_slurm"],
+    ["--multirun", "hydra/sweeper=basic", "+x=1", "++y.z=2", "~arms"],
+    ["--cfg", "job", "-p", "grpo", "--resolve"],
+    ["--cfg=hydra", "--package", "hydra.job", "-cd", "my recipes", "-cn", "config", "-cp=conf"],
+    ["--info", "defaults"],
+    ["-sc", "install=bash"],
+    ["name='a=b, c'", 'x="[1, 2]"', "weights=[{checklist: 0},{checklist: 1}]", "data.train=[{path: /a b/c.jsonl}]"],
+    ["x=--y", "k=-1", "--", "--version", "--hydra-help"],
+]
+
+
+@pytest.mark.parametrize("words", HYDRA_WORDS, ids=lambda words: words[0])
+@pytest.mark.parametrize("command", COMPOSING)
+def test_words_of_hydra_are_handed_on_untouched(command: str, words: list[str]) -> None:
+    _, bound, _ = app.parse_args([command, *words], print_error=False, exit_on_error=False)
+    assert list(bound.args) == words
+    assert bound.kwargs == {}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["plan", "seed=7"], ["ablate", "seeds=[7]"], ["audit", "seed=7"], ["evaluate", "owner/name", "batch_size=7"]],
+    ids=lambda words: words[0],
+)
+def test_a_composed_configuration_is_shown(words: list[str], tmp_path: Path) -> None:
+    shown = adhere(*words, "--cfg", "job", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    config = yaml.safe_load(shown.stdout)
+    assert 7 in (config["seed"], config["evaluation"]["batch_size"]) or config["ablation"]["seeds"] == [7]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plug_in_of_the_working_folder_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "my_lab").mkdir()
+    (tmp_path / "my_lab" / "rewards.py").write_text("print('imported')\n", encoding="utf-8")
+    (tmp_path / "in.jsonl").write_text(row(), encoding="utf-8")
+    for given in ("plugins=[my_lab.rewards]", "plugins=['my_lab.rewards', my_lab]"):
+        done = adhere("score", "in.jsonl", "out.jsonl", given, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == "imported"
 
 
 @pytest.mark.parametrize("line", MISTAKES)
@@ -179,6 +263,9 @@ def test_a_file_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["score", "in.jsonl", "out.jsonl", "mode=compat"]) == 0
     shown = capsys.readouterr().out
     assert "accuracy 1.0000" in shown and "joint 0.5000" in shown
+    assert main(["score", "in.jsonl", "again.jsonl", "mode=hardened", "--mode", "compat"]) == 0
+    assert capsys.readouterr().out == shown
+    assert Path("again.jsonl").read_bytes() == Path("out.jsonl").read_bytes()
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [scored["joint"] for scored in rows] == [1.0, 0.0]
 

@@ -10,7 +10,7 @@ import yaml
 from rollout_files import random_verdicts, write_spec, write_stage
 
 from adhere.train.cli import main
-from adhere.train.commands.reweight import compose_points, parse
+from adhere.train.commands.reweight import compose_points
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
 
@@ -82,7 +82,11 @@ def test_points_have_the_names_of_the_ablation(recipe: Recipe, tmp_path: Path) -
         (("plain", "rewards=composite"), "write keys of the recipe; options of groups are chosen before a run"),
         (("plain", "weights=maths:1"), "no component is named 'maths' (did you mean 'math'?)"),
         (("plain", "ablation=rlcf"), "there is no such option (did you mean 'rlcf_weights'?), nor such a file"),
-        (("plain", "near=2", "rewards.scale=none"), "near: '2' is no cosine"),
+        (("plain", "near=wide", "rewards.scale=none"), "near: 'wide' is not a number"),
+        (("plain", "other", "rewards.scale=none"), "'other': name one stage at most"),
+        (("plain", "plugins=[my_lab.no_such]", "rewards.scale=none"), "plugins: there is no module 'my_lab.no_such'"),
+        (("plain", "plugins=my lab", "rewards.scale=none"), "plugins: 'my lab' is not a list of modules"),
+        (("plain", "near=2", "rewards.scale=none"), "near: '2' is not a cosine"),
     ],
 )
 def test_what_cannot_be_meant_is_named(
@@ -91,8 +95,24 @@ def test_what_cannot_be_meant_is_named(
     assert reason in said(capsys, str(run), *arguments)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"weights: [{math: 1}", "mine.yaml: is not valid YAML"),
+        (b"\xff\xfe\x00", "mine.yaml: is not valid YAML"),
+        (b"- math", "mine.yaml: holds no keys of an ablation"),
+        (b"weigths: [{math: 1}]", "weigths"),
+    ],
+    ids=["open bracket", "not UTF-8", "a list", "unknown key"],
+)
+def test_a_file_that_is_not_an_ablation_is_named(
+    content: bytes, reason: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    assert reason in said(capsys, str(run), "plain", f"ablation={tmp_path / 'mine.yaml'}")
+
+
 def test_a_folder_without_rollouts_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is neither a run nor a stage" in said(capsys, str(tmp_path), "rewards.scale=none")
     assert "name the run first" in said(capsys, "rewards.scale=none")
-    assert parse(["r", "s", "a=1", "near=0.9"]).near == 0.9
     assert main(["reweight", "--help"]) == 0

@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from adhere.rewards.errors import ConfigError
-from adhere.train.commands.cluster import submit
+from adhere.train.commands.train import start
 from adhere.train.config.ablation import AblationConfig
 
-if TYPE_CHECKING:
-    from adhere.train.ablation.points import Ablation
+
+def ablate(*words: str, plan: bool = False) -> int:
+    """Compare points of a grid, each with every seed; equal stages run once.
+
+    Args:
+        words: Hydra's command line. The keys of ablation (weights, gate, seeds, ...) need no prefix.
+        plan: Show what would run, and start nothing.
+    """
+    overrides = []
+    for word in words:
+        key, equals, _ = word.partition("=")
+        own = equals and key.split(".")[0] in AblationConfig.model_fields
+        overrides.append(f"ablation.{word}" if own else word)
+    if any(word.startswith("-") for word in words):
+        from adhere.train.commands.through_hydra import through_hydra
+
+        codes: list[int] = []
+        through_hydra(overrides, lambda _, given: codes.append(_ablate(given, plan)))
+        return max(codes, default=0)
+    return _ablate(overrides, plan)
 
 
-def ablate(arguments: Sequence[str]) -> int:
-    """Run the ablation that ``arguments`` describe; keys of ``ablation`` need no prefix, ``--plan`` starts nothing."""
+def _ablate(overrides: list[str], plan: bool) -> int:
+    """Run or show one ablation, and say what failed and what halving saved; 1 where an arm failed."""
     from adhere.train.ablation.points import plan_ablation
+    from adhere.train.ablation.race import run_ablation, saving, seconds
 
-    flags = [a for a in arguments if a.startswith("-")]
-    if unknown := [flag for flag in flags if flag != "--plan"]:
-        raise ConfigError(f"{unknown[0]}: ablate has one flag, --plan; everything else is key=value")
-    ablation = plan_ablation([_full(a) for a in arguments if not a.startswith("-")])
+    ablation = plan_ablation(overrides)
     for dropped, kept, why in ablation.merged:
         print(f"merged: {dropped} is {kept} ({why})")
     run, config = ablation.run, ablation.run.recipe.ablation
-    points, seeds = len({point for point, _ in run.members.values()}), len(config.seeds)
-    print(f"{run.recipe.name}: {points} points × {seeds} seeds = {len(run.arms)} arms, in {run.path}")
-    if flags:
+    points = len({point for point, _ in run.members.values()})
+    print(f"{run.recipe.name}: {points} points × {len(config.seeds)} seeds = {len(run.arms)} arms, in {run.path}")
+    if plan:
         from adhere.train.plan.describe import describe
 
         print(describe(run))
@@ -38,27 +52,15 @@ def ablate(arguments: Sequence[str]) -> int:
             raise ConfigError(
                 "ablation.halving: compares points while they train, which needs launcher=local; set it to null"
             )
-        return submit(run)
-    return _run(ablation)
-
-
-def _full(argument: str) -> str:
-    key, equals, value = argument.partition("=")
-    known = equals and key.split(".")[0] in AblationConfig.model_fields
-    return f"ablation.{key}={value}" if known else argument
-
-
-def _run(ablation: Ablation) -> int:
-    """Run it, and say what failed and what halving saved; 1 where an arm failed."""
-    from adhere.train.ablation.race import run_ablation, saving, seconds
+        return start(run)
 
     started = time.perf_counter()
     ablated = run_ablation(ablation)
     outcome = ablated.outcome
     if ablated.rungs:
-        share = saving(ablation.run, ablated.rungs)
+        share = saving(run, ablated.rungs)
         print(f"halving left out {100 * share:.0f} % of GRPO's steps; what it risked at each rung stands above")
-    shared, alone = seconds(ablation.run)
+    shared, alone = seconds(run)
     print(f"stages took {shared:.0f} s together; without sharing they would have taken {alone:.0f} s")
     for label, reason in outcome.failed.items():
         print(f"failed: {label}: {reason}", file=sys.stderr)

@@ -3,119 +3,65 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 from adhere.rewards.errors import ConfigError, nearest
+from adhere.train.commands.words import WHOLE, load_named
 
-if TYPE_CHECKING:
-    from adhere.prompts.checklists import Summary
-    from adhere.rewards.checklist.generation import GenerationConfig
-
-GENERATE = (
-    "adhere checklist generate IN OUT.jsonl base_url=URL model=NAME [method=direct|candidates|rar] [key=value ...]"
-)
-INSPECT = "adhere checklist inspect FILE [limit=N]"
+GENERATE = "usage: adhere checklist generate IN OUT.jsonl base_url=URL model=NAME [key=value ...]"
 SHOWN = 20
 
 
-def checklist(arguments: Sequence[str]) -> int:
-    """Run ``generate`` or ``inspect``."""
-    commands = {"generate": generate, "inspect": inspect}
-    name = arguments[0] if arguments else ""
-    if name in ("-h", "--help"):
-        print(f"usage: {GENERATE}\n       {INSPECT}\n\n{_keys()}")
-        return 0
-    if name not in commands:
-        raise ConfigError(f"usage: {GENERATE}, or {INSPECT}{nearest(name, commands) if name else ''}")
-    return commands[name](arguments[1:])
+def generate(
+    *words: str,
+    limit: Annotated[int | None, WHOLE] = None,
+    answer_instruction: str | None = None,
+    plugins: str | None = None,
+) -> int:
+    """Have a model write checklists for the prompts of a file; exit 1 if some of them failed.
 
-
-def generate(arguments: Sequence[str]) -> int:
-    """Write checklists for the prompts of a file; 1 if some of them failed."""
-    words, keys = _split(arguments)
-    if len(words) != 2:
-        raise ConfigError(f"usage: {GENERATE}")
-    limit = _whole("limit", keys.pop("limit", None))
-    answer_instruction = keys.pop("answer_instruction", None)
-    config = _config(keys)
-    from tqdm import tqdm
-
-    from adhere.prompts import checklists
-
-    checklists.check_output(Path(words[0]), Path(words[1]))
-    sources = checklists.read_sources(Path(words[0]), answer_instruction, limit)
-    with tqdm(total=len(sources), unit="row", desc="checklists", disable=None) as bar:
-        summary = checklists.generate(sources, Path(words[1]), config, bar.update)
-    return _tell(summary, config, Path(words[1]))
-
-
-def inspect(arguments: Sequence[str]) -> int:
-    """Print what the checklists of a file hold; 1 if a row is invalid."""
-    words, keys = _split(arguments)
-    limit = _whole("limit", keys.pop("limit", str(SHOWN)))
-    for key in keys:
-        raise ConfigError(f"{key}: there is no such key{nearest(key, ['limit'])}; usage: {INSPECT}")
-    if len(words) != 1:
-        raise ConfigError(f"usage: {INSPECT}")
-    from adhere.prompts.checklist_table import inspect_file, show
-
-    found = inspect_file(Path(words[0]))
-    show(found, limit or SHOWN)
-    for message in found.invalid:
-        print(f"adhere checklist: {message}", file=sys.stderr)
-    return 1 if found.invalid else 0
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    words = [a for a in arguments if "=" not in a]
-    return words, dict(a.split("=", 1) for a in arguments if "=" in a)
-
-
-def _whole(key: str, value: str | None) -> int | None:
-    if value is None:
-        return None
-    if not value.isdigit() or int(value) < 1:
-        raise ConfigError(f"{key}: '{value}' is no whole number of at least 1")
-    return int(value)
-
-
-def _config(keys: dict[str, str]) -> GenerationConfig:
+    Args:
+        words: IN (prompt items, or raw rows with a question), OUT.jsonl, and key=value of the keys below.
+        limit: Read at most this many rows.
+        answer_instruction: Sentence put after the question of raw rows that have a gold answer.
+        plugins: [my_lab.rewards]: modules to import first.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit: '{limit}' is not a whole number of at least 1")
+    files = [Path(word) for word in words if "=" not in word]
+    if len(files) != 2:
+        raise ConfigError(GENERATE)
+    source, out = files
     from pydantic import ValidationError
 
     from adhere.rewards.checklist.generation import GenerationConfig
 
     try:
-        return GenerationConfig.model_validate(keys)
+        config = GenerationConfig.model_validate(dict(word.split("=", 1) for word in words if "=" in word))
     except ValidationError as error:
         lines = []
         for one in error.errors():
             key = ".".join(map(str, one["loc"]))
             if one["type"] == "extra_forbidden":
-                known = [*GenerationConfig.model_fields, "limit", "answer_instruction"]
+                known = [*GenerationConfig.model_fields, "limit", "answer_instruction", "plugins"]
                 lines.append(f"{key}: there is no such key{nearest(key, known)}; adhere checklist --help lists them")
             elif one["type"] == "missing":
-                lines.append(f"{key}: is required; usage: {GENERATE}")
+                lines.append(f"{key}: is required; {GENERATE}")
             else:
                 message = one["msg"].removeprefix("Value error, ")
                 lines.append(f"{key}: {message}, got {one['input']!r}" if key else message)
         raise ConfigError("\n".join(lines)) from error
+    from tqdm import tqdm
 
+    from adhere.prompts import checklists
 
-def _keys() -> str:
-    from adhere.rewards.checklist.generation import GenerationConfig
+    load_named(plugins)
+    checklists.check_output(source, out)
+    sources = checklists.read_sources(source, answer_instruction, limit)
+    with tqdm(total=len(sources), unit="row", desc="checklists", disable=None) as bar:
+        summary = checklists.generate(sources, out, config, bar.update)
 
-    lines = ["keys of generate:"]
-    for name, field in GenerationConfig.model_fields.items():
-        default = "required" if field.is_required() else field.get_default(call_default_factory=True)
-        lines.append(f"  {name} ({default}): {' '.join((field.description or '').split())}")
-    lines.append("  limit (None): Read at most this many rows.")
-    lines.append("  answer_instruction (None): Sentence put after the question of raw rows that have a gold answer.")
-    return "\n".join(lines)
-
-
-def _tell(summary: Summary, config: GenerationConfig, out: Path) -> int:
     usage = summary.usage
     print(f"{out}: {summary.before} rows kept, {summary.written} written, {len(summary.failed)} failed")
     kinds = "  ".join(f"{kind} {count}" for kind, count in sorted(summary.kinds.items())) or "none"
@@ -133,3 +79,36 @@ def _tell(summary: Summary, config: GenerationConfig, out: Path) -> int:
         report = out.with_name(f"{out.stem}.report.jsonl")
         print(f"adhere checklist: {report} has all reasons; the same command tries failed rows again", file=sys.stderr)
     return 1 if summary.failed else 0
+
+
+def inspect(file: Path, /, *, limit: Annotated[int, WHOLE] = SHOWN, plugins: str | None = None) -> int:
+    """Show what the checklists of a file hold, and what is doubtful about them; exit 1 if a row is invalid.
+
+    Args:
+        file: Prompt items with checklists.
+        limit: How many doubtful requirements to show.
+        plugins: [my_lab.rewards]: modules to import first.
+    """
+    if limit < 1:
+        raise ConfigError(f"limit: '{limit}' is not a whole number of at least 1")
+    from adhere.prompts.checklist_table import inspect_file, show
+
+    load_named(plugins)
+    found = inspect_file(file)
+    show(found, limit)
+    for message in found.invalid:
+        print(f"adhere checklist: {message}", file=sys.stderr)
+    return 1 if found.invalid else 0
+
+
+def print_keys() -> None:
+    """Print the keys that ``generate`` takes."""
+    from adhere.rewards.checklist.generation import GenerationConfig
+
+    print("keys of generate:")
+    for name, field in GenerationConfig.model_fields.items():
+        default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+        print(f"  {name} ({default}): {' '.join((field.description or '').split())}")
+    print("  limit (None): Read at most this many rows.")
+    print("  answer_instruction (None): Sentence put after the question of raw rows that have a gold answer.")
+    print("  plugins (None): Modules to import first, as plugins=[my_lab.rewards].")

@@ -4,97 +4,65 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from adhere.rewards.errors import ConfigError, DataError, nearest
+from adhere.train.commands.words import load_named
 from adhere.train.config.ablation import AblationConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec, read_spec
 
-USAGE = """\
-usage: adhere reweight RUN [STAGE] key=value ...
-
-  RUN      a run's folder, or that of one GRPO stage
-  STAGE    which GRPO stage, where the run has several: composite, or grpo[composite]
-
-  rewards.components.checklist.weight=0,0.5,1   other rewards, in the recipe's own words; commas make several points
-  weights='math:1,checklist:0.25;math:1,checklist:0.5'  simplex=4  gate=[true,false]  aggregation=[...]  scoring=[...]
-                                                the axes of adhere ablate, and its names of points
-  ablation=rlcf_weights|FILE.yaml               the points of an ablation that is planned
-  near=0.99                                     cosine from which two points give nearly the same training signal
-  out=FOLDER                                    where the files go; default: RUN/reweight/STAGE
-
-docs/reweight.md has the rest."""
-OWN = ("near", "out")
 AXES = ("weights", "simplex", "gate", "aggregation", "scoring", "judge_samples", "variants")
 PIPED = 150
 """Columns of the tables where they do not go to a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command's own arguments, and the overrides of the recipe."""
+def reweight(run: Path, /, *words: str, near: float = 0.99, out: Path | None = None, plugins: str | None = None) -> int:
+    """Recompute a stage's advantages under other rewards; print and write the comparison.
 
-    run: Path
-    stage: str | None
-    overrides: tuple[str, ...]
-    near: float
-    out: Path | None
+    Other rewards are written in the recipe's own words, and commas make several points. The axes of adhere ablate
+    work as well: simplex=4, gate=[true,false], weights='math:1,checklist:0.25;math:1,checklist:0.5'. So do the points
+    of a planned ablation: ablation=rlcf_weights, ablation=FILE.yaml.
 
-
-def reweight(arguments: Sequence[str]) -> int:
-    """Recompute a stage's advantages under the rewards that ``arguments`` describe; print and write the comparison."""
+    Args:
+        run: A run's folder, or that of one GRPO stage.
+        words: [STAGE] where the run has several, such as composite or grpo[composite]; then key=value.
+        near: Cosine in (0, 1] from which two points give nearly the same training signal.
+        out: Where the files go; default: RUN/reweight/STAGE.
+        plugins: [my_lab.rewards]: modules to import first.
+    """
     from rich.console import Console
 
     from adhere.evaluation.reweight import needs_requirements, read_rollouts, show, study, write
 
-    if not arguments or any(argument in ("-h", "--help") for argument in arguments):
-        print(USAGE)
-        return 0
-    options = parse(arguments)
-    spec, folder = find_stage(options.run, options.stage)
+    stage = words[0] if words and "=" not in words[0] and not words[0].startswith("~") else None
+    overrides = words[1:] if stage is not None else words
+    if "=" in run.name and not run.exists():
+        raise ConfigError("name the run first, and one stage at most: adhere reweight RUN [STAGE] key=value ...")
+    if bare := [word for word in overrides if "=" not in word and not word.startswith("~")]:
+        raise ConfigError(f"'{bare[0]}': name one stage at most, then write key=value")
+    if not 0.0 < near <= 1.0:
+        raise ConfigError(f"near: '{near:g}' is not a cosine; give a number above 0 and up to 1")
+    load_named(plugins)
+    spec, folder = find_stage(run, stage)
     original = spec.recipe.rewards
-    points = {name: recipe.rewards for name, recipe in compose_points(spec.recipe, options.overrides).items()}
+    points = {name: recipe.rewards for name, recipe in compose_points(spec.recipe, overrides).items()}
     rollouts = read_rollouts(
         folder / "rollouts",
         list(original.components),
         spec.recipe.grpo.group_size,
         requirements=any(needs_requirements(original, config) for config in points.values()),
     )
-    found = study(rollouts, original, spec.recipe.grpo.max_steps, points, near=options.near)
+    found = study(rollouts, original, spec.recipe.grpo.max_steps, points, near=near)
     console = Console()
     show(found, console if console.is_terminal else Console(width=PIPED))
     label = spec.label.replace("[", "-").replace("]", "")
-    for path in write(options.out or options.run / "reweight" / label, found, spec.label):
+    for path in write(out or run / "reweight" / label, found, spec.label):
         print(path)
     return 0
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """Read ``RUN [STAGE] key=value ...``.
-
-    Raises:
-        ConfigError: no run is named, or an option has a value that it does not take.
-    """
-    words = list(itertools.takewhile(lambda a: "=" not in a and not a.startswith("~"), arguments))
-    rest = arguments[len(words) :]
-    if not 1 <= len(words) <= 2:
-        raise ConfigError("name the run first, and one stage at most: adhere reweight RUN [STAGE] key=value ...")
-    own = {key: value for key, _, value in (a.partition("=") for a in rest) if key in OWN}
-    near = own.get("near", "0.99")
-    try:
-        cosine = float(near)
-    except ValueError:
-        cosine = -1.0
-    if not 0.0 < cosine <= 1.0:
-        raise ConfigError(f"near: '{near}' is no cosine; give a number above 0 and up to 1")
-    overrides = tuple(a for a in rest if a.partition("=")[0] not in OWN)
-    out = own.get("out")
-    return Options(Path(words[0]), words[1] if len(words) > 1 else None, overrides, cosine, Path(out) if out else None)
 
 
 def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
@@ -137,10 +105,10 @@ def compose_points(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Recipe
     Axes are those of ``adhere ablate``, and so are the names of their points; seeds are no axis here.
 
     Raises:
-        ConfigError: nothing is overridden, an override cannot be used, or one changes more than the rewards.
+        ConfigError: nothing is overridden, an override or a file cannot be used, or one changes more than the rewards.
     """
     from adhere.train.ablation.points import points
-    from adhere.train.config.compose import expand_sweep, override_recipe
+    from adhere.train.config.compose import expand_sweep, override_recipe, recipes_folder
 
     if not overrides:
         raise ConfigError("give at least one other reward, such as rewards.components.checklist.weight=0,0.5,1")
@@ -149,7 +117,24 @@ def compose_points(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Recipe
     rest = [a for a in overrides if a.partition("=")[0].removeprefix("ablation.") not in (*AXES, "ablation")]
     grid: Mapping[str, Sequence[str]] = {"": ()}
     if axes or files:
-        chosen = _ablation(files[-1]) if files else AblationConfig()
+        chosen = AblationConfig()
+        if files:
+            # An option of the group ablation, or a file of the same form.
+            options = {path.stem: path for path in (recipes_folder() / "ablation").glob("*.yaml")}
+            path = options.get(files[-1], Path(files[-1]))
+            if not path.is_file():
+                near = nearest(files[-1], options)
+                raise ConfigError(f"ablation={files[-1]}: there is no such option{near}, nor such a file")
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{path}: is not valid YAML: {error}") from error
+            if not isinstance(content, dict):
+                raise ConfigError(f"{path}: holds no keys of an ablation; docs/configuration.md has them")
+            try:
+                chosen = AblationConfig.model_validate({k: v for k, v in content.items() if k != "defaults"})
+            except ValidationError as error:
+                raise ConfigError(f"{path}: {error}") from error
         grid = points(override_recipe(recipe.model_copy(update={"ablation": chosen}), axes))
     found = {}
     for (given, extra), (axis, made) in itertools.product(expand_sweep(rest).items(), grid.items()):
@@ -168,24 +153,3 @@ def _axis(argument: str) -> str:
     if key == "weights" and not value.startswith("["):
         value = f"[{','.join('{' + part.strip() + '}' for part in value.split(';'))}]"
     return f"ablation.{key}={value}"
-
-
-def _ablation(name: str) -> AblationConfig:
-    """Read an option of the group ``ablation``, or a file of the same form.
-
-    Raises:
-        ConfigError: there is no such file, or it holds something else.
-    """
-    from adhere.train.config.compose import recipes_folder
-
-    known = {path.stem: path for path in (recipes_folder() / "ablation").glob("*.yaml")}
-    path = known.get(name, Path(name))
-    if not path.is_file():
-        raise ConfigError(f"ablation={name}: there is no such option{nearest(name, known)}, nor such a file")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds no keys of an ablation; docs/configuration.md has them")
-    try:
-        return AblationConfig.model_validate({key: value for key, value in content.items() if key != "defaults"})
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from error

@@ -173,12 +173,12 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     except ConfigError as error:
         # Perhaps a key of a plug-in's section, which is unknown until the module is imported.
         failed = error
-        first = [o for o in others if o.lstrip("+").startswith(("plugins=", "hydra.")) or _chooses(o)]
         try:
-            config = _hydra(first)
+            load_plugins_of(others)
         except ConfigError:
             raise failed from None
-    load_plugins(config.plugins or [])
+    else:
+        load_plugins(config.plugins or [])
     if failed is not None and sections_of_plugins() == known:
         raise failed
     if failed is not None or sections_of_plugins() != known:
@@ -188,6 +188,17 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, stages)) from error
     return config
+
+
+def load_plugins_of(overrides: Sequence[str]) -> None:
+    """Import the plug-ins of the recipe that ``overrides`` choose, whatever else they set.
+
+    Raises:
+        ConfigError: a chosen option does not exist, or a plug-in cannot be imported.
+    """
+    load_plugins(
+        _hydra([o for o in overrides if o.lstrip("+").startswith(("plugins=", "hydra.")) or _chooses(o)]).plugins
+    )
 
 
 def _chooses(override: str) -> bool:

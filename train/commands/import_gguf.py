@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from adhere.rewards.errors import ConfigError
 
 
-def import_gguf(arguments: Sequence[str]) -> int:
-    """Dequantise ``FILE`` into ``FOLDER``: float32 safetensors, tokenizer, chat template.
+def import_gguf(source: Path, folder: Path, /) -> int:
+    """Dequantise a GGUF file into float32 safetensors, tokenizer and chat template.
+
+    Args:
+        source: The file, FILE.gguf.
+        folder: Where the model folder goes.
 
     Raises:
         ConfigError: the file is missing, or the gguf package is.
     """
-    if len(arguments) != 2:
-        raise ConfigError("usage: adhere import-gguf FILE.gguf FOLDER")
-    source, folder = Path(arguments[0]), Path(arguments[1])
     if not source.is_file():
         raise ConfigError(f"{source}: no such file")
     try:

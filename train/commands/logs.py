@@ -1,0 +1,64 @@
+"""``adhere logs``: the newest log of a stage. No torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from adhere.rewards.errors import ConfigError, nearest
+
+
+def logs(
+    run: str, stage: str | None = None, /, *, follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False
+) -> int:
+    """Print the newest log of a stage, by default of the one that runs or wrote last.
+
+    Args:
+        run: A run's folder, or its name below runs/.
+        stage: A stage's label, such as grpo[composite].
+        follow: Go on until the stage ends.
+    """
+    from adhere.train.launch.slurm.progress import find_run, progress
+
+    stages = progress(find_run(run))
+    if stage is not None:
+        found = [s for s in stages if stage in (s.label, s.label.replace("[", "-").rstrip("]"))]
+        if not found:
+            labels = [s.label for s in stages]
+            raise ConfigError(f"{stage}: the run has no such stage{nearest(stage, labels)}; it has {', '.join(labels)}")
+        chosen = found[0]
+    else:
+        running = [s for s in stages if s.state in ("running", "failed")]
+        chosen = max(
+            running or stages, key=lambda s: max(map(os.path.getmtime, _newest_attempt(s.artifact)), default=0)
+        )
+    printed: dict[Path, int] = {}
+    while True:
+        over = not follow or any((chosen.artifact / name).exists() for name in ("DONE", "FAILED"))
+        for path in _newest_attempt(chosen.artifact):
+            if path not in printed:
+                print(f"== {path}", file=sys.stderr, flush=True)
+            with path.open("rb") as file:
+                file.seek(printed.get(path, 0))
+                sys.stdout.buffer.write(file.read())
+                printed[path] = file.tell()
+        sys.stdout.flush()
+        if over:
+            break
+        time.sleep(0.5)
+    if not printed:
+        print(f"{chosen.label} has no log yet: {chosen.state} {chosen.detail}".rstrip(), file=sys.stderr)
+    return 0
+
+
+def _newest_attempt(artifact: Path) -> list[Path]:
+    """Return the log files of the newest attempt, one a node."""
+    numbered: dict[int, list[Path]] = {}
+    for path in sorted((artifact / "logs").glob("attempt_*.log")):
+        numbered.setdefault(int(path.name.split(".")[0].removeprefix("attempt_")), []).append(path)
+    return numbered[max(numbered)] if numbered else []

@@ -1,0 +1,73 @@
+"""``adhere train``: run a recipe, here or on a cluster."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adhere.train.config.schema import Recipe
+    from adhere.train.run.run import Run
+
+
+def train(*words: str) -> int:
+    """Run the stages of a recipe that are not done yet, here or on a cluster.
+
+    Args:
+        words: Hydra's command line: key=value, group=option, +key=value, ~key, -m for sweeps, --cfg job, --info.
+    """
+    from adhere.train.run.run import joint_rate, plan_recipe, plan_run
+
+    def point(recipe: Recipe, overrides: list[str]) -> float | None:
+        run = plan_recipe(recipe, overrides)
+        start(run)
+        return joint_rate(run) if recipe.launcher.kind == "local" else None
+
+    if any(word.startswith("-") for word in words):
+        from adhere.train.commands.through_hydra import through_hydra
+
+        return through_hydra(words, point)
+    return start(plan_run(words))
+
+
+def start(run: Run) -> int:
+    """Bring ``run`` to its end on this machine, or submit what is not done of it to Slurm and print its jobs."""
+    from adhere.train.run.graph import order
+    from adhere.train.run.run import begin, execute, finish
+
+    started = time.perf_counter()
+    print(f"{run.recipe.name}: {run.path}")
+    if run.recipe.launcher.kind != "slurm":
+        ran = execute(run)
+        if ran == 0:
+            print("nothing to do: every stage of this configuration is done")
+        else:
+            print(f"{ran} {'stage' if ran == 1 else 'stages'} ran in {time.perf_counter() - started:.0f} s")
+        return 0
+
+    from adhere.train.launch.slurm.profile import notice_doubts
+    from adhere.train.launch.slurm.submit import profile_of, submit_run
+
+    for doubt in notice_doubts(profile_of(run), run.recipe.launcher.slurm):
+        print(f"warning: {doubt}", file=sys.stderr)
+    begin(run)
+    waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
+    if not waiting:
+        finish(run)
+        print("nothing to do: every stage of this configuration is done")
+        return 0
+    submission = submit_run(run, waiting)
+    names = {stage.key: stage.label for stage in waiting}
+    for key, job in submission.queued.items():
+        print(f"  queued     {names[key]:<24} job {job}, submitted before")
+    for job, batch in submission.batches.items():
+        count = len(batch.stages)
+        label = batch.stages[0].label if count == 1 else f"{batch.kind} x {count}"
+        print(f"  submitted  {label:<24} job {job}" + (f"_[0-{count - 1}]" if count > 1 else ""))
+    if submission.last is not None:
+        print(f"  submitted  {'comparison and cards':<24} job {submission.last}")
+    stages = sum(len(batch.stages) for batch in submission.batches.values())
+    seconds = time.perf_counter() - started
+    print(f"{stages} {'stage' if stages == 1 else 'stages'} submitted in {seconds:.1f} s: adhere status {run.path}")
+    return 0
