@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("httpx", reason="needs the judge extra")
-
 from judge_server import HANGS, Reply, Script, ScriptedServer, completion
 
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion, OverallQuestion

@@ -68,7 +68,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         pool.close()
 
 
-def ask(pool: Pool, *jobs: Any, seconds: float = 0.5) -> list[Any]:
+def ask(pool: Pool, *jobs: Any, seconds: float = 2.0) -> list[Any]:
     """Return the replies to ``jobs`` in their order."""
     found: dict[int, Any] = {}
     asked = (Job(n, json.dumps(job).encode(), seconds) for n, job in enumerate(jobs))
