@@ -21,8 +21,6 @@ from typing import Any
 
 from adhere.rewards.verdict import Status, Verdict, unscored
 
-Task = Callable[..., Verdict]
-
 _ORPHAN_GRACE_S = 1.0
 
 
@@ -46,7 +44,7 @@ def main(memory_mb: int) -> None:
         replies.write(len(body).to_bytes(4, "big") + body)
         replies.flush()
 
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, Callable[..., Verdict]] = {}
     while head := requests.read(4):
         name, deadline, args = json.loads(requests.read(int.from_bytes(head, "big")))
         if name not in tasks:
@@ -60,7 +58,7 @@ def main(memory_mb: int) -> None:
         send(encode_verdict(_run(tasks[name], args, deadline)))
 
 
-def _run(task: Task, args: list[Any], deadline: float) -> Verdict:
+def _run(task: Callable[..., Verdict], args: list[Any], deadline: float) -> Verdict:
     # The parent kills at the deadline; this timer ends a worker whose parent has died in the meantime.
     signal.setitimer(signal.ITIMER_REAL, deadline + _ORPHAN_GRACE_S)
     start = time.perf_counter()

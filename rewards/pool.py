@@ -170,6 +170,9 @@ class Pool:
                         if job is None:
                             break
                         worker = worker or self._start()
+                        if not job.frame and need in worker.ready:
+                            settle(job, worker.ready[need], 0.0)
+                            continue
                         worker.job, worker.began = job, time.monotonic()
                         worker.expires = worker.began + (job.seconds if need in worker.ready else START_SECONDS)
                         worker.outbox = memoryview(len(job.frame).to_bytes(4, "big") + job.frame if job.frame else b"")
@@ -196,6 +199,7 @@ class Pool:
                 if worker.outbox:
                     selector.register(worker.stdin, selectors.EVENT_WRITE, worker)
             events = selector.select(max(0.0, min(worker.expires for worker in busy) - time.monotonic()))
+        now = time.monotonic()
         for key, event in events:
             worker, job = key.data, key.data.job
             if job is None:
@@ -208,28 +212,28 @@ class Pool:
                 continue
             replies = worker.read(self._max_reply)
             if replies is None:
-                # Its end of the pipe closes a moment before it can be waited for.
+                # A process that ends closes its pipes a moment before it can be waited for.
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    worker.process.wait(1.0)
-                settle(job, Lost(False, self._discard(worker), need in worker.ready), time.monotonic() - worker.began)
+                    worker.process.wait(0.2)
+                settle(job, Lost(False, self._discard(worker), need in worker.ready), now - worker.began)
                 continue
             if replies and need not in worker.ready and isinstance(replies[0], dict) and "ready" in replies[0]:
                 worker.ready[need] = replies.pop(0)["ready"]
-                worker.began = time.monotonic()
-                worker.expires = worker.began + job.seconds
+                worker.began, worker.expires = now, now + job.seconds
                 if not job.frame:
                     replies.append(worker.ready[need])
             if replies:
                 worker.job = None
-                settle(job, replies[0], time.monotonic() - worker.began)
+                settle(job, replies[0], now - worker.began)
+        # What came before this moment was read above, so a reply that waits in the pipe is never late.
         for worker in busy:
-            if worker.job is not None and worker.expires <= time.monotonic():
-                job, seconds = worker.job, time.monotonic() - worker.began
-                settle(job, Lost(True, self._discard(worker), need in worker.ready), seconds)
+            if worker.job is not None and worker.expires <= now:
+                job = worker.job
+                settle(job, Lost(True, self._discard(worker), need in worker.ready), now - worker.began)
 
     def _start(self) -> _Worker:
-        if not self._pool:
-            atexit.register(self._kill)
+        atexit.unregister(self._kill)
+        atexit.register(self._kill)
         process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,

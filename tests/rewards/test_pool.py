@@ -87,6 +87,8 @@ def test_an_empty_frame_brings_what_a_worker_reports(make: Make) -> None:
     pool, found = make(), []
     pool.exchange([Job(None, b"", 1.0)], lambda job, reply, _: found.append(reply))
     assert found == pool.worker_pids()
+    pool.exchange([Job(None, b"", 60.0)], lambda job, reply, _: found.append(reply))
+    assert found == pool.worker_pids() * 2
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,18 @@ def test_jobs_that_do_not_fit_into_a_pipe_arrive_and_one_that_is_not_read_ends(m
     deaf = make(source="import os, time\nos.write(1, b'\\0\\0\\0\\x0b{\"ready\":1}')\ntime.sleep(600)")
     (lost,) = ask(deaf, long)
     assert lost.late and lost.ready
+
+
+def test_a_reply_that_waits_is_not_late(make: Make) -> None:
+    pool, found = make(workers=2), {}
+
+    def settle(job: Job, reply: Any, seconds: float) -> None:
+        found[job.key] = reply
+        time.sleep(1.5 if job.key == 0 else 0.0)
+
+    assert ask(pool, "a", "b") == ["a", "b"]
+    pool.exchange([Job(0, b'"quick"', 1.0), Job(1, b'"bytewise"', 1.0)], settle)
+    assert found == {0: "quick", 1: "slow"}
 
 
 def test_a_worker_that_never_starts_is_told_from_one_that_fails(make: Make) -> None:

@@ -69,7 +69,7 @@ class GenerationConfig(Strict):
     """Seconds that one call may take with all its retries."""
 
     retries: int = Field(default=4, ge=0)
-    """Further tries of a call that the server could not answer (connection lost, 429, 5xx), with growing pauses."""
+    """Further tries of a call that met a dead connection, a timeout, 408, 409, 425, 429, 5xx or an unreadable reply."""
 
     prompt_price: float = Field(default=0.0, ge=0.0)
     """Price of a million prompt tokens, in any currency, for the cost at the end."""
