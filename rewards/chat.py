@@ -86,6 +86,16 @@ class CallError(Exception):
         return self.code is None or self.code in AGAIN or self.code >= 500
 
 
+def check_key(where: str, key: str | None) -> None:
+    """Check that a key can be sent in a header.
+
+    Raises:
+        ConfigError: it cannot; the message opens with ``where`` and does not show the key.
+    """
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigError(f"{where}: the key has a character that a header cannot carry; export it without spaces")
+
+
 class ChatClient:
     """The client of one endpoint; made and used on one event loop.
 
@@ -132,10 +142,7 @@ class ChatClient:
             raise ConfigError(f"{purpose}: base_url '{base_url}': {error}; write http://HOST:PORT/v1") from error
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise ConfigError(f"{purpose}: base_url '{base_url}': is not an address; write http://HOST:PORT/v1")
-        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
-            raise ConfigError(
-                f"{purpose}: the key has a character that a header cannot carry; export it without spaces"
-            )
+        check_key(purpose, key)
         self.purpose, self.base_url, self.model = purpose, base_url.rstrip("/"), model
         self.timeout, self.retries, self.backoff = timeout, retries, backoff
         self._key = key

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from adhere.rewards.chat import Background
+from adhere.rewards.chat import Background, check_key
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion, OverallQuestion
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.batch import Draw, Grade, Session
@@ -32,11 +32,12 @@ class Judge:
         """Read the key; nothing is connected before the first question.
 
         Raises:
-            ConfigError: the named environment variable holds no key.
+            ConfigError: the named environment variable holds no key, or one that cannot be sent.
         """
         key = os.environ.get(config.api_key_env) if config.api_key_env else None
         if config.api_key_env and not key:
             raise ConfigError(f"judge.api_key_env: the environment has no {config.api_key_env}; export the key there")
+        check_key("judge.api_key_env", key)
         self.config = config
         self._key = key
         self._usage = JudgeUsage()
