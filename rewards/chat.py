@@ -86,6 +86,25 @@ class CallError(Exception):
         return self.code is None or self.code in AGAIN or self.code >= 500
 
 
+def check_address(base_url: str, *, where: str = "") -> str:
+    """Return ``base_url`` if it can be the root of an endpoint.
+
+    Raises:
+        ConfigError: it cannot, or holds a password; the message opens with ``where``.
+    """
+    if re.match(r"[^/]*//[^/]*@", base_url):
+        raise ConfigError(f"{where}holds a password, which messages would show; export a key in the environment")
+    try:
+        url = httpx.URL(base_url)
+        usable = url.scheme in ("http", "https") and bool(url.host) and (url.port is None or 0 < url.port < 65536)
+        usable = usable and base_url.isprintable() and " " not in base_url
+    except httpx.InvalidURL:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{where}is not the address of an endpoint; write it like http://127.0.0.1:8000/v1")
+    return base_url
+
+
 def check_key(where: str, key: str | None) -> None:
     """Check that a key can be sent in a header.
 
@@ -132,16 +151,7 @@ class ChatClient:
         Raises:
             ConfigError: ``base_url`` is not the address of an endpoint, or holds a password; the key cannot be sent.
         """
-        if re.match(r"[^/]*//[^/]*@", base_url):
-            raise ConfigError(
-                f"{purpose}: base_url: holds a password, which messages would show; export a key in the environment"
-            )
-        try:
-            parsed = httpx.URL(base_url)
-        except httpx.InvalidURL as error:
-            raise ConfigError(f"{purpose}: base_url '{base_url}': {error}; write http://HOST:PORT/v1") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise ConfigError(f"{purpose}: base_url '{base_url}': is not an address; write http://HOST:PORT/v1")
+        check_address(base_url, where=f"{purpose}: base_url: ")
         check_key(purpose, key)
         self.purpose, self.base_url, self.model = purpose, base_url.rstrip("/"), model
         self.timeout, self.retries, self.backoff = timeout, retries, backoff

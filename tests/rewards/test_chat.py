@@ -39,21 +39,21 @@ def ask(script: Script, fields: dict[str, Any] | None = None, usage: Usage | Non
         return asyncio.run(go(server.url))
 
 
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("localhost:8000/v1", "is not an address; write http://HOST:PORT/v1"),
-        ("ftp://host/v1", "is not an address"),
-        ("http://", "is not an address"),
-        ("", "is not an address"),
-        ("http://host:port/v1", "Invalid port"),
-        ("http://host:8000/\x00", "non-printable"),
-        ("http://me:secret@host/v1", "holds a password"),
-        ("http://me:secret@host:port/v1", "holds a password"),
-    ],
-)
-def test_an_address_that_cannot_be_asked_is_refused_at_once(url: str, why: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^test: base_url.*{why}") as raised:
+NO_ADDRESSES = [
+    "localhost:8000/v1", "ftp://host/v1", "http://", "", "http:///v1", "http://host:port/v1", "http://host:0/v1",
+    "http://host:99999/v1", "http://[::1/v1", "http://host:8000/\x00", "http://ho st/v1", "http://host/v1 ", "http://host/\u2028v1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
+def test_an_address_that_cannot_be_asked_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^test: base_url: is not the address of an endpoint; write it like http://"):
+        ChatClient("test", url, "m", None, **SETTINGS)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "http://secret@host:port/v1"])
+def test_an_address_with_a_password_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^test: base_url: holds a password") as raised:
         ChatClient("test", url, "m", None, **SETTINGS)
     assert "secret" not in str(raised.value)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from adhere.rewards.chat import check_address
 from adhere.rewards.checklist.generation.prompts import VERSION
 from adhere.rewards.config import Strict
 
@@ -19,7 +19,7 @@ ITEMS: dict[Method, tuple[int, int]] = {"direct": (1, 7), "candidates": (1, 7), 
 class GenerationConfig(Strict):
     """How checklists are asked for, and from whom."""
 
-    base_url: str
+    base_url: Annotated[str, AfterValidator(check_address)]
     """Address of an OpenAI-compatible endpoint, for example ``http://127.0.0.1:8000/v1``."""
 
     model: str
@@ -81,18 +81,6 @@ class GenerationConfig(Strict):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [name for name in value.split(",") if name] if isinstance(value, str) else value
-
-    @field_validator("base_url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is no number, a bracket that is not closed
-            usable = False
-        if not usable or any(char.isspace() or not char.isprintable() for char in value):
-            raise ValueError("is no address of an endpoint; write it like http://127.0.0.1:8000/v1")
-        return value
 
     @model_validator(mode="after")
     def _bounds(self) -> GenerationConfig:
