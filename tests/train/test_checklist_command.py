@@ -31,7 +31,10 @@ MISTAKES = {
         "base_url: is not the address of an endpoint",
         "localhost:abc",
     ],
-    "generate in.jsonl out.jsonl base_url=127.0.0.1:1/v1 model=m": ["base_url: is not the address of an endpoint", "http://127.0.0.1:8000"],
+    "generate in.jsonl out.jsonl base_url=127.0.0.1:1/v1 model=m": [
+        "base_url: is not the address of an endpoint",
+        "http://127.0.0.1:8000",
+    ],
     f"generate nowhere.jsonl out.jsonl {HERE} model=m": ["nowhere.jsonl: no such file"],
     f"generate in.jsonl out.parquet {HERE} model=m": ["out.parquet: the output is written row by row", ".jsonl"],
     f"generate bad.jsonl out.jsonl {HERE} model=m": ["bad.jsonl:1: candidates is no list of texts"],
