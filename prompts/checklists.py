@@ -15,7 +15,8 @@ from adhere.prompts.files import Row, read_rows
 from adhere.prompts.item import Message, PromptItem
 from adhere.prompts.journal import Journal, report_of
 from adhere.prompts.sources import PromptStyle, load
-from adhere.rewards.checklist.generation import Client, GenerationConfig, Task, Usage, Writer, Written
+from adhere.rewards.chat import Usage
+from adhere.rewards.checklist.generation import GenerationConfig, Task, Writer, Written, connect
 from adhere.rewards.checklist.generation.rows import kind
 from adhere.rewards.errors import ConfigError, DataError, StageError
 
@@ -160,7 +161,7 @@ async def _run(
                     f"command goes on from here"
                 )
 
-    async with Client(config) as client, asyncio.TaskGroup() as group:
+    async with connect(config) as client, asyncio.TaskGroup() as group:
         for _ in range(config.concurrency):
             group.create_task(work(Writer(client, config)))
 

@@ -1,7 +1,9 @@
 """The child process of :class:`rewards.engine.Engine`: read an item, run its task, answer with a verdict.
 
-Started as ``python -P -m adhere.rewards.engine_worker FD MEGABYTES``, it never imports the script of its parent.
-Frames are JSON both ways, so a worker that hostile text has taken over can send nothing but data.
+Started as ``python -P -m adhere.rewards.engine_worker MEGABYTES``, it never imports the script of its parent. Frames
+are those of :mod:`rewards.pool`, JSON both ways: a worker that hostile text has taken over can send nothing but data. A
+request is ``[task, deadline, arguments]``; the first one for a task is answered by ``{"ready": task}`` or
+``{"load_error": ...}``, and every one for a task that is loaded by a verdict.
 """
 
 from __future__ import annotations
@@ -9,23 +11,21 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 from adhere.rewards.verdict import Status, Verdict, unscored
 
-Task = Callable[..., Verdict]
-
 _ORPHAN_GRACE_S = 1.0
 
 
-def main(fd: int, memory_mb: int) -> None:
-    """Serve items from the socket ``fd`` until its other end closes, within ``memory_mb`` MiB of memory."""
+def main(memory_mb: int) -> None:
+    """Serve items from standard input until it ends, within ``memory_mb`` MiB of memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The default action ends the process in the kernel, so it works while C code holds the interpreter.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -33,31 +33,32 @@ def main(fd: int, memory_mb: int) -> None:
     limit = memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    tasks: dict[str, Task] = {}
-    with Connection(fd) as parent:
-        while True:
+    # What a task reads or prints must not touch the frames.
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+
+    def send(reply: Any) -> None:
+        body = json.dumps(reply).encode()
+        replies.write(len(body).to_bytes(4, "big") + body)
+        replies.flush()
+
+    tasks: dict[str, Callable[..., Verdict]] = {}
+    while head := requests.read(4):
+        name, deadline, args = json.loads(requests.read(int.from_bytes(head, "big")))
+        if name not in tasks:
+            module, _, attribute = name.partition(":")
             try:
-                frame = parent.recv_bytes()
-            except EOFError:
-                return
-            name, deadline, args = json.loads(frame)
-            if name not in tasks:
-                try:
-                    tasks[name] = _load(name)
-                except (ImportError, AttributeError) as error:
-                    parent.send_bytes(json.dumps({"load_error": f"{type(error).__name__}: {error}"}).encode())
-                    continue
-                parent.send_bytes(b"{}")
-            parent.send_bytes(json.dumps(encode_verdict(_run(tasks[name], args, deadline))).encode())
+                tasks[name] = getattr(importlib.import_module(module), attribute)
+            except (ImportError, AttributeError) as error:
+                send({"load_error": f"{type(error).__name__}: {error}"})
+                continue
+            send({"ready": name})
+        send(encode_verdict(_run(tasks[name], args, deadline)))
 
 
-def _load(name: str) -> Task:
-    module, _, attribute = name.partition(":")
-    task: Task = getattr(importlib.import_module(module), attribute)
-    return task
-
-
-def _run(task: Task, args: list[Any], deadline: float) -> Verdict:
+def _run(task: Callable[..., Verdict], args: list[Any], deadline: float) -> Verdict:
     # The parent kills at the deadline; this timer ends a worker whose parent has died in the meantime.
     signal.setitimer(signal.ITIMER_REAL, deadline + _ORPHAN_GRACE_S)
     start = time.perf_counter()
@@ -87,4 +88,4 @@ def decode_verdict(row: list[Any]) -> Verdict:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

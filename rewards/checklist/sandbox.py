@@ -6,25 +6,19 @@ Nobody has read that code, so it never runs in this process. ``sandbox_child`` h
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import select
-import signal
-import struct
 import subprocess
 import sys
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from adhere.rewards.checklist.check_tree import ProgramCall
 from adhere.rewards.errors import AdhereError
+from adhere.rewards.pool import Job, Lost, Pool, cpu_share, per_process
 from adhere.rewards.verdict import Status, Verdict, unscored
 
 Layer = Literal["namespaces", "seccomp"]
@@ -32,9 +26,7 @@ Layer = Literal["namespaces", "seccomp"]
 STRIKES = 3
 """After so many time-outs in one batch a program is not run on the batch's other texts: they time out as well."""
 
-_START_SECONDS = 60.0
 _GRACE_SECONDS = 5.0
-_MAX_FRAME = 2**20
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 _KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH",)  # without it some clusters' interpreters do not start
 
@@ -65,7 +57,7 @@ class SandboxLimits:
             )
 
 
-class Sandbox:
+class Sandbox(Pool):
     """Runs programs in ``workers`` isolated processes; each (program, text) pair in a fork of its own.
 
     Two layers of isolation are tried, and either is enough: new user, network, mount, PID and IPC namespaces with an
@@ -73,8 +65,7 @@ class Sandbox:
     by attempts to escape before a program runs. Where neither holds every verdict is ``error`` and says why, unless
     ``limits.allow_unisolated``. ``layers`` names the ones to try.
 
-    The processes start at the first call, and end with :meth:`close` or with this process. Threads may share a sandbox.
-    A forked child gets processes of its own.
+    The processes start at the first call, and end with :meth:`close` or with this process.
     """
 
     def __init__(
@@ -86,23 +77,35 @@ class Sandbox:
         if workers < 1:
             raise ValueError(f"a sandbox needs workers > 0, got {workers}")
         self.limits = limits or SandboxLimits()
-        self.workers = workers
-        self._layers = ",".join(layers)
-        self._pool: list[_Process] = []
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._state: dict[str, str] | None = None
+        # -I -S: no environment, no site packages, and no import from the current folder.
+        command = [sys.executable, "-I", "-S", str(_CHILD), ",".join(layers), str(int(self.limits.allow_unisolated))]
+        super().__init__(
+            command,
+            workers,
+            lambda: {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
+            cwd="/",
+            stderr=subprocess.DEVNULL,
+            max_reply=2**20,
+        )
 
-    def __enter__(self) -> Sandbox:
-        return self
+    def isolation(self) -> dict[str, str]:
+        """Return, for each layer, an empty text where it holds, else why it does not.
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the processes. The sandbox may be used again: it starts new ones."""
+        Raises:
+            SandboxError: the interpreter of the sandbox does not start.
+        """
         with self._lock:
-            self._end()
-        atexit.unregister(self._end)
+            if self._state is None:
+
+                def settle(_: Job, reply: Any, seconds: float) -> None:
+                    if isinstance(reply, Lost):
+                        raise _not_ready(reply)
+                    self._state = reply
+
+                self.exchange([Job(None, b"", 0.0)], settle)
+            assert self._state is not None
+            return dict(self._state)
 
     def run(self, calls: Sequence[ProgramCall]) -> list[Verdict]:
         """Return 1.0 or 0.0 for each program that returned True or False of its text, in order.
@@ -112,189 +115,61 @@ class Sandbox:
         Raises:
             SandboxError: the interpreter of the sandbox does not start.
         """
-        jobs = deque(dict.fromkeys(calls))
+        if not calls:
+            return []
+        limits, state = self.limits, self.isolation()
+        if all(state.values()) and not limits.allow_unisolated:
+            reasons = "; ".join(f"{layer}: {reason}" for layer, reason in state.items())
+            refused = (
+                f"programs cannot be isolated on this machine ({reasons}); allow user namespaces or seccomp, "
+                f"or set programs.allow_unisolated for programs that you have read"
+            )
+            return [unscored(Status.ERROR, refused)] * len(calls)
         verdicts: dict[ProgramCall, Verdict] = {}
         strikes: Counter[str] = Counter()
-        with self._lock:
-            pool = self._ready(min(self.workers, len(jobs)))
 
-            def serve(process: _Process) -> None:
-                while jobs:
-                    try:
-                        call = jobs.popleft()
-                    except IndexError:
-                        return
-                    verdicts[call] = self._one(process, call, strikes)
+        def jobs() -> Iterator[Job]:
+            for call in dict.fromkeys(calls):
+                if strikes[call.code] >= STRIKES:
+                    why = f"not run: the program timed out on {STRIKES} texts of this batch"
+                    verdicts[call] = unscored(Status.TIMEOUT, why)
+                    continue
+                job = {"code": call.code, "text": call.text, "timeout": limits.timeout, "memory_mb": limits.memory_mb}
+                yield Job(call, json.dumps(job).encode(), limits.timeout + _GRACE_SECONDS)
 
-            if len(pool) <= 1:
-                for process in pool:
-                    serve(process)
-            else:
-                with ThreadPoolExecutor(len(pool)) as threads:
-                    list(threads.map(serve, pool))
+        def settle(job: Job, reply: Any, seconds: float) -> None:
+            call: ProgramCall = job.key
+            match reply:
+                case Lost(ready=False):
+                    raise _not_ready(reply)
+                case {"verdict": True}:
+                    verdicts[call] = Verdict(1.0, detail="the program says yes", seconds=seconds)
+                case {"verdict": False}:
+                    verdicts[call] = Verdict(0.0, detail="the program says no", seconds=seconds)
+                case Lost(late=True):
+                    strikes[call.code] += 1
+                    verdicts[call] = unscored(Status.TIMEOUT, "the sandbox did not answer in time", seconds)
+                case {"verdict": "timeout"}:
+                    strikes[call.code] += 1
+                    verdicts[call] = unscored(Status.TIMEOUT, str(reply["detail"]), seconds)
+                case Lost():
+                    why = f"program: the sandbox ended with status {reply.status}"
+                    verdicts[call] = unscored(Status.ERROR, why, seconds)
+                case _:
+                    verdicts[call] = unscored(Status.ERROR, f"program: {reply['detail']}", seconds)
+
+        self.exchange(jobs(), settle)
         return [verdicts[call] for call in calls]
 
-    def isolation(self) -> dict[str, str]:
-        """Return, for each layer, an empty text where it holds, else why it does not."""
-        with self._lock:
-            return dict(self._ready(1)[0].state)
 
-    def _one(self, process: _Process, call: ProgramCall, strikes: Counter[str]) -> Verdict:
-        refused = process.refused(self.limits)
-        if refused:
-            return unscored(Status.ERROR, refused)
-        if strikes[call.code] >= STRIKES:
-            return unscored(Status.TIMEOUT, f"not run: the program timed out on {STRIKES} texts of this batch")
-        started = time.perf_counter()
-        reply = process.ask(call, self.limits)
-        seconds = time.perf_counter() - started
-        match reply.get("verdict"):
-            case True:
-                return Verdict(1.0, detail="the program says yes", seconds=seconds)
-            case False:
-                return Verdict(0.0, detail="the program says no", seconds=seconds)
-            case "timeout":
-                strikes[call.code] += 1
-                return unscored(Status.TIMEOUT, str(reply["detail"]), seconds)
-            case _:
-                return unscored(Status.ERROR, f"program: {reply['detail']}", seconds)
-
-    def _ready(self, count: int) -> list[_Process]:
-        if self._pid != os.getpid():
-            self._pool, self._pid = [], os.getpid()
-        if count and not self._pool:
-            atexit.register(self._end)
-        while len(self._pool) < count:
-            self._pool.append(_Process(self._layers, self.limits.allow_unisolated))
-        return self._pool[:count]
-
-    def _end(self) -> None:
-        # Takes no lock: at the exit of the process a daemon thread may hold it in the middle of a batch.
-        if self._pid == os.getpid():
-            for process in self._pool:
-                process.kill()
-            self._pool = []
+def _not_ready(lost: Lost) -> SandboxError:
+    return SandboxError(
+        f"the program sandbox {'was late' if lost.late else 'ended'} before it was ready (status {lost.status}); "
+        f"run `{sys.executable} -I -S {_CHILD} namespaces,seccomp 0` by hand to see why"
+    )
 
 
-class _Process:
-    """One ``sandbox_child``; killed with its whole process group, and started again, when it does not answer."""
-
-    def __init__(self, layers: str, unisolated: bool) -> None:
-        self._arguments = [layers, "1" if unisolated else "0"]
-        self._start()
-
-    def _start(self) -> None:
-        # -I -S: no environment, no site packages, and no import from the current folder.
-        self._popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_CHILD), *self._arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ},
-            cwd="/",
-            start_new_session=True,
-            bufsize=0,
-        )
-        state = self._receive(_START_SECONDS)
-        if state is None:
-            self.kill()
-            raise SandboxError(
-                f"the program sandbox ended before it was ready (status {self._popen.returncode}); "
-                f"run `{sys.executable} -I -S {_CHILD} namespaces,seccomp 0` by hand to see why"
-            )
-        self.state: dict[str, str] = state
-
-    def refused(self, limits: SandboxLimits) -> str:
-        """Return why programs may not run here, or an empty text."""
-        if not all(self.state.values()) or limits.allow_unisolated:
-            return ""
-        reasons = "; ".join(f"{layer}: {reason}" for layer, reason in self.state.items())
-        return (
-            f"programs cannot be isolated on this machine ({reasons}); allow user namespaces or seccomp, "
-            f"or set programs.allow_unisolated for programs that you have read"
-        )
-
-    def ask(self, call: ProgramCall, limits: SandboxLimits) -> dict[str, Any]:
-        """Return the reply to one call; a process that gives none in time is killed and replaced."""
-        job = {"code": call.code, "text": call.text, "timeout": limits.timeout, "memory_mb": limits.memory_mb}
-        body = json.dumps(job).encode()
-        deadline = time.monotonic() + limits.timeout + _GRACE_SECONDS
-        sent = self._write(struct.pack("!I", len(body)) + body, deadline)
-        reply = self._receive(deadline - time.monotonic()) if sent else None
-        if reply is not None:
-            return reply
-        late = time.monotonic() >= deadline
-        self.kill()
-        what = "did not answer in time" if late else f"ended with status {self._popen.returncode}"
-        self._start()
-        return {"verdict": "timeout" if late else "error", "detail": f"the sandbox {what}"}
-
-    def kill(self) -> None:
-        """End the process and everything in its group at once."""
-        if self._popen.poll() is None:
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
-        for stream in (self._popen.stdin, self._popen.stdout):
-            if stream is not None:
-                stream.close()
-
-    def _write(self, data: bytes, deadline: float) -> bool:
-        assert self._popen.stdin is not None
-        descriptor = self._popen.stdin.fileno()
-        os.set_blocking(descriptor, False)
-        view = memoryview(data)
-        while view:
-            if not select.select([], [descriptor], [], max(0.0, deadline - time.monotonic()))[1]:
-                return False
-            try:
-                view = view[os.write(descriptor, view) :]
-            except BrokenPipeError:
-                return False
-        return True
-
-    def _receive(self, seconds: float) -> dict[str, Any] | None:
-        deadline = time.monotonic() + seconds
-        head = self._exactly(4, deadline)
-        size = struct.unpack("!I", head)[0] if head else 0
-        body = self._exactly(size, deadline) if 0 < size <= _MAX_FRAME else b""
-        reply: dict[str, Any] | None = json.loads(body) if body else None
-        return reply
-
-    def _exactly(self, size: int, deadline: float) -> bytes:
-        assert self._popen.stdout is not None
-        descriptor, data = self._popen.stdout.fileno(), b""
-        while len(data) < size:
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                return b""
-            more = os.read(descriptor, size - len(data))
-            if not more:
-                return b""
-            data += more
-        return data
-
-
-_shared: dict[SandboxLimits, Sandbox] = {}
-_shared_lock = threading.Lock()
-
-
-def shared_sandbox(limits: SandboxLimits | None = None) -> Sandbox:
-    """Return this process's sandbox for ``limits``.
-
-    Its workers are as many as the CPUs that this process may use, divided among the ranks of the node
-    (``LOCAL_WORLD_SIZE``), at least one and at most eight.
-    """
-    with _shared_lock:
-        wanted = limits or SandboxLimits()
-        if wanted not in _shared:
-            cpus = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-            _shared[wanted] = Sandbox(wanted, workers=min(max(cpus, 1), 8))
-        return _shared[wanted]
-
-
-def _forget_shared() -> None:
-    # A lock that another thread held at the fork would never be released in the child.
-    global _shared, _shared_lock
-    _shared, _shared_lock = {}, threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_shared)
+@per_process
+def shared_sandbox(limits: SandboxLimits) -> Sandbox:
+    """Return this process's sandbox for ``limits``, with one worker for each CPU of its share."""
+    return Sandbox(limits, workers=cpu_share())

@@ -1,8 +1,9 @@
 """The process behind :class:`rewards.checklist.sandbox.Sandbox`: it runs programs that nobody has read.
 
 Started as ``python -I -S sandbox_child.py LAYERS UNISOLATED``, with frames (4 bytes of length, then JSON) on standard
-input and output. It shuts itself off, says how (``{"namespaces": "", "seccomp": ""}``, an empty text for a layer that
-holds, else why it does not), and then answers ``{code, text, timeout, memory_mb}`` with ``{verdict, detail}``.
+input and output. It shuts itself off, says how (``{"ready": {"namespaces": "", "seccomp": ""}}``, an empty text for a
+layer that holds, else why it does not), and then answers ``{code, text, timeout, memory_mb}`` with
+``{verdict, detail}``.
 
 Each (program, text) pair runs in a fork of its own, so a program can spoil nothing but its own verdict on one text:
 what it patches, fills or breaks ends with it. The verdict comes back over a pipe, as data of at most 4 KiB.
@@ -195,7 +196,7 @@ def main(wanted: str, unisolated: bool) -> None:
         keeper.seccomp = not state[SECCOMP]
     if keeper.namespaces and not keeper.seccomp:
         state[NAMESPACES] = _trial(keeper, trial)
-    send(state)
+    send({"ready": state})
     gc.freeze()  # a fork copies the pages that a collection touches
     if all(state.values()) and not unisolated:
         return
@@ -239,7 +240,7 @@ def _refused() -> str:
     os.close(ours)
     if answer == b"T":
         return ""
-    return "took too long" if late else answer.decode("utf-8", "replace") or "ended without a word"
+    return "took too long" if late else answer.decode("utf-8", "replace") or "ended without an answer"
 
 
 def _trial(keeper: Keeper, job: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 from adhere.rewards.checklist.check_tree import Call, ProgramCall, ProgramRunner, Reading
 from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
 from adhere.rewards.checklist.requirement import Requirement, check_dependencies
-from adhere.rewards.checklist.sandbox import shared_sandbox
+from adhere.rewards.checklist.sandbox import SandboxLimits, shared_sandbox
 from adhere.rewards.constraints import Mode, RuleCall, check_batch
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import ConfigError
@@ -115,7 +115,7 @@ def _decide(
         if rules and engine is not None:
             known.update(check_batch(rules, engine).items())
         elif calls:
-            known.update(zip(calls, (programs or shared_sandbox()).run(calls), strict=True))
+            known.update(zip(calls, (programs or shared_sandbox(SandboxLimits())).run(calls), strict=True))
         elif questions and judge is not None:
             known.update(zip(questions, judge.decide(questions), strict=True))
         else:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
-from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import JudgeConfig
 
 if TYPE_CHECKING:
@@ -18,10 +16,8 @@ def load_judge(config: JudgeConfig) -> Judge:
     """Return the judge; nothing is connected before the first question.
 
     Raises:
-        ConfigError: httpx is not installed, or the named environment variable holds no key.
+        ConfigError: the named environment variable holds no key.
     """
-    if importlib.util.find_spec("httpx") is None:
-        raise ConfigError("judge: httpx is not installed; run `pip install 'adhere[judge]'`")
     from adhere.rewards.judge.judge import Judge
 
     return Judge(config)

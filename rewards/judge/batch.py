@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from adhere.rewards.chat import CallError, ChatClient, Completion, Usage, cancel
 from adhere.rewards.errors import StageError
 from adhere.rewards.judge.cache import ReplyCache, Scores
 from adhere.rewards.judge.config import JudgeConfig
-from adhere.rewards.judge.endpoint import CallError, Endpoint, Reply
 from adhere.rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
 from adhere.rewards.judge.prompts import Task, build_prompt
 from adhere.rewards.judge.usage import JudgeUsage
@@ -31,7 +31,7 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Grade:
     """One draw's scores in [0, 1] (``None`` where the reply cannot be read), or ``status`` and why there are none."""
 
     scores: tuple[float | None, ...]
@@ -43,7 +43,7 @@ class Outcome:
 @dataclass(slots=True)
 class _Batch:
     waiting: deque[Draw]
-    outcomes: dict[bytes, Outcome]
+    grades: dict[bytes, Grade]
     unsaved: list[tuple[bytes, Scores]] = field(default_factory=list)
     outage: str | None = None
     probing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -53,114 +53,123 @@ class _Batch:
 class Session:
     """The state of a judge on its event loop: connections and cache."""
 
-    def __init__(self, config: JudgeConfig, endpoint: Endpoint, cache: ReplyCache, usage: JudgeUsage) -> None:
-        self._config, self._endpoint, self._cache, self._usage = config, endpoint, cache, usage
-
-    @classmethod
-    async def open(cls, config: JudgeConfig, key: str | None, usage: JudgeUsage) -> Session:
-        """Make one on the running event loop.
+    def __init__(self, config: JudgeConfig, key: str | None, usage: JudgeUsage) -> None:
+        """Open the cache; nothing is connected before the first question.
 
         Raises:
             ConfigError: the cache cannot be opened.
         """
-        return cls(config, Endpoint(config, key, usage), ReplyCache(config.cache), usage)
+        self._config, self._usage = config, usage
+        self._client = ChatClient(
+            "judge", config.address, config.model, key,
+            concurrency=config.concurrency, timeout=config.timeout, retries=config.retries, backoff=config.backoff,
+        )  # fmt: skip
+        self._cache = ReplyCache(config.cache)
+
+    @classmethod
+    async def open(cls, config: JudgeConfig, key: str | None, usage: JudgeUsage) -> Session:
+        """Make one in the thread of the running event loop, which alone may use the cache."""
+        return cls(config, key, usage)
 
     async def close(self) -> None:
         """Close connections and cache."""
-        await self._endpoint.close()
+        await self._client.close()
         self._cache.close()
 
     async def probe(self) -> str | None:
         """Return why the endpoint does not answer, or ``None``."""
-        return await self._endpoint.probe()
+        return await self._client.probe(self._config.extra)
 
-    async def answer(self, draws: Sequence[Draw], repeated: int) -> tuple[dict[bytes, Outcome], str | None]:
-        """Return an outcome for the key of every draw, and the reason where the endpoint was found to be down.
+    async def answer(self, draws: Sequence[Draw], repeated: int) -> tuple[dict[bytes, Grade], str | None]:
+        """Return a grade for the key of every draw, and the reason where the endpoint was found to be down.
 
         Args:
             draws: what is asked, with different keys.
             repeated: draws that were left out because they equal one of these; counted as cache hits.
         """
-        started = time.monotonic()
+        started, config = time.monotonic(), self._config
         known = self._cache.get([draw.key for draw in draws])
-        outcomes = {key: Outcome(scores, Status.OK) for key, scores in known.items()}
-        batch = _Batch(deque(draw for draw in draws if draw.key not in known), outcomes)
+        grades = {key: Grade(scores, Status.OK) for key, scores in known.items()}
+        batch = _Batch(deque(draw for draw in draws if draw.key not in known), grades)
         self._usage.cache_hits += len(known) + repeated
         self._usage.calls += len(batch.waiting)
-        workers = [
-            asyncio.create_task(self._work(batch)) for _ in range(min(self._config.concurrency, len(batch.waiting)))
-        ]
+        workers = [asyncio.create_task(self._work(batch)) for _ in range(min(config.concurrency, len(batch.waiting)))]
         try:
             if workers:
-                await self._watch(workers, batch)
+                done, late = await asyncio.wait(workers, timeout=config.deadline, return_when=asyncio.FIRST_EXCEPTION)
+                for worker in done:
+                    worker.result()  # the first error of a worker ends the batch
+                if late and batch.outage is None:
+                    batch.outage = await self.probe()
         finally:
-            await _cancel(workers)
+            await cancel(workers)
             self._save(batch)
             self._usage.seconds += time.monotonic() - started
-        late = Outcome((), Status.TIMEOUT, f"the batch took longer than judge.deadline, {self._config.deadline:g} s")
+        why = f"the batch took longer than judge.deadline, {config.deadline:g} s"
         for draw in draws:
-            if draw.key not in batch.outcomes:
-                batch.outcomes[draw.key] = late
+            if draw.key not in grades:
+                grades[draw.key] = Grade((), Status.TIMEOUT, why)
                 self._usage.timeouts += 1
-        return batch.outcomes, batch.outage
-
-    async def _watch(self, workers: Iterable[asyncio.Task[None]], batch: _Batch) -> None:
-        """Wait for the workers until the deadline; the first error of one of them ends the batch."""
-        done, pending = await asyncio.wait(workers, timeout=self._config.deadline, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-        if pending and batch.outage is None:
-            batch.outage = await self._endpoint.probe()
+        return grades, batch.outage
 
     async def _work(self, batch: _Batch) -> None:
+        """Grade what waits. An endpoint that is found to be down is not asked for every item."""
         while batch.waiting:
-            draw = batch.waiting.popleft()
-            started = time.monotonic()
-            outcome = await self._outcome(draw, batch)
-            batch.outcomes[draw.key] = Outcome(
-                outcome.scores, outcome.status, outcome.detail, time.monotonic() - started
-            )
+            draw, started, spent = batch.waiting.popleft(), time.monotonic(), Usage()
+            scores: tuple[float | None, ...] = ()
+            status, detail = Status.ERROR, batch.outage or ""
+            try:
+                if batch.outage is None:
+                    reply = await self._ask(draw, spent)
+                    scores = self._scores(draw.task, reply)
+                    status = Status.UNPARSED if None in scores else Status.OK
+                    detail = f"the judge's reply cannot be read: {(reply.text or '')[:80]!r}" if None in scores else ""
+            except CallError as error:
+                status, detail = Status.TIMEOUT if error.late else Status.ERROR, str(error)
+                if error.unavailable:
+                    # Find out once for all workers whether the endpoint is down or only fails on what it was asked.
+                    async with batch.probing:
+                        if batch.outage is None and time.monotonic() - batch.answered_probe > CONFIRMED_FOR:
+                            batch.outage = await self.probe()
+                            batch.answered_probe = time.monotonic()
+            finally:
+                self._usage.retries += spent.retries
+                self._usage.prompt_tokens += spent.prompt_tokens
+                self._usage.completion_tokens += spent.completion_tokens
+                self._usage.cost += spent.cost(self._config.price_input, self._config.price_output)
+            self._usage.unparsed += status is Status.UNPARSED
+            self._usage.errors += status is Status.ERROR
+            self._usage.timeouts += status is Status.TIMEOUT
+            batch.grades[draw.key] = Grade(scores, status, detail, time.monotonic() - started)
+            if status is Status.OK:
+                batch.unsaved.append((draw.key, tuple(score for score in scores if score is not None)))
             if len(batch.unsaved) >= SAVE_EVERY:
                 self._save(batch)
 
-    async def _outcome(self, draw: Draw, batch: _Batch) -> Outcome:
-        if batch.outage is not None:
-            self._usage.errors += 1
-            return Outcome((), Status.ERROR, batch.outage)
+    async def _ask(self, draw: Draw, spent: Usage) -> Completion:
         task, config = draw.task, self._config
-        graded = task.kind == "each"
+        single = task.kind == "each"
         message = build_prompt(
-            task, yes_no=graded and config.scoring != "scale", max_response_chars=config.max_response_chars
+            task, yes_no=single and config.scoring != "scale", max_response_chars=config.max_response_chars
         )
-        logprobs = graded and config.scoring == "logprobs"
-        seed = int.from_bytes(draw.key[:4], "big") >> 1
-        try:
-            reply = await self._endpoint.ask(
-                message, max_tokens=config.max_tokens * task.scores, seed=seed, logprobs=logprobs
-            )
-        except CallError as error:
-            if error.unavailable:
-                await self._look_for_outage(batch)
-            timeout = error.status is Status.TIMEOUT
-            self._usage.timeouts += timeout
-            self._usage.errors += not timeout
-            return Outcome((), error.status, error.detail)
-        self._count(reply)
-        scores = self._read(task, reply)
-        if None in scores:
-            self._usage.unparsed += 1
-            return Outcome(scores, Status.UNPARSED, f"the judge's reply cannot be read: {reply.text[:80]!r}")
-        batch.unsaved.append((draw.key, tuple(score for score in scores if score is not None)))
-        return Outcome(scores, Status.OK)
+        fields = {
+            "max_tokens": config.max_tokens * task.scores,
+            "temperature": config.temperature,
+            "seed": int.from_bytes(draw.key[:4], "big") >> 1,
+        }
+        if single and config.scoring == "logprobs":
+            fields |= {"logprobs": True, "top_logprobs": 20}
+        return await self._client.complete([{"role": "user", "content": message}], fields | config.extra, spent)
 
-    def _read(self, task: Task, reply: Reply) -> tuple[float | None, ...]:
+    def _scores(self, task: Task, reply: Completion) -> tuple[float | None, ...]:
         scoring = self._config.scoring if task.kind == "each" else "scale"
+        text, cut = reply.text or "", reply.finish_reason == "length"
         if task.scores > 1:
-            return tuple(parse_list(reply.text, task.scores, yes_no=scoring == "binary", cut=reply.cut))
+            return tuple(parse_list(text, task.scores, yes_no=scoring == "binary", cut=cut))
         if scoring == "scale":
-            return (parse_score(reply.text, cut=reply.cut),)
+            return (parse_score(text, cut=cut),)
         if scoring == "binary":
-            return (parse_yes_no(reply.text),)
+            return (parse_yes_no(text),)
         if reply.first is None:
             raise StageError(
                 f"judge.scoring: {self._config.address} gives no log-probabilities for '{self._config.model}'; "
@@ -168,25 +177,6 @@ class Session:
             )
         return (expected_yes(reply.first),)
 
-    async def _look_for_outage(self, batch: _Batch) -> None:
-        """Find out once for all callers whether the endpoint is down or only fails on what it was asked."""
-        async with batch.probing:
-            if batch.outage is None and time.monotonic() - batch.answered_probe > CONFIRMED_FOR:
-                batch.outage = await self._endpoint.probe()
-                batch.answered_probe = time.monotonic()
-
-    def _count(self, reply: Reply) -> None:
-        self._usage.prompt_tokens += reply.prompt_tokens
-        self._usage.completion_tokens += reply.completion_tokens
-        price = reply.prompt_tokens * self._config.price_input + reply.completion_tokens * self._config.price_output
-        self._usage.cost += price / 1e6
-
     def _save(self, batch: _Batch) -> None:
         self._cache.put(batch.unsaved)
         batch.unsaved.clear()
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

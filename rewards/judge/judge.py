@@ -9,10 +9,10 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
+from adhere.rewards.chat import Background, check_key
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion, OverallQuestion
 from adhere.rewards.errors import ConfigError
-from adhere.rewards.judge.background import Background
-from adhere.rewards.judge.batch import Draw, Outcome, Session
+from adhere.rewards.judge.batch import Draw, Grade, Session
 from adhere.rewards.judge.config import OPERATIONAL, JudgeConfig
 from adhere.rewards.judge.prompts import PROMPT_VERSION, Task
 from adhere.rewards.judge.usage import JudgeUsage
@@ -22,7 +22,7 @@ BLANK = "the response is blank"
 
 
 class Judge:
-    """Grades responses by a model behind an endpoint; satisfies :class:`rewards.checklist.judging.Decider`.
+    """Grades responses by a model behind an endpoint; satisfies :class:`rewards.checklist.judge_protocol.Decider`.
 
     Threads may share one, also under a running event loop; a forked child gets connections of its own. Whatever could
     not be graded has no score: ``timeout``, ``error`` or ``unparsed``. A blank response meets nothing, without a call.
@@ -32,11 +32,12 @@ class Judge:
         """Read the key; nothing is connected before the first question.
 
         Raises:
-            ConfigError: the named environment variable holds no key.
+            ConfigError: the named environment variable holds no key, or one that cannot be sent.
         """
         key = os.environ.get(config.api_key_env) if config.api_key_env else None
         if config.api_key_env and not key:
             raise ConfigError(f"judge.api_key_env: the environment has no {config.api_key_env}; export the key there")
+        check_key("judge.api_key_env", key)
         self.config = config
         self._key = key
         self._usage = JudgeUsage()
@@ -136,10 +137,10 @@ class Judge:
         if not draws:
             return [[failed(BLANK)] * task.scores for task in tasks]
         repeated = sum(len(drawn) for _, drawn in asked) - len(draws)
-        outcomes, outage = self._background().run(self._session.answer(list(draws.values()), repeated))
+        grades, outage = self._background().run(self._session.answer(list(draws.values()), repeated))
         self._outage = self._outage or outage
         return [
-            [_verdict([outcomes[d.key] for d in drawn], i) if drawn else failed(BLANK) for i in range(task.scores)]
+            [_verdict([grades[d.key] for d in drawn], i) if drawn else failed(BLANK) for i in range(task.scores)]
             for task, drawn in asked
         ]
 
@@ -148,15 +149,15 @@ class Judge:
         return Draw(hashlib.sha256(json.dumps(content).encode()).digest(), task)
 
 
-def _verdict(outcomes: Sequence[Outcome], place: int) -> Verdict:
+def _verdict(grades: Sequence[Grade], place: int) -> Verdict:
     """Return the mean over the samples that gave a score, or the reason why none did."""
-    seconds = sum(outcome.seconds for outcome in outcomes)
-    scores = [s for outcome in outcomes if outcome.scores and (s := outcome.scores[place]) is not None]
+    seconds = sum(grade.seconds for grade in grades)
+    scores = [s for grade in grades if grade.scores and (s := grade.scores[place]) is not None]
     if scores:
         said = ", ".join(f"{100 * score:.4g}" for score in scores)
         return Verdict(sum(scores) / len(scores), detail=f"judge: {said}", seconds=seconds)
     for status in (Status.ERROR, Status.TIMEOUT):
-        for outcome in outcomes:
-            if outcome.status is status:
-                return unscored(status, outcome.detail, seconds)
-    return unscored(Status.UNPARSED, outcomes[0].detail, seconds)
+        for grade in grades:
+            if grade.status is status:
+                return unscored(status, grade.detail, seconds)
+    return unscored(Status.UNPARSED, grades[0].detail, seconds)

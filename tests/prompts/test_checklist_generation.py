@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("openai", reason="needs the judge extra")
-
 from adhere.prompts.checklists import Summary, generate, read_sources
 from adhere.rewards.checklist.generation import GenerationConfig
 from adhere.rewards.checklist.requirement import parse_checklist
@@ -290,7 +288,7 @@ def test_the_instruction_cannot_close_its_mark_or_reach_the_system_message(run: 
 
 
 def test_a_refused_key_stops_at_once_and_keeps_what_is_done(run: Any, server: Any, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"refuses model 'm'.*no such key"):
+    with pytest.raises(StageError, match=r"refuses the key for model 'm'.*no such key"):
         run("Tell me of France.", "This is locked.", "Tell me of Spain.", concurrency=1)
     assert [row["id"] for row in rows(tmp_path / "out.jsonl")] == ["in/1"]
     assert len(server.requests) == 2

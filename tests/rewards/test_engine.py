@@ -198,7 +198,7 @@ from adhere.rewards.engine import Engine
 assert __name__ == "__main__", "a worker imported the script of its parent"
 engine = Engine(deadline=1.0)
 print(engine.map("os:getpid", [()])[0].detail, flush=True)
-print(engine._pool[0].process.pid, flush=True)
+print(engine.worker_pids()[0], flush=True)
 threading.Thread(target=engine.map, args=("time:sleep", [(600,)]), daemon=True).start()
 time.sleep(600)
 """

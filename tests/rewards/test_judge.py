@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("httpx", reason="needs the judge extra")
-
 from judge_server import HANGS, Reply, Script, ScriptedServer, completion
 
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion, OverallQuestion
@@ -252,6 +249,9 @@ def test_cost_and_key_come_from_outside_the_configuration(make: Make, monkeypatc
     assert server.keys == ["Bearer sk-secret"]
     assert judge.usage.cost == pytest.approx((100 * 2.0 + 2 * 10.0) / 1e6)
     assert "sk-secret" not in judge.config.model_dump_json()
+    monkeypatch.setenv("MY_JUDGE_KEY", "sk-secret\n")
+    with pytest.raises(ConfigError, match=r"judge.api_key_env: the key has a character that a header cannot carry"):
+        load_judge(judge.config)
     monkeypatch.delenv("MY_JUDGE_KEY")
     with pytest.raises(ConfigError, match=r"judge.api_key_env: the environment has no MY_JUDGE_KEY"):
         load_judge(judge.config)

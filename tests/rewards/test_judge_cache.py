@@ -43,7 +43,6 @@ def test_memory_keeps_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_forked_child_may_go_on_asking() -> None:
-    pytest.importorskip("httpx", reason="needs the judge extra")
     from judge_server import ScriptedServer
 
     from adhere.rewards.checklist.judge_protocol import JudgeQuestion

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-pytest.importorskip("httpx", reason="needs the judge extra")
-
 from judge_server import ScriptedServer
 from pydantic import ValidationError
 

@@ -9,9 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("httpx", reason="needs the judge extra")
-
 from served import served
 
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion

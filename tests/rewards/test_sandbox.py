@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import pytest
 
@@ -289,14 +289,32 @@ def test_verdicts_come_in_order_and_equal_calls_share_one() -> None:
         assert sandbox.run([]) == []
 
 
+def kill(pids: set[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(lives(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def test_a_sandbox_that_was_killed_starts_again() -> None:
     with Sandbox() as sandbox:
         others = descendants()
         sandbox.isolation()
-        for pid in descendants() - others:
-            os.kill(pid, signal.SIGKILL)
+        kill(descendants() - others)
         first, second = sandbox.run([program("return True", text="a"), program("return True", text="b")])
-        assert first.status is Status.ERROR
+        assert first.score == second.score == 1.0
+
+
+def test_a_sandbox_that_is_killed_at_work_gives_an_error_and_starts_again() -> None:
+    with Sandbox(SandboxLimits(timeout=30.0)) as sandbox:
+        others = descendants()
+        sandbox.isolation()
+        killer = Timer(0.5, lambda: kill(descendants() - others))
+        killer.start()
+        first, second = sandbox.run([program("while True: pass"), program("return True")])
+        killer.join()
+        assert (first.score, first.status) == (None, Status.ERROR) and "the sandbox ended with status" in first.detail
         assert second.score == 1.0
 
 
@@ -372,8 +390,8 @@ def test_a_layer_that_the_kernel_refuses_is_named_and_the_other_one_holds(denied
         replies.append(json.loads(rest[4 : 4 + size]))
         rest = rest[4 + size :]
     refused, held = ("seccomp", "namespaces") if denied == "filter_system_calls" else ("namespaces", "seccomp")
-    assert "the policy says no" in replies[0][refused]
-    if not replies[0][held]:
+    assert "the policy says no" in replies[0]["ready"][refused]
+    if not replies[0]["ready"][held]:
         assert [reply["verdict"] for reply in replies[1:]] == [True, False, True]
 
 

@@ -28,12 +28,15 @@ MISTAKES = {
     f"generate in.jsonl out.jsonl {HERE} model=m min_items=9": ["min_items: 9 is more than max_items, 7"],
     f"generate in.jsonl out.jsonl {HERE} model=m candidate_models=a": ["candidate_models: has no meaning for method"],
     "generate in.jsonl out.jsonl base_url=http://localhost:abc/v1 model=m": [
-        "base_url: is no address",
+        "base_url: is not the address of an endpoint",
         "localhost:abc",
     ],
-    "generate in.jsonl out.jsonl base_url=127.0.0.1:1/v1 model=m": ["base_url: is no address", "http://127.0.0.1:8000"],
     f"generate in.jsonl out.jsonl {HERE} model=m limit=none": ["limit: 'none' is not a whole number"],
     f"generate in.jsonl out.jsonl {HERE} model=m limit=0": ["limit: '0' is not a whole number of at least 1"],
+    "generate in.jsonl out.jsonl base_url=127.0.0.1:1/v1 model=m": [
+        "base_url: is not the address of an endpoint",
+        "http://127.0.0.1:8000",
+    ],
     f"generate nowhere.jsonl out.jsonl {HERE} model=m": ["nowhere.jsonl: no such file"],
     f"generate in.jsonl out.parquet {HERE} model=m": ["out.parquet: the output is written row by row", ".jsonl"],
     f"generate bad.jsonl out.jsonl {HERE} model=m": ["bad.jsonl:1: candidates is no list of texts"],

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from judge_server import Reply, ScriptedServer
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
-
-pytest.importorskip("httpx", reason="needs the judge extra")
-from judge_server import Reply, ScriptedServer
 
 pytestmark = pytest.mark.slow
 

@@ -1,9 +1,7 @@
 """Checklists written by a model: RLCF's, direct or from candidates (arXiv 2507.18624), and RaR's (arXiv 2507.17746)."""
 
-from adhere.rewards.checklist.generation.client import CallFailed, Client
 from adhere.rewards.checklist.generation.config import GenerationConfig, Method
 from adhere.rewards.checklist.generation.review import Drop
-from adhere.rewards.checklist.generation.usage import Usage
-from adhere.rewards.checklist.generation.writer import Task, Writer, Written
+from adhere.rewards.checklist.generation.writer import Task, Writer, Written, connect
 
-__all__ = ["CallFailed", "Client", "Drop", "GenerationConfig", "Method", "Task", "Usage", "Writer", "Written"]
+__all__ = ["Drop", "GenerationConfig", "Method", "Task", "Writer", "Written", "connect"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from adhere.rewards.chat import check_address
 from adhere.rewards.checklist.generation.prompts import VERSION
 from adhere.rewards.config import Strict
 
@@ -19,7 +19,7 @@ ITEMS: dict[Method, tuple[int, int]] = {"direct": (1, 7), "candidates": (1, 7), 
 class GenerationConfig(Strict):
     """How checklists are asked for, and from whom."""
 
-    base_url: str
+    base_url: Annotated[str, AfterValidator(check_address)]
     """Address of an OpenAI-compatible endpoint, for example ``http://127.0.0.1:8000/v1``."""
 
     model: str
@@ -69,7 +69,7 @@ class GenerationConfig(Strict):
     """Seconds that one call may take with all its retries."""
 
     retries: int = Field(default=4, ge=0)
-    """Further tries of a call that the server could not answer (connection lost, 429, 5xx), with growing pauses."""
+    """Further tries of a call that met a dead connection, a timeout, 408, 409, 425, 429, 5xx or an unreadable reply."""
 
     prompt_price: float = Field(default=0.0, ge=0.0)
     """Price of a million prompt tokens, in any currency, for the cost at the end."""
@@ -81,18 +81,6 @@ class GenerationConfig(Strict):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [name for name in value.split(",") if name] if isinstance(value, str) else value
-
-    @field_validator("base_url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is no number, a bracket that is not closed
-            usable = False
-        if not usable or any(char.isspace() or not char.isprintable() for char in value):
-            raise ValueError("is no address of an endpoint; write it like http://127.0.0.1:8000/v1")
-        return value
 
     @model_validator(mode="after")
     def _bounds(self) -> GenerationConfig:

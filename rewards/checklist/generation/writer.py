@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adhere.rewards.chat import CallError, ChatClient, Usage
 from adhere.rewards.checklist.generation import prompts
-from adhere.rewards.checklist.generation.client import CallFailed, Client
 from adhere.rewards.checklist.generation.config import GenerationConfig
-from adhere.rewards.checklist.generation.reply import Draft, Reply, Unreadable, read_object, read_reply
+from adhere.rewards.checklist.generation.reply import (
+    Draft,
+    Reply,
+    Unreadable,
+    read_object,
+    read_reply,
+    whole_characters,
+)
 from adhere.rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
-from adhere.rewards.checklist.generation.usage import Usage
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.constraints.languages import LANGUAGES, matches
 
@@ -67,10 +75,22 @@ class Written:
         }
 
 
+def connect(config: GenerationConfig) -> ChatClient:
+    """Return a client of the endpoint that ``config`` names, for the running event loop; nothing is sent yet.
+
+    Raises:
+        ConfigError: the address or the key cannot be used.
+    """
+    return ChatClient(
+        "checklist generate", config.base_url, config.model, os.environ.get(config.api_key_env) or None,
+        concurrency=config.concurrency, timeout=config.timeout, retries=config.retries,
+    )  # fmt: skip
+
+
 class Writer:
     """Writes checklists as its configuration says."""
 
-    def __init__(self, client: Client, config: GenerationConfig) -> None:
+    def __init__(self, client: ChatClient, config: GenerationConfig) -> None:
         """Write with ``client``."""
         self._client = client
         self._config = config
@@ -85,8 +105,8 @@ class Writer:
         try:
             reply = await self._ask(task, made)
             kept = await self._reviewed(task, reply, made)
-        except CallFailed as failure:
-            made.error, made.unreachable = str(failure), failure.unreachable
+        except CallError as failure:
+            made.error, made.unreachable = str(failure), failure.code is None
             return made
         except Unreadable as fault:
             made.error = f"the reply: {fault}"
@@ -118,19 +138,37 @@ class Writer:
 
     async def _try(self, messages: prompts.Messages, made: Written) -> tuple[Reply | None, list[str], str]:
         """Return the reply if it can be read, its faults, and its words."""
-        completion = await self._client.complete(messages, made.usage)
-        if not completion.finished:
-            return None, [f"it was cut off after {self._config.max_tokens} tokens"], completion.text
+        text, cut = await self._complete(messages, made)
+        if cut:
+            return None, [f"it was cut off after {self._config.max_tokens} tokens"], text
         try:
-            reply = read_reply(completion.text, categories=self._config.method == "rar")
+            reply = read_reply(text, categories=self._config.method == "rar")
         except Unreadable as fault:
-            return None, [str(fault)], completion.text
+            return None, [str(fault)], text
         low, high = self._config.items
         count = len(reply.drafts) + len(reply.refused)
         faults = [f"'{text}' {reason}" for text, reason in reply.refused]
         if not low <= count <= high:
             faults.append(f"it has {count} requirements, {low} to {high} were asked for")
-        return reply, faults, completion.text
+        return reply, faults, text
+
+    async def _complete(self, messages: prompts.Messages, made: Written, **fields: Any) -> tuple[str, bool]:
+        """Return what the model wrote, and whether the token limit ended it.
+
+        Raises:
+            CallError: no reply within the deadline and the tries, or one without text.
+        """
+        config = self._config
+        asked = {"temperature": config.temperature, "max_tokens": config.max_tokens} | fields
+        try:
+            async with asyncio.timeout(config.deadline):
+                reply = await self._client.complete(messages, asked, made.usage)
+        except TimeoutError as error:
+            raise CallError(f"{config.base_url}: no reply within {config.deadline:g} s", None, late=True) from error
+        if reply.text is None or not reply.text.strip():
+            why = f"the endpoint's reply has no text (it ended with '{reply.finish_reason}')"
+            raise CallError(f"{config.base_url}: {why}", 200)
+        return whole_characters(reply.text), reply.finish_reason == "length"
 
     async def _messages(self, task: Task, made: Written) -> prompts.Messages:
         items = self._config.items
@@ -148,14 +186,14 @@ class Writer:
         count, models = self._config.candidates, self._config.candidate_models
         drawn: list[str] = []
         for i in range(count):
-            completion = await self._client.complete(
+            text, _ = await self._complete(
                 [{"role": "user", "content": task.instruction}],
-                made.usage,
-                model=models[i % len(models)] if models else None,
+                made,
+                model=models[i % len(models)] if models else self._config.model,
                 temperature=0.6 if models else 0.6 + 0.7 * i / (count - 1),
                 max_tokens=self._config.candidate_tokens,
             )
-            drawn.append(completion.text)
+            drawn.append(text)
         return drawn
 
     async def _reviewed(self, task: Task, reply: Reply, made: Written) -> list[Candidate]:
@@ -177,8 +215,8 @@ class Writer:
     async def _ask_contradictions(self, task: Task, reviewed: Review, made: Written) -> None:
         """Have the model name pairs that exclude each other, and drop the lighter one of each."""
         texts = [one.text for one in reviewed.kept]
-        completion = await self._client.complete(prompts.contradiction_messages(task.instruction, texts), made.usage)
-        pairs = _pairs(completion.text, len(texts))
+        text, _ = await self._complete(prompts.contradiction_messages(task.instruction, texts), made)
+        pairs = _pairs(text, len(texts))
         losers: dict[int, str] = {}
         for a, b in pairs:
             if a in losers or b in losers:

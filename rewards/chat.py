@@ -1,0 +1,349 @@
+"""Chat completions from an OpenAI-compatible endpoint: bounded in time, size and number, tried again where that helps.
+
+The judge, the writer of checklists and the evaluation's ``openai`` back end share this client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx
+
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.segments import THINK_CLOSE
+
+T = TypeVar("T")
+
+AGAIN = frozenset({408, 409, 425, 429})
+REFUSED = {401: "the key", 403: "the key", 404: "the model or the path"}
+MAX_BYTES = 4 * 1024 * 1024
+MAX_PAUSE = 60.0
+PROBE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model wrote: ``text``, and ``reasoning`` where the server returns it beside the text.
+
+    ``first`` has the log-probabilities by token of the first word after the reasoning.
+    ``tokens`` counts completion tokens; ``None`` where the server does not.
+    """
+
+    text: str | None
+    reasoning: str | None
+    finish_reason: str | None
+    first: Mapping[str, float] | None
+    tokens: int | None
+
+
+@dataclass(slots=True)
+class Usage:
+    """Calls that were answered, further tries, and tokens; ``uncounted`` calls came back without a token count."""
+
+    calls: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    uncounted: int = 0
+
+    def add(self, other: Usage) -> None:
+        """Add what ``other`` has counted."""
+        for name, count in asdict(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
+    def cost(self, prompt_price: float, completion_price: float) -> float:
+        """Return the cost at these prices of a million tokens."""
+        return (self.prompt_tokens * prompt_price + self.completion_tokens * completion_price) / 1e6
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counters by name."""
+        return asdict(self)
+
+
+class CallError(Exception):
+    """A call without a usable reply; the message is one line that names the address.
+
+    ``code`` is the reply's HTTP status, ``None`` where no reply was complete; ``late`` says that time ran out.
+    """
+
+    def __init__(self, detail: str, code: int | None, *, late: bool = False, wait: float = 0.0) -> None:
+        super().__init__(detail)
+        self.code, self.late, self.wait = code, late, wait
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether the endpoint did not answer, whatever was asked."""
+        return self.code is None or self.code in AGAIN or self.code >= 500
+
+
+def check_address(base_url: str, *, where: str = "") -> str:
+    """Return ``base_url`` if it can be the root of an endpoint.
+
+    Raises:
+        ConfigError: it cannot, or holds a password; the message opens with ``where``.
+    """
+    if re.match(r"[^/]*//[^/]*@", base_url):
+        raise ConfigError(f"{where}holds a password, which messages would show; export a key in the environment")
+    try:
+        url = httpx.URL(base_url)
+        usable = url.scheme in ("http", "https") and bool(url.host) and (url.port is None or 0 < url.port < 65536)
+        usable = usable and base_url.isprintable() and " " not in base_url
+    except httpx.InvalidURL:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{where}is not the address of an endpoint; write it like http://127.0.0.1:8000/v1")
+    return base_url
+
+
+def check_key(where: str, key: str | None) -> None:
+    """Check that a key can be sent in a header.
+
+    Raises:
+        ConfigError: it cannot; the message opens with ``where`` and does not show the key.
+    """
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigError(f"{where}: the key has a character that a header cannot carry; export it without spaces")
+
+
+class ChatClient:
+    """The client of one endpoint; made and used on one event loop.
+
+    ``concurrency`` clients of one connection each: the pool of httpx looks at all of its connections on every request,
+    which at 64 of them costs more than the request.
+    """
+
+    def __init__(
+        self,
+        purpose: str,
+        base_url: str,
+        model: str,
+        key: str | None,
+        *,
+        concurrency: int,
+        timeout: float,
+        retries: int,
+        backoff: float = 0.5,
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            purpose: who asks; opens the messages of errors.
+            base_url: root of the endpoint, such as ``http://127.0.0.1:8000/v1``.
+            model: name of the model, as the endpoint knows it.
+            key: sent as a bearer token, and never part of a message; ``None`` sends none.
+            concurrency: the most calls at once, at least 1.
+            timeout: seconds that one try of one call may take.
+            retries: further tries of a call that met a dead connection, a timeout, 408, 409, 425, 429, 5xx or a reply
+                that cannot be read.
+            backoff: seconds before the second try; they double with each further one, ± 50 %, up to 60.
+                ``Retry-After`` goes first.
+
+        Raises:
+            ConfigError: ``base_url`` is not the address of an endpoint, or holds a password; the key cannot be sent.
+        """
+        check_address(base_url, where=f"{purpose}: base_url: ")
+        check_key(purpose, key)
+        self.purpose, self.base_url, self.model = purpose, base_url.rstrip("/"), model
+        self.timeout, self.retries, self.backoff = timeout, retries, backoff
+        self._key = key
+        self._tls = httpx.create_ssl_context()
+        self._probing = self._client()
+        self._all = [self._probing]
+        self._idle: asyncio.LifoQueue[httpx.AsyncClient | None] = asyncio.LifoQueue()
+        for _ in range(concurrency):
+            self._idle.put_nowait(None)
+
+    async def __aenter__(self) -> ChatClient:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self._all:
+            await client.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers={"content-type": "application/json"}
+            | ({"authorization": f"Bearer {self._key}"} if self._key else {}),
+            limits=httpx.Limits(max_connections=1),
+            timeout=None,  # a server that sends a byte now and then would never meet it; see _try
+            verify=self._tls,
+            follow_redirects=True,
+        )
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Wait for one of the clients that may be busy at once; a client is made when it is first needed."""
+        client = await self._idle.get()
+        if client is None:
+            client = self._client()
+            self._all.append(client)
+        try:
+            yield client
+        finally:
+            self._idle.put_nowait(client)
+
+    async def complete(
+        self, messages: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], usage: Usage
+    ) -> Completion:
+        """Return the completion of ``messages``, after as many tries as are configured.
+
+        Args:
+            messages: the conversation, each with ``role`` and ``content``.
+            fields: further fields of the request, such as ``max_tokens``, or another ``model``; a field of ``None`` is
+                left out.
+            usage: the call, its tries and tokens are added here.
+
+        Raises:
+            CallError: no try gave a reply that can be read.
+            StageError: the endpoint refuses the key or does not know the model: no further call can do better.
+        """
+        for attempt in range(self.retries + 1):
+            try:
+                async with self._slot() as client:
+                    return await self._try(client, messages, fields, usage, self.timeout)
+            except CallError as error:
+                if not (error.unavailable or error.code == 200) or attempt == self.retries:
+                    raise
+                pause = self.backoff * 2**attempt * random.uniform(0.5, 1.5)
+                pause = min(MAX_PAUSE, max(pause, error.wait))
+            usage.retries += 1
+            await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    async def probe(self, fields: Mapping[str, Any]) -> str | None:
+        """Ask for one token, once, beside all calls; return why the endpoint did not answer, or ``None``."""
+        messages = [{"role": "user", "content": "Reply with OK."}]
+        seconds = min(self.timeout, PROBE_SECONDS)
+        try:
+            await self._try(self._probing, messages, {"max_tokens": 1, **fields}, Usage(), seconds)
+        except CallError as error:
+            return str(error) if error.unavailable else None
+        return None
+
+    async def _try(
+        self,
+        client: httpx.AsyncClient,
+        messages: Sequence[Mapping[str, Any]],
+        fields: Mapping[str, Any],
+        usage: Usage,
+        seconds: float,
+    ) -> Completion:
+        url = f"{self.base_url}/chat/completions"
+        asked = {"model": self.model, "messages": messages, **fields}
+        content = json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
+        raw = bytearray()
+        try:
+            async with asyncio.timeout(seconds), client.stream("POST", url, content=content) as response:
+                async for chunk in response.aiter_bytes():
+                    raw += chunk
+                    if len(raw) > MAX_BYTES:
+                        raise CallError(f"{url}: the reply is longer than {MAX_BYTES // 2**20} MiB", 200)
+        except TimeoutError:
+            raise CallError(f"{url}: no complete reply within {seconds:g} s", None, late=True) from None
+        except httpx.RequestError as error:
+            raise CallError(f"{url}: {type(error).__name__} {error}".rstrip(), None) from error
+        code = response.status_code
+        if code == 200:
+            return _read(bytes(raw), url, usage)
+        said = " ".join(raw.decode("utf-8", "replace").split())
+        said = (said.replace(self._key, "***") if self._key else said)[:300]
+        model = asked["model"]
+        if code in REFUSED:
+            raise StageError(f"{self.purpose}: {url} refuses {REFUSED[code]} for model '{model}' ({code} {said})")
+        # Servers that are pinned to another model answer 400 and name both.
+        if code == 400 and re.search(rf"(?<!\w){re.escape(model)}(?!\w)|model_not_found", said):
+            raise StageError(f"{self.purpose}: {url} refuses model '{model}' ({code} {said})")
+        raise CallError(f"{url}: {code} {said}", code, wait=_retry_after(response.headers.get("retry-after")))
+
+
+def _retry_after(value: str | None) -> float:
+    """Return the header's seconds; it holds a number or a date (RFC 9110, section 10.2.3)."""
+    if value is None:
+        return 0.0
+    try:
+        seconds = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+    return max(0.0, seconds)
+
+
+def _read(raw: bytes, url: str, usage: Usage) -> Completion:
+    begins = f"(it begins {raw[:80].decode('utf-8', 'replace')!r})"
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise CallError(f"{url}: the endpoint's reply is not JSON {begins}", 200) from error
+    try:
+        choice = body["choices"][0]
+        text = choice["message"].get("content")
+        reasoning = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
+    except (LookupError, TypeError, AttributeError) as error:
+        raise CallError(f"{url}: the endpoint's reply has no choice with a message {begins}", 200) from error
+    if not isinstance(text, str | None):
+        raise CallError(f"{url}: the content of the endpoint's reply is {type(text).__name__}, not text", 200)
+    try:
+        # The candidates of the first token that is not white space, after the reasoning where there is one.
+        tokens = (choice.get("logprobs") or {}).get("content") or []
+        ends = [i for i, token in enumerate(tokens) if THINK_CLOSE in token["token"]]
+        word = next((token for token in tokens[ends[-1] + 1 if ends else 0 :] if token["token"].strip()), None)
+        listed = (word.get("top_logprobs") or [word]) if word else []
+        first = {entry["token"]: float(entry["logprob"]) for entry in listed}
+        counted = body.get("usage")
+        spent = [int(counted.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")] if counted else None
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise CallError(
+            f"{url}: the endpoint's reply has unreadable log-probabilities or usage {begins}", 200
+        ) from error
+    usage.calls += 1
+    if spent is None:
+        usage.uncounted += 1
+    else:
+        usage.prompt_tokens += spent[0]
+        usage.completion_tokens += spent[1]
+    reasoning = reasoning if isinstance(reasoning, str) else None
+    return Completion(text, reasoning, choice.get("finish_reason"), first or None, spent[1] if spent else None)
+
+
+class Background:
+    """An event loop in a thread of its own: it runs coroutines for callers whose thread has no loop, or a busy one."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return the coroutine's result, or raise what it raised; an interrupt of the caller cancels it."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
