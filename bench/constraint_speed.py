@@ -37,8 +37,7 @@ from typing import Any
 
 from adhere.rewards.checklist import Requirement, RuleCheck, score_batch
 from adhere.rewards.constraints import check, follow_prepared, prepare
-from adhere.rewards.constraints.base import Mode
-from adhere.rewards.constraints.library import MODES
+from adhere.rewards.constraints.core.constraint import MODES, Mode
 
 DEFAULT = Path(__file__).parents[1] / "../shared/oracle/ifeval_gpt4_verdicts.jsonl.gz"
 LANGUAGE = ("language:response_language", "change_case:english_capital", "change_case:english_lowercase")

@@ -17,7 +17,7 @@ from pathlib import Path
 from math_speed import pairs, read_rows
 from reward_batch import resident_mb
 
-from adhere.rewards.constraints.batch import CHECK
+from adhere.rewards.constraints.core.batch import CHECK
 from adhere.rewards.engine import Engine
 from adhere.rewards.math.canonical import canonical
 from adhere.rewards.math.verify import COMPARE

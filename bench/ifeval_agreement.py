@@ -24,7 +24,7 @@ from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT
 from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
 
 from adhere.rewards.constraints import check
-from adhere.rewards.constraints.punkt import ABBREVIATIONS, official_sentences
+from adhere.rewards.constraints.text.segmentation import ABBREVIATIONS, official_sentences
 
 DEFAULT = Path(__file__).parents[1] / "../shared/oracle/ifeval_gpt4_verdicts.jsonl.gz"
 

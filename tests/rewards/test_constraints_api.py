@@ -26,9 +26,9 @@ from adhere.rewards.constraints import (
     sample,
     validate,
 )
-from adhere.rewards.constraints.base import REGISTRY, Constraint, Kwargs, Outcome, Sampler, Step, register
-from adhere.rewards.constraints.document import reference
-from adhere.rewards.constraints.sentences import FILLERS
+from adhere.rewards.constraints.core.constraint import REGISTRY, Constraint, Kwargs, Outcome, Sampler, Step, register
+from adhere.rewards.constraints.core.document import reference
+from adhere.rewards.constraints.text.fillers import FILLERS
 from adhere.rewards.errors import ConstraintError
 from adhere.rewards.verdict import Status
 
@@ -236,7 +236,7 @@ def test_one_class_is_a_whole_constraint() -> None:
 def test_the_reference_page_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs/constraints.md"
     assert page.read_text(encoding="utf-8") == reference(), (
-        "run: python -m adhere.rewards.constraints.document > docs/constraints.md"
+        "run: python -m adhere.rewards.constraints.core.document > docs/constraints.md"
     )
     assert [name for name in DEFAULT_RANGES if name not in reference()] == []
 

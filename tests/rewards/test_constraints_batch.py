@@ -13,7 +13,7 @@ from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.components import score_component
 from adhere.rewards.config import ChecklistComponent
 from adhere.rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, registry, sample
-from adhere.rewards.constraints.batch import LONG_CHARS
+from adhere.rewards.constraints.core.batch import LONG_CHARS
 from adhere.rewards.engine import Engine
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.verdict import Status

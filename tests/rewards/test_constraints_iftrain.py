@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adhere.rewards.constraints import Mode, check, conflicts, registry, sample, transform, validate
-from adhere.rewards.constraints.official_text import official_sentences, official_words
+from adhere.rewards.constraints.text.segmentation import official_sentences, official_words
 from adhere.rewards.errors import ConstraintError
 
 REQUEST = "Name two  fruits. Be brief!"

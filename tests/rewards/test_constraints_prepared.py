@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from adhere.rewards.checklist import Requirement, RuleCheck, score_checklist
 from adhere.rewards.constraints import check, follow, follow_prepared, prepare
-from adhere.rewards.constraints.base import Mode
-from adhere.rewards.constraints.length import official_words, words
-from adhere.rewards.constraints.text import without_commands
-from adhere.rewards.constraints.tokens import capital_tokens, treebank_tokens
+from adhere.rewards.constraints.core.constraint import Mode
+from adhere.rewards.constraints.families.length_constraint_checkers import official_words
+from adhere.rewards.constraints.text.segmentation import capital_tokens, treebank_tokens, words
+from adhere.rewards.constraints.text.views import without_commands
 from adhere.rewards.errors import ConstraintError
 
 _TELLING = (
