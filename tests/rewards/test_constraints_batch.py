@@ -12,7 +12,7 @@ import pytest
 from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.components import score_component
 from adhere.rewards.config import ChecklistComponent
-from adhere.rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, registry, sample
+from adhere.rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, prepare, registry, sample
 from adhere.rewards.constraints.core.batch import LONG_CHARS
 from adhere.rewards.engine import Engine
 from adhere.rewards.rollout import Rollout
@@ -65,8 +65,8 @@ def test_a_worker_says_what_the_check_says_here(engine: Engine) -> None:
 
 
 def test_a_very_long_text_is_for_a_worker() -> None:
-    assert costly_call("punctuation:no_comma", "a" * LONG_CHARS, {}, "hardened") is None
-    assert costly_call("punctuation:no_comma", "a" * (LONG_CHARS + 1), {}, "hardened") is not None
+    assert costly_call(prepare("punctuation:no_comma"), "a" * LONG_CHARS, "hardened") is None
+    assert costly_call(prepare("punctuation:no_comma"), "a" * (LONG_CHARS + 1), "hardened") is not None
 
 
 @pytest.mark.parametrize("mode", ["compat", "hardened"])
