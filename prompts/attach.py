@@ -108,7 +108,7 @@ class Sampler:
         if self.only_held_out and name not in held_ids:
             keywords = hold_out.keywords or keywords
             ranges |= hold_out.ranges
-        checker = library.draw(name, rng, keywords=keywords, ranges=ranges, question=item.question)
+        checker = library.sample_checker(name, rng, keywords=keywords, ranges=ranges, question=item.question)
         held_out = name in held_ids or _holds_out(checker.kwargs, hold_out)
         return checker if held_out is self.only_held_out else None
 

@@ -26,16 +26,16 @@ from adhere.rewards.constraints.core.library import (
     check_scoped,
     collections,
     describe,
-    draw,
     paraphrases,
     prepare,
     registry,
     sample,
+    sample_checker,
     transform,
     validate,
 )
 from adhere.rewards.constraints.core.official import check_loose, follow, loose_variants, official_cut
-from adhere.rewards.constraints.core.params import Choice, Count, Param, Text, Word, Words
+from adhere.rewards.constraints.core.params import Choice, Count, Param, Text, Word, WordList
 from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, MATHIF_KEYWORDS, TRAINING_KEYWORDS, ArgumentSource
 
 __all__ = [
@@ -56,7 +56,7 @@ __all__ = [
     "Step",
     "Text",
     "Word",
-    "Words",
+    "WordList",
     "by_scope",
     "check",
     "check_batch",
@@ -69,7 +69,6 @@ __all__ = [
     "counted",
     "decided",
     "describe",
-    "draw",
     "follow",
     "loose_variants",
     "official_cut",
@@ -78,6 +77,7 @@ __all__ = [
     "register",
     "registry",
     "sample",
+    "sample_checker",
     "transform",
     "transform_order",
     "validate",

@@ -215,7 +215,8 @@ def broken(tmp_path: Path, old: str, new: str) -> str:
         ('    hardened_rule = "the word echo"\n', "", "needs hardened_rule"),
         ('    compat_rule = "the letters of echo, in any word"\n', "    compat_rule = ' '\n", "needs compat_rule"),
         ("    def hardened(", "    def harden(", "does not define hardened"),
-        ("    def sample(", "    def draw(", "does not define sample"),
+        ("    def sample(", "    def draw(", "draws arguments that it does not take (ConstraintError"),
+        ("ranges = {", "ranges = (1, 2)  # {", "needs ranges as a mapping"),
         ('    """The word echo comes so many times or more."""\n', "", "has no docstring"),
         ('return {"num_echoes": source', 'return {"echoes": source', "draws arguments that it does not take"),
         ('source.count("echoes', 'source.count("echos', "draws arguments that it does not take (KeyError"),
@@ -240,6 +241,14 @@ def test_an_id_that_ships_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     said = broken(tmp_path, name, "punctuation:no_comma")
     assert "exists already, in adhere.rewards.constraints.families.punctuation" in said
     assert type(registry()["punctuation:no_comma"]).__module__.endswith("families.punctuation")
+
+
+def test_two_classes_of_a_module_with_one_id_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    again = '@register\nclass Echoes(Echo):\n    """Again."""\n'
+    (tmp_path / "lab_twice.py").write_text((SOURCE % {"name": "twice"}) + again, encoding="utf-8")
+    with forgotten(), pytest.raises(ConfigError, match="'lab_twice:number_words' is there twice, as Echo and Echoes"):
+        load_plugins(["lab_twice"])
 
 
 def test_a_checker_that_returns_no_verdict_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class Checker:
         try:
             verdict = decide(text, self.kwargs)
         except re.error as error:
-            return unscored(Status.ERROR, f"a keyword is no regular expression, the official code raises: {error}")
+            return unscored(Status.ERROR, f"a keyword is not a regular expression, the official code raises: {error}")
         if not isinstance(verdict, Verdict):
             raise ConfigError(
                 f"{type(self.constraint).__module__}: {mode} of the constraint '{self.id}' returned "

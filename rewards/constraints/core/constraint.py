@@ -95,9 +95,9 @@ class Constraint(ABC):
     def hardened(self, text: str, kwargs: Kwargs) -> Verdict:
         """Decide what the instruction says, with the official checker's holes closed."""
 
-    @abstractmethod
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        """Draw arguments for a training prompt."""
+        """Draw arguments for a training prompt; a constraint without arguments need not define it."""
+        return {}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         """Return a text that should comply, or ``None``; called only for a text that does not, and checked after."""
@@ -175,6 +175,13 @@ def register(cls: C) -> C:
     if problem is not None:
         name = getattr(cls, "id", None) or getattr(cls, "__name__", repr(cls))
         raise ConfigError(f"{cls.__module__}: the constraint '{name}' {problem}")
+    if cls.id in CONSTRAINTS:
+        other = type(CONSTRAINTS[cls.id])
+        if other.__module__ == cls.__module__ and other.__qualname__ != cls.__qualname__:
+            raise ConfigError(
+                f"{cls.__module__}: the constraint '{cls.id}' is there twice, as {other.__qualname__} and "
+                f"{cls.__qualname__}; give each class an id of its own"
+            )
     CONSTRAINTS.add(cls.id, cls(), cls.__module__)
     return cls
 
@@ -207,6 +214,8 @@ def fault(cls: Any) -> str | None:
         return "needs phrasings as a tuple of texts"
     if len(set(phrasings)) < max(3, len(phrasings)):
         return f"needs three or more phrasings that all differ, got {len(set(phrasings))} of {len(phrasings)}"
+    if not isinstance(cls.ranges, Mapping):
+        return "needs ranges as a mapping from names to (low, high)"
     for name, bounds in cls.ranges.items():
         if name in DEFAULT_RANGES:
             return f"has a range '{name}', which ships with other bounds; give it another name"
@@ -220,12 +229,13 @@ def fault(cls: Any) -> str | None:
     )
     try:
         kwargs = constraint.clean(constraint.sample(source))
+        fields = constraint.fields(kwargs)
     except (LookupError, TypeError, ValueError) as error:
         return f"draws arguments that it does not take ({type(error).__name__}: {error})"
     for number, phrasing in enumerate(phrasings):
         try:
-            phrasing.format(**constraint.fields(kwargs))
+            phrasing.format(**fields)
         except (LookupError, ValueError) as error:
-            known = ", ".join(constraint.fields(kwargs)) or "none"
+            known = ", ".join(fields) or "none"
             return f"has a phrasing {number} that its fields ({known}) do not fill ({type(error).__name__}: {error})"
     return None

@@ -40,7 +40,7 @@ _DIFFERENCES = """## Where `compat` differs from the official code
 - `change_case:capital_word_frequency`: the Treebank's rules for tokens, without Punkt's sentences before them.
 - langdetect is seeded for every call. Unseeded, as the official code leaves it, it answers differently from call to
   call.
-- `keywords:letter_frequency`: a character that is no letter, such as `#`, is counted. Some later versions of IFEval's
+- `keywords:letter_frequency`: a character other than a letter, such as `#`, is counted. Some later versions of IFEval's
   code draw a random letter in its place.
 - `reasoning:language` and `reasoning:english_capital`: langdetect, where ReasonIF's code uses fastText.
 - Arguments that are missing or out of range are errors. IFEval's code draws random ones in their place.
@@ -69,9 +69,6 @@ class NoSemicolon(Constraint):
         return decided(";" not in text, f"{text.count(';')} semicolons")
 
     compat = hardened
-
-    def sample(self, source):
-        return {}
 
     def rewrite(self, text, kwargs):
         return text.replace(";", ".")

@@ -111,7 +111,7 @@ def transform(constraint_id: str, text: str, kwargs: Kwargs | None = None) -> st
     return prepare(constraint_id, kwargs).transform(text)
 
 
-def draw(
+def sample_checker(
     constraint_id: str,
     rng: random.Random,
     *,
@@ -159,5 +159,5 @@ def sample(
     ranges: Mapping[str, tuple[int, int]] | None = None,
     question: str | None = None,
 ) -> dict[str, Any]:
-    """Return arguments drawn for a training prompt; see ``draw``."""
-    return dict(draw(constraint_id, rng, keywords=keywords, ranges=ranges, question=question).kwargs)
+    """Return arguments drawn for a training prompt; see ``sample_checker``."""
+    return dict(sample_checker(constraint_id, rng, keywords=keywords, ranges=ranges, question=question).kwargs)

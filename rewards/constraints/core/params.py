@@ -67,7 +67,7 @@ class Text(Param):
 
 
 @dataclass(frozen=True, slots=True)
-class Words(Param):
+class WordList(Param):
     """A list of one or more strings that are not blank."""
 
     def parse(self, value: Any) -> list[str]:

@@ -51,9 +51,6 @@ class _EnglishCase(Constraint):
             return failed(f'"{wrong[0]}" is not {"upper" if self.upper else "lower"} case')
         return decided(*is_english(body))
 
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
-
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         for extra in range(_ATTEMPTS):
             longer = lead(text, fillers(extra)) if extra else text

@@ -110,9 +110,6 @@ class TwoResponses(Constraint):
         share = (one & two).total() / max(1, one.total(), two.total())
         return decided(share < _ALIKE, f"two responses that share {share:.0%} of their words")
 
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
-
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         body = re.sub(r"\*{3,}", "", text)
         boxes = boxed_spans(body)

@@ -75,7 +75,7 @@ class Bullets(Constraint):
     compat_rule = "lines that start with `-`, or with `*` and no second star, number exactly N"
     hardened_rule = (
         "lines that start with `*`, `-` or `+`, a space and content number exactly N; formulas, code and horizontal "
-        "rules are no bullets; a bullet character such as `•` breaks the count"
+        "rules do not count; a bullet character such as `•` breaks the count"
     )
 
     def fields(self, kwargs: Kwargs) -> dict[str, Any]:
@@ -322,9 +322,6 @@ class Title(Constraint):
             return failed("the title says nothing")
         return decided(any(map(has_content, rest)), "a title" if any(map(has_content, rest)) else "nothing but a title")
 
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
-
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         number = len(text) % len(TITLES)
         return f"<<{TITLES[number]}>>\n{text.lstrip()}"
@@ -373,7 +370,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 @register
@@ -399,7 +396,7 @@ class JsonFormat(Constraint):
         try:
             json.loads(official_payload(text))
         except (ValueError, RecursionError) as error:
-            return failed(f"no JSON: {str(error)[:80]}")
+            return failed(f"not valid JSON: {str(error)[:80]}")
         return passed("JSON")
 
     def hardened(self, text: str, kwargs: Kwargs) -> Verdict:
@@ -408,13 +405,10 @@ class JsonFormat(Constraint):
         try:
             value = json.loads(fenced.group(1) if fenced else body, object_pairs_hook=_unique, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            return failed(f"no JSON: {str(error)[:80]}")
+            return failed(f"not valid JSON: {str(error)[:80]}")
         if not isinstance(value, dict | list):
             return failed("neither an object nor an array")
         return decided(has_content(body), "JSON" if has_content(body) else "empty JSON")
-
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         # an upper-case text must have an upper-case key, and no line break, which JSON writes as a lower-case n
@@ -460,9 +454,6 @@ class ConstrainedResponse(Constraint):
         ok = body.startswith(OPTIONS) or closes or any(line in OPTIONS for line in lines)
         return decided(ok, "one of the options" if ok else "the option stands inside other words")
 
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
-
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         if any(option.lower() in text.lower() for option in OPTIONS):
             return None
@@ -493,7 +484,7 @@ class SquareBrackets(WholeResponse):
         "Every word of your answer has to stand in its own pair of square brackets.",
     )
     compat_rule = "every piece between white space starts with `[` and ends with `]`"
-    hardened_rule = "every piece between white space is one word in brackets; words glued together by signs are no word"
+    hardened_rule = "every piece between white space is one word in brackets; words glued together by signs fail"
 
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
         bare = [token for token in text.split() if not (token.startswith("[") and token.endswith("]"))]

@@ -10,7 +10,7 @@ from adhere.rewards.constraints.core.params import Word
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import IFTrain, WholeResponse
 from adhere.rewards.constraints.text.fillers import flat
-from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, read_sentences, same, spoken
+from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, read_sentences, same_word, spoken
 from adhere.rewards.constraints.text.views import MASK
 from adhere.rewards.verdict import Verdict, failed, passed
 
@@ -23,10 +23,11 @@ def without_signs(token: str) -> str:
 
 
 def decided_at(text: str, word: str, place: int) -> Verdict:
+    """Decide whether ``word`` stands first (``place`` 0) or last (-1) in ``text``, beside other words."""
     said = spoken(text)
-    if not said or not same(said[place], word):
+    if not said or not same_word(said[place], word):
         return failed(f'"{said[place][:40]}" stands there' if said else "no words")
-    others = MASK in text or any(not same(one, word) for one in said)
+    others = MASK in text or any(not same_word(one, word) for one in said)
     return decided(others, "the word stands there" if others else "nothing but the word")
 
 
@@ -94,7 +95,7 @@ class FirstWordAnswer(WordAtAnEnd):
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == self.id:
-            return not same(kwargs["first_word"], other["first_word"])
+            return not same_word(kwargs["first_word"], other["first_word"])
         if other_id == "combination:repeat_prompt":
             return bool(other["prompt_to_repeat"].split()[0].lower() != kwargs["first_word"].lower())
         return other_id in {"startend:quotation", "keywords:keyword_specific_position"}
@@ -123,4 +124,4 @@ class FirstWordSent(WordInEachSentence):
         word = kwargs["first_word"]
         opened = f"{word[:1].upper()}{word[1:]}"
         found = [s for s in ifevalg_sentences(flat(text)) if s]
-        return " ".join(s if same(s.split()[0], word) and len(s.split()) > 1 else f"{opened} {s}" for s in found)
+        return " ".join(s if same_word(s.split()[0], word) and len(s.split()) > 1 else f"{opened} {s}" for s in found)

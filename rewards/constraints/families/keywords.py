@@ -23,7 +23,7 @@ from adhere.rewards.constraints.core.params import (
     Count,
     Text,
     Word,
-    Words,
+    WordList,
     exclude,
     holds,
     relation,
@@ -32,7 +32,13 @@ from adhere.rewards.constraints.core.params import (
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import IFTrain, WholeResponse
 from adhere.rewards.constraints.text.fillers import FILLERS, fillers, lead
-from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, nltk_tokens, read_sentences, same, spoken
+from adhere.rewards.constraints.text.segmentation import (
+    ifevalg_sentences,
+    nltk_tokens,
+    read_sentences,
+    same_word,
+    spoken,
+)
 from adhere.rewards.constraints.text.views import edit_boxes, edit_outside, exempt_spans, prose, visible
 from adhere.rewards.verdict import Verdict, failed
 
@@ -118,7 +124,7 @@ class Existence(Constraint):
     id = "keywords:existence"
     collection = "mathif"
     step = Step.ADD
-    params = (Words("keywords", "the words that have to occur"),)
+    params = (WordList("keywords", "the words that have to occur"),)
     phrasings = (
         "Include the keywords {keywords} in the response.",
         "Your response has to mention {keywords}.",
@@ -230,7 +236,7 @@ class Forbidden(Constraint):
     id = "keywords:forbidden_words"
     collection = "mathif"
     step = Step.REMOVE
-    params = (Words("forbidden_words", "the words that must not occur"),)
+    params = (WordList("forbidden_words", "the words that must not occur"),)
     phrasings = (
         "Do not include the keywords {words} in the response.",
         "Avoid {words} everywhere in your answer.",
@@ -597,7 +603,7 @@ class KeywordSpecificPosition(IFTrain):
         found = read_sentences(text)
         if len(found) < kwargs["n"]:
             return failed(f"{len(found)} sentences")
-        return self._verdict(spoken(found[kwargs["n"] - 1]), kwargs, lambda word: same(word, kwargs["keyword"]))
+        return self._verdict(spoken(found[kwargs["n"] - 1]), kwargs, lambda word: same_word(word, kwargs["keyword"]))
 
     @staticmethod
     def _verdict(words: list[str], kwargs: Kwargs, fits: Any) -> Verdict:

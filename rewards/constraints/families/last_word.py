@@ -8,7 +8,7 @@ from adhere.rewards.constraints.core.constraint import Kwargs, Step, decided, re
 from adhere.rewards.constraints.core.params import Word
 from adhere.rewards.constraints.families.first_word import WordAtAnEnd, WordInEachSentence, decided_at, without_signs
 from adhere.rewards.constraints.text.fillers import flat
-from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, same
+from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, same_word
 from adhere.rewards.verdict import Verdict
 
 _FINAL = re.compile(r"[\s.!?]*$")
@@ -42,7 +42,7 @@ class LastWordAnswer(WordAtAnEnd):
 
     def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
         if other_id == self.id:
-            return not same(kwargs["last_word"], other["last_word"])
+            return not same_word(kwargs["last_word"], other["last_word"])
         if other_id == "startend:end_checker":
             return without_signs(other["end_phrase"].split()[-1]) != kwargs["last_word"].lower()
         return other_id == "keywords:start_end"

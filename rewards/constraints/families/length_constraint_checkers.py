@@ -28,7 +28,7 @@ class NumberWords(Constraint):
         "Your text should be {relation} {num_words} words long.",
     )
     compat_rule = "the runs of word characters, LaTeX included, stand in the relation"
-    hardened_rule = "words stand in the relation; LaTeX commands are no words, `don't` is one"
+    hardened_rule = "words stand in the relation; LaTeX commands do not count, `don't` is one word"
 
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
         return counted(word_runs(text), "word", kwargs["num_words"], kwargs["relation"])

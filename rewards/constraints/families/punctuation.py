@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, decided, register
 from adhere.rewards.constraints.core.params import plural
-from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import IFTrain
 from adhere.rewards.constraints.text.views import boxed_spans, edit_outside, exempt_spans, math_spans
 from adhere.rewards.verdict import Verdict
@@ -32,7 +30,7 @@ class NoComma(Constraint):
     compat_rule = "the character `,` does not occur"
     hardened_rule = (
         "no comma occurs, full-width, Arabic and look-alike ones included, in numbers and formulas too; LaTeX's thin "
-        "space `\\,` is no comma"
+        "space `\\,` does not count"
     )
 
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
@@ -46,9 +44,6 @@ class NoComma(Constraint):
     @staticmethod
     def _verdict(count: int) -> Verdict:
         return decided(count == 0, plural(count, "comma") if count else "no comma")
-
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         text = _GROUPED.sub("", text).replace("\\,", " ")

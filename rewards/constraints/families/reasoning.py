@@ -1,7 +1,8 @@
 """Constraints on the reasoning instead of the answer: the six of ReasonIF (arXiv 2510.15211).
 
 Each one is decided on the text of the reasoning block by the checker of its counterpart for answers. ReasonIF's own
-code names the language with fastText where we use langdetect, and asks for upper bounds on words only."""
+code names the language with fastText where we use langdetect, and asks for upper bounds on words only.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from adhere.rewards.constraints.core.constraint import Constraint, Kwargs
-from adhere.rewards.constraints.core.pools import ArgumentSource
 
 HARMLESS = frozenset(
     {
@@ -22,9 +21,6 @@ class IFTrain(Constraint):
     """A constraint of IFTrain; without arguments, unless ``sample`` is overridden."""
 
     collection = "iftrain"
-
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
 
 
 class WholeResponse(IFTrain):

@@ -124,9 +124,6 @@ class Quotation(Constraint):
                 return failed("the quotation closes before the end")
         return decided(depth == 0, "a quotation inside is left open" if depth else "wrapped in quotation marks")
 
-    def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {}
-
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         body = text.strip().replace('"', "'")
         return f'"\n{body}"' if opens_block(body) else f'"{body}"'

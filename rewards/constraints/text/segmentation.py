@@ -326,7 +326,7 @@ def trimmed(token: str) -> str:
     return token[first.start() : len(token) - (last.start() if last else 0)]
 
 
-def same(one: str, two: str) -> bool:
+def same_word(one: str, two: str) -> bool:
     """Whether two words are equal, signs at the edges and case ignored."""
     return trimmed(one).casefold() == trimmed(two).casefold()
 

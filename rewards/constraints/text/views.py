@@ -1,6 +1,7 @@
 """Views of a response: its mathematics and code masked, its LaTeX commands removed, its prose alone.
 
-All of them run in linear time: openers are paired with closers in one pass, never searched for again and again."""
+All of them run in linear time: openers are paired with closers in one pass, never searched for again and again.
+"""
 
 from __future__ import annotations
 
