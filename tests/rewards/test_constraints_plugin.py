@@ -171,6 +171,19 @@ def test_it_is_on_the_reference_page(plugin: str) -> None:
     assert f"| `echoes_{plugin.removeprefix('lab_')}` | 2 to 3 |" in page
 
 
+def test_the_example_of_the_reference_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (example,) = [part for part in reference().split("```python\n") if "class NoSemicolon" in part]
+    (tmp_path / "example_rules.py").write_text(example.partition("```")[0], encoding="utf-8")
+    with forgotten():
+        load_plugins(["example_rules"])
+        assert check("my_lab:no_semicolon", "One. Two.").passed
+        assert not check("my_lab:no_semicolon", "One; two.", mode="compat").passed
+        assert transform("my_lab:no_semicolon", "One; two.") == "One. two."
+        item = PromptItem("gsm/1", (Message(role="user", content=QUESTION),), "7", question=QUESTION)
+        assert Sampler(ConstraintSamplerConfig(ids=["my_lab"], count=[1])).attach(item).checklist
+
+
 def test_workers_know_it(plugin: str) -> None:
     checker = prepare(f"{plugin}:number_words", {"num_echoes": 1})
     calls = [costly_call(checker, text, "hardened") for text in ("an echo", "none")]

@@ -16,7 +16,7 @@ from adhere.prompts.item import Message, PromptItem
 from adhere.prompts.targets import TargetCounts, build_targets
 from adhere.rewards.checklist import Requirement, RuleCheck, parse_checklist, score_checklist
 from adhere.rewards.constraints import Constraint, Kwargs, Mode, check, follow, prepare
-from adhere.rewards.constraints.text.segmentation import capital_tokens, treebank_tokens, word_runs, words
+from adhere.rewards.constraints.text.segmentation import capital_tokens, nltk_tokens, treebank_tokens, word_runs, words
 from adhere.rewards.constraints.text.views import without_commands
 from adhere.rewards.errors import ConstraintError
 
@@ -31,6 +31,16 @@ TEXTS = st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40)
 @given(TEXTS)
 def test_capital_tokens_are_those_of_the_whole_text(text: str) -> None:
     assert capital_tokens(text) == sum(token.isupper() for token in treebank_tokens(text))
+
+
+@given(st.lists(st.sampled_from(["NASA", "can't", "it", " ", ". ", ", ", '"', "(", ")", "3.5", "-"])).map("".join))
+def test_the_two_tokenisers_count_the_same_capitals_in_usual_texts(text: str) -> None:
+    assert sum(map(str.isupper, treebank_tokens(text))) == sum(map(str.isupper, nltk_tokens(text)))
+
+
+def test_the_two_tokenisers_differ_where_a_period_ends_a_token() -> None:
+    assert treebank_tokens("CAN'T.“") == ["CA", "N'T", ".", "“"]
+    assert nltk_tokens("CAN'T.“") == ["CAN'T.", "“"]
 
 
 @given(TEXTS)

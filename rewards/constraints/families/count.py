@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import Kwargs, Mode, Needed, Step, decided, register
 from adhere.rewards.constraints.core.params import Count, Word, plural
 from adhere.rewards.constraints.core.pools import ArgumentSource
-from adhere.rewards.constraints.families.keywords import occurrences, whole_matches, with_exactly
+from adhere.rewards.constraints.families.keywords import is_pattern, occurrences, official_matches, with_exactly
 from adhere.rewards.constraints.families.shared import IFTrain, WholeResponse
 from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, nltk_tokens, read_sentences, spoken
 from adhere.rewards.constraints.text.views import edit_outside, exempt_spans, has_content, layout, prose, visible
@@ -83,8 +83,11 @@ class CountIncrementWord(IFTrain):
     compat_rule = "the first regular expression matches once, the second one twice, inside other words too"
     hardened_rule = "as whole words, the first occurs once and the second one twice; LaTeX commands do not count"
 
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        return mode == "compat" and is_pattern(kwargs.values())
+
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
-        return self._verdict(whole_matches(kwargs["keyword1"], text), whole_matches(kwargs["keyword2"], text))
+        return self._verdict(official_matches(kwargs["keyword1"], text), official_matches(kwargs["keyword2"], text))
 
     def hardened(self, text: str, kwargs: Kwargs) -> Verdict:
         seen = visible(text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Mode, Needed, Step, decided, register
 from adhere.rewards.constraints.core.params import Count, Text, plural
 from adhere.rewards.constraints.core.pools import ArgumentSource
+from adhere.rewards.constraints.families.keywords import is_pattern
 from adhere.rewards.constraints.text.views import exempt_spans, has_content, masked
 from adhere.rewards.verdict import Verdict, failed, passed
 
@@ -79,6 +80,10 @@ class Placeholders(Constraint):
 _SIGNS = "\"'“”*_#> \t"
 
 
+_MARKERS = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
+"""The official patterns of two markers; any other one is a pattern itself."""
+
+
 @register
 class Postscript(Constraint):
     """A postscript at the end."""
@@ -98,11 +103,14 @@ class Postscript(Constraint):
         "a line of the last paragraph opens with the marker, case ignored, and content both precedes it and follows it"
     )
 
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        marker = kwargs["postscript_marker"].strip()
+        return mode == "compat" and marker not in _MARKERS and is_pattern([marker])
+
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
         marker = kwargs["postscript_marker"].strip()
         # what surrounds it in the official pattern, white space and ".*$", always matches
-        pattern = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}.get(marker, marker.lower())
-        found = re.search(pattern, text.lower())
+        found = re.search(_MARKERS.get(marker, marker.lower()), text.lower())
         return decided(found is not None, "the marker occurs" if found else "no postscript")
 
     def hardened(self, text: str, kwargs: Kwargs) -> Verdict:

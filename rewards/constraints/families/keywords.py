@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -55,17 +55,9 @@ _MENTIONS = (
 
 def occurrences(word: str, text: str) -> int:
     """Count ``word`` as a whole word in ``text``, case ignored; underscores are boundaries, as in ``_word_``."""
-    if word.isascii() and text.isascii():
-        return _plain_occurrences(word.lower(), text.lower())
-    return len(_whole(word).findall(text))
-
-
-@lru_cache(maxsize=1024)
-def _whole(word: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", re.IGNORECASE)
-
-
-def _plain_occurrences(word: str, text: str) -> int:
+    if not (word.isascii() and text.isascii()):
+        return len(_whole(word).findall(text))
+    word, text = word.lower(), text.lower()
     count, at = 0, text.find(word)
     while at >= 0:
         end = at + len(word)
@@ -75,6 +67,11 @@ def _plain_occurrences(word: str, text: str) -> int:
     return count
 
 
+@lru_cache(maxsize=1024)
+def _whole(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!{_ALNUM}){re.escape(word)}(?!{_ALNUM})", re.IGNORECASE)
+
+
 def official_matches(word: str, text: str) -> int:
     """Count what the regular expression ``word`` finds, case ignored; plain words are counted without one."""
     if word.isascii() and word.isalnum() and text.isascii():
@@ -82,7 +79,7 @@ def official_matches(word: str, text: str) -> int:
     return len(re.findall(word, text, re.IGNORECASE))
 
 
-def is_pattern(words: list[str]) -> bool:
+def is_pattern(words: Iterable[str]) -> bool:
     """Whether the official code reads one of ``words`` as more than plain words; a pattern may backtrack for ever."""
     return not all(_PLAIN_WORDS.fullmatch(word) for word in words)
 
@@ -279,11 +276,6 @@ class Forbidden(Constraint):
         return not self.hardened(needed.text, kwargs).passed
 
 
-def whole_matches(keyword: str, text: str) -> int:
-    """Count the matches of ``keyword`` as a regular expression, case ignored, as the official checkers do."""
-    return len(re.findall(keyword, text, re.IGNORECASE))
-
-
 def with_exactly(text: str, counts: dict[str, int]) -> str:
     """Remove every word that contains a key of ``counts``, then open with sentences that say each one so often."""
     inside = re.compile("|".join(map(re.escape, counts)), re.IGNORECASE)
@@ -406,8 +398,11 @@ class WordOnce(IFTrain):
     compat_rule = "the regular expression matches exactly once, inside other words too"
     hardened_rule = "the keyword occurs exactly once as a whole word; LaTeX commands do not count"
 
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        return mode == "compat" and is_pattern([kwargs["keyword"]])
+
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
-        return self._verdict(whole_matches(kwargs["keyword"], text))
+        return self._verdict(official_matches(kwargs["keyword"], text))
 
     def hardened(self, text: str, kwargs: Kwargs) -> Verdict:
         return self._verdict(occurrences(kwargs["keyword"], visible(text)))

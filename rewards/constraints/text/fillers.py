@@ -1,4 +1,4 @@
-"""Plain sentences that transforms add, and cutting a response into sentences without tearing its formulas."""
+"""Plain sentences that transforms add, and putting them before a text, keeping its last ones, grouping its lines."""
 
 from __future__ import annotations
 
