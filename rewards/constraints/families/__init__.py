@@ -1,49 +1,12 @@
-"""The constraints that ship: an id's prefix names the file that defines it."""
+"""The constraints that ship: an id's prefix names the file that defines it. All files here are imported at once."""
 
 from __future__ import annotations
 
-from adhere.rewards.constraints.families import (
-    change_case,
-    combination,
-    copy,
-    count,
-    detectable_content,
-    detectable_format,
-    first_word,
-    keywords,
-    language,
-    last_word,
-    length_constraint_checkers,
-    length_constraints,
-    letters,
-    new,
-    paragraphs,
-    punctuation,
-    reasoning,
-    startend,
-)
+import importlib
+import pkgutil
 
-FAMILIES = (
-    change_case,
-    combination,
-    copy,
-    count,
-    detectable_content,
-    detectable_format,
-    first_word,
-    keywords,
-    language,
-    last_word,
-    length_constraint_checkers,
-    length_constraints,
-    letters,
-    new,
-    paragraphs,
-    punctuation,
-    reasoning,
-    startend,
-)
-"""The modules whose constraints are registered."""
+for _family in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_family.name)
 
 _SHIPPED = """
 change_case:english_capital change_case:english_lowercase change_case:capital_word_frequency keywords:existence

@@ -276,6 +276,7 @@ def _heading(word: str) -> re.Pattern[str]:
 
 TITLES: tuple[str, ...] = ("Worked Answer", "Steps and Result", "From Start to End")
 """Titles that the transform gives."""
+
 _TITLE = re.compile(r"[\"'“”*_# \t]{0,12}<<([^<>\n]+)>>[\"'“”*_ \t]{0,12}")
 _EMPTY_TITLES = frozenset({"title", "the title", "your title", "title here", "insert title here", "insert title"})
 

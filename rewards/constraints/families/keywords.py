@@ -8,15 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import (
-    Constraint,
-    Kwargs,
-    Mode,
-    Needed,
-    Step,
-    decided,
-    register,
-)
+from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Mode, Needed, Step, decided, register
 from adhere.rewards.constraints.core.params import (
     RELATIONS,
     Choice,

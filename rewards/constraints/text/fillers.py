@@ -24,6 +24,7 @@ FILLERS: tuple[str, ...] = (
     "This is all that the task tells us.",
 )
 """Free of commas, quotation marks, emphasis, all-capital words and every keyword of the pools."""
+
 _BLOCK = re.compile(r"\s*(?:[*+#>|-]|<<|SECTION\b|Section\b)")
 
 

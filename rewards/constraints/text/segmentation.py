@@ -26,16 +26,20 @@ from adhere.rewards.constraints.text.views import MASK, exempt_spans, has_conten
 
 WORD = re.compile(r"[^\W_]++(?:[-'’][^\W_]++)*")
 """A word; hyphens and apostrophes inside do not cut it."""
+
 _ABBREVIATIONS = """
 a.m aug capt co col corp dec dr e.g feb gen i.e inc jan jr lt ltd mr mrs ms nov oct p.m ph.d prof rep sen sept sr st u.k
 u.n u.s vs
 """
 ABBREVIATIONS: frozenset[str] = frozenset(_ABBREVIATIONS.split())
 """Words without their last period, in lower case."""
+
 PUNKT_ABBREVIATIONS: frozenset[str] = ABBREVIATIONS | {"bros", "d.c", "gov", "sgt"}
 """What a period after does not end a sentence, of Punkt's trained table."""
+
 IFEVALG_ABBREVIATIONS: frozenset[str] = ABBREVIATIONS | {"mt", "rev"}
 """What a period after does not end a sentence, where IFTrain's words and sentences are cut."""
+
 _LONGEST_ABBREVIATION = 1 + max(map(len, PUNKT_ABBREVIATIONS))
 
 _STARTERS = """
@@ -399,6 +403,7 @@ _TREEBANK_FUSED = re.compile(
 _TELLING = re.compile(r"[A-Z\x80-\U0010ffff](?!(?!n't|not|me|na|ta)[a-z])")
 """A capital, or a character that nothing is known of, that no small letter of its own token follows (before ``n't`` and
 the tails of ``_TREEBANK_FUSED`` a token ends): no token without one is all upper case."""
+
 _AFTER_WORD = ".,:;!?)"
 _TWO_TOKENS = frozenset({"CANNOT", "GIMME", "LEMME", "GONNA", "GOTTA", "WANNA"})
 
