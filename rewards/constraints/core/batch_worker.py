@@ -6,7 +6,7 @@ import importlib
 import json
 from collections.abc import Callable
 
-from adhere.rewards.constraints import Checker, Mode, registry
+from adhere.rewards.constraints import CONSTRAINTS, Checker, Mode
 from adhere.rewards.constraints.text.languages import detect
 from adhere.rewards.verdict import Verdict
 
@@ -15,7 +15,7 @@ detect("Loading a task has a limit of its own, so that no item's deadline pays f
 
 def check_call(constraint: str, text: str, kwargs: str, mode: Mode) -> Verdict:
     """Decide one call; ``kwargs`` is JSON, and clean."""
-    return Checker(registry()[constraint], json.loads(kwargs))(text, mode)
+    return Checker(CONSTRAINTS[constraint], json.loads(kwargs))(text, mode)
 
 
 def __getattr__(name: str) -> Callable[..., Verdict]:
