@@ -34,7 +34,7 @@ lint: setup                  ## ruff and mypy
 	$(BIN)/mypy
 
 docs: setup                  ## the generated references
-	$(BIN)/python -m adhere.rewards.constraints.document > docs/constraints.md
+	$(BIN)/python -m adhere.rewards.constraints.core.document > docs/constraints.md
 	$(BIN)/python -m adhere.train.config.document > docs/configuration.md
 
 clean:

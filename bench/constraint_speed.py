@@ -10,8 +10,8 @@ The peer runs in its own interpreter on the same responses in the same run, the 
 one strict check: the peer builds its checker from the arguments and calls ``check_following``, as it does for every
 response; ours calls a checker that was prepared when the data was loaded, as training and evaluation do. ``check``
 is the same with the arguments validated each time. The figures after the bar are strict and loose verdicts of one
-response and constraint: the peer's public ``evaluate_output_for_sample``, our ``follow_prepared``. The last lines are
-the batch that training scores: ``score_batch`` on all responses with their whole checklists, for each check.
+response and constraint: the peer's public ``evaluate_output_for_sample``, our ``follow`` with a checker. The last lines
+are the batch that training scores: ``score_batch`` on all responses with their whole checklists, for each check.
 Language is left out, since both spend their time in langdetect. NLTK's Punkt runs in the peer without its trained
 tables, so that nothing has to be downloaded: the work is the same, the verdicts are not compared here. Processor
 time counts, the least of the repeats, on both sides: what else runs on the machine only adds. No verdict is kept from
@@ -36,9 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from adhere.rewards.checklist import Requirement, RuleCheck, score_batch
-from adhere.rewards.constraints import check, follow_prepared, prepare
-from adhere.rewards.constraints.base import Mode
-from adhere.rewards.constraints.library import MODES
+from adhere.rewards.constraints import check, follow, prepare
+from adhere.rewards.constraints.core.constraint import MODES, Mode
 
 DEFAULT = Path(__file__).parents[1] / "../shared/oracle/ifeval_gpt4_verdicts.jsonl.gz"
 LANGUAGE = ("language:response_language", "change_case:english_capital", "change_case:english_lowercase")
@@ -111,10 +110,10 @@ def measure(rows: list[dict[str, Any]], peer: str, repeat: int) -> tuple[dict[st
                 other.stdin.write(json.dumps([key, kwargs, response, row.get("prompt", ""), repeat, LEAST_S]) + "\n")
                 other.stdin.flush()
                 theirs = json.loads(other.stdout.readline())
-                checkers = [prepare(key, kwargs, mode) for mode in MODES]
-                ours = [fastest_seconds(partial(checker, response), repeat) for checker in checkers]
+                checker = prepare(key, kwargs)
+                ours = [fastest_seconds(partial(checker, response, mode), repeat) for mode in MODES]
                 single = fastest_seconds(partial(check, key, response, kwargs, "compat"), repeat)
-                both = fastest_seconds(partial(follow_prepared, response, checkers[:1]), repeat)
+                both = fastest_seconds(partial(follow, response, [checker]), repeat)
                 seconds[key].append([*theirs, *ours, single, both])
         other.stdin.close()
     return seconds, left_out

@@ -17,7 +17,6 @@ from pathlib import Path
 from math_speed import pairs, read_rows
 from reward_batch import resident_mb
 
-from adhere.rewards.constraints.batch import CHECK
 from adhere.rewards.engine import Engine
 from adhere.rewards.math.canonical import canonical
 from adhere.rewards.math.verify import COMPARE
@@ -25,6 +24,7 @@ from adhere.rewards.verdict import Status, Verdict, passed
 
 GREEDY = "engine_cost:greedy"
 NOTHING = "engine_cost:nothing"
+LANGUAGE = "adhere.rewards.constraints.core.batch_worker:check_call"
 
 
 def nothing(_: int) -> Verdict:
@@ -58,7 +58,7 @@ def main() -> None:
             batch = pairs(read_rows(file), 600, "solution")
             answers = [(canonical(gold), canonical(text.rpartition("boxed{")[2][:-3])) for gold, text in batch]
             engine.map(COMPARE, answers)
-        engine.map(CHECK, [("language:response_language", f"Wir rechnen {i} Schritte. " * 20, '{"language": "de"}',
+        engine.map(LANGUAGE, [("language:response_language", f"Wir rechnen {i} Schritte. " * 20, '{"language": "de"}',
                             "hardened") for i in range(40)])  # fmt: skip
         print(f"peak memory: {', '.join(f'{resident_mb(pid):.0f}' for pid in engine.worker_pids())} MiB (target 300)")
         (verdict,) = engine.map(GREEDY, [(4 * engine.memory_mb,)])

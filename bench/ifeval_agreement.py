@@ -24,7 +24,7 @@ from if_verifiable.ifeval.instructions_registry import INSTRUCTION_DICT
 from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
 
 from adhere.rewards.constraints import check
-from adhere.rewards.constraints.punkt import ABBREVIATIONS, official_sentences
+from adhere.rewards.constraints.text.segmentation import PUNKT_ABBREVIATIONS, punkt_sentence_count
 
 DEFAULT = Path(__file__).parents[1] / "../shared/oracle/ifeval_gpt4_verdicts.jsonl.gz"
 
@@ -85,11 +85,11 @@ def main() -> int:
     made = ("".join(rng.choices(PIECES, k=rng.randint(1, 14))) for _ in range(given.texts))
     total = differences([text for text in made if text.strip()])
     parameters = PunktParameters()
-    parameters.abbrev_types = set(ABBREVIATIONS)
+    parameters.abbrev_types = set(PUNKT_ABBREVIATIONS)
     punkt = PunktSentenceTokenizer(parameters)
     with gzip.open(given.rows, "rt", encoding="utf-8") as lines:
         responses = [json.loads(line)["response"] for line in lines]
-    same = sum(official_sentences(text) == len(punkt.tokenize(text)) for text in responses)
+    same = sum(punkt_sentence_count(text) == len(punkt.tokenize(text)) for text in responses)
     print(f"sentences counted as Punkt does, untrained: {same} of {len(responses)} responses")
     return 1 if total else 0
 

@@ -7,15 +7,14 @@ answer right. A model's figures mean something only above these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import ScoredRow, score_batch
 from adhere.prompts.item import PromptItem
 from adhere.prompts.probes import BOX, PROBES
 from adhere.rewards.checklist import Decider
-from adhere.rewards.constraints import Mode, by_scope, comply, registry
+from adhere.rewards.constraints import Checker, Mode, by_scope, comply
 from adhere.rewards.engine import Engine
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
@@ -30,17 +29,15 @@ FLOORS: dict[str, Callable[[PromptItem], str]] = {
 
 def template_response(item: PromptItem) -> str:
     """Return a text without maths that meets the item's rules; plain prose where none is known."""
-    answer, reasoning = by_scope(
-        [(rule.constraint, rule.kwargs) for r in item.checklist if (rule := r.rule) is not None]
-    )
+    answer, reasoning = by_scope([rule.checker for r in item.checklist if (rule := r.rule) is not None])
     thinking = f"{THINK_OPEN}\n{_obeying(reasoning)}\n{THINK_CLOSE}\n\n" if reasoning else ""
     return thinking + _obeying(answer)
 
 
-def _obeying(wanted: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str:
-    language = next((str(kwargs["language"]) for _, kwargs in wanted if kwargs and "language" in kwargs), None)
+def _obeying(wanted: Sequence[Checker]) -> str:
+    language = next((str(c.kwargs["language"]) for c in wanted if "language" in c.kwargs), None)
     draft = PROBES[language].replace(BOX, "").strip() if language in PROBES else TEMPLATE_TEXT
-    feasible = [wish for wish in wanted if registry()[wish[0]].rewritable]
+    feasible = [checker for checker in wanted if checker.constraint.rewritable]
     return comply(draft, wanted) or comply(draft, feasible) or draft
 
 

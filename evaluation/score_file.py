@@ -13,7 +13,7 @@ from adhere.evaluation.scoring import MODES, Score, score_batch
 from adhere.prompts.files import read_rows
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Requirement, RuleCheck
-from adhere.rewards.constraints import Mode, validate
+from adhere.rewards.constraints import Mode, prepare
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import ConfigError, DataError
 
@@ -116,5 +116,4 @@ def _requirement(constraint: Any, where: str) -> Requirement:
     kwargs = constraint.get("kwargs")
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise DataError(f"{where}.kwargs: is {type(kwargs).__name__}; write an object, or null for none")
-    clean = validate(constraint["id"], kwargs, where=where)
-    return Requirement(constraint["id"], "", RuleCheck(constraint["id"], clean))
+    return Requirement(constraint["id"], "", RuleCheck.of(prepare(constraint["id"], kwargs, where)))

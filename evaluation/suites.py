@@ -15,7 +15,7 @@ from adhere.prompts.files import read_rows
 from adhere.prompts.item import Message, PromptItem
 from adhere.prompts.sources import PromptStyle, load
 from adhere.rewards.checklist import Requirement, RuleCheck
-from adhere.rewards.constraints import validate
+from adhere.rewards.constraints import prepare
 from adhere.rewards.errors import DataError, nearest
 from adhere.rewards.math.gold import check_gold
 
@@ -154,7 +154,7 @@ def _mathif_item(row: Mapping[str, Any], key: str, where: str) -> PromptItem:
         Requirement(
             f"{i}:{name}",
             text,
-            RuleCheck(name, validate(name, kwargs, where=f"{where}: constraint_args[{i}]")),
+            RuleCheck.of(prepare(name, kwargs, f"{where}: constraint_args[{i}]")),
         )
         for i, (name, text, kwargs) in enumerate(zip(names, descriptions, args, strict=True))
     )

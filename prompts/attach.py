@@ -13,10 +13,9 @@ from adhere.prompts.probes import probe
 from adhere.rewards import constraints as library
 from adhere.rewards.checklist import Requirement
 from adhere.rewards.checklist.requirement import RuleCheck
+from adhere.rewards.constraints import Checker
 from adhere.rewards.errors import ConstraintError, DataError, nearest
 from adhere.rewards.math import verify_answer
-
-Constraint = tuple[str, dict[str, Any]]
 
 LANGUAGES = ("language:response_language", "reasoning:language")
 DEFAULT_COLLECTION = "mathif"
@@ -88,17 +87,17 @@ class Sampler:
             f"constraints can be met together with it; lower constraints.count, or widen ids and ranges"
         )
 
-    def _draw(self, item: PromptItem, wanted: int, rng: random.Random) -> list[Constraint] | None:
+    def _draw(self, item: PromptItem, wanted: int, rng: random.Random) -> list[Checker] | None:
         ids = self.ids()
-        drawn: list[Constraint] = []
+        drawn: list[Checker] = []
         for name in rng.sample(ids, k=min(wanted, len(ids))):
-            kwargs = self._arguments(name, item, rng)
-            if kwargs is None or any(library.conflicts((name, kwargs), other) for other in drawn):
+            checker = self._checker(name, item, rng)
+            if checker is None or any(library.conflicts(checker, other) for other in drawn):
                 return None
-            drawn.append((name, kwargs))
+            drawn.append(checker)
         return drawn
 
-    def _arguments(self, name: str, item: PromptItem, rng: random.Random) -> dict[str, Any] | None:
+    def _checker(self, name: str, item: PromptItem, rng: random.Random) -> Checker | None:
         """Draw arguments; ``None`` where they are on the wrong side of what is held out."""
         hold_out = self.config.hold_out
         held_ids = expand(hold_out.ids)
@@ -109,16 +108,15 @@ class Sampler:
         if self.only_held_out and name not in held_ids:
             keywords = hold_out.keywords or keywords
             ranges |= hold_out.ranges
-        kwargs = library.sample(name, rng, keywords=keywords, ranges=ranges, question=item.question)
-        held_out = name in held_ids or _holds_out(kwargs, hold_out)
-        return kwargs if held_out is self.only_held_out else None
+        checker = library.sample_checker(name, rng, keywords=keywords, ranges=ranges, question=item.question)
+        held_out = name in held_ids or _holds_out(checker.kwargs, hold_out)
+        return checker if held_out is self.only_held_out else None
 
-    def _attached(self, item: PromptItem, drawn: Sequence[Constraint], rng: random.Random) -> PromptItem:
+    def _attached(self, item: PromptItem, drawn: Sequence[Checker], rng: random.Random) -> PromptItem:
         checklist = []
-        for name, kwargs in drawn:
-            variant = rng.randrange(library.paraphrases(name)) if self.config.paraphrase else 0
-            text = library.describe(name, kwargs, variant)
-            checklist.append(Requirement(name, text, RuleCheck(name, kwargs)))
+        for checker in drawn:
+            variant = rng.randrange(len(checker.constraint.phrasings)) if self.config.paraphrase else 0
+            checklist.append(Requirement(checker.id, checker.describe(variant), RuleCheck.of(checker)))
         return with_constraints(item, checklist)
 
 
@@ -127,7 +125,7 @@ def expand(names: Sequence[str]) -> set[str]:
     return {name for name, constraint in library.registry().items() if {name, constraint.collection} & set(names)}
 
 
-def satisfiable(gold: str | None, drawn: Sequence[Constraint]) -> bool:
+def satisfiable(gold: str | None, drawn: Sequence[Checker]) -> bool:
     """Whether some text meets all constraints in both modes and still carries the gold answer.
 
     Shown by building one: a text around ``\\boxed{gold}`` is made to comply, and its answer verified.
@@ -139,11 +137,11 @@ def satisfiable(gold: str | None, drawn: Sequence[Constraint]) -> bool:
     return text is not None and (gold is None or verify_answer(gold, text).passed)
 
 
-def _built(gold: str | None, wishes: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str | None:
+def _built(gold: str | None, checkers: Sequence[Checker]) -> str | None:
     """Return a text around the boxed gold answer that meets constraints of one scope, or ``None``."""
-    language = next((str(kwargs["language"]) for name, kwargs in wishes if name in LANGUAGES and kwargs), "en")
+    language = next((str(checker.kwargs["language"]) for checker in checkers if checker.id in LANGUAGES), "en")
     draft = probe(language, "0" if gold is None else gold)
-    return None if draft is None else library.comply(draft, wishes)
+    return None if draft is None else library.comply(draft, checkers)
 
 
 def with_constraints(item: PromptItem, checklist: Sequence[Requirement]) -> PromptItem:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adhere.prompts.config import SftTargetConfig
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import RuleCheck
-from adhere.rewards.constraints import by_scope, check_scoped, comply
+from adhere.rewards.constraints import Checker, by_scope, comply
 from adhere.rewards.math import verify_answer
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 
@@ -99,19 +99,19 @@ def _target(item: PromptItem, solution: str, gold: str, config: SftTargetConfig)
     scored = closing if config.think else f"{reasoning}\n{closing}"
     kind = _intent(item, config)
     if kind == "obeying":
-        wishes, demands = by_scope([(rule.constraint, rule.kwargs) for rule in _rules(item) or ()])
-        obeying = None if _rules(item) is None else _rewritten(item, scored, wishes)
+        on_answer, on_reasoning = by_scope([rule.checker for rule in _rules(item) or ()])
+        obeying = None if _rules(item) is None else _rewritten(item, scored, on_answer)
         # without a block there is nowhere to meet a demand on the reasoning
-        thinking = None if demands and not config.think else _rewritten(item, reasoning, demands)
+        thinking = None if on_reasoning and not config.think else _rewritten(item, reasoning, on_reasoning)
         kind = "not_obeyable" if obeying is None or thinking is None else "obeying"
         if obeying is not None and thinking is not None:
             scored, reasoning = obeying, thinking
     return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if config.think else scored, kind
 
 
-def _rewritten(item: PromptItem, text: str, wishes: Sequence[tuple[str, Mapping[str, Any] | None]]) -> str | None:
+def _rewritten(item: PromptItem, text: str, checkers: Sequence[Checker]) -> str | None:
     """Return ``text`` made to comply, or ``None`` where that fails or would bring in numbers from nowhere."""
-    done = comply(text, wishes)
+    done = comply(text, checkers)
     return done if done is not None and _numbers(done) <= _known_numbers(item, text) else None
 
 
@@ -137,9 +137,7 @@ def _known_numbers(item: PromptItem, text: str) -> set[str]:
 def _complies(item: PromptItem, target: str) -> bool:
     parts, wanted = split_response(target), _rules(item)
     answer, reasoning = parts.answer or "", parts.finished_reasoning
-    return wanted is not None and all(
-        check_scoped(rule.constraint, answer, reasoning, rule.kwargs).passed for rule in wanted
-    )
+    return wanted is not None and all(rule.checker.scoped(answer, reasoning).passed for rule in wanted)
 
 
 def _rules(item: PromptItem) -> list[RuleCheck] | None:

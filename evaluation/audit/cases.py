@@ -13,7 +13,7 @@ from adhere.prompts.probes import probe
 from adhere.prompts.targets import TargetCounts, build_targets
 from adhere.rewards.checklist import JudgeCheck, ProgramCheck, RuleCheck
 from adhere.rewards.checklist.checks import Leaf, leaves
-from adhere.rewards.constraints import check, comply, registry
+from adhere.rewards.constraints import comply
 from adhere.rewards.errors import DataError
 from adhere.rewards.math import verify_answer
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
@@ -78,7 +78,7 @@ class Case:
 
     def obeying(self, text: str) -> str | None:
         """Return ``text`` rewritten to meet the checklist, or ``None`` where that fails."""
-        return comply(text, wishes(self.item))
+        return comply(text, [rule.checker for rule in rules(self.item)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +117,8 @@ def rules(item: PromptItem) -> list[RuleCheck]:
     return [rule for r in item.checklist if (rule := r.rule) is not None and _on_answer(rule)]
 
 
-def wishes(item: PromptItem) -> list[tuple[str, dict[str, object]]]:
-    """Return the rules of the checklist as constraint ids and arguments."""
-    return [(rule.constraint, dict(rule.kwargs)) for rule in rules(item)]
-
-
 def _on_answer(rule: RuleCheck) -> bool:
-    return registry()[rule.constraint].scope == "answer"
+    return rule.checker.constraint.scope == "answer"
 
 
 def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | str:
@@ -167,12 +162,12 @@ def _answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
         return text
     language = next((str(rule.kwargs["language"]) for rule in rules(item) if rule.constraint in LANGUAGES), "en")
     draft = probe(language if obey else "en", value)
-    text = comply(draft, wishes(item)) if draft is not None and obey else draft
+    text = comply(draft, [rule.checker for rule in rules(item)]) if draft is not None and obey else draft
     return text if text is not None and verify_answer(value, text).passed else None
 
 
 def _obeys(item: PromptItem, text: str) -> bool:
-    return all(check(rule.constraint, text, rule.kwargs).passed for rule in rules(item))
+    return all(rule.checker(text).passed for rule in rules(item))
 
 
 def _wrong_value(gold: str) -> str:

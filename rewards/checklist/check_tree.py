@@ -117,14 +117,14 @@ class Reading:
     def _rule(self, node: RuleCheck) -> Verdict | None:
         if id(node) in self._rules:
             return self._rules[id(node)]
-        checker = node.checker(self._mode)
+        checker = node.checker
         text = self._text if checker.constraint.scope == "answer" else self._reasoning
         if text is None:
             return failed("no finished reasoning block")
-        long = costly_call(node.constraint, text, checker.kwargs, self._mode) if self._pooled else None
+        long = costly_call(checker, text, self._mode) if self._pooled else None
         if long is not None:
             return self._call(long)
-        self._rules[id(node)] = verdict = checker(text)
+        self._rules[id(node)] = verdict = checker(text, self._mode)
         return verdict
 
     def _call(self, call: Call) -> Verdict | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from adhere.rewards.constraints import Checker, Mode, prepare, validate
+from adhere.rewards.constraints import Checker, prepare
 from adhere.rewards.errors import DataError, nearest
 
 ENTRY_POINT = "verify_requirement"
@@ -19,18 +19,29 @@ MAX_CODE_CHARS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """Decide a requirement by the constraint checker ``constraint`` with ``kwargs``."""
+    """Decide a requirement by the constraint checker ``constraint`` with ``kwargs``.
+
+    Without a ``checker`` the arguments are validated here, once for all responses; ``of`` takes a checker as it is.
+
+    Raises (on creation):
+        ConstraintError: an unknown constraint, or arguments that it does not take.
+    """
 
     kind: ClassVar[str] = "rule"
     constraint: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    _checkers: dict[Mode, Checker] = field(default_factory=dict, init=False, repr=False, compare=False)
+    checker: Checker = field(default=None, repr=False, compare=False)  # type: ignore[assignment]
 
-    def checker(self, mode: Mode) -> Checker:
-        """Return what decides texts in ``mode``; it is made once. Raises ConstraintError, see ``validate``."""
-        if mode not in self._checkers:
-            self._checkers[mode] = prepare(self.constraint, self.kwargs, mode)
-        return self._checkers[mode]
+    def __post_init__(self) -> None:
+        if self.checker is None:
+            checker = prepare(self.constraint, self.kwargs)
+            object.__setattr__(self, "checker", checker)
+            object.__setattr__(self, "kwargs", checker.kwargs)
+
+    @classmethod
+    def of(cls, checker: Checker) -> RuleCheck:
+        """Return the check that ``checker`` decides."""
+        return cls(checker.id, checker.kwargs, checker)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -170,7 +181,7 @@ def parse_check(row: Any, where: str, depth: int = 1) -> Check:
 def _rule(given: Mapping[str, Any], where: str, depth: int) -> Check:
     if "constraint" not in given:
         raise DataError(f"{where}: names no constraint; a rule is {{type: rule, constraint, kwargs}}")
-    return RuleCheck(given["constraint"], validate(given["constraint"], given.get("kwargs"), where=where))
+    return RuleCheck.of(prepare(given["constraint"], given.get("kwargs"), where))
 
 
 def _program(given: Mapping[str, Any], where: str, depth: int) -> Check:

@@ -18,8 +18,7 @@ from typing import Any
 from adhere.rewards.checklist.numerals import NUMBERS
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.checklist.wordings import from_wording
-from adhere.rewards.constraints import Constraint, describe, paraphrases, registry, validate
-from adhere.rewards.constraints.params import Param
+from adhere.rewards.constraints import Checker, Constraint, Param, registry
 from adhere.rewards.errors import ConstraintError
 
 LONGEST_TEXT = 1000
@@ -57,13 +56,13 @@ def phrased(text: str, question: str | None = None) -> list[RuleCheck]:
     differently); they come in the registry's order.
     """
     found: list[RuleCheck] = []
-    for constraint_id, constraint in registry().items():
-        for variant in range(paraphrases(constraint_id)):
+    for constraint in registry().values():
+        for variant in range(len(constraint.phrasings)):
             match = _pattern(constraint.phrasings[variant]).fullmatch(text.strip())
             if match is None:
                 continue
-            for kwargs in _inverted(constraint, variant, text, match.groups(), question):
-                check = RuleCheck(constraint_id, kwargs)
+            for checker in _inverted(constraint, variant, text, match.groups(), question):
+                check = RuleCheck.of(checker)
                 if check not in found:
                     found.append(check)
     return found
@@ -83,23 +82,23 @@ def _pattern(phrasing: str) -> re.Pattern[str]:
 
 def _inverted(
     constraint: Constraint, variant: int, text: str, captured: tuple[str, ...], question: str | None
-) -> list[dict[str, Any]]:
-    """Return the arguments that make ``describe`` write ``text``: guessed from what was captured, then tried."""
+) -> list[Checker]:
+    """Return the checkers that ``describe`` as ``text``: their arguments guessed from what was captured, then tried."""
     pool = [*_values(captured), *([] if question is None else [question])]
     choices = [_accepted(param, pool, question) for param in constraint.params]
     wanted = _flat(text)
-    found = []
+    found: list[Checker] = []
     for trial, values in enumerate(product(*choices)):
         if trial >= MOST_TRIALS:
             return []
         kwargs = {param.name: value for param, value in zip(constraint.params, values, strict=True)}
         try:
-            clean = validate(constraint.id, kwargs)
+            checker = Checker(constraint, constraint.clean(kwargs))
         except ConstraintError:
             continue
-        if clean not in found and _flat(describe(constraint.id, clean, variant)) == wanted:
-            found.append(clean)
-    repeating = [kwargs for kwargs in found if question is not None and question in kwargs.values()]
+        if checker not in found and _flat(checker.describe(variant)) == wanted:
+            found.append(checker)
+    repeating = [checker for checker in found if question is not None and question in checker.kwargs.values()]
     return repeating if len(found) > 1 and len(repeating) == 1 else found
 
 

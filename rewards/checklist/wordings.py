@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from adhere.rewards.checklist.numerals import BOUND, NUMBER, TIMES, bound, number
 from adhere.rewards.checklist.requirement import RuleCheck
-from adhere.rewards.constraints import registry, validate
-from adhere.rewards.constraints.languages import LANGUAGES
+from adhere.rewards.constraints import registry
+from adhere.rewards.constraints.text.languages import LANGUAGES
 from adhere.rewards.errors import ConstraintError
 
 Found = re.Match[str]
@@ -77,7 +77,7 @@ def from_wording(text: str, *, english: bool = False) -> RuleCheck | None:
         if kwargs is None:
             continue
         try:
-            check = RuleCheck(constraint, validate(constraint, kwargs))
+            check = RuleCheck(constraint, kwargs)
         except ConstraintError:
             # a number that the checker does not take, such as "at least 0 words": no rule says the same
             continue

@@ -1,18 +1,27 @@
-"""The constraint library: checkers by id, in two modes, and all that training needs around them.
+"""Constraints: instructions whose fulfilment a deterministic checker decides, in two modes.
 
-The ids are those of MathIF (15), of IFEval (11 that MathIF lacks) and of ReasonIF (6, on the reasoning). ``compat``
-agrees with the official evaluators (arXiv 2505.14810, 2311.07911), ``hardened`` closes their holes. To add a
-constraint, write one class in the file of its family (``base.Constraint`` says what it holds) and decorate it with
-``register``: validation, the reference table and the recipe key follow.
+The ids are those of MathIF (15), of IFEval (11 that MathIF lacks), of IFTrain (29) and of ReasonIF (6, on the
+reasoning). ``compat`` agrees with the official evaluators, ``hardened`` closes their holes. ``core`` says what a
+constraint is and what can be done with one, ``families`` has those that ship (an id's prefix names the file), ``text``
+the views of a text that they look at. To add a constraint, here or in a plug-in, write one class (``Constraint`` says
+what it holds) and decorate it with ``register``: validation, sampling, the reference and the recipe's keys follow.
 """
 
-from adhere.rewards.constraints.base import Constraint, Mode
-from adhere.rewards.constraints.batch import RuleCall, check_batch, costly_call
-from adhere.rewards.constraints.checker import Checker
-from adhere.rewards.constraints.composing import ORDER, by_scope, comply, conflicts
-from adhere.rewards.constraints.ifeval import check_loose, check_strict, follow, follow_prepared, loose_variants
-from adhere.rewards.constraints.library import (
-    DEFAULT_RANGES,
+from adhere.rewards.constraints.core.batch import RuleCall, check_batch, costly_call
+from adhere.rewards.constraints.core.checker import Checker
+from adhere.rewards.constraints.core.composing import by_scope, comply, conflicts, transform_order
+from adhere.rewards.constraints.core.constraint import (
+    CONSTRAINTS,
+    Constraint,
+    Kwargs,
+    Mode,
+    Needed,
+    Step,
+    counted,
+    decided,
+    register,
+)
+from adhere.rewards.constraints.core.library import (
     check,
     check_scoped,
     collections,
@@ -21,40 +30,55 @@ from adhere.rewards.constraints.library import (
     prepare,
     registry,
     sample,
+    sample_checker,
     transform,
     validate,
 )
-from adhere.rewards.constraints.official import official_cut
-from adhere.rewards.constraints.vocabulary import MATHIF_KEYWORDS, TRAINING_KEYWORDS
+from adhere.rewards.constraints.core.official import check_loose, follow, loose_variants, official_cut
+from adhere.rewards.constraints.core.params import Choice, Count, Param, Text, Word, WordList
+from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, MATHIF_KEYWORDS, TRAINING_KEYWORDS, ArgumentSource
 
 __all__ = [
+    "CONSTRAINTS",
     "DEFAULT_RANGES",
     "MATHIF_KEYWORDS",
-    "ORDER",
     "TRAINING_KEYWORDS",
+    "ArgumentSource",
     "Checker",
+    "Choice",
     "Constraint",
+    "Count",
+    "Kwargs",
     "Mode",
+    "Needed",
+    "Param",
     "RuleCall",
+    "Step",
+    "Text",
+    "Word",
+    "WordList",
     "by_scope",
     "check",
     "check_batch",
     "check_loose",
     "check_scoped",
-    "check_strict",
     "collections",
     "comply",
     "conflicts",
     "costly_call",
+    "counted",
+    "decided",
     "describe",
     "follow",
-    "follow_prepared",
     "loose_variants",
     "official_cut",
     "paraphrases",
     "prepare",
+    "register",
     "registry",
     "sample",
+    "sample_checker",
     "transform",
+    "transform_order",
     "validate",
 ]

@@ -10,7 +10,7 @@ from adhere.prompts.config import ConstraintSamplerConfig, HoldOutConfig
 from adhere.prompts.item import PromptItem
 from adhere.prompts.probes import PROBES
 from adhere.prompts.sources import PromptStyle
-from adhere.rewards.constraints import MATHIF_KEYWORDS, conflicts, registry
+from adhere.rewards.constraints import MATHIF_KEYWORDS, conflicts, prepare, registry
 from adhere.rewards.errors import ConstraintError, DataError
 
 QUESTION = "Ann has 12 apples, and eats 3. How many are left?"
@@ -61,7 +61,7 @@ def test_what_is_attached_can_be_met_together_with_the_gold_answer() -> None:
     built = attach(items(60))
     for item in built:
         drawn = asked(item)
-        assert satisfiable(item.answer, drawn)
+        assert satisfiable(item.answer, [prepare(*rule) for rule in drawn])
         assert not any(conflicts(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
         assert len({name for name, _ in drawn}) == len(drawn)
     assert len({name for item in built for name, _ in asked(item)}) >= 12
@@ -117,7 +117,7 @@ def test_ranges_and_keywords_reach_the_arguments() -> None:
 
 
 def test_a_gold_that_a_constraint_rules_out_is_never_asked_for_both() -> None:
-    comma = [("punctuation:no_comma", {})]
+    comma = [prepare("punctuation:no_comma")]
     assert satisfiable("9", comma)
     assert not satisfiable("(2,3)", comma)
     with pytest.raises(DataError, match=r"item 'gsm/0' \(gold '\(2,3\)'\): none of 20 draws"):
@@ -164,12 +164,12 @@ def test_every_id_of_a_collection_can_be_attached_to_a_problem(collection: str) 
     built = attach(items(120), ids=[collection], count=[1])
     names = {name for item in built for name, _ in asked(item)}
     assert names == set(Sampler(ConstraintSamplerConfig(ids=[collection])).ids())
-    assert all(satisfiable(item.answer, asked(item)) for item in built)
+    assert all(satisfiable(item.answer, [prepare(*rule) for rule in asked(item)]) for item in built)
 
 
 @pytest.mark.parametrize("language", sorted(PROBES))
 def test_an_answer_in_every_language_can_be_shown_to_exist(language: str) -> None:
-    assert satisfiable("12", [("language:response_language", {"language": language})])
+    assert satisfiable("12", [prepare("language:response_language", {"language": language})])
 
 
 def test_every_gold_meets_most_pairs_of_constraints() -> None:

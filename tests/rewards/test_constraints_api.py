@@ -15,7 +15,6 @@ import pytest
 from adhere.rewards.constraints import (
     DEFAULT_RANGES,
     MATHIF_KEYWORDS,
-    ORDER,
     TRAINING_KEYWORDS,
     check,
     conflicts,
@@ -24,11 +23,12 @@ from adhere.rewards.constraints import (
     paraphrases,
     registry,
     sample,
+    transform_order,
     validate,
 )
-from adhere.rewards.constraints.base import REGISTRY, Constraint, Kwargs, Outcome, Sampler, Step, register
-from adhere.rewards.constraints.document import reference
-from adhere.rewards.constraints.sentences import FILLERS
+from adhere.rewards.constraints.core.document import reference
+from adhere.rewards.constraints.families import SHIPPED
+from adhere.rewards.constraints.text.fillers import FILLERS
 from adhere.rewards.errors import ConstraintError
 from adhere.rewards.verdict import Status
 
@@ -46,7 +46,7 @@ UPPER, LOWER, CAPITALS = (
 def test_every_checker_is_registered_and_ordered() -> None:
     counts = Counter(constraint.collection for constraint in registry().values())
     assert counts == {"mathif": 15, "ifeval": 11, "iftrain": 29, "reasonif": 6}
-    assert sorted(ORDER) == sorted(registry())
+    assert sorted(transform_order()) == sorted(registry())
 
 
 @pytest.mark.parametrize(
@@ -206,43 +206,27 @@ def test_official_cut(response: str, cut: str) -> None:
     assert official_cut(response) == cut
 
 
-def test_one_class_is_a_whole_constraint() -> None:
-    class EndsInPeriod(Constraint):
-        """A full stop comes last."""
+@pytest.mark.parametrize("key", list(registry()))
+def test_an_ids_prefix_names_the_module_of_its_class(key: str) -> None:
+    module = type(registry()[key]).__module__
+    assert module == f"adhere.rewards.constraints.families.{key.partition(':')[0]}"
 
-        id = "test:ends_in_period"
-        step = Step.CLOSE
-        phrasings = ("End with a full stop.",)
-        compat_rule = hardened_rule = "the last character is a full stop"
 
-        def compat(self, text: str, kwargs: Kwargs) -> Outcome:
-            return Outcome(text.rstrip().endswith("."), "looked at the last character")
-
-        hardened = compat
-
-        def sample(self, source: Sampler) -> dict[str, Any]:
-            return {}
-
-    register(EndsInPeriod)
-    try:
-        assert check("test:ends_in_period", "Done.").passed
-        assert "`test:ends_in_period`" in reference()
-        with pytest.raises(ValueError, match="two constraints"):
-            register(EndsInPeriod)
-    finally:
-        del REGISTRY["test:ends_in_period"]
+def test_the_order_of_draws_names_every_constraint_that_ships() -> None:
+    assert list(registry()) == list(SHIPPED)
+    assert len(set(SHIPPED)) == len(SHIPPED)
 
 
 def test_the_reference_page_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs/constraints.md"
     assert page.read_text(encoding="utf-8") == reference(), (
-        "run: python -m adhere.rewards.constraints.document > docs/constraints.md"
+        "run: python -m adhere.rewards.constraints.core.document > docs/constraints.md"
     )
     assert [name for name in DEFAULT_RANGES if name not in reference()] == []
 
 
 def test_importing_loads_neither_langdetect_nor_torch() -> None:
     heavy = "('langdetect', 'torch', 'transformers')"
-    code = f"import sys, rewards.constraints; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, adhere.rewards.constraints; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -5,16 +5,28 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.components import score_component
 from adhere.rewards.config import ChecklistComponent
-from adhere.rewards.constraints import Mode, RuleCall, check, check_batch, costly_call, registry, sample
-from adhere.rewards.constraints.batch import LONG_CHARS
-from adhere.rewards.engine import Engine
+from adhere.rewards.constraints import (
+    CONSTRAINTS,
+    Mode,
+    RuleCall,
+    check,
+    check_batch,
+    costly_call,
+    prepare,
+    register,
+    registry,
+    sample,
+)
+from adhere.rewards.constraints.core.batch import LONG_CHARS
+from adhere.rewards.engine import Engine, EngineError
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.verdict import Status
 
@@ -66,8 +78,46 @@ def test_a_worker_says_what_the_check_says_here(engine: Engine) -> None:
 
 
 def test_a_very_long_text_is_for_a_worker() -> None:
-    assert costly_call("punctuation:no_comma", "a" * LONG_CHARS, {}, "hardened") is None
-    assert costly_call("punctuation:no_comma", "a" * (LONG_CHARS + 1), {}, "hardened") is not None
+    assert costly_call(prepare("punctuation:no_comma"), "a" * LONG_CHARS, "hardened") is None
+    assert costly_call(prepare("punctuation:no_comma"), "a" * (LONG_CHARS + 1), "hardened") is not None
+
+
+@pytest.mark.parametrize(
+    ("constraint", "arguments"),
+    [
+        ("keywords:existence", lambda word: {"keywords": [word]}),
+        ("keywords:frequency", lambda word: {"keyword": word, "frequency": 1, "relation": "at least"}),
+        ("keywords:forbidden_words", lambda word: {"forbidden_words": [word]}),
+        ("keywords:word_once", lambda word: {"keyword": word}),
+        (
+            "keywords:word_count_different_numbers",
+            lambda word: {"keyword": word, "frequency": 1, "relation": "at least"},
+        ),
+        ("count:count_increment_word", lambda word: {"keyword1": "plain", "keyword2": word}),
+        ("detectable_content:postscript", lambda word: {"postscript_marker": word}),
+    ],
+)
+def test_a_pattern_from_the_data_is_for_a_worker(constraint: str, arguments: Callable[[str], dict[str, Any]]) -> None:
+    assert costly_call(prepare(constraint, arguments(CATASTROPHE)), VICTIM, "compat") is not None
+    assert costly_call(prepare(constraint, arguments(CATASTROPHE)), VICTIM, "hardened") is None
+    assert costly_call(prepare(constraint, arguments("plain")), VICTIM, "compat") is None
+
+
+def test_a_module_that_workers_cannot_import_is_named(engine: Engine) -> None:
+    class Elsewhere(type(registry()["punctuation:no_comma"])):  # type: ignore[misc]
+        """Made in this process alone."""
+
+        id = "elsewhere:no_comma"
+
+    Elsewhere.__module__ = "made_in_one_process"
+    register(Elsewhere)
+    try:
+        call = costly_call(prepare("elsewhere:no_comma"), "a" * (LONG_CHARS + 1), "hardened")
+        assert call is not None
+        with pytest.raises(EngineError, match="made_in_one_process"):
+            check_batch([call], engine)
+    finally:
+        del CONSTRAINTS._things["elsewhere:no_comma"], CONSTRAINTS._modules["elsewhere:no_comma"]
 
 
 @pytest.mark.parametrize("mode", ["compat", "hardened"])

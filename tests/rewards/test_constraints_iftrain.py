@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adhere.rewards.constraints import Mode, check, conflicts, registry, sample, transform, validate
-from adhere.rewards.constraints.official_text import official_sentences, official_words
+from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, nltk_tokens
 from adhere.rewards.errors import ConstraintError
 
 REQUEST = "Name two  fruits. Be brief!"
@@ -298,8 +298,8 @@ def test_compat_keeps_official_quirks(key: str, text: str, expected: bool) -> No
         ("Tom Smith Jr. Then he left.", ["Tom Smith Jr. Then he left."]),
     ],
 )
-def test_official_sentences(text: str, expected: list[str]) -> None:
-    assert official_sentences(text) == expected
+def test_ifevalg_sentences(text: str, expected: list[str]) -> None:
+    assert ifevalg_sentences(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -313,8 +313,8 @@ def test_official_sentences(text: str, expected: list[str]) -> None:
         ("Tom's dogs' toys", ["Tom", "'s", "dogs", "'", "toys"]),
     ],
 )
-def test_official_words(text: str, expected: list[str]) -> None:
-    assert official_words(text) == expected
+def test_nltk_tokens(text: str, expected: list[str]) -> None:
+    assert nltk_tokens(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adhere.rewards.constraints import check, comply, conflicts, registry, sample, transform
-from adhere.rewards.constraints.text import boxed_spans
+from adhere.rewards.constraints.text.views import boxed_spans
 
 QUESTION = "Tom has 3 apples and eats 1. How many are left?"
 REWRITABLE = [key for key, constraint in registry().items() if constraint.rewritable]

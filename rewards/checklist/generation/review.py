@@ -101,7 +101,7 @@ def repeats(one: Candidate, other: Candidate) -> bool:
 def contradicts(one: Candidate, other: Candidate) -> bool:
     """Whether no sensible response meets both: two rules in conflict, or one text the negation of the other."""
     if one.rule is not None and other.rule is not None:
-        return conflicts((one.rule.constraint, one.rule.kwargs), (other.rule.constraint, other.rule.kwargs))
+        return conflicts(one.rule.checker, other.rule.checker)
     return opposite(one.text, other.text)
 
 

@@ -22,7 +22,7 @@ from adhere.rewards.checklist.generation.reply import (
 )
 from adhere.rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
 from adhere.rewards.checklist.requirement import RuleCheck
-from adhere.rewards.constraints.languages import LANGUAGES, matches
+from adhere.rewards.constraints.text.languages import LANGUAGES, matches
 
 UNIVERSAL: tuple[Draft, ...] = (
     Draft("Is everything in the response there to address the request?", 50.0),

@@ -1,0 +1,1 @@
+"""What a constraint is, and all that is done with constraints."""

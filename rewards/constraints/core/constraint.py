@@ -1,0 +1,241 @@
+"""What a constraint is: the class that each one subclasses, and the registry that it enters by its id."""
+
+from __future__ import annotations
+
+import random
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
+
+from adhere.rewards.constraints.core.params import Param, holds, plural
+from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, TRAINING_KEYWORDS, ArgumentSource
+from adhere.rewards.errors import ConfigError, ConstraintError, nearest
+from adhere.rewards.registry import Registry
+from adhere.rewards.verdict import Verdict, failed, passed
+
+Mode = Literal["compat", "hardened"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+Kwargs = Mapping[str, Any]
+
+
+def decided(met: bool, detail: str) -> Verdict:
+    """Return the verdict on a text that does or does not meet a constraint; ``detail`` says why in one line."""
+    return passed(detail) if met else failed(detail)
+
+
+def counted(count: int, noun: str, bound: int, relation: str) -> Verdict:
+    """Return whether a text meets a bound on a count, with both in words.
+
+    Args:
+        count: how many there are.
+        noun: what is counted, in the singular.
+        bound: the number asked for.
+        relation: one of ``params.RELATIONS``.
+    """
+    return decided(holds(count, bound, relation), f"{plural(count, noun)}, {relation} {bound} wanted")
+
+
+class Needed(NamedTuple):
+    """A text that every passing response contains; ``exact`` says that its case is fixed."""
+
+    text: str
+    exact: bool
+
+
+class Step(IntEnum):
+    """When a transform runs: each one leaves intact what those before it did."""
+
+    ADD = 0
+    REMOVE = 1
+    CUT = 2
+    EMPHASISE = 3
+    ARRANGE = 4
+    SECTION = 5
+    TITLE = 6
+    PARAGRAPH = 7
+    TWICE = 8
+    REMARK = 9
+    CLOSE = 10
+    CASE = 11
+    REPEAT = 12
+    WRAP = 13
+
+
+class Constraint(ABC):
+    """One checkable instruction. Subclass it, decorate the class with ``register``, and everything else follows.
+
+    The docstring's first line says what is asked for. ``id`` is ``prefix:name``, ``collection`` says where the
+    constraint comes from (a free name that recipes may give in place of ids), ``scope`` is the part of a response that
+    is decided. ``phrasings`` are three or more ways to ask for it, as format strings over ``fields``. ``compat_rule``
+    and ``hardened_rule`` say in one sentence what passes; they become the reference table. ``ranges`` are inclusive
+    ranges of its own that ``sample`` draws counts from, beside ``DEFAULT_RANGES``.
+
+    Checkers get clean arguments and a text that is not blank, and return ``passed(why)`` or ``failed(why)``. A
+    constraint with one official meaning only sets ``compat = hardened``.
+    """
+
+    id: ClassVar[str]
+    collection: ClassVar[str]
+    scope: ClassVar[Literal["answer", "reasoning"]] = "answer"
+    step: ClassVar[Step]
+    params: ClassVar[tuple[Param, ...]] = ()
+    ranges: ClassVar[Mapping[str, tuple[int, int]]] = {}
+    phrasings: ClassVar[tuple[str, ...]]
+    compat_rule: ClassVar[str]
+    hardened_rule: ClassVar[str]
+    rewritable: ClassVar[bool] = True
+
+    @abstractmethod
+    def compat(self, text: str, kwargs: Kwargs) -> Verdict:
+        """Decide as the official evaluator of the constraint's collection does."""
+
+    @abstractmethod
+    def hardened(self, text: str, kwargs: Kwargs) -> Verdict:
+        """Decide what the instruction says, with the official checker's holes closed."""
+
+    def sample(self, source: ArgumentSource) -> dict[str, Any]:
+        """Draw arguments for a training prompt; a constraint without arguments need not define it."""
+        return {}
+
+    def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
+        """Return a text that should comply, or ``None``; called only for a text that does not, and checked after."""
+        return None
+
+    def misfit(self, kwargs: Kwargs) -> str | None:
+        """Return why arguments that are each in range do not fit together, or ``None`` where they do."""
+        return None
+
+    def costly(self, kwargs: Kwargs, mode: Mode) -> bool:
+        """Whether a check may take more than a moment on an ordinary text, so that batches run it in a worker."""
+        return False
+
+    def fields(self, kwargs: Kwargs) -> dict[str, Any]:
+        """Return what the phrasings' placeholders stand for."""
+        return dict(kwargs)
+
+    def needs(self, kwargs: Kwargs) -> Needed | None:
+        """Return a text that every passing response contains, if there is one."""
+        return None
+
+    def rules_out(self, kwargs: Kwargs, needed: Needed) -> bool:
+        """Whether no passing response can contain ``needed``."""
+        return False
+
+    def clashes(self, kwargs: Kwargs, other_id: str, other: Kwargs) -> bool:
+        """Whether ``other`` contradicts this for a reason that ``needs`` and ``rules_out`` do not show."""
+        return False
+
+    def clean(self, kwargs: Kwargs | None, where: str = "") -> dict[str, Any]:
+        """Return the arguments as the checkers take them.
+
+        Keys whose value is ``None`` are dropped and whole floats become integers: both are what parquet makes of
+        rows with different keys.
+
+        Raises:
+            ConstraintError: an argument is unknown, missing, of the wrong type or out of range; the message opens with
+                ``where`` and names the id and the key.
+        """
+        place = f"{where}: {self.id}" if where else self.id
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise ConstraintError(f"{place}: needs a mapping of arguments, got {kwargs!r}")
+        given = {key: value for key, value in (kwargs or {}).items() if value is not None}
+        names = [param.name for param in self.params]
+        for key in given:
+            if key not in names:
+                takes = f"takes {', '.join(names)}" if names else "takes no arguments"
+                raise ConstraintError(f"{place}: unknown argument '{key}'{nearest(str(key), names)}; it {takes}")
+        clean = {}
+        for param in self.params:
+            if param.name not in given:
+                raise ConstraintError(f"{place}: lacks '{param.name}' ({param.doc})")
+            try:
+                clean[param.name] = param.parse(given[param.name])
+            except ValueError as error:
+                raise ConstraintError(f"{place}.{param.name}: {error}") from error
+        misfit = self.misfit(clean)
+        if misfit is not None:
+            raise ConstraintError(f"{place}: {misfit}")
+        return clean
+
+
+CONSTRAINTS: Registry[Constraint] = Registry("constraint")
+
+C = TypeVar("C", bound=type[Constraint])
+
+
+def register(cls: C) -> C:
+    """Enter a constraint class into the registry under its ``id``.
+
+    Raises:
+        ConfigError: the class lacks something that a constraint has to hold, or another module has taken its id.
+    """
+    problem = fault(cls)
+    if problem is not None:
+        name = getattr(cls, "id", None) or getattr(cls, "__name__", repr(cls))
+        raise ConfigError(f"{cls.__module__}: the constraint '{name}' {problem}")
+    if cls.id in CONSTRAINTS:
+        other = type(CONSTRAINTS[cls.id])
+        if other.__module__ == cls.__module__ and other.__qualname__ != cls.__qualname__:
+            raise ConfigError(
+                f"{cls.__module__}: the constraint '{cls.id}' is there twice, as {other.__qualname__} and "
+                f"{cls.__qualname__}; give each class an id of its own"
+            )
+    CONSTRAINTS.add(cls.id, cls(), cls.__module__)
+    return cls
+
+
+def fault(cls: Any) -> str | None:
+    """Return what keeps ``cls`` from being a constraint, as the rest of a sentence about it, or ``None``."""
+    if not isinstance(cls, type) or not issubclass(cls, Constraint):
+        return "is not a subclass of Constraint"
+    if not isinstance(getattr(cls, "id", None), str) or not re.fullmatch(r"[^\s:]+:[^\s:]+", cls.id):
+        return "needs an id of the form prefix:name, such as 'my_lab:no_semicolon'"
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        return f"does not define {', '.join(missing)}"
+    if not (cls.__doc__ or "").strip():
+        return "has no docstring; its first line says in the reference what is asked for"
+    for name in ("collection", "compat_rule", "hardened_rule"):
+        if not isinstance(getattr(cls, name, None), str) or not getattr(cls, name).strip():
+            return f"needs {name}, a text that is not blank"
+    if ":" in cls.collection:
+        return f"needs a collection without a colon, which would read as an id, got '{cls.collection}'"
+    if cls.scope not in ("answer", "reasoning"):
+        return f"needs scope 'answer' or 'reasoning', got {cls.scope!r}"
+    if not isinstance(getattr(cls, "step", None), Step):
+        return f"needs a step, one of {', '.join(f'Step.{step.name}' for step in Step)}"
+    if not isinstance(cls.params, tuple) or not all(isinstance(param, Param) for param in cls.params):
+        return "needs params as a tuple of Param, such as (Count('num_words', 'the number of words'),)"
+    if len({param.name for param in cls.params}) < len(cls.params):
+        return "has two params of one name"
+    phrasings = getattr(cls, "phrasings", ())
+    if not isinstance(phrasings, tuple) or not all(isinstance(text, str) and text.strip() for text in phrasings):
+        return "needs phrasings as a tuple of texts"
+    if len(set(phrasings)) < max(3, len(phrasings)):
+        return f"needs three or more phrasings that all differ, got {len(set(phrasings))} of {len(phrasings)}"
+    if not isinstance(cls.ranges, Mapping):
+        return "needs ranges as a mapping from names to (low, high)"
+    for name, bounds in cls.ranges.items():
+        if name in DEFAULT_RANGES:
+            return f"has a range '{name}', which ships with other bounds; give it another name"
+        if not (isinstance(bounds, tuple) and len(bounds) == 2 and all(isinstance(b, int) for b in bounds)):
+            return f"needs ranges of two whole numbers, got {name}: {bounds!r}"
+        if bounds[0] > bounds[1]:
+            return f"has an empty range {name}: {bounds!r}"
+    constraint = cls()
+    source = ArgumentSource(
+        random.Random(0), TRAINING_KEYWORDS, {**DEFAULT_RANGES, **cls.ranges}, "How many apples are left?"
+    )
+    try:
+        kwargs = constraint.clean(constraint.sample(source))
+        fields = constraint.fields(kwargs)
+    except (LookupError, TypeError, ValueError) as error:
+        return f"draws arguments that it does not take ({type(error).__name__}: {error})"
+    for number, phrasing in enumerate(phrasings):
+        try:
+            phrasing.format(**fields)
+        except (LookupError, ValueError) as error:
+            known = ", ".join(fields) or "none"
+            return f"has a phrasing {number} that its fields ({known}) do not fill ({type(error).__name__}: {error})"
+    return None

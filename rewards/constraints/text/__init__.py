@@ -1,0 +1,1 @@
+"""Views of a text: sentences, words, languages, formulas masked, and the sentences that transforms add."""
