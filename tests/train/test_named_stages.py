@@ -147,7 +147,9 @@ def test_a_graph_is_killed_goes_on_and_merges_what_it_trained(recipes: Path, tmp
     root = tmp_path / "runs"
     line = [sys.executable, "-m", "adhere.train.cli", "train", f"hydra.searchpath=[{recipes}]", "recipe=graph"]
     line += ["debug=smoke", "launcher.device=cpu", f"run.root={root}", "run.name=graph", "grpo.max_steps=3"]
-    line += ["grpo.save_steps=1", "grpo.learning_rate=1e-3"]
+    # Lengths differ within a group, so that there is something to learn in the first step already.
+    line += ["grpo.save_steps=1", "grpo.learning_rate=1e-3", "rewards.components.length.weight=1"]
+    line += ["rewards.components.length.target=1", "rewards.components.length.maximum=64"]
     first = subprocess.Popen(line, cwd=REPOSITORY, start_new_session=True)
     deadline = time.monotonic() + 300
     while not list(root.glob("artifacts/grpo-*/checkpoints/*/COMPLETE")):
