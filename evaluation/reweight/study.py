@@ -23,7 +23,8 @@ from adhere.evaluation.reweight.agreement import (
 from adhere.evaluation.reweight.check import check_recorded
 from adhere.evaluation.reweight.rescore import rescored
 from adhere.evaluation.reweight.rollouts import Rollouts
-from adhere.evaluation.reweight.signal import Signal, signal, weights_by_group
+from adhere.evaluation.reweight.signal import recorded_signal
+from adhere.rewards.arithmetic import Signal
 from adhere.rewards.config import RewardConfig
 
 SAME = 1.0 - 1e-6
@@ -108,12 +109,11 @@ def study(
         DataError: the recorded advantages are not those of ``original``.
         ConfigError: a point that the recorded verdicts cannot answer for; names it.
     """
-    base = signal(original, rollouts, weights_by_group(original, rollouts, total))
+    base = recorded_signal(original, rollouts, total)
     worst = check_recorded(rollouts, base)
     signals = {ORIGINAL: base}
     for name, config in points.items():
-        again = rescored(rollouts, original, config)
-        signals[name] = signal(config, again, weights_by_group(config, rollouts, total))
+        signals[name] = recorded_signal(config, rescored(rollouts, original, config), total)
     configs = {ORIGINAL: original, **points}
     names = list(signals)
     table = cosines(list(signals.values()))

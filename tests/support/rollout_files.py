@@ -1,4 +1,4 @@
-"""Rollout files as a GRPO stage writes them, from verdicts alone: the advantages are those of `rewards.advantages`."""
+"""Rollout files as a GRPO stage writes them, from verdicts alone: the advantages are those of `rewards.arithmetic`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from reward_rows import advantages
 
-from adhere.rewards.advantages import advantages
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.verdict import Status
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, get_args
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reward_rows import advantage_shares, advantages, aggregate
 
-from adhere.rewards.advantages import advantage_shares, advantages, multiplicative_parts
-from adhere.rewards.aggregation import aggregate
-from adhere.rewards.config import Aggregation, RewardConfig
+from adhere.rewards.aggregation import AGGREGATIONS, Aggregation, Product
+from adhere.rewards.arithmetic import values_array, weights_array
+from adhere.rewards.config import RewardConfig
 
 Row = dict[str, float | None]
 SCORE = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]))
@@ -72,7 +74,7 @@ def test_advantages_are_trl_s(scale: str, groups: list[list[Row]]) -> None:
     assert advantages(reward, groups) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("aggregation", get_args(Aggregation))
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @settings(max_examples=30, deadline=None)
 @given(groups=GROUPS)
 def test_shares_sum_to_one_or_there_is_nothing_to_share(aggregation: str, groups: list[list[Row]]) -> None:
@@ -122,10 +124,15 @@ def test_a_metric_and_an_equal_component_have_no_share() -> None:
     assert all(math.isnan(share) for share in idle.values())
 
 
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5))
+FOUR = RewardConfig.model_validate(
+    {"components": {name: {"kind": "length"} for name in "abcd"}, "aggregation": "product", "scale": "none"}
+)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4))
 @settings(max_examples=50, deadline=None)
 def test_the_parts_of_a_product_are_shapley_values(factors: list[float]) -> None:
-    named = {str(i): factor for i, factor in enumerate(factors)}
+    named = dict(enumerate(factors))
     expected = dict.fromkeys(named, 0.0)
     orders = list(itertools.permutations(named))
     for order in orders:
@@ -133,15 +140,28 @@ def test_the_parts_of_a_product_are_shapley_values(factors: list[float]) -> None
         for name in order:
             expected[name] += (product * named[name] - product) / len(orders)
             product *= named[name]
-    parts = multiplicative_parts(named)
-    assert parts == pytest.approx(expected, abs=1e-9)
-    assert math.fsum(parts.values()) == pytest.approx(math.prod(factors) - 1.0, abs=1e-9)
+    parts = Product().parts(np.array([[factors]]), np.ones((1, 4)), FOUR)[0, 0].tolist()
+    assert parts == pytest.approx(list(expected.values()), abs=1e-9)
+    assert math.fsum(parts) == pytest.approx(math.prod(factors) - 1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("aggregation", ["weighted_sum", "normalize_then_sum", "saturation_aware"])
+@settings(max_examples=30, deadline=None)
+@given(groups=GROUPS)
+def test_the_parts_of_an_aggregation_that_says_only_its_reward_are_those_of_its_formula(
+    aggregation: str, groups: list[list[Row]]
+) -> None:
+    """Shapley values in a sum are its terms; so a user's aggregation needs no method ``parts``."""
+    reward = config(0.5, aggregation=aggregation)
+    values, weights = values_array(reward, groups), weights_array(reward)
+    written = np.nan_to_num(reward.aggregator.parts(values, weights, reward))
+    assert Aggregation.parts(reward.aggregator, values, weights, reward) == pytest.approx(written, abs=1e-9)
 
 
 def test_the_parts_of_every_additive_reward_are_the_reward() -> None:
     """What ``aggregate`` pays and what the shares are taken of is one thing: without the others, a part is all."""
     group: list[Row] = [{"math": 1.0, "rules": None}, {"math": 0.0, "rules": None}]
-    for aggregation in get_args(Aggregation):
+    for aggregation in AGGREGATIONS:
         reward = config(aggregation=aggregation)
         assert advantage_shares(reward, [group], reward.weights()) == pytest.approx({"math": 1.0, "rules": 0.0})
         assert len(set(aggregate(reward, [group]))) == 2
