@@ -93,32 +93,34 @@ def score_batch(
         ConfigError: a requirement needs a judge and there is none.
     """
     texts = [None if generation.error else scored_text(generation, mode) for _, generation in pairs]
-    answerable = [i for i, text in enumerate(texts) if text is not None]
-    found = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in answerable], engine or default_engine())
-    correct = dict(zip(answerable, found, strict=True))
+    # An unfinished response goes to the verifier too, which says where the gold answer cannot be used.
+    drawn = [i for i, (_, generation) in enumerate(pairs) if not generation.error]
+    verified = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in drawn], engine or default_engine())
+    answers = dict(zip(drawn, verified, strict=True))
+    finished = [i for i in drawn if texts[i] is not None]
     totals = score_checklists(
-        [texts[i] or "" for i in answerable],
-        [pairs[i][0].checklist for i in answerable],
-        [pairs[i][0].messages[-1]["content"] for i in answerable],
+        [texts[i] or "" for i in finished],
+        [pairs[i][0].checklist for i in finished],
+        [pairs[i][0].messages[-1]["content"] for i in finished],
         "mean",
         mode,
         judge,
-        reasonings=[finished_reasoning(pairs[i][1]) for i in answerable],
+        reasonings=[finished_reasoning(pairs[i][1]) for i in finished],
         engine=engine or default_engine(),
     )
-    checklists = dict(zip(answerable, totals, strict=True))
+    checklists = dict(zip(finished, totals, strict=True))
     scores = []
     for i, (item, generation) in enumerate(pairs):
         if generation.error:
             lost = unscored(Status.ERROR, generation.error)
             answer, checklist = lost, replace(lost, parts=tuple(lost for _ in item.checklist))
-        elif i in correct:
-            answer, checklist = correct[i], checklists[i]
-        else:
+        elif texts[i] is None:
             missing = failed(UNFINISHED)
-            none = unscored(Status.NOT_APPLICABLE, "no gold answer"), unscored(Status.NOT_APPLICABLE, "no requirement")
-            answer = none[0] if item.answer is None else missing
-            checklist = replace(missing, parts=tuple(missing for _ in item.checklist)) if item.checklist else none[1]
+            answer = answers[i] if answers[i].score is None else missing
+            nothing = unscored(Status.NOT_APPLICABLE, "no requirement")
+            checklist = replace(missing, parts=tuple(missing for _ in item.checklist)) if item.checklist else nothing
+        else:
+            answer, checklist = answers[i], checklists[i]
         figures = adherence(answer, checklist)
         hacc, joint = (None if flag is None else float(flag) for flag in (figures.followed, figures.joint))
         scores.append(Score(answer, checklist.parts, hacc, figures.sacc, joint))

@@ -113,7 +113,8 @@ def family_differences(
             elif not gap[there].any():
                 alone, together = (open_end(prompts, (1.0 - bootstrap.level) / n) for n in (1, family))
                 row[1:5] = -alone, alone, -together, together
-            rows.append(Difference(arms[i], reference, *row, prompts, paired, family))
+            named = dict(zip(("mean", "low", "high", "low_all", "high_all", "p", "p_holm"), row, strict=True))
+            rows.append(Difference(arms[i], reference, **named, prompts=prompts, runs=paired, family=family))
         result.append(rows)
     return result
 
