@@ -76,14 +76,32 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
         raise DataError(f"{folder}: holds no step_*.parquet; a GRPO stage writes one for every generation")
     wanted = [*FIXED, *(f"{name}_{part}" for name in components for part in ("score", "status"))]
     leaves = [REQUIREMENT_SCORES] if requirements else []
-    tables = [_read(file, wanted, leaves, group_size) for file in files]
+    size, tables = group_size, []
+    for file in files:
+        try:
+            known = pq.read_schema(file).names
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"{file}: is cut off or not a parquet file; move it away, and its step is left out"
+            ) from error
+        if missing := [name for name in wanted if name not in known]:
+            raise DataError(f"{file}: has no column '{missing[0]}'; was it written with another recipe?")
+        tables.append(pq.ParquetFile(file).read(columns=[*wanted, *leaves]))
+        group: np.ndarray = tables[-1]["group"].to_numpy()
+        if len(group) == 0 or len(group) % size or not np.array_equal(group, np.arange(len(group)) // size):
+            raise DataError(f"{file}: its rows are not whole groups of {size} (grpo.group_size) in order")
     table = pa.concat_tables(tables)
-    size = group_size
     groups = table.num_rows // size
 
     def numbers(name: str) -> np.ndarray:
         found: np.ndarray = table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
         return found.reshape(groups, size)
+
+    def codes(name: str) -> np.ndarray:
+        encoded: Any = table[name].combine_chunks().dictionary_encode()
+        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        places = np.array([STATUSES.index(word) for word in encoded.dictionary.to_pylist()])
+        return places[encoded.indices.to_numpy()].reshape(groups, size)
 
     def firsts(name: str) -> np.ndarray:
         return table[name].take(pa.array(np.arange(0, table.num_rows, size))).to_numpy(zero_copy_only=False)
@@ -91,7 +109,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
     counts = [part.num_rows // size for part in tables]
     return Rollouts(
         scores={name: numbers(f"{name}_score") for name in components},
-        statuses={name: _codes(table[f"{name}_status"]).reshape(groups, size) for name in components},
+        statuses={name: codes(f"{name}_status") for name in components},
         recorded=numbers("advantage"),
         tokens=numbers("tokens"),
         correct=numbers("correct"),
@@ -104,27 +122,3 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
         files=files,
         requirements=table["requirements"] if requirements else None,
     )
-
-
-def _read(file: Path, wanted: list[str], leaves: list[str], size: int) -> pa.Table:
-    try:
-        known = pq.read_schema(file).names
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file}: is cut off or no parquet file; move it away, and its step is left out") from error
-    missing = [name for name in wanted if name not in known]
-    if missing:
-        raise DataError(f"{file}: has no column '{missing[0]}'; was it written with another recipe?")
-    table = pq.ParquetFile(file).read(columns=[*wanted, *leaves])
-    group: np.ndarray = table["group"].to_numpy()
-    if len(group) == 0 or len(group) % size or not np.array_equal(group, np.arange(len(group)) // size):
-        raise DataError(f"{file}: its rows are not whole groups of {size} (grpo.group_size) in order")
-    return table
-
-
-def _codes(column: pa.ChunkedArray) -> np.ndarray:
-    """Return statuses as indices of `STATUSES`."""
-    encoded: Any = column.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    places = np.array([STATUSES.index(word) for word in encoded.dictionary.to_pylist()])
-    return places[encoded.indices.to_numpy()]

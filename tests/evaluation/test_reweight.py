@@ -179,7 +179,7 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
     made(tmp_path, config())
     path = max(tmp_path.glob("step_*.parquet"))
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match=rf"{path.name}: is cut off or no parquet file"):
+    with pytest.raises(DataError, match=rf"{path.name}: is cut off or not a parquet file"):
         read(tmp_path)
 
 
