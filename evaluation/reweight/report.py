@@ -68,12 +68,10 @@ def write(folder: Path, study: Study, title: str) -> list[Path]:
             }
         )
     _write_csv(folder / POINTS, rows)
-    _write_csv(
-        folder / STEPS, [{"point": p.name, "step": s, **a.to_dict()} for p in points for s, a in p.steps.items()]
-    )
-    _write_csv(
-        folder / SOURCES, [{"point": p.name, "source": s, **a.to_dict()} for p in points for s, a in p.sources.items()]
-    )
+    for name, kind in ((STEPS, "step"), (SOURCES, "source")):
+        tables = [(point.name, point.steps if kind == "step" else point.sources) for point in points]
+        rows = [{"point": p, kind: label, **found.to_dict()} for p, table in tables for label, found in table.items()]
+        _write_csv(folder / name, rows)
 
     # Groups that teach something under a point and nothing under the original, or the other way round.
     rollouts, before = study.rollouts, study.original.found.live
