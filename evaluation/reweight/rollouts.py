@@ -28,6 +28,7 @@ class Rollouts:
     """Rollouts of one stage, G groups of S: an array has shape (G, S), and (G,) where a group has one value.
 
     ``scores`` and ``statuses`` are by component; a score is NaN where there is none, a status an index of `STATUSES`.
+    ``unasked``, by component, is true where its judge was not asked, because the gate was shut: the value was 0 then.
     ``correct`` and ``followed`` are 1.0, 0.0 or NaN where that does not apply. ``recorded`` are the advantages that
     training used. ``batches`` numbers the generation that a group belongs to, from 0. ``requirements``, where they were
     read, holds one list of ``{score}`` a rollout, in order.
@@ -35,6 +36,7 @@ class Rollouts:
 
     scores: dict[str, np.ndarray]
     statuses: dict[str, np.ndarray]
+    unasked: dict[str, np.ndarray]
     recorded: np.ndarray
     tokens: np.ndarray
     correct: np.ndarray
@@ -64,7 +66,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
 
     Args:
         folder: the stage's ``rollouts/``.
-        components: names of the stage's components, each with its ``_score`` and ``_status`` column.
+        components: names of the stage's components, each with its ``_score``, ``_status`` and ``_value`` column.
         group_size: rollouts of a prompt in one generation.
         requirements: also read the verdicts of each checklist, which take longer than all else.
 
@@ -74,7 +76,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
     files = tuple(sorted(folder.glob("step_*.parquet")))
     if not files:
         raise DataError(f"{folder}: holds no step_*.parquet; a GRPO stage writes one for every generation")
-    wanted = [*FIXED, *(f"{name}_{part}" for name in components for part in ("score", "status"))]
+    wanted = [*FIXED, *(f"{name}_{part}" for name in components for part in ("score", "status", "value"))]
     leaves = [REQUIREMENT_SCORES] if requirements else []
     size, tables = group_size, []
     for file in files:
@@ -110,6 +112,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
     return Rollouts(
         scores={name: numbers(f"{name}_score") for name in components},
         statuses={name: codes(f"{name}_status") for name in components},
+        unasked={n: np.isnan(numbers(f"{n}_score")) & (numbers(f"{n}_value") == 0.0) for n in components},
         recorded=numbers("advantage"),
         tokens=numbers("tokens"),
         correct=numbers("correct"),

@@ -7,6 +7,7 @@ import numpy as np
 from adhere.evaluation.reweight.rollouts import NOT_APPLICABLE, UNDECIDED, Rollouts
 from adhere.rewards.arithmetic import Signal, signal
 from adhere.rewards.config import RewardConfig
+from adhere.rewards.errors import ConfigError
 
 
 def recorded_signal(config: RewardConfig, rollouts: Rollouts, total: int) -> Signal:
@@ -24,18 +25,27 @@ def gated_values(config: RewardConfig, rollouts: Rollouts, weights_G_K: np.ndarr
     """Return the components' values after their gates, (G, N, K), NaN where one counts neither for nor against.
 
     As in `rewards.composite.Composite.score`: an undecided weighted component leaves its rollout without any value.
+
+    Raises:
+        ConfigError: a weighted component counts in rollouts that its judge was not asked about.
     """
     undecided_G_N = np.zeros(rollouts.shape, dtype=bool)
     values = []
     for k, name in enumerate(config.components):
         gate, value_G_N = config.gate_of(name), rollouts.scores[name]
-        broken_G_N = np.isin(rollouts.statuses[name], UNDECIDED)
+        broken_G_N, is_open = np.isin(rollouts.statuses[name], UNDECIDED), np.ones(rollouts.shape, dtype=bool)
         if gate is not None:
             judged_G_N = rollouts.scores[gate]
             broken_G_N |= np.isin(rollouts.statuses[gate], UNDECIDED)
             is_open = (rollouts.statuses[gate] == NOT_APPLICABLE) | (judged_G_N == 1.0)
-            shut_G_N = np.where(np.isnan(judged_G_N) | np.isnan(value_G_N), np.nan, 0.0)
-            value_G_N = np.where(is_open, value_G_N, shut_G_N)
+            unknown_G_N = np.isnan(judged_G_N) | (np.isnan(value_G_N) & ~rollouts.unasked[name])
+            value_G_N = np.where(is_open, value_G_N, np.where(unknown_G_N, np.nan, 0.0))
+        wanting = int((rollouts.unasked[name] & is_open & (weights_G_K[:, k] > 0.0)[:, None]).sum())
+        if wanting:
+            raise ConfigError(
+                f"rewards.components.{name}.gate: the judge was not asked about {wanting:,} rollouts, because the gate "
+                f"of this run was shut, and without it there is no score for them; keep the gate, or make a run"
+            )
         undecided_G_N |= broken_G_N & (weights_G_K[:, k] > 0.0)[:, None]
         values.append(value_G_N)
     return np.where(undecided_G_N[:, :, None], np.nan, np.stack(values, axis=2))

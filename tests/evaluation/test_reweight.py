@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from reward_rows import advantage_shares
-from rollout_files import random_verdicts, write_stage
+from rollout_files import UNASKED, random_verdicts, write_stage
 
 from adhere.evaluation.reweight import Rollouts, Study, read_rollouts, recorded_signal, study, write
 from adhere.evaluation.reweight.signal import gated_values
@@ -75,6 +75,20 @@ def test_shares_are_those_that_training_logs(tmp_path: Path) -> None:
     groups = [[dict(zip(reward.components, row, strict=True)) for row in group] for group in values.tolist()]
     expected = advantage_shares(reward, groups)
     assert recorded_signal(reward, rollouts, 1).shares == pytest.approx(expected)
+
+
+def test_a_judge_that_the_gate_left_unasked_was_worth_nothing_and_has_no_score(tmp_path: Path) -> None:
+    """The value was 0 in training and counts in the group's mean; without the gate nobody knows what it would be."""
+    right = [{"math": (1.0, "ok"), "rules": (s, "ok"), "length": (1.0, "ok")} for s in (1.0, 0.5)]
+    wrong = [{"math": (0.0, "ok"), "rules": UNASKED, "length": (1.0, "ok")}] * 2
+    gated = config({"gate": "math"}, aggregation="normalize_then_sum")
+    write_stage(tmp_path, gated, [[*right, *wrong]], SIZE)
+    found = studied(tmp_path, {"metric": gated.with_weights({"math": 1.0, "rules": 0.0, "length": 0.0})}, gated)
+    assert found.worst < 1e-9
+    with pytest.raises(ConfigError, match=r"rules\.gate: the judge was not asked about 2 rollouts"):
+        studied(tmp_path, {"open": config(aggregation="normalize_then_sum")}, gated)
+    metric = config({"weight": 0.0}, aggregation="normalize_then_sum")
+    assert studied(tmp_path, {"ungated metric": metric}, gated).points
 
 
 def test_a_point_is_compared_by_hand(tmp_path: Path) -> None:
