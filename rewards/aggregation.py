@@ -49,7 +49,8 @@ class Aggregation:
 
     weight_is: ClassVar[WeightMeaning] = "own"
     """What a weight means, so that ``plan`` can say which weights train the same model: a ``factor`` (a common one is
-    scaled away), an ``exponent``, a ``switch`` (its size is not read), a ``rank`` (neither; the order counts)."""
+    scaled away), an ``exponent``, a ``switch`` (its size is not read), a ``rank`` (as a switch, and the order of the
+    components counts), or something of its ``own``."""
 
     settings: ClassVar[tuple[str, ...]] = ()
     """Those of `SETTINGS` that it reads."""

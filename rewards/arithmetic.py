@@ -142,7 +142,7 @@ def _checked(config: RewardConfig, found: np.ndarray, shape: tuple[int, ...]) ->
         raise ConfigError(
             f"rewards.aggregation: {config.aggregation} returned an array of shape {np.shape(found)}, not {shape}"
         )
-    return found
+    return np.asarray(found, dtype=float)
 
 
 def try_aggregation(config: RewardConfig, weights: Mapping[str, float]) -> None:

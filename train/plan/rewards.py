@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adhere.rewards.aggregation import AGGREGATIONS, SETTINGS, WeightedSum, levels
+from adhere.rewards.aggregation import AGGREGATIONS, SETTINGS, All, Lexicographic, Product, WeightedSum, levels
 from adhere.rewards.config import (
     ChecklistComponent,
     ComponentConfig,
@@ -226,13 +226,14 @@ def _canonical(weights: WeightsOverTraining) -> object:
 
 
 def _is_its_component(weights: WeightsOverTraining, name: str) -> bool:
-    """Whether the reward, with ``name`` as the only component that counts, is that component's value times a factor."""
-    match weights.weight_is:
-        case "exponent":
-            return _binary(weights.config, name) or all(now[name] in (0.0, 1.0) for now in weights.steps)
-        case "switch":
-            return _binary(weights.config, name)
-    return weights.weight_is == "rank"
+    """Whether the reward, with ``name`` as the only component that counts, is that component's value times a factor.
+
+    Of an aggregation that is not ours, nothing is known.
+    """
+    rule, binary = type(weights.config.aggregator), _binary(weights.config, name)
+    if rule is Product:
+        return binary or all(now[name] in (0.0, 1.0) for now in weights.steps)
+    return rule is Lexicographic or (rule is All and binary)
 
 
 def _binary(config: RewardConfig, name: str) -> bool:

@@ -101,7 +101,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         columns = {key: [example[key] for example in inputs] for key in inputs[0]}
         # TRL's own call of the reward functions, next, finds this batch scored: it is the same list of completions.
         columns |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
-        together(lambda: self._rewards.score(columns | {"trainer_state": self.state}), "scoring this step's rollouts")
+        # The last function scores, and joins the components where TRL does not: what a user wrote may fail in both.
+        last = self._rewards.as_list()[-1]
+        together(lambda: last(**columns, trainer_state=self.state), "scoring this step's rollouts")
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         assert self._rewards.scores is not None
