@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from adhere.rewards.advantages import advantage_shares, advantages
+from adhere.rewards.arithmetic import signal, values_array, weights_array
 from adhere.rewards.config import RewardConfig
 
 GROUP = [(1.0, 1.0), (1.0, 0.0), *[(0.0, 1.0)] * 4, (0.0, 0.0), (0.0, 0.5)]
@@ -53,9 +53,8 @@ def row(settings: dict[str, Any], weight: float) -> list[float]:
     config = RewardConfig.model_validate({**reward, "components": components})
     gated = config.gate_of("constraints") is not None
     group = [{"math": c, "constraints": k * c if gated else k} for c, k in GROUP]
-    found = advantages(config, [group])
-    shares = advantage_shares(config, [group], config.weights())
-    return [*(found[place] for place in SHOWN.values()), *shares.values()]
+    found = signal(config, values_array(config, [group]), weights_array(config))
+    return [*found.advantages[0, list(SHOWN.values())].tolist(), *found.shares.values()]
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from adhere.rewards.advantages import advantages
+from adhere.rewards.arithmetic import signal, values_array, weights_array
 from adhere.rewards.config import RewardConfig
 from adhere.train.cli import main as adhere
 from adhere.train.config.compose import compose_recipe
@@ -68,7 +68,8 @@ def write_stage(folder: Path, rollouts: int, steps: int) -> None:
             state=SimpleNamespace(global_step=step),
             _schema=lambda columns: AdhereGRPOTrainer._schema(None, columns),  # type: ignore[arg-type]
         )  # fmt: skip
-        AdhereGRPOTrainer._write_rollouts(writer, advantages(config, groups))  # type: ignore[arg-type]
+        found = signal(config, values_array(config, groups), weights_array(config)).advantages
+        AdhereGRPOTrainer._write_rollouts(writer, found.ravel().tolist())  # type: ignore[arg-type]
     spec = StageSpec(kind="grpo", label="grpo", key="0", artifact=folder, inputs={}, recipe=recipe)
     (folder / "stage.yaml").write_text(spec.model_dump_json(), encoding="utf-8")
 

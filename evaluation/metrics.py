@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from adhere.evaluation.scoring import ScoredRow
-from adhere.evaluation.statistics import Estimate, estimate, paired_difference, pass_at_k, prompt_means
+from adhere.evaluation.statistics import Bootstrap, pass_at_k, prompt_means
 from adhere.rewards.verdict import Status
 
 Metric = Literal["accuracy", "hacc", "sacc", "joint"]
 METRICS: tuple[Metric, ...] = ("accuracy", "hacc", "sacc", "joint")
 LENGTH_BINS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """The options of every interval: number of resamples, mass inside, seed."""
-
-    resamples: int = 2000
-    level: float = 0.95
-    seed: int = 0
-
-    def estimate(self, values: Sequence[float | None], prompts: Sequence[str]) -> Estimate:
-        """Return the mean of ``values`` with its interval; see `evaluation.statistics.estimate`."""
-        return estimate(values, prompts, resamples=self.resamples, level=self.level, seed=self.seed)
 
 
 def metric_value(row: ScoredRow, metric: Metric) -> float | None:
@@ -112,13 +98,8 @@ def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]
 def _without(rows: Sequence[ScoredRow], twins: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]:
     origin = [str(twin.item.meta["twin_of"]) for twin in twins]
     plain = [metric_value(twin, "accuracy") for twin in twins]
-    drop = paired_difference(
-        prompt_means([metric_value(row, "accuracy") for row in rows], [row.item.id for row in rows]),
-        prompt_means(plain, origin),
-        resamples=bootstrap.resamples,
-        level=bootstrap.level,
-        seed=bootstrap.seed,
-    )
+    with_constraints = prompt_means([metric_value(row, "accuracy") for row in rows], [row.item.id for row in rows])
+    drop = bootstrap.paired_difference(with_constraints, prompt_means(plain, origin))
     return {"accuracy_without": bootstrap.estimate(plain, origin).to_dict(), "accuracy_drop": drop.to_dict()}
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from adhere.evaluation.floors import score_floors
 from adhere.evaluation.generation import Generation, Generator, Sampling
 from adhere.evaluation.jsonl import atomic_text, dump
-from adhere.evaluation.metrics import Bootstrap, measure, summarise, unscored_counts
+from adhere.evaluation.metrics import measure, summarise, unscored_counts
 from adhere.evaluation.responses import Progress, ResponseLog, generate_all, read_table, write_table
 from adhere.evaluation.scoring import MODES, ScoredRow, score_batch
-from adhere.evaluation.statistics import Estimate, paired_difference, prompt_means
+from adhere.evaluation.statistics import Bootstrap, Estimate, prompt_means
 from adhere.evaluation.suites import Suite
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Decider, require_judge
@@ -151,7 +151,7 @@ def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstra
     means = [_prompt_means(read_table(folder / TABLE), metric) for folder in (ours, theirs)]
     if not means[0].keys() & means[1].keys():
         raise DataError(f"{ours} and {theirs}: no prompt with a scored {metric} is in both; compare one suite")
-    return paired_difference(*means, resamples=bootstrap.resamples, level=bootstrap.level, seed=bootstrap.seed)
+    return bootstrap.paired_difference(*means)
 
 
 def _prompt_means(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adhere.evaluation.generation import Generation
 from adhere.prompts.item import PromptItem
+from adhere.rewards.adherence import adherence
 from adhere.rewards.checklist import Decider, Requirement
 from adhere.rewards.checklist import score_batch as score_checklists
 from adhere.rewards.constraints import Mode, official_cut
@@ -24,9 +25,9 @@ UNFINISHED = "unfinished reasoning: the response has no answer"
 class Score:
     """The verdicts on one response.
 
-    ``verdicts`` follow the order of the checklist. ``hacc`` is 1.0 when every constraint is met, ``sacc`` the
-    share met (MathIF, arXiv 2505.14810), ``joint`` 1.0 when the answer is right *and* every constraint is
-    met. Each is ``None`` when there is nothing to score, or when a verdict it needs has no score.
+    ``verdicts`` follow the order of the checklist. ``hacc``, ``sacc`` and ``joint`` are those of
+    `rewards.adherence.Adherence`, as numbers: ``None`` where there is nothing to score, or where a verdict that one
+    needs has no score.
     """
 
     correct: Verdict
@@ -92,28 +93,38 @@ def score_batch(
         ConfigError: a requirement needs a judge and there is none.
     """
     texts = [None if generation.error else scored_text(generation, mode) for _, generation in pairs]
-    answerable = [i for i, text in enumerate(texts) if text is not None]
-    found = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in answerable], engine or default_engine())
-    correct = dict(zip(answerable, found, strict=True))
+    # An unfinished response goes to the verifier too, which says where the gold answer cannot be used.
+    drawn = [i for i, (_, generation) in enumerate(pairs) if not generation.error]
+    verified = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in drawn], engine or default_engine())
+    answers = dict(zip(drawn, verified, strict=True))
+    finished = [i for i in drawn if texts[i] is not None]
     totals = score_checklists(
-        [texts[i] or "" for i in answerable],
-        [pairs[i][0].checklist for i in answerable],
-        [pairs[i][0].messages[-1]["content"] for i in answerable],
+        [texts[i] or "" for i in finished],
+        [pairs[i][0].checklist for i in finished],
+        [pairs[i][0].messages[-1]["content"] for i in finished],
         "mean",
         mode,
         judge,
-        reasonings=[finished_reasoning(pairs[i][1]) for i in answerable],
+        reasonings=[finished_reasoning(pairs[i][1]) for i in finished],
         engine=engine or default_engine(),
     )
-    followed = {i: total.parts for i, total in zip(answerable, totals, strict=True)}
-    return [
-        _error_score(item, generation.error)
-        if generation.error
-        else _combine(correct[i], followed[i])
-        if i in correct
-        else _combine(_no_answer(item), tuple(failed(UNFINISHED) for _ in item.checklist))
-        for i, (item, generation) in enumerate(pairs)
-    ]
+    checklists = dict(zip(finished, totals, strict=True))
+    scores = []
+    for i, (item, generation) in enumerate(pairs):
+        if generation.error:
+            lost = unscored(Status.ERROR, generation.error)
+            answer, checklist = lost, replace(lost, parts=tuple(lost for _ in item.checklist))
+        elif texts[i] is None:
+            missing = failed(UNFINISHED)
+            answer = answers[i] if answers[i].score is None else missing
+            nothing = unscored(Status.NOT_APPLICABLE, "no requirement")
+            checklist = replace(missing, parts=tuple(missing for _ in item.checklist)) if item.checklist else nothing
+        else:
+            answer, checklist = answers[i], checklists[i]
+        figures = adherence(answer, checklist)
+        hacc, joint = (None if flag is None else float(flag) for flag in (figures.followed, figures.joint))
+        scores.append(Score(answer, checklist.parts, hacc, figures.sacc, joint))
+    return scores
 
 
 def score_response(
@@ -121,22 +132,3 @@ def score_response(
 ) -> Score:
     """Score one response; see `score_batch`."""
     return score_batch([(item, generation)], mode, engine)[0]
-
-
-def _no_answer(item: PromptItem) -> Verdict:
-    return unscored(Status.NOT_APPLICABLE, "no gold answer") if item.answer is None else failed(UNFINISHED)
-
-
-def _error_score(item: PromptItem, error: str) -> Score:
-    lost = unscored(Status.ERROR, error)
-    return Score(lost, tuple(lost for _ in item.checklist), None, None, None)
-
-
-def _combine(correct: Verdict, verdicts: tuple[Verdict, ...]) -> Score:
-    applicable = [v for v in verdicts if v.status is not Status.NOT_APPLICABLE]
-    scores = [v.score for v in applicable if v.score is not None]
-    if not scores or len(scores) < len(applicable):
-        return Score(correct, verdicts, None, None, None)
-    hacc, sacc = float(min(scores) == 1.0), sum(scores) / len(scores)
-    joint = None if correct.score is None else float(correct.passed and hacc == 1.0)
-    return Score(correct, verdicts, hacc, sacc, joint)

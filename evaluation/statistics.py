@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 CELLS_AT_ONCE = 4_000_000
+"""Entries of a table of draws, (resamples, prompts), that are held as numbers at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,60 +32,93 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(
-    values: Sequence[float | None],
-    prompts: Sequence[str],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """Return the mean of ``values`` with a percentile bootstrap interval.
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """The options of every interval: number of resamples, mass inside, seed of the draws."""
+
+    resamples: int = 2000
+    level: float = 0.95
+    seed: int = 0
+
+    def interval(self, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ends of the percentile interval of ``replicates`` (B, …), each of shape (…)."""
+        tail = (1.0 - self.level) / 2.0
+        low, high = np.quantile(replicates, [tail, 1.0 - tail], axis=0)
+        return low, high
+
+    def estimate(self, values: Sequence[float | None], prompts: Sequence[str]) -> Estimate:
+        """Return the mean of ``values`` with a percentile bootstrap interval.
+
+        Whole prompts are resampled, so that several samples of one prompt do not pass for independent evidence. Where
+        all values are 0, or all 1, resampling cannot vary and would claim certainty; the open end is then `open_end`.
+
+        Args:
+            values: one score a response, in [0, 1]; ``None`` is left out of the mean and counted.
+            prompts: the prompt each value belongs to.
+        """
+        scored = [(value, prompt) for value, prompt in zip(values, prompts, strict=True) if value is not None]
+        unscored = len(values) - len(scored)
+        if not scored:
+            return Estimate(None, None, None, 0, 0, unscored)
+        known = np.array([value for value, _ in scored])
+        _, places = np.unique([prompt for _, prompt in scored], return_inverse=True)
+        sums_P, counts_P = np.bincount(places, weights=known), np.bincount(places).astype(float)
+        mean = float(sums_P.sum() / counts_P.sum())
+        if mean in (0.0, 1.0) and (known == mean).all():
+            reach = open_end(len(sums_P), 1.0 - self.level)
+            low, high = (0.0, reach) if mean == 0.0 else (1.0 - reach, 1.0)
+        else:
+            low, high = self._ends(sums_P, counts_P)
+        return Estimate(mean, low, high, len(scored), len(sums_P), unscored)
+
+    def paired_difference(self, ours: Mapping[str, float], theirs: Mapping[str, float]) -> Estimate:
+        """Return mean(ours − theirs) over the prompts that both scored, resampled by prompt.
+
+        Keys are prompt ids, values the mean score of a prompt. Pairing takes the difficulty of the prompts out of
+        the interval. ``unscored`` counts the prompts that only one side scored.
+        """
+        shared = sorted(ours.keys() & theirs.keys())
+        missing = len(ours.keys() ^ theirs.keys())
+        if not shared:
+            return Estimate(None, None, None, 0, 0, missing)
+        gaps_P = np.array([ours[prompt] - theirs[prompt] for prompt in shared])
+        low, high = self._ends(gaps_P, np.ones_like(gaps_P))
+        return Estimate(float(gaps_P.mean()), low, high, len(shared), len(shared), missing)
+
+    def _ends(self, sums_P: np.ndarray, counts_P: np.ndarray) -> tuple[float, float]:
+        rng, size = np.random.default_rng(self.seed), len(sums_P)
+        rows = max(1, CELLS_AT_ONCE // size)
+
+        def draws() -> Iterator[np.ndarray]:
+            for start in range(0, self.resamples, rows):
+                picks = rng.integers(0, size, size=(min(rows, self.resamples - start), size))
+                offsets = size * np.arange(len(picks))[:, None]
+                yield np.bincount((picks + offsets).ravel(), minlength=picks.size).reshape(picks.shape)
+
+        low, high = self.interval(resampled_means(sums_P[None], counts_P[None], draws())[:, 0])
+        return float(low), float(high)
+
+
+def resampled_means(sums_A_P: np.ndarray, counts_A_P: np.ndarray, draws: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the means of A figures over resampled prompts, (B, A); NaN where none of the drawn prompts has a value.
 
     Args:
-        values: one score a response, in [0, 1]; ``None`` is left out of the mean and counted.
-        prompts: the prompt each value belongs to. Whole prompts are resampled, so that several samples of one prompt
-            do not pass for independent evidence.
-        resamples: bootstrap draws.
-        level: mass inside the interval.
-        seed: fixes the draws.
-
-    Where all values are 0, or all 1, resampling cannot vary and would claim certainty; the open end is then
-    the Clopper-Pearson bound for as many prompts.
+        sums_A_P: the sum of a figure's values on each of P prompts.
+        counts_A_P: how many values that are.
+        draws: how often each prompt was drawn, in blocks of shape (b, P) whose b add up to B.
     """
-    scored = [(value, prompt) for value, prompt in zip(values, prompts, strict=True) if value is not None]
-    unscored = len(values) - len(scored)
-    if not scored:
-        return Estimate(None, None, None, 0, 0, unscored)
-    sums, counts = _by_prompt(scored)
-    mean = float(sums.sum() / counts.sum())
-    low, high = _interval(sums, counts, resamples, level, seed)
-    if mean in (0.0, 1.0) and len({value for value, _ in scored}) == 1:
-        reach = 1.0 - ((1.0 - level) / 2.0) ** (1.0 / len(sums))
-        low, high = (0.0, reach) if mean == 0.0 else (1.0 - reach, 1.0)
-    return Estimate(mean, low, high, len(scored), len(sums), unscored)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.concatenate(
+            [(drawn @ sums_A_P.T) / (drawn @ counts_A_P.T) for drawn in (block.astype(float) for block in draws)]
+        )
 
 
-def paired_difference(
-    ours: Mapping[str, float],
-    theirs: Mapping[str, float],
-    *,
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """Return mean(ours − theirs) over the prompts that both scored, resampled by prompt.
+def open_end(prompts: int, error: float) -> float:
+    """Return how far from 0 or 1 a share may lie where that many prompts all agree (Clopper and Pearson 1934).
 
-    Keys are prompt ids, values the mean score of a prompt. Pairing takes the difficulty of the prompts out of
-    the interval. ``unscored`` counts the prompts that only one side scored.
+    ``error`` is the chance that the interval does not hold it, both ways together.
     """
-    shared = sorted(ours.keys() & theirs.keys())
-    missing = len(ours.keys() ^ theirs.keys())
-    if not shared:
-        return Estimate(None, None, None, 0, 0, missing)
-    gaps = np.array([ours[prompt] - theirs[prompt] for prompt in shared])
-    low, high = _interval(gaps, np.ones_like(gaps), resamples, level, seed)
-    return Estimate(float(gaps.mean()), low, high, len(shared), len(shared), missing)
+    return float(1.0 - (error / 2.0) ** (1.0 / prompts))
 
 
 def prompt_means(values: Sequence[float | None], prompts: Sequence[str]) -> dict[str, float]:
@@ -104,22 +138,3 @@ def pass_at_k(correct: int, samples: int, k: int) -> float:
     if wrong < k:
         return 1.0
     return float(1.0 - np.prod(1.0 - k / np.arange(wrong + 1, samples + 1)))
-
-
-def _by_prompt(scored: Sequence[tuple[float, str]]) -> tuple[np.ndarray, np.ndarray]:
-    _, index = np.unique([prompt for _, prompt in scored], return_inverse=True)
-    weights = np.array([value for value, _ in scored])
-    return np.bincount(index, weights=weights), np.bincount(index).astype(float)
-
-
-def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, level: float, seed: int) -> tuple[float, float]:
-    """Percentile interval of Σ sums / Σ counts over resampled prompts; both have shape (P,)."""
-    rng = np.random.default_rng(seed)
-    rows_at_once = max(1, CELLS_AT_ONCE // len(sums))
-    means: list[np.ndarray] = []
-    for start in range(0, resamples, rows_at_once):
-        picks = rng.integers(0, len(sums), size=(min(rows_at_once, resamples - start), len(sums)))
-        means.append(sums[picks].sum(axis=1) / counts[picks].sum(axis=1))
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(np.concatenate(means), [tail, 1.0 - tail])
-    return float(low), float(high)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from adhere.rewards.aggregation import combine, normalize_then_sum
 from adhere.rewards.checklist.judge_protocol import Unasked
 from adhere.rewards.components import score_component
 from adhere.rewards.config import ChecklistComponent, JudgeComponent, RewardConfig
@@ -15,8 +14,6 @@ from adhere.rewards.judge.panel import Panel
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.verdict import Status, Verdict
-
-__all__ = ["BatchScores", "Composite", "combine", "normalize_then_sum"]
 
 UNDECIDED = (Status.TIMEOUT, Status.ERROR, Status.UNPARSED)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from adhere.rewards.aggregation import AGGREGATIONS, Aggregation
+from adhere.rewards.arithmetic import try_aggregation
 from adhere.rewards.checklist.sandbox import SandboxLimits
 from adhere.rewards.checklist.scoring import ChecklistScoring
 from adhere.rewards.constraints import Mode
@@ -16,19 +18,10 @@ from adhere.rewards.schedules import Weight, WeightSchedule, peak_weight, weight
 from adhere.rewards.segments import Scope
 from adhere.rewards.strict import Strict
 
-Aggregation = Literal[
-    "weighted_sum", "normalize_then_sum", "saturation_aware", "gated", "product", "all", "lexicographic"
-]
 Scaling = Literal["group", "batch", "none"]
 
 COMBINED = "composite"
 """Name of the extra column that carries the reward where the aggregation is not a sum."""
-
-SUMMED: frozenset[Aggregation] = frozenset({"weighted_sum", "gated"})
-"""Aggregations whose reward TRL itself sums out of the components' columns."""
-
-GROUPWISE: frozenset[Aggregation] = frozenset({"normalize_then_sum", "saturation_aware"})
-"""Aggregations that need whole groups, and are whitened over the batch."""
 
 
 class _Component(Strict):
@@ -141,11 +134,12 @@ class RewardConfig(Strict):
     components: dict[str, ComponentConfig] = Field(default_factory=_default_components, min_length=1)
     """Component configurations by name; the name is the one in logs, files and tables."""
 
-    aggregation: Aggregation = "weighted_sum"
-    """``weighted_sum``: Σ w·r, then scaled. ``normalize_then_sum``: each component standardised in its group, then
-    Σ w·z (GDPO). ``saturation_aware``: Σ w·(1 − s)^γ·z, s the component's mean in the group (SA-MRPO). ``gated``: a
-    weighted sum whose every other component counts only where the primary passed. ``product``: Π r^w. ``all``: 1.0 only
-    where every weighted component passed. ``lexicographic``: ranked by the primary, ties by the next component."""
+    aggregation: str = "weighted_sum"
+    """The name of a registered aggregation, a plug-in's among them. ``weighted_sum``: Σ w·r, then scaled.
+    ``normalize_then_sum``: each component standardised in its group, then Σ w·z (GDPO). ``saturation_aware``:
+    Σ w·(1 − s)^γ·z, s the component's mean in the group (SA-MRPO). ``gated``: a weighted sum whose every other
+    component counts only where the primary passed. ``product``: Π r^w. ``all``: 1.0 only where every weighted component
+    passed. ``lexicographic``: ranked by the primary, ties by the next component."""
 
     primary: str | None = None
     """The component that ``gated`` gates on and ``lexicographic`` ranks by first, and that ``plan`` takes ratios to;
@@ -164,6 +158,17 @@ class RewardConfig(Strict):
 
     max_error_share: float = Field(default=0.2, ge=0.0, le=1.0)
     """Share of rollouts whose reward timed out or failed, over one step, above which training stops."""
+
+    @field_validator("aggregation")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        AGGREGATIONS[name]
+        return name
+
+    @property
+    def aggregator(self) -> Aggregation:
+        """The aggregation itself."""
+        return AGGREGATIONS[self.aggregation]()
 
     @property
     def primary_name(self) -> str:
@@ -191,8 +196,8 @@ class RewardConfig(Strict):
         return self.model_copy(update={"components": fixed})
 
     def gate_of(self, name: str) -> str | None:
-        """Return the component that gates ``name``: its own gate or, under ``gated``, the primary."""
-        if self.aggregation == "gated" and name != self.primary_name:
+        """Return the component that gates ``name``: its own gate or the primary, where the aggregation gates on it."""
+        if self.aggregator.gates_on_primary and name != self.primary_name:
             return self.primary_name
         return self.components[name].gate
 
@@ -205,8 +210,9 @@ class RewardConfig(Strict):
             raise ValueError(f"components.{COMBINED}: the name is that of the combined reward; choose another one")
         if not any(peak_weight(component.weight) > 0.0 for component in self.components.values()):
             raise ValueError("components: every weight is 0, so there is nothing to train on")
-        if self.aggregation in GROUPWISE and self.scale != "group":
+        if self.aggregator.groupwise and self.scale != "group":
             raise ValueError(f"scale: {self.aggregation} scales by group and batch itself; leave scale at 'group'")
+        try_aggregation(self, {name: peak_weight(component.weight) for name, component in self.components.items()})
         return self
 
     def _check_gates(self) -> None:
@@ -222,8 +228,8 @@ class RewardConfig(Strict):
                 )
             if self.components[gate].gate is not None:
                 raise ValueError(f"components.{name}.gate: '{gate}' is gated itself; gates do not chain")
-            if self.aggregation == "gated" and (name == self.primary_name or gate != self.primary_name):
+            if self.aggregator.gates_on_primary and (name == self.primary_name or gate != self.primary_name):
                 raise ValueError(
-                    f"components.{name}.gate: aggregation 'gated' gates every component on '{self.primary_name}' "
-                    f"itself; set this gate to null, or use weighted_sum with gates of your own"
+                    f"components.{name}.gate: aggregation '{self.aggregation}' gates every component on "
+                    f"'{self.primary_name}' itself; set this gate to null, or use weighted_sum with gates of your own"
                 )

@@ -1,21 +1,24 @@
 """The composite as TRL reward functions: one per component, so that TRL weighs, logs and normalises the vector.
 
 They need no adhere trainer: ``GRPOTrainer(reward_funcs=functions.as_list(), ...)`` works with plain TRL for every
-aggregation but ``normalize_then_sum`` and ``saturation_aware``, which have to see whole groups, and for every weight
-but a scheduled one of a sum, which TRL reads once; adhere's own trainer finishes both.
+aggregation that does not have to see whole groups (``Aggregation.groupwise``), and for every weight but a scheduled one
+of a sum, which TRL reads once; adhere's own trainer finishes both.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from adhere.rewards.aggregation import combine
+import numpy as np
+
+from adhere.rewards.arithmetic import group_rewards, weights_array
 from adhere.rewards.checklist import Requirement, parse_checklist
 from adhere.rewards.composite import BatchScores, Composite
-from adhere.rewards.config import COMBINED, GROUPWISE, SUMMED, RewardConfig
+from adhere.rewards.config import COMBINED, RewardConfig
 from adhere.rewards.rollout import Rollout
 
 
@@ -46,7 +49,7 @@ class RewardFunctions:
     @property
     def summed(self) -> bool:
         """Whether TRL itself makes the reward out of the components' columns."""
-        return self.composite.config.aggregation in SUMMED
+        return self.composite.config.aggregator.summed
 
     def as_list(self) -> list[Callable[..., list[float | None]]]:
         """Return the functions in the order of :meth:`weights`; each has its component's name as ``__name__``."""
@@ -76,12 +79,16 @@ class RewardFunctions:
         return [value if any(column[i] is not None for column in weighted) else None for i, value in enumerate(values)]
 
     def _combined(self, batch: dict[str, Any]) -> list[float | None]:
-        scores = self.score(batch)
-        values = {name: self._column(scores, column) for name, column in scores.values.items()}
-        rows = [{name: values[name][i] for name in values} for i in range(len(batch["completions"]))]
-        if self.composite.config.aggregation in GROUPWISE:
-            return [None if all(v is None for v in row.values()) else 0.0 for row in rows]
-        return [combine(self.composite.config, row, self.composite.weights) for row in rows]
+        """Return the rewards; where whole groups are needed, 0.0 for whatever has one, and the trainer fills it in."""
+        config, values = self.composite.config, self.score(batch).values
+        weights_1_K = weights_array(config, self.composite.weights)
+        # A float array turns None into NaN.
+        values_1_B_K = np.array([[values[name] for name in config.components]], dtype=float).transpose(0, 2, 1)
+        if config.aggregator.groupwise:
+            scored = ~np.isnan(values_1_B_K[:, :, weights_1_K[0] > 0.0]).all(axis=2)
+            return [0.0 if there else None for there in scored[0]]
+        found = group_rewards(config, values_1_B_K, weights_1_K)
+        return [None if math.isnan(reward) else float(reward) for reward in found[0]]
 
     def score(self, batch: dict[str, Any]) -> BatchScores:
         """Score the batch once; the functions that TRL calls after the first one find the result."""
@@ -121,7 +128,7 @@ class RewardFunctions:
 
 def reward_weights(config: RewardConfig, weights: Mapping[str, float]) -> list[float]:
     """Return one weight per function: the components' ``weights``, or 1.0 for the combined column alone."""
-    if config.aggregation in SUMMED:
+    if config.aggregator.summed:
         return list(weights.values())
     return [*(0.0 for _ in weights), 1.0]
 

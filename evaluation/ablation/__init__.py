@@ -1,6 +1,6 @@
 """Statistics of many arms over prompts and seeds: differences, corrections, the Pareto front, and words."""
 
-from adhere.evaluation.ablation.analysis import Analysis, Options, analyse, markdown, write
+from adhere.evaluation.ablation.analysis import Analysis, analyse, markdown, write
 from adhere.evaluation.ablation.differences import Difference, differences, holm
 from adhere.evaluation.ablation.pareto import FrontArm, pareto_front
 from adhere.evaluation.ablation.resampling import Draws, replicate
@@ -12,7 +12,6 @@ __all__ = [
     "Difference",
     "Draws",
     "FrontArm",
-    "Options",
     "Responses",
     "analyse",
     "differences",

@@ -14,25 +14,18 @@ import numpy as np
 from adhere.evaluation.ablation.differences import Difference, differences, family_differences
 from adhere.evaluation.ablation.pareto import FrontArm, best_shares, pareto_front
 from adhere.evaluation.ablation.resampling import Draws, replicate
-from adhere.evaluation.ablation.slices import FEWEST, Slice, SliceKind, slices
+from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
 from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
 from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
 from adhere.evaluation.jsonl import atomic_text, dump
 from adhere.evaluation.metrics import METRICS, Metric
+from adhere.evaluation.statistics import Bootstrap
 from adhere.rewards.errors import ConfigError
 
 JSON, CSV, MARKDOWN = "ablation.json", "ablation.csv", "ablation.md"
+THOROUGH = Bootstrap(resamples=10_000)
 SLICE_RESAMPLES = 2000
 """Resamples for parts of the prompts: their families are large, and what is read from them are intervals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Options of the statistics: draws, mass inside an interval, seed of the draws."""
-
-    resamples: int = 10_000
-    level: float = 0.95
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +35,12 @@ class Mean:
     mean: float | None
     low: float | None
     high: float | None
+
+    def __str__(self) -> str:
+        """Return it in percent, as tables show it."""
+        if self.mean is None or self.low is None or self.high is None:
+            return "n/a"
+        return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -64,7 +63,7 @@ class Analysis:
 
     responses: Responses
     reference: str
-    options: Options
+    bootstrap: Bootstrap
     means: Mapping[str, Mapping[Metric, Mean]]
     differences: Mapping[Metric, Sequence[Difference]]
     slices: Sequence[SliceDifferences]
@@ -83,8 +82,8 @@ class Analysis:
             },
             "seeds": list(self.responses.seeds),
             "prompts": len(self.responses.prompts),
-            "level": self.options.level,
-            "resamples": self.options.resamples,
+            "level": self.bootstrap.level,
+            "resamples": self.bootstrap.resamples,
             "differences": {metric: [d.to_dict() for d in found] for metric, found in self.differences.items()},
             "slices": [
                 {
@@ -102,61 +101,50 @@ class Analysis:
         }
 
 
-def analyse(arms: Sequence[Arm], reference: str | None = None, options: Options | None = None) -> Analysis:
+def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootstrap = THOROUGH) -> Analysis:
     """Compare all arms with ``reference``, the first one by default.
 
     Raises:
         DataError: no arm, no responses, or no prompt in common (`read_responses`).
         ConfigError: no arm has the reference's name.
     """
-    options = options or Options()
     responses = read_responses(arms)
     names = responses.arms
     reference = names[0] if reference is None else reference
     if reference not in names:
         raise ConfigError(f"reference: there is no arm '{reference}'; there are {', '.join(names)}")
-    draws = Draws.make(len(names), len(responses.prompts), options.resamples, options.seed)
-    found: dict[Metric, Sequence[Difference]] = {
-        metric: differences(names, responses.values[metric], reference, draws, options.level) for metric in METRICS
-    }
-    parts, left_out = _slices(responses, reference, draws.first(SLICE_RESAMPLES), options)
-    front = pareto_front(names, responses.values["accuracy"], responses.values["hacc"], draws, options.level)
+    draws = Draws.make(len(names), len(responses.prompts), bootstrap)
+
+    # Every arm alone, then against the reference.
+    means: dict[str, dict[Metric, Mean]] = {arm: {} for arm in names}
+    found: dict[Metric, Sequence[Difference]] = {}
+    for metric in METRICS:
+        alone = replicate(responses.values[metric], draws)
+        low, high = np.clip(bootstrap.interval(alone.draws), 0.0, 1.0)
+        for arm, *figures in zip(names, alone.means.tolist(), low.tolist(), high.tolist(), strict=True):
+            means[arm][metric] = Mean(None, None, None) if math.isnan(figures[0]) else Mean(*figures)
+        found[metric] = differences(names, responses.values[metric], reference, draws)
+
+    # The same on parts of the prompts, each kind of parts being one family; those too small are counted.
+    everything = list(slices(responses, "joint"))
+    large = [part for part in everything if len(part.places) >= FEWEST]
+    fewer = draws.first(SLICE_RESAMPLES)
+    parts: list[SliceDifferences] = []
+    for kind in get_args(SliceKind):
+        if here := [part for part in large if part.kind == kind]:
+            compared = family_differences(names, [(part.values, fewer.part(part.places)) for part in here], reference)
+            parts += [
+                SliceDifferences(kind, part.name, len(part.places), rows)
+                for part, rows in zip(here, compared, strict=True)
+            ]
+
+    front = pareto_front(names, responses.values["accuracy"], responses.values["hacc"], draws)
     best = dict(zip(names, best_shares(responses.values["joint"], draws).tolist(), strict=True))
     verdicts = [verdict(*pair) for pair in zip(found["joint"], found["accuracy"], strict=True)]
     if len(names) > 1:
         verdicts += [front_sentence(front), best_sentence(best)]
-    means = _means(responses, draws, options)
-    return Analysis(responses, reference, options, means, found, parts, left_out, front, best, tuple(verdicts))
-
-
-def _means(responses: Responses, draws: Draws, options: Options) -> dict[str, dict[Metric, Mean]]:
-    tail = (1.0 - options.level) / 2.0
-    table: dict[str, dict[Metric, Mean]] = {arm: {} for arm in responses.arms}
-    for metric in METRICS:
-        found = replicate(responses.values[metric], draws)
-        low, high = np.clip(np.quantile(found.draws, [tail, 1.0 - tail], axis=0), 0.0, 1.0)
-        for i, arm in enumerate(responses.arms):
-            figures = (float(found.means[i]), float(low[i]), float(high[i]))
-            table[arm][metric] = Mean(None, None, None) if math.isnan(figures[0]) else Mean(*figures)
-    return table
-
-
-def _slices(responses: Responses, reference: str, draws: Draws, options: Options) -> tuple[list[SliceDifferences], int]:
-    """Compare the arms on parts of the prompts, each kind of parts being one family, and count those too small."""
-    everything = list(slices(responses, "joint"))
-    large = [part for part in everything if len(part.places) >= FEWEST]
-    found = []
-    for kind in get_args(SliceKind):
-        here: list[Slice] = [part for part in large if part.kind == kind]
-        if not here:
-            continue
-        compared = family_differences(
-            responses.arms, [(part.values, draws.part(part.places)) for part in here], reference, options.level
-        )
-        found += [
-            SliceDifferences(kind, part.name, len(part.places), rows) for part, rows in zip(here, compared, strict=True)
-        ]
-    return found, len(everything) - len(large)
+    left_out = len(everything) - len(large)
+    return Analysis(responses, reference, bootstrap, means, found, parts, left_out, front, best, tuple(verdicts))
 
 
 def write(folder: Path, analysis: Analysis) -> list[Path]:
@@ -194,15 +182,15 @@ def markdown(analysis: Analysis) -> str:
         cells = [
             arm.replace("|", "\\|"),
             str(analysis.responses.seeds_of(i)),
-            *(_cell(analysis.means[arm][m]) for m in METRICS),
-            _delta(joint),
+            *(str(analysis.means[arm][m]) for m in METRICS),
+            str(joint or ""),
             "" if joint is None or joint.p_holm is None else f"{joint.p_holm:.2g}",
-            _delta(deltas["accuracy"].get(arm)),
+            str(deltas["accuracy"].get(arm, "")),
             f"{fronts[arm].support:.0%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     family = len(analysis.responses.arms) - 1
-    level = f"{analysis.options.level:.0%}"
+    level = f"{analysis.bootstrap.level:.0%}"
     lines += [
         "",
         f"Percent, {len(analysis.responses.prompts)} prompts, seeds {', '.join(map(str, analysis.responses.seeds))}. "
@@ -213,15 +201,3 @@ def markdown(analysis: Analysis) -> str:
     if any(d.runs < 2 for d in analysis.differences["joint"]):
         lines.append(f"\n{ONE_SEED[0].upper()}{ONE_SEED[1:]}.")
     return "\n".join(lines) + "\n"
-
-
-def _cell(mean: Mean) -> str:
-    if mean.mean is None or mean.low is None or mean.high is None:
-        return "n/a"
-    return f"{100 * mean.mean:.1f} [{100 * mean.low:.1f}, {100 * mean.high:.1f}]"
-
-
-def _delta(found: Difference | None) -> str:
-    if found is None:
-        return ""
-    return "n/a" if found.mean is None else f"{100 * found.mean:+.1f} ± {100 * found.half:.1f}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from adhere.evaluation.ablation.resampling import Draws, replicate_gaps, runs
+from adhere.evaluation.ablation.resampling import Draws, replicate, runs
+from adhere.evaluation.statistics import open_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +48,27 @@ class Difference:
             return 0
         return int(self.low_all > 0.0) - int(self.high_all < 0.0)
 
+    def __str__(self) -> str:
+        """Return it in percentage points, as tables and sentences show it."""
+        return "n/a" if self.mean is None else f"{100 * self.mean:+.1f} ± {100 * self.half:.1f}"
+
+    @property
+    def size(self) -> str:
+        """The same without its sign, with the unit."""
+        return f"{self} points".lstrip("+-")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return asdict(self)
 
 
-def differences(
-    arms: Sequence[str], values: np.ndarray, reference: str, draws: Draws, level: float = 0.95
-) -> list[Difference]:
+def differences(arms: Sequence[str], values: np.ndarray, reference: str, draws: Draws) -> list[Difference]:
     """Compare every other arm with ``reference`` on one figure, ``values`` (A, R, P); see `family_differences`."""
-    return family_differences(arms, [(values, draws)], reference, level)[0]
+    return family_differences(arms, [(values, draws)], reference)[0]
 
 
 def family_differences(
-    arms: Sequence[str], parts: Sequence[tuple[np.ndarray, Draws]], reference: str, level: float = 0.95
+    arms: Sequence[str], parts: Sequence[tuple[np.ndarray, Draws]], reference: str
 ) -> list[list[Difference]]:
     """Compare every other arm with ``reference`` on several figures that are one family, a list of each.
 
@@ -70,65 +78,52 @@ def family_differences(
 
     Args:
         arms: names, A of them.
-        parts: for each figure its values (A, R, P), and draws for its prompts.
+        parts: for each figure its values (A, R, P), and draws for its prompts; all of one bootstrap.
         reference: the arm that is subtracted.
-        level: mass inside an interval.
     """
     base = arms.index(reference)
     others = [i for i in range(len(arms)) if i != base]
     if not others:
         return [[] for _ in parts]
-    gaps = [values[others] - values[base] for values, _ in parts]
-    found = [replicate_gaps(values, base, draws) for values, draws in parts]
+    bootstrap = parts[0][1].bootstrap
+    found = [replicate(values, draws, base) for values, draws in parts]
     means = np.concatenate([one.means[others] for one in found])
     deviations = np.concatenate([(one.draws - one.means)[:, others] for one in found], axis=1)
     known = ~np.isnan(means)
+    family = int(known.sum())
     p, corrected = np.full((2, len(means)), math.nan)
     reached = np.abs(deviations[:, known]) >= np.abs(means[known]) - 1e-12
     p[known] = (1.0 + reached.sum(axis=0)) / (1.0 + len(deviations))
     corrected[known] = holm(p[known])
     half = np.zeros(len(means))
-    half[known] = simultaneous(deviations[:, known], level)
-    tail = (1.0 - level) / 2.0
-    low, high = means + np.quantile(deviations, [tail, 1.0 - tail], axis=0)
-    figures = np.stack([means, low, high, means - half, means + half, p, corrected], axis=1)
-    rows = iter(figures)
-    common = [[_paired(values[i], values[base]) for i in others] for values, _ in parts]
-    return [
-        [
-            _difference((arms[i], reference), gap[k], next(rows), counts[k], int(known.sum()), level)
-            for k, i in enumerate(others)
-        ]
-        for gap, counts in zip(gaps, common, strict=True)
-    ]
+    half[known] = simultaneous(deviations[:, known], bootstrap.level)
+    low, high = bootstrap.interval(deviations)
+    figures = iter(np.stack([means, means + low, means + high, means - half, means + half, p, corrected], axis=1))
+
+    result: list[list[Difference]] = []
+    for values, _ in parts:
+        rows = []
+        for i in others:
+            row: list[Any] = next(figures).tolist()
+            gap = values[i] - values[base]
+            there = ~np.isnan(gap)
+            prompts, paired = int(there.any(axis=0).sum()), paired_runs(values[i], values[base])
+            if not prompts:
+                row, paired = [None] * len(row), 0
+            elif not gap[there].any():
+                alone, together = (open_end(prompts, (1.0 - bootstrap.level) / n) for n in (1, family))
+                row[1:5] = -alone, alone, -together, together
+            named = dict(zip(("mean", "low", "high", "low_all", "high_all", "p", "p_holm"), row, strict=True))
+            rows.append(Difference(arms[i], reference, **named, prompts=prompts, runs=paired, family=family))
+        result.append(rows)
+    return result
 
 
-def _difference(
-    names: tuple[str, str], gap: np.ndarray, figures: np.ndarray, paired: int, family: int, level: float
-) -> Difference:
-    """Put one difference together; ``gap`` (R, P) is what it is the mean of."""
-    there = ~np.isnan(gap)
-    if not there.any():
-        return Difference(*names, None, None, None, None, None, None, None, prompts=0, runs=0, family=family)
-    mean, low, high, low_all, high_all, p, corrected = (float(figure) for figure in figures)
-    prompts = int(there.any(axis=0).sum())
-    if not gap[there].any():
-        alone, together = _open_end(prompts, 1.0 - level), _open_end(prompts, (1.0 - level) / family)
-        low, high, low_all, high_all = -alone, alone, -together, together
-    return Difference(
-        *names, mean, low, high, low_all, high_all, p, corrected, prompts=prompts, runs=paired, family=family
-    )
-
-
-def _paired(ours: np.ndarray, theirs: np.ndarray) -> int:
+def paired_runs(ours: np.ndarray, theirs: np.ndarray) -> int:
     """Count the runs behind a difference; a side that all seeds share, such as the base model, does not limit them."""
     counts = [runs(rows) for rows in (ours, theirs)]
     own = [n for n, rows in zip(counts, (ours, theirs), strict=True) if n != 1 or np.isnan(rows).all(axis=1).any()]
     return min(own) if own and len(ours) > 1 else min(counts)
-
-
-def _open_end(prompts: int, error: float) -> float:
-    return float(1.0 - (error / 2.0) ** (1.0 / prompts))
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:

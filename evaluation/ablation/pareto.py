@@ -34,18 +34,15 @@ class FrontArm:
         return asdict(self)
 
 
-def pareto_front(
-    arms: Sequence[str], x: np.ndarray, y: np.ndarray, draws: Draws, level: float = 0.95
-) -> list[FrontArm]:
+def pareto_front(arms: Sequence[str], x: np.ndarray, y: np.ndarray, draws: Draws) -> list[FrontArm]:
     """Place every arm by two figures, each (A, R, P), of which more is better; the same draws move both.
 
     An arm without a value in one of the two is never on the front.
     """
     figures = [replicate(values, draws) for values in (x, y)]
     exact = non_dominated(figures[0].means[None], figures[1].means[None])[0]
-    support = _support(figures[0].draws, figures[1].draws)
-    tail = (1.0 - level) / 2.0
-    spans = [np.clip(np.quantile(found.draws, [tail, 1.0 - tail], axis=0), 0.0, 1.0) for found in figures]
+    support = non_dominated(figures[0].draws, figures[1].draws).mean(axis=0)
+    spans = [np.clip(draws.bootstrap.interval(found.draws), 0.0, 1.0) for found in figures]
     result = []
     for a, arm in enumerate(arms):
         numbers = (figures[0].means[a], figures[1].means[a], *spans[0][:, a], *spans[1][:, a])
@@ -65,11 +62,6 @@ def non_dominated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         beaten = (x >= mine_x) & (y >= mine_y) & ((x > mine_x) | (y > mine_y))
         found[:, a] = ~beaten.any(axis=1) & ~np.isnan(mine_x[:, 0]) & ~np.isnan(mine_y[:, 0])
     return found
-
-
-def _support(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    share: np.ndarray = non_dominated(x, y).mean(axis=0)
-    return share
 
 
 def best_shares(values: np.ndarray, draws: Draws) -> np.ndarray:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CELLS_AT_ONCE = 4_000_000
+from adhere.evaluation.statistics import CELLS_AT_ONCE, Bootstrap, resampled_means
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +29,33 @@ class Draws:
     """B draws for A arms, R seeds and P prompts, used for all figures alike.
 
     ``prompts`` (B, P) counts how often a prompt was drawn. ``arms`` (B, A) and ``common`` (B,) are standard normal:
-    what choosing other seeds does to each arm, and to all of them alike. ``seed`` made them.
+    what choosing other seeds does to each arm, and to all of them alike. ``bootstrap`` made them.
     """
 
     prompts: np.ndarray
     arms: np.ndarray
     common: np.ndarray
-    seed: int
+    bootstrap: Bootstrap
 
     @classmethod
-    def make(cls, arms: int, prompts: int, resamples: int, seed: int) -> Draws:
-        """Return ``resamples`` draws that depend on nothing but the arguments."""
-        rng = np.random.default_rng(seed)
-        normal = rng.standard_normal((resamples, arms + 1))
-        counts = rng.multinomial(prompts, np.full(prompts, 1.0 / prompts), size=resamples).astype(np.uint16)
-        return cls(counts, normal[:, :arms], normal[:, arms], seed)
+    def make(cls, arms: int, prompts: int, bootstrap: Bootstrap) -> Draws:
+        """Return draws that depend on nothing but the arguments."""
+        rng = np.random.default_rng(bootstrap.seed)
+        normal = rng.standard_normal((bootstrap.resamples, arms + 1))
+        counts = rng.multinomial(prompts, np.full(prompts, 1.0 / prompts), size=bootstrap.resamples).astype(np.uint16)
+        return cls(counts, normal[:, :arms], normal[:, arms], bootstrap)
 
     def part(self, places: np.ndarray) -> Draws:
         """Return the same draws for the prompts at ``places`` alone, so that parts of a table move together."""
-        return Draws(self.prompts[:, places], self.arms, self.common, self.seed)
+        return Draws(self.prompts[:, places], self.arms, self.common, self.bootstrap)
 
     def first(self, resamples: int) -> Draws:
         """Return the first draws alone."""
-        return Draws(self.prompts[:resamples], self.arms[:resamples], self.common[:resamples], self.seed)
+        return Draws(self.prompts[:resamples], self.arms[:resamples], self.common[:resamples], self.bootstrap)
 
     def scales(self, freedom: int) -> np.ndarray:
         """Return √(d/χ²), (B,), for d degrees of freedom: what makes a normal draw Student's t."""
-        rng = np.random.default_rng([self.seed, freedom])
+        rng = np.random.default_rng([self.bootstrap.seed, freedom])
         return np.sqrt(freedom / rng.chisquare(freedom, size=len(self.common)))
 
 
@@ -67,31 +67,25 @@ class Replicates:
     draws: np.ndarray
 
 
-def replicate(values: np.ndarray, draws: Draws) -> Replicates:
-    """Return the mean over seeds and prompts of ``values`` (A, R, P), NaN where there is none, with its replicates."""
-    found = _prompt_part(values, draws)
-    return Replicates(found.means, found.draws + seed_part(values, draws))
+def replicate(values: np.ndarray, draws: Draws, base: int | None = None) -> Replicates:
+    """Return the means over seeds and prompts with their replicates.
 
-
-def replicate_gaps(values: np.ndarray, base: int, draws: Draws) -> Replicates:
-    """Return the mean difference of every arm from arm ``base``, over what both have scored, with its replicates."""
-    found = _prompt_part(values - values[base], draws)
-    part = seed_part(values, draws)
-    return Replicates(found.means, found.draws + part - part[:, [base]])
-
-
-def _prompt_part(values: np.ndarray, draws: Draws) -> Replicates:
+    Args:
+        values: (A, R, P), NaN where there is none.
+        draws: those for A arms and P prompts.
+        base: the arm whose difference from every arm is wanted instead, over what both have scored.
+    """
+    seeds_B_A = seed_part(values, draws)
+    if base is not None:
+        values, seeds_B_A = values - values[base], seeds_B_A - seeds_B_A[:, [base]]
     known = ~np.isnan(values)
-    sums, counts = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1).astype(float)
-    parts = []
-    rows = max(1, CELLS_AT_ONCE // values.shape[2])
+    sums_A_P, counts_A_P = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = sums.sum(axis=1) / counts.sum(axis=1)
-        for start in range(0, len(draws.prompts), rows):
-            picked = draws.prompts[start : start + rows].astype(float)
-            parts.append((picked @ sums.T) / (picked @ counts.T))
-    found = np.concatenate(parts)
-    return Replicates(means, np.where(np.isnan(found), means, found))
+        means_A = sums_A_P.sum(axis=1) / counts_A_P.sum(axis=1)
+    rows = max(1, CELLS_AT_ONCE // values.shape[2])
+    blocks = (draws.prompts[start : start + rows] for start in range(0, len(draws.prompts), rows))
+    found_B_A = resampled_means(sums_A_P, counts_A_P, blocks)
+    return Replicates(means_A, np.where(np.isnan(found_B_A), means_A, found_B_A) + seeds_B_A)
 
 
 LEAST = 0.25
@@ -112,19 +106,20 @@ def seed_part(values: np.ndarray, draws: Draws) -> np.ndarray:
     own = means - np.nanmean(means, axis=1, keepdims=True)
     by_seed = np.nansum(own, axis=0) / np.maximum((cells > 0).sum(axis=0), 1)
     freedom = int((cells > 0).sum()) - len(several) - int((cells > 0).any(axis=0).sum()) + 1
-    noise = float(np.mean([_noise(values[a]) for a in several]))
+    noise = float(np.mean([response_noise(values[a]) for a in several]))
     shared_freedom = int((cells > 0).any(axis=0).sum()) - 1
     shared = float(np.nansum(by_seed**2)) / shared_freedom
     if freedom > 0:
         rest = own - by_seed
         pooled = float(np.nansum(rest**2)) / freedom
         alone = np.nansum(rest**2, axis=1) / (counts[several] - 1)
-        variances = _without(np.maximum(pooled, alone), noise)
+        variances = np.maximum(pooled, alone)
+        variances = np.maximum(variances - noise, LEAST * variances)
         part[:, several] = draws.arms[:, several] * np.sqrt(variances / counts[several])
         part[:, several] *= draws.scales(freedom)[:, None]
         shared = max(0.0, shared - pooled / len(several))
     else:
-        shared = float(_without(np.array(shared), noise))
+        shared = max(shared - noise, LEAST * shared)
     common = draws.common * draws.scales(shared_freedom)
     part[:, several] += common[:, None] * np.sqrt(shared / counts[several])
     return part
@@ -136,11 +131,7 @@ def runs(rows: np.ndarray) -> int:
     return len({row.tobytes() for row in there}) if len(there) > 1 else len(there)
 
 
-def _without(variance: np.ndarray, noise: float) -> np.ndarray:
-    return np.maximum(variance - noise, LEAST * variance)
-
-
-def _noise(rows: np.ndarray) -> float:
+def response_noise(rows: np.ndarray) -> float:
     """Return what the noise of responses adds to the variance between the means of seeds, rows (R, P).
 
     It is the mean square of the interaction of seeds and prompts, on the prompts that all seeds have, over P.

@@ -35,30 +35,22 @@ def slices(responses: Responses, metric: Metric) -> Iterator[Slice]:
     lengths of its own responses, each arm would have bins of other prompts.
     """
     values = responses.values[metric]
+
+    def part(kind: SliceKind, name: str, values: np.ndarray, chosen: np.ndarray) -> Slice:
+        places = np.flatnonzero(chosen)
+        return Slice(kind, name, values[:, :, places], places)
+
     for source in dict.fromkeys(responses.sources):
-        yield _slice("source", str(source), values, responses.sources == source)
+        yield part("source", str(source), values, responses.sources == source)
     for label, met in responses.constraints.items():
-        yield _slice("constraint", label, met, ~np.isnan(met).all(axis=(0, 1)))
-    yield from _by_length(responses, values)
+        yield part("constraint", label, met, ~np.isnan(met).all(axis=(0, 1)))
 
-
-def _by_length(responses: Responses, values: np.ndarray) -> Iterator[Slice]:
     known = ~np.isnan(responses.tokens)
     counts = known.sum(axis=(0, 1))
     lengths = np.where(known, responses.tokens, 0.0).sum(axis=(0, 1)) / np.maximum(1, counts)
     there = counts > 0
-    if not there.any():
-        return
-    edges = np.unique(np.quantile(lengths[there], np.linspace(0.0, 1.0, BINS + 1)))
-    if len(edges) < 2:
-        return
-    places = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, len(edges) - 2)
+    edges = np.unique(np.quantile(lengths[there], np.linspace(0.0, 1.0, BINS + 1))) if there.any() else np.zeros(0)
+    bins = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, max(0, len(edges) - 2))
     for i in range(len(edges) - 1):
-        chosen = there & (places == i)
-        if chosen.any():
-            yield _slice("length", f"{edges[i]:.0f}–{edges[i + 1]:.0f} tokens", values, chosen)
-
-
-def _slice(kind: SliceKind, name: str, values: np.ndarray, chosen: np.ndarray) -> Slice:
-    places = np.flatnonzero(chosen)
-    return Slice(kind, name, values[:, :, places], places)
+        if (chosen := there & (bins == i)).any():
+            yield part("length", f"{edges[i]:.0f}–{edges[i + 1]:.0f} tokens", values, chosen)

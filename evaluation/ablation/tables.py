@@ -75,12 +75,24 @@ def read_responses(arms: Sequence[Arm]) -> Responses:
         raise DataError(f"ablation: two arms are named '{max(names, key=names.count)}'")
     if empty := [arm.name for arm in arms if not arm.responses]:
         raise DataError(f"ablation: arm '{empty[0]}' has no evaluation; leave it out, or finish it")
-    paths = dict.fromkeys(path for arm in arms for path in arm.responses.values())
-    tables = {path: _read(path) for path in paths}
-    prompts, sources = _prompts(tables)
+    tables: dict[Path, pa.Table] = {}
+    for path in dict.fromkeys(path for arm in arms for path in arm.responses.values()):
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; an evaluation writes it when it has finished")
+        table = pq.ParquetFile(path).read(columns=list(COLUMNS))
+        tables[path] = table.filter(table["twin_of"].is_null())
+
+    # The prompts that any arm has, in order; at least one has to be in all of them.
+    by_prompt: dict[str, str] = {}
+    for table in tables.values():
+        by_prompt |= dict(zip(table["id"].to_pylist(), table["source"].to_pylist(), strict=True))
+    if not set.intersection(*(set(table["id"].to_pylist()) for table in tables.values())):
+        raise DataError("ablation: no prompt is in the evaluations of all arms; compare arms on one suite")
+    prompts = list(by_prompt)
+
     seeds: list[int | None] = [*sorted({s for arm in arms for s in arm.responses if s is not None})] or [None]
     order = {prompt: i for i, prompt in enumerate(prompts)}
-    columns = {path: _columns(table, order) for path, table in tables.items()}
+    columns = {path: prompt_columns(table, order) for path, table in tables.items()}
     labels = sorted({label for found in columns.values() for label in found if label.startswith(CONSTRAINT)})
 
     def stacked(name: str) -> np.ndarray:
@@ -92,7 +104,7 @@ def read_responses(arms: Sequence[Arm]) -> Responses:
         arms=tuple(names),
         seeds=tuple(seeds),
         prompts=tuple(prompts),
-        sources=np.array(sources),
+        sources=np.array(list(by_prompt.values())),
         values={metric: stacked(metric) for metric in METRICS},
         constraints={label.removeprefix(CONSTRAINT): stacked(label) for label in labels},
         tokens=stacked("tokens"),
@@ -103,27 +115,7 @@ CONSTRAINT = "constraint "
 """What stands before a constraint's name in the columns of one evaluation, where metrics have names too."""
 
 
-def _read(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; an evaluation writes it when it has finished")
-    table = pq.ParquetFile(path).read(columns=list(COLUMNS))
-    return table.filter(table["twin_of"].is_null())
-
-
-def _prompts(tables: Mapping[Path, pa.Table]) -> tuple[list[str], list[str]]:
-    """Return the prompts that any arm has, in order, and their sources."""
-    found: dict[str, str] = {}
-    shared: set[str] | None = None
-    for table in tables.values():
-        ids = table["id"].to_pylist()
-        found |= dict(zip(ids, table["source"].to_pylist(), strict=True))
-        shared = set(ids) if shared is None else shared & set(ids)
-    if not shared:
-        raise DataError("ablation: no prompt is in the evaluations of all arms; compare arms on one suite")
-    return list(found), list(found.values())
-
-
-def _columns(table: pa.Table, order: Mapping[str, int]) -> dict[str, np.ndarray]:
+def prompt_columns(table: pa.Table, order: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Return the mean of every figure by prompt, (P,), NaN where it has none."""
     rows = np.array([order[prompt] for prompt in table["id"].to_pylist()])
     figures = {

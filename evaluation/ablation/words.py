@@ -22,38 +22,21 @@ def verdict(joint: Difference, accuracy: Difference) -> str:
     if joint.mean is None:
         return f"{arm}: has no scored prompt in common with {reference}"
     if joint.sign == 0:
-        claim = f"{arm} cannot be told apart from {reference} on joint ({_points(joint)})"
+        sentence = f"{arm} cannot be told apart from {reference} on joint ({joint} points)"
     else:
-        claim = f"{arm} is {'better' if joint.sign > 0 else 'worse'} than {reference} on joint by {_size(joint)}"
-    sentence = f"{claim} {_accuracy(accuracy, joint.sign)}".rstrip()
+        sentence = f"{arm} is {'better' if joint.sign > 0 else 'worse'} than {reference} on joint by {joint.size}"
+    if accuracy.mean is not None:
+        if accuracy.sign == 0 == joint.sign:
+            sentence += f" nor on accuracy ({accuracy} points)"
+        elif accuracy.sign == 0:
+            sentence += f" at no measurable loss of accuracy ({accuracy} points)"
+        elif accuracy.sign == joint.sign:
+            sentence += f" and on accuracy by {accuracy.size}"
+        elif joint.sign == 0:
+            sentence += f" but is {'better' if accuracy.sign > 0 else 'worse'} on accuracy by {accuracy.size}"
+        else:
+            sentence += f" at a {'gain' if accuracy.sign > 0 else 'loss'} of accuracy of {accuracy.size}"
     return f"{sentence}; {ONE_SEED}" if joint.runs < 2 else sentence
-
-
-def _accuracy(found: Difference, joint: int) -> str:
-    """Say what happens to accuracy, after a claim on joint whose sign is ``joint``."""
-    if found.mean is None:
-        return ""
-    if found.sign == 0:
-        return (
-            f"nor on accuracy ({_points(found)})"
-            if joint == 0
-            else f"at no measurable loss of accuracy ({_points(found)})"
-        )
-    if found.sign == joint:
-        return f"and on accuracy by {_size(found)}"
-    if joint == 0:
-        return f"but is {'better' if found.sign > 0 else 'worse'} on accuracy by {_size(found)}"
-    return f"at a {'gain' if found.sign > 0 else 'loss'} of accuracy of {_size(found)}"
-
-
-def _points(found: Difference) -> str:
-    assert found.mean is not None
-    return f"{100 * found.mean:+.1f} ± {100 * found.half:.1f} points"
-
-
-def _size(found: Difference) -> str:
-    assert found.mean is not None
-    return f"{abs(100 * found.mean):.1f} ± {100 * found.half:.1f} points"
 
 
 def front_sentence(front: Sequence[FrontArm]) -> str:

@@ -15,7 +15,6 @@ from adhere.rewards.config import ChecklistComponent, RewardConfig
 from adhere.rewards.errors import ConfigError
 
 SECONDS = 2.0
-NEEDS_PRIMARY = ("gated", "lexicographic")
 
 
 def without_unreachable(
@@ -38,7 +37,7 @@ def without_unreachable(
     }
     asked = any(_own_judge(component) and name not in dead for name, component in config.components.items())
     gone = [name for name in dead if asked or _judged_alone(config.components[name])]
-    if config.primary_name in gone and config.aggregation in NEEDS_PRIMARY:
+    if config.primary_name in gone and config.aggregator.needs_primary:
         raise ConfigError(
             f"audit: aggregation '{config.aggregation}' needs its primary component '{config.primary_name}', and "
             f"{dead[config.primary_name]}; start the judge, or name another rewards.primary"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from adhere.evaluation.audit.cases import Case
 from adhere.evaluation.audit.probes import PROBES, Probe
-from adhere.rewards.aggregation import aggregate
+from adhere.rewards.arithmetic import group_rewards, values_array, weights_array
 from adhere.rewards.composite import BatchScores
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.rollout import Rollout
@@ -66,8 +67,13 @@ class Scored:
 
     def under(self, config: RewardConfig) -> Scored:
         """Return the same entries rewarded by ``config``, which differs in its weights alone; nothing is rescored."""
-        rewards = iter(aggregate(config, [[entry.values for entry in group] for group in self.groups]))
-        return Scored(config, self.groups, [[next(rewards) for _ in group] for group in self.groups])
+        values_G_N_K = values_array(config, [[entry.values for entry in group] for group in self.groups])
+        found = group_rewards(config, values_G_N_K, weights_array(config)).tolist()
+        return Scored(
+            config,
+            self.groups,
+            [[None if math.isnan(r) else r for r in row[: len(g)]] for row, g in zip(found, self.groups, strict=True)],
+        )
 
 
 def score_cases(cases: Sequence[Case], scorer: Scorer, probes: Mapping[str, Probe] = PROBES) -> Scored:

@@ -3,20 +3,18 @@
 from adhere.evaluation.reweight.report import show, write
 from adhere.evaluation.reweight.rescore import check_recomputable, needs_requirements
 from adhere.evaluation.reweight.rollouts import Rollouts, read_rollouts
-from adhere.evaluation.reweight.signal import Signal, signal, weights_by_group
+from adhere.evaluation.reweight.signal import recorded_signal
 from adhere.evaluation.reweight.study import Point, Study, study
 
 __all__ = [
     "Point",
     "Rollouts",
-    "Signal",
     "Study",
     "check_recomputable",
     "needs_requirements",
     "read_rollouts",
+    "recorded_signal",
     "show",
-    "signal",
     "study",
-    "weights_by_group",
     "write",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adhere.evaluation.reweight.rollouts import Rollouts
-from adhere.evaluation.reweight.signal import Signal
+from adhere.rewards.arithmetic import Signal
 
 CELLS = {
     "right, as told": (1.0, 1.0),

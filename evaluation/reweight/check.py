@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adhere.evaluation.reweight.rollouts import Rollouts
-from adhere.evaluation.reweight.signal import Signal
+from adhere.rewards.arithmetic import Signal
 from adhere.rewards.errors import DataError
 
 TOLERANCE = 1e-5

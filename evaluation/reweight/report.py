@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from adhere.evaluation.jsonl import PARTIAL, atomic_text, dump
 from adhere.evaluation.reweight.agreement import dominant
-from adhere.evaluation.reweight.study import Point, Study, to_dict
+from adhere.evaluation.reweight.study import Study, to_dict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,15 +44,66 @@ def write(folder: Path, study: Study, title: str) -> list[Path]:
             "points": [to_dict(point) for point in points],
         }
         out.write(dump(content, indent=2))
-    _write_csv(folder / POINTS, [_flat(point) for point in points])
-    _write_csv(
-        folder / STEPS, [{"point": p.name, "step": s, **a.to_dict()} for p in points for s, a in p.steps.items()]
-    )
-    _write_csv(
-        folder / SOURCES, [{"point": p.name, "source": s, **a.to_dict()} for p in points for s, a in p.sources.items()]
-    )
-    _write_csv(folder / GROUPS, list(_changed_groups(study)))
-    _write_rollouts(folder / ROLLOUTS, study)
+    rows: list[dict[str, Any]] = []
+    for point in points:
+        leader = dominant(point.found.shares)
+        shares = {f"share_{n}": None if math.isnan(share) else share for n, share in point.found.shares.items()}
+        rows.append(
+            {
+                "point": point.name,
+                "aggregation": point.config.aggregation,
+                "scale": point.config.scale,
+                **point.overall.to_dict(),
+                "reinforced": float((point.found.signs > 0.0).mean()),
+                "unscored": point.unscored,
+                "live_groups": point.groups.live,
+                "gained_groups": point.groups.gained,
+                "lost_groups": point.groups.lost,
+                "dominant": leader[0] if leader else None,
+                **shares,
+                "nearest": point.nearest[0],
+                "same_as": point.same_as,
+                "worth_a_run": point.worth,
+                "verdict": point.verdict,
+            }
+        )
+    _write_csv(folder / POINTS, rows)
+    for name, kind in ((STEPS, "step"), (SOURCES, "source")):
+        tables = [(point.name, point.steps if kind == "step" else point.sources) for point in points]
+        rows = [{"point": p, kind: label, **found.to_dict()} for p, table in tables for label, found in table.items()]
+        _write_csv(folder / name, rows)
+
+    # Groups that teach something under a point and nothing under the original, or the other way round.
+    rollouts, before = study.rollouts, study.original.found.live
+    changed = [
+        {
+            "point": point.name,
+            "step": int(rollouts.steps[g]),
+            "group": int(rollouts.numbers[g]),
+            "item_id": rollouts.items[g],
+            "source": rollouts.sources[g],
+            "signal": "gained" if point.found.live[g] else "lost",
+        }
+        for point in study.kept
+        for g in np.flatnonzero(before != point.found.live)
+    ]
+    _write_csv(folder / GROUPS, changed)
+
+    # Every rollout's advantages.
+    groups, size = rollouts.shape
+    first = np.searchsorted(rollouts.batches, rollouts.batches)
+    columns: dict[str, Any] = {
+        "step": np.repeat(rollouts.steps, size),
+        "row": ((np.arange(groups) - first)[:, None] * size + np.arange(size)).ravel(),
+        "group": np.repeat(rollouts.numbers, size),
+        "item_id": np.repeat(rollouts.items, size),
+        "source": np.repeat(rollouts.sources, size),
+        "recorded": rollouts.recorded.ravel(),
+        **{point.name: point.found.advantages.ravel() for point in study.kept},
+    }
+    partial = folder / (ROLLOUTS + PARTIAL)
+    pq.write_table(pa.table(columns), partial)
+    partial.replace(folder / ROLLOUTS)
     return [folder / name for name in (JSON, POINTS, STEPS, SOURCES, GROUPS, ROLLOUTS)]
 
 
@@ -69,7 +120,25 @@ def show(study: Study, console: Console) -> None:
     ):
         table.add_column(heading, justify="left" if i in (0, 7) else "right", overflow="fold", no_wrap=i not in (0, 7))
     for point in [study.original, *study.kept]:
-        table.add_row(*(escape(text) for text in _row(point)))
+        overall, groups = point.overall, point.groups
+        # The mean cosine over the first and the last tenth of the steps.
+        cosines = [found.cosine for found in point.steps.values()]
+        tenth = math.ceil(len(cosines) / 10)
+        known = [[c for c in part if not math.isnan(c)] for part in (cosines[:tenth], cosines[-tenth:])]
+        ends = [sum(part) / len(part) if part else math.nan for part in known]
+        change = f" (+{groups.gained} −{groups.lost})" if groups.gained or groups.lost else ""
+        ranked = sorted(point.found.shares.items(), key=lambda pair: -pair[1] if not math.isnan(pair[1]) else 0.0)
+        cells = (
+            point.name,
+            _figure(overall.cosine),
+            "/".join(_figure(end) for end in ends),
+            f"{overall.flips:.1%}",
+            f"{overall.begun:.1%}",
+            f"{overall.ended:.1%}",
+            f"{groups.live:,}{change}",
+            ", ".join(f"{name} {share:.0%}" for name, share in ranked if share != 0.0),
+        )
+        table.add_row(*(escape(text) for text in cells))
     console.print(table)
     kinds = Table(title="Mean advantage of what kinds of rollouts", title_justify="left")
     kinds.add_column("point", overflow="fold")
@@ -80,92 +149,21 @@ def show(study: Study, console: Console) -> None:
     if study.original.cells:
         console.print(kinds)
     if len({str(source) for source in study.rollouts.sources}) > 1:
-        _show_sources(study, console)
+        by_source = Table(title="Cosine (flips) by source", title_justify="left")
+        by_source.add_column("point", overflow="fold")
+        for source in study.original.sources:
+            by_source.add_column(escape(str(source)), justify="right", overflow="fold")
+        for point in study.kept:
+            figures = (f"{_figure(found.cosine)} ({found.flips:.1%})" for found in point.sources.values())
+            by_source.add_row(escape(point.name), *figures)
+        console.print(by_source)
     for point in study.points:
         console.print(f"{escape(point.name)}: {escape(point.verdict)}", style="bold" if point.worth else "")
     console.print(CAUTION, style="dim")
 
 
-def _show_sources(study: Study, console: Console) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title="Cosine (flips) by source", title_justify="left")
-    table.add_column("point", overflow="fold")
-    for source in study.original.sources:
-        table.add_column(escape(str(source)), justify="right", overflow="fold")
-    for point in study.kept:
-        table.add_row(escape(point.name), *(f"{_figure(a.cosine)} ({a.flips:.1%})" for a in point.sources.values()))
-    console.print(table)
-
-
-def _row(point: Point) -> tuple[str, ...]:
-    overall, groups = point.overall, point.groups
-    change = f" (+{groups.gained} −{groups.lost})" if groups.gained or groups.lost else ""
-    ranked = sorted(point.found.shares.items(), key=lambda pair: -pair[1] if not math.isnan(pair[1]) else 0.0)
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in ranked if share != 0.0)
-    return (
-        point.name,
-        _figure(overall.cosine),
-        _early_and_late(point),
-        f"{overall.flips:.1%}",
-        f"{overall.begun:.1%}",
-        f"{overall.ended:.1%}",
-        f"{groups.live:,}{change}",
-        shares,
-    )
-
-
-def _early_and_late(point: Point) -> str:
-    """Return the mean cosine over the first and the last tenth of the steps."""
-    figures = [found.cosine for found in point.steps.values()]
-    tenth = math.ceil(len(figures) / 10)
-    return "/".join(_figure(_mean(part)) for part in (figures[:tenth], figures[-tenth:]))
-
-
-def _mean(figures: Sequence[float]) -> float:
-    known = [figure for figure in figures if not math.isnan(figure)]
-    return sum(known) / len(known) if known else math.nan
-
-
 def _figure(value: float) -> str:
     return "n/a" if math.isnan(value) else f"{value:.3f}"
-
-
-def _flat(point: Point) -> dict[str, Any]:
-    leader = dominant(point.found.shares)
-    return {
-        "point": point.name,
-        "aggregation": point.config.aggregation,
-        "scale": point.config.scale,
-        **point.overall.to_dict(),
-        "reinforced": float((point.found.signs > 0.0).mean()),
-        "unscored": point.unscored,
-        "live_groups": point.groups.live,
-        "gained_groups": point.groups.gained,
-        "lost_groups": point.groups.lost,
-        "dominant": leader[0] if leader else None,
-        **{f"share_{name}": None if math.isnan(share) else share for name, share in point.found.shares.items()},
-        "nearest": point.nearest[0],
-        "same_as": point.same_as,
-        "worth_a_run": point.worth,
-        "verdict": point.verdict,
-    }
-
-
-def _changed_groups(study: Study) -> Iterator[dict[str, Any]]:
-    rollouts, before = study.rollouts, study.original.found.live
-    for point in study.kept:
-        after = point.found.live
-        for g in np.flatnonzero(before != after):
-            yield {
-                "point": point.name,
-                "step": int(rollouts.steps[g]),
-                "group": int(rollouts.numbers[g]),
-                "item_id": rollouts.items[g],
-                "source": rollouts.sources[g],
-                "signal": "gained" if after[g] else "lost",
-            }
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -181,22 +179,3 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer = csv.DictWriter(out, fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _write_rollouts(path: Path, study: Study) -> None:
-    rollouts = study.rollouts
-    groups, size = rollouts.shape
-    first = np.searchsorted(rollouts.batches, rollouts.batches)
-    rows = ((np.arange(groups) - first)[:, None] * size + np.arange(size)).ravel()
-    columns: dict[str, Any] = {
-        "step": np.repeat(rollouts.steps, size),
-        "row": rows,
-        "group": np.repeat(rollouts.numbers, size),
-        "item_id": np.repeat(rollouts.items, size),
-        "source": np.repeat(rollouts.sources, size),
-        "recorded": rollouts.recorded.ravel(),
-        **{point.name: point.found.advantages.ravel() for point in study.kept},
-    }
-    partial = path.with_name(path.name + PARTIAL)
-    pq.write_table(pa.table(columns), partial)
-    partial.replace(path)

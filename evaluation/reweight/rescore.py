@@ -8,15 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from adhere.evaluation.reweight.rollouts import STATUSES, Rollouts
-from adhere.rewards.config import ChecklistComponent, ComponentConfig, LengthComponent, RewardConfig
+from adhere.evaluation.reweight.rollouts import Rollouts
+from adhere.rewards.config import ChecklistComponent, LengthComponent, RewardConfig
 from adhere.rewards.errors import ConfigError, nearest
-from adhere.rewards.verdict import Status
 
 FREE = {"weight", "gate"}
 """Settings of a component that come after its scores."""
 
-OK = STATUSES.index(Status.OK)
 AGAIN: Mapping[type, frozenset[str]] = {
     LengthComponent: frozenset({"target", "maximum"}),
     ChecklistComponent: frozenset({"scoring"}),
@@ -72,37 +70,31 @@ def rescored(rollouts: Rollouts, original: RewardConfig, wanted: RewardConfig) -
     check_recomputable(original, wanted)
     scores = dict(rollouts.scores)
     for name, component in wanted.components.items():
-        if _changed(original, wanted, name):
-            scores[name] = _again(rollouts, name, component)
+        if not _changed(original, wanted, name):
+            continue
+        if isinstance(component, LengthComponent):
+            span = component.maximum - component.target
+            scores[name] = np.clip((component.maximum - rollouts.tokens) / span, 0.0, 1.0)
+            continue
+
+        # Join the requirements of each rollout, those with a score alone. A rollout keeps its recorded score where it
+        # has none: it was not decided, or failed as a whole.
+        assert isinstance(component, ChecklistComponent) and rollouts.requirements is not None
+        strict = component.scoring == "all"
+        lists = rollouts.requirements.combine_chunks()
+        lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+        parts: np.ndarray = lists.flatten().field("score").to_numpy(zero_copy_only=False)
+        owners = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+        known = ~np.isnan(parts)
+        counts = np.bincount(owners[known], minlength=len(lists))
+        met = parts[known] == 1.0 if strict else parts[known]
+        means = np.bincount(owners[known], weights=met, minlength=len(lists)) / np.maximum(1, counts)
+        joined = ((means == 1.0).astype(float) if strict else means).reshape(rollouts.shape)
+        undecided = np.isnan(scores[name]) | (counts == 0).reshape(rollouts.shape)
+        scores[name] = np.where(undecided, scores[name], joined)
     return replace(rollouts, scores=scores)
 
 
 def _changed(original: RewardConfig, wanted: RewardConfig, name: str) -> set[str]:
     before, after = original.components[name].model_dump(), wanted.components[name].model_dump()
     return {key for key in before.keys() | after.keys() if key not in FREE and before.get(key) != after.get(key)}
-
-
-def _again(rollouts: Rollouts, name: str, component: ComponentConfig) -> np.ndarray:
-    recorded = rollouts.scores[name]
-    if isinstance(component, LengthComponent):
-        span = component.maximum - component.target
-        return np.clip((component.maximum - rollouts.tokens) / span, 0.0, 1.0)
-    assert isinstance(component, ChecklistComponent) and rollouts.requirements is not None
-    return _joined(rollouts.requirements, component.scoring == "all", recorded.ravel()).reshape(recorded.shape)
-
-
-def _joined(requirements: pa.ChunkedArray, strict: bool, recorded: np.ndarray) -> np.ndarray:
-    """Join the requirements of each rollout, those with a score alone.
-
-    A rollout keeps its recorded score where it has none: it was not decided, or failed as a whole.
-    """
-    lists = requirements.combine_chunks()
-    lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
-    parts: np.ndarray = lists.flatten().field("score").to_numpy(zero_copy_only=False)
-    owners = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
-    known = ~np.isnan(parts)
-    counts = np.bincount(owners[known], minlength=len(lists))
-    met = parts[known] == 1.0 if strict else parts[known]
-    means = np.bincount(owners[known], weights=met, minlength=len(lists)) / np.maximum(1, counts)
-    joined = (means == 1.0).astype(float) if strict else means
-    return np.where(np.isnan(recorded) | (counts == 0), recorded, joined)

@@ -28,6 +28,7 @@ class Rollouts:
     """Rollouts of one stage, G groups of S: an array has shape (G, S), and (G,) where a group has one value.
 
     ``scores`` and ``statuses`` are by component; a score is NaN where there is none, a status an index of `STATUSES`.
+    ``unasked``, by component, is true where its judge was not asked, because the gate was shut: the value was 0 then.
     ``correct`` and ``followed`` are 1.0, 0.0 or NaN where that does not apply. ``recorded`` are the advantages that
     training used. ``batches`` numbers the generation that a group belongs to, from 0. ``requirements``, where they were
     read, holds one list of ``{score}`` a rollout, in order.
@@ -35,6 +36,7 @@ class Rollouts:
 
     scores: dict[str, np.ndarray]
     statuses: dict[str, np.ndarray]
+    unasked: dict[str, np.ndarray]
     recorded: np.ndarray
     tokens: np.ndarray
     correct: np.ndarray
@@ -64,7 +66,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
 
     Args:
         folder: the stage's ``rollouts/``.
-        components: names of the stage's components, each with its ``_score`` and ``_status`` column.
+        components: names of the stage's components, each with its ``_score``, ``_status`` and ``_value`` column.
         group_size: rollouts of a prompt in one generation.
         requirements: also read the verdicts of each checklist, which take longer than all else.
 
@@ -74,16 +76,34 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
     files = tuple(sorted(folder.glob("step_*.parquet")))
     if not files:
         raise DataError(f"{folder}: holds no step_*.parquet; a GRPO stage writes one for every generation")
-    wanted = [*FIXED, *(f"{name}_{part}" for name in components for part in ("score", "status"))]
+    wanted = [*FIXED, *(f"{name}_{part}" for name in components for part in ("score", "status", "value"))]
     leaves = [REQUIREMENT_SCORES] if requirements else []
-    tables = [_read(file, wanted, leaves, group_size) for file in files]
+    size, tables = group_size, []
+    for file in files:
+        try:
+            known = pq.read_schema(file).names
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"{file}: is cut off or not a parquet file; move it away, and its step is left out"
+            ) from error
+        if missing := [name for name in wanted if name not in known]:
+            raise DataError(f"{file}: has no column '{missing[0]}'; was it written with another recipe?")
+        tables.append(pq.ParquetFile(file).read(columns=[*wanted, *leaves]))
+        group: np.ndarray = tables[-1]["group"].to_numpy()
+        if len(group) == 0 or len(group) % size or not np.array_equal(group, np.arange(len(group)) // size):
+            raise DataError(f"{file}: its rows are not whole groups of {size} (grpo.group_size) in order")
     table = pa.concat_tables(tables)
-    size = group_size
     groups = table.num_rows // size
 
     def numbers(name: str) -> np.ndarray:
         found: np.ndarray = table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
         return found.reshape(groups, size)
+
+    def codes(name: str) -> np.ndarray:
+        encoded: Any = table[name].combine_chunks().dictionary_encode()
+        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        places = np.array([STATUSES.index(word) for word in encoded.dictionary.to_pylist()])
+        return places[encoded.indices.to_numpy()].reshape(groups, size)
 
     def firsts(name: str) -> np.ndarray:
         return table[name].take(pa.array(np.arange(0, table.num_rows, size))).to_numpy(zero_copy_only=False)
@@ -91,7 +111,8 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
     counts = [part.num_rows // size for part in tables]
     return Rollouts(
         scores={name: numbers(f"{name}_score") for name in components},
-        statuses={name: _codes(table[f"{name}_status"]).reshape(groups, size) for name in components},
+        statuses={name: codes(f"{name}_status") for name in components},
+        unasked={n: np.isnan(numbers(f"{n}_score")) & (numbers(f"{n}_value") == 0.0) for n in components},
         recorded=numbers("advantage"),
         tokens=numbers("tokens"),
         correct=numbers("correct"),
@@ -104,27 +125,3 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
         files=files,
         requirements=table["requirements"] if requirements else None,
     )
-
-
-def _read(file: Path, wanted: list[str], leaves: list[str], size: int) -> pa.Table:
-    try:
-        known = pq.read_schema(file).names
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file}: is cut off or no parquet file; move it away, and its step is left out") from error
-    missing = [name for name in wanted if name not in known]
-    if missing:
-        raise DataError(f"{file}: has no column '{missing[0]}'; was it written with another recipe?")
-    table = pq.ParquetFile(file).read(columns=[*wanted, *leaves])
-    group: np.ndarray = table["group"].to_numpy()
-    if len(group) == 0 or len(group) % size or not np.array_equal(group, np.arange(len(group)) // size):
-        raise DataError(f"{file}: its rows are not whole groups of {size} (grpo.group_size) in order")
-    return table
-
-
-def _codes(column: pa.ChunkedArray) -> np.ndarray:
-    """Return statuses as indices of `STATUSES`."""
-    encoded: Any = column.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    places = np.array([STATUSES.index(word) for word in encoded.dictionary.to_pylist()])
-    return places[encoded.indices.to_numpy()]

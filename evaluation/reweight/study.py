@@ -23,7 +23,8 @@ from adhere.evaluation.reweight.agreement import (
 from adhere.evaluation.reweight.check import check_recorded
 from adhere.evaluation.reweight.rescore import rescored
 from adhere.evaluation.reweight.rollouts import Rollouts
-from adhere.evaluation.reweight.signal import Signal, signal, weights_by_group
+from adhere.evaluation.reweight.signal import recorded_signal
+from adhere.rewards.arithmetic import Signal
 from adhere.rewards.config import RewardConfig
 
 SAME = 1.0 - 1e-6
@@ -69,7 +70,10 @@ class Point:
         if not self.found.live.any():
             return "no rollout of this run would have taught anything"
         if self.same_as is not None:
-            return f"the same training signal as {self.same_as}{_times(self.overall, other)}: no run of its own"
+            length = self.overall.length
+            longer = other == ORIGINAL and not math.isnan(length) and abs(length - 1.0) >= 1e-3
+            times = f", {length:.3g} times as long" if longer else ""
+            return f"the same training signal as {self.same_as}{times}: no run of its own"
         if not self.worth:
             return f"nearly the same training signal as {other} (cosine {cosine:.3f}, {flips:.1%} flips)"
         if math.isnan(cosine):
@@ -108,73 +112,43 @@ def study(
         DataError: the recorded advantages are not those of ``original``.
         ConfigError: a point that the recorded verdicts cannot answer for; names it.
     """
-    base = signal(original, rollouts, weights_by_group(original, rollouts, total))
+    base = recorded_signal(original, rollouts, total)
     worst = check_recorded(rollouts, base)
     signals = {ORIGINAL: base}
     for name, config in points.items():
-        again = rescored(rollouts, original, config)
-        signals[name] = signal(config, again, weights_by_group(config, rollouts, total))
+        signals[name] = recorded_signal(config, rescored(rollouts, original, config), total)
     configs = {ORIGINAL: original, **points}
     names = list(signals)
     table = cosines(list(signals.values()))
     found: list[Point] = []
     for i, name in enumerate(names):
-        place, same = _nearest(table[i, :i], found)
-        cosine, flips = float(table[i, place]), flip_share(signals[name], signals[names[place]])
-        worth = i > 0 and bool(signals[name].live.any()) and not (cosine >= near and flips <= NEAR_FLIPS)
+        # The earlier point that is most like this one; the first of those that are equally so.
+        known = [(-2.0 if math.isnan(cosine) else float(cosine), -j) for j, cosine in enumerate(table[i, :i])]
+        closest, place = max(known, default=(1.0, 0))
+        same = i > 0 and closest > SAME
+        if not same:
+            # Only the original and points that are worth a run are asked: a chain of small steps would otherwise reach
+            # any reward without a run.
+            asked = [pair for pair in known if pair[1] == 0 or found[-pair[1]].worth]
+            _, place = max(asked, default=(1.0, 0))
+        place, here = -place, signals[name]
+        cosine, flips = float(table[i, place]), flip_share(here, signals[names[place]])
         found.append(
-            _point(
-                rollouts,
-                name,
-                configs[name],
-                signals[name],
-                base,
-                (names[place], cosine, flips),
-                names[place] if same else None,
-                worth,
+            Point(
+                name=name,
+                config=configs[name],
+                found=here,
+                overall=agreement(here, base),
+                steps=agreement_by(here, base, rollouts.steps),
+                sources=agreement_by(here, base, rollouts.sources),
+                cells=cells(here, rollouts),
+                groups=groups(here, base),
+                nearest=(names[place], cosine, flips),
+                same_as=names[place] if same else None,
+                worth=i > 0 and bool(here.live.any()) and not (cosine >= near and flips <= NEAR_FLIPS),
             )
         )
     return Study(rollouts, found[0], found[1:], worst)
-
-
-def _nearest(cosines: np.ndarray, earlier: Sequence[Point]) -> tuple[int, bool]:
-    """Return which of the earlier points a point is like, and whether it is one with it.
-
-    Where it is one with none, only the original and points that are worth a run are asked: a chain of small steps would
-    otherwise reach any reward without a run.
-    """
-    known = [(-2.0 if math.isnan(cosine) else float(cosine), -j) for j, cosine in enumerate(cosines)]
-    closest, place = max(known, default=(1.0, 0))
-    if earlier and closest > SAME:
-        return -place, True
-    asked = [pair for pair in known if pair[1] == 0 or earlier[-pair[1]].worth]
-    return -max(asked, default=(1.0, 0))[1], False
-
-
-def _point(
-    rollouts: Rollouts, name: str, config: RewardConfig, found: Signal, base: Signal,
-    nearest: tuple[str, float, float], same_as: str | None, worth: bool,
-) -> Point:  # fmt: skip
-    return Point(
-        name=name,
-        config=config,
-        found=found,
-        overall=agreement(found, base),
-        steps=agreement_by(found, base, rollouts.steps),
-        sources=agreement_by(found, base, rollouts.sources),
-        cells=cells(found, rollouts),
-        groups=groups(found, base),
-        nearest=nearest,
-        same_as=same_as,
-        worth=worth,
-    )
-
-
-def _times(overall: Agreement, other: str) -> str:
-    """Say how much longer the advantages are, where that is against the original and not nothing."""
-    if other != ORIGINAL or math.isnan(overall.length) or abs(overall.length - 1.0) < 1e-3:
-        return ""
-    return f", {overall.length:.3g} times as long"
 
 
 def to_dict(point: Point) -> dict[str, Any]:

@@ -16,7 +16,6 @@ import pytest
 from adhere.evaluation.ablation import (
     Arm,
     Draws,
-    Options,
     analyse,
     differences,
     holm,
@@ -25,7 +24,8 @@ from adhere.evaluation.ablation import (
     write,
 )
 from adhere.evaluation.ablation.differences import simultaneous
-from adhere.evaluation.ablation.resampling import replicate, replicate_gaps
+from adhere.evaluation.ablation.resampling import replicate
+from adhere.evaluation.statistics import Bootstrap
 from adhere.rewards.errors import ConfigError, DataError
 
 ARMS = ["one", "two", "three"]
@@ -84,7 +84,7 @@ def test_the_interval_of_a_known_difference_covers_it(seeds: int, between: float
         base, by_prompt = rng.normal(0.4, 0.3, prompts), rng.normal(0.0, 0.1, prompts)
         values = rng.normal(base, 0.3, (2, seeds, prompts)) + rng.normal(0.0, between, (2, seeds, 1))
         values[1] += truth + by_prompt
-        found = replicate_gaps(values, 0, Draws.make(2, prompts, 300, trial))
+        found = replicate(values, Draws.make(2, prompts, Bootstrap(300, seed=trial)), base=0)
         low, high = np.quantile(found.draws[:, 1], [0.025, 0.975])
         hits += low <= truth <= high
     assert 0.89 <= hits / trials <= 0.995
@@ -94,7 +94,7 @@ def test_resampling_seeds_alone_would_have_been_too_narrow() -> None:
     """Three seeds 0, 3 and 6 points apart in all else equal arms: t with 2 degrees of freedom, 4.30 · s/√3."""
     values = np.zeros((2, 3, 50))
     values[1] += np.array([0.0, 0.03, 0.06])[:, None]
-    found = replicate_gaps(values, 0, Draws.make(2, 50, 20_000, 0))
+    found = replicate(values, Draws.make(2, 50, Bootstrap(20_000, seed=0)), base=0)
     low, high = np.quantile(found.draws[:, 1], [0.025, 0.975])
     assert (high - low) / 2 == pytest.approx(4.30 * 0.03 / np.sqrt(3), rel=0.35)
     assert (high - low) / 2 > 1.96 * 0.03 / np.sqrt(3)
@@ -109,7 +109,7 @@ def test_pairing_takes_the_prompts_out_and_missing_scores_are_left_out() -> None
     values = np.stack([hard, hard, hard])[:, None, :].copy()
     values[1, 0, :20] = 0.0
     values[2, 0, 50:] = np.nan
-    two, three = differences(ARMS, values, "one", Draws.make(3, 200, 2000, 0))
+    two, three = differences(ARMS, values, "one", Draws.make(3, 200, Bootstrap(2000, seed=0)))
     assert two.mean == pytest.approx(-hard[:20].sum() / 200) and two.sign == -1
     assert two.high_all is not None and two.high_all < 0.0 and two.half < 0.06
     assert (two.prompts, three.prompts, two.family, two.runs) == (200, 50, 2, 1)
@@ -118,7 +118,7 @@ def test_pairing_takes_the_prompts_out_and_missing_scores_are_left_out() -> None
 
 def test_arms_that_agree_on_every_prompt_are_not_certainly_equal() -> None:
     values = np.ones((2, 1, 50))
-    (found,) = differences(ARMS[:2], values, "one", Draws.make(2, 50, 500, 0))
+    (found,) = differences(ARMS[:2], values, "one", Draws.make(2, 50, Bootstrap(500, seed=0)))
     assert found.mean == 0.0 and found.sign == 0
     assert found.high == pytest.approx(0.0711, abs=1e-3) and found.low == -found.high
 
@@ -126,7 +126,7 @@ def test_arms_that_agree_on_every_prompt_are_not_certainly_equal() -> None:
 def test_an_arm_without_a_score_has_no_difference() -> None:
     values = np.ones((2, 1, 20))
     values[1] = np.nan
-    (found,) = differences(ARMS[:2], values, "one", Draws.make(2, 20, 100, 0))
+    (found,) = differences(ARMS[:2], values, "one", Draws.make(2, 20, Bootstrap(100, seed=0)))
     assert (found.mean, found.p_holm, found.prompts) == (None, None, 0)
 
 
@@ -137,10 +137,10 @@ def test_the_front_and_how_sure_it_is() -> None:
     rng = np.random.default_rng(0)
     x = (rng.random((4, 1, 300)) < np.array([0.9, 0.5, 0.5, 0.7])[:, None, None]).astype(float)
     y = (rng.random((4, 1, 300)) < np.array([0.2, 0.9, 0.3, 0.7])[:, None, None]).astype(float)
-    found = pareto_front([*ARMS, "four"], x, y, Draws.make(4, 300, 1000, 0))
+    found = pareto_front([*ARMS, "four"], x, y, Draws.make(4, 300, Bootstrap(1000, seed=0)))
     assert [arm.on_front for arm in found] == [True, True, False, True]
     assert found[2].support < 0.01 and all(found[i].support > 0.99 for i in (0, 1, 3))
-    same = pareto_front(ARMS[:2], x[:2] * 0 + 1.0, y[:2] * 0 + 1.0, Draws.make(2, 300, 100, 0))
+    same = pareto_front(ARMS[:2], x[:2] * 0 + 1.0, y[:2] * 0 + 1.0, Draws.make(2, 300, Bootstrap(100, seed=0)))
     assert all(arm.on_front and arm.support == 1.0 for arm in same)
 
 
@@ -159,7 +159,7 @@ def written(folder: Path, arms: Mapping[str, tuple[float, float]], seeds: int = 
 
 def test_verdicts_claim_what_intervals_show(tmp_path: Path) -> None:
     arms = written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8), "same": (0.6, 0.3), "cheap": (0.3, 0.3)})
-    found = analyse(arms, options=Options(resamples=2000))
+    found = analyse(arms, bootstrap=Bootstrap(resamples=2000))
     both, same, cheap, front, best = found.verdicts
     assert both.startswith("both is better than math on joint by ")
     assert "at no measurable loss of accuracy (" in both and "one seed" not in both
@@ -172,7 +172,7 @@ def test_verdicts_claim_what_intervals_show(tmp_path: Path) -> None:
 
 def test_one_seed_is_said(tmp_path: Path) -> None:
     found = analyse(
-        written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)}, seeds=1), options=Options(resamples=500)
+        written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)}, seeds=1), bootstrap=Bootstrap(resamples=500)
     )
     assert found.verdicts[0].endswith("one seed only: the interval does not hold the variation between runs")
     assert "One seed only" in write(tmp_path / "out", found)[2].read_text()
@@ -181,13 +181,13 @@ def test_one_seed_is_said(tmp_path: Path) -> None:
 def test_a_model_that_all_seeds_share_has_no_seeds_of_its_own(tmp_path: Path) -> None:
     arms = written(tmp_path, {"both": (0.6, 0.8), "sft": (0.6, 0.3)})
     shared = Arm("sft", {None: arms[1].responses[0]})
-    found = analyse([shared, arms[0]], options=Options(resamples=500))
+    found = analyse([shared, arms[0]], bootstrap=Bootstrap(resamples=500))
     assert found.differences["joint"][0].runs == 3 and "one seed" not in found.verdicts[0]
     assert found.to_dict()["arms"]["sft"]["runs"] == 1
 
 
 def test_parts_of_the_prompts_and_files(tmp_path: Path) -> None:
-    found = analyse(written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)}), options=Options(resamples=500))
+    found = analyse(written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)}), bootstrap=Bootstrap(resamples=500))
     parts = {(part.kind, part.name): part for part in found.slices}
     assert {name for kind, name in parts if kind == "source"} == {"sums", "words"}
     assert {name for kind, name in parts if kind == "constraint"} == {"rule:0", "rule:1", "rule:2"}
@@ -205,7 +205,7 @@ def test_the_means_are_those_of_the_responses(tmp_path: Path) -> None:
     arms = written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)})
     table = read_responses(arms)
     expected = np.mean([pq.read_table(path)["joint"].to_numpy() for path in arms[1].responses.values()])
-    found = replicate(table.values["joint"], Draws.make(2, 150, 200, 0))
+    found = replicate(table.values["joint"], Draws.make(2, 150, Bootstrap(200, seed=0)))
     assert found.means[1] == pytest.approx(expected)
     assert found.draws[:, 1].mean() == pytest.approx(expected, abs=0.02)
 

@@ -10,9 +10,10 @@ import pytest
 
 from adhere.evaluation.floors import template_response
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.metrics import Bootstrap, measure
+from adhere.evaluation.metrics import measure
 from adhere.evaluation.responses import to_record
 from adhere.evaluation.scoring import ScoredRow, score_batch
+from adhere.evaluation.statistics import Bootstrap
 from adhere.prompts.config import SftTargetConfig
 from adhere.prompts.item import Message, PromptItem, parse_item
 from adhere.prompts.targets import TargetCounts, build_targets

@@ -3,8 +3,9 @@
 import pytest
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.metrics import Bootstrap, cross_table, measure
+from adhere.evaluation.metrics import cross_table, measure
 from adhere.evaluation.scoring import Score, ScoredRow, score_batch
+from adhere.evaluation.statistics import Bootstrap
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Requirement, RuleCheck
 from adhere.rewards.verdict import Status, failed, passed, unscored

@@ -6,16 +6,18 @@ import csv
 import json
 import random
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from rollout_files import random_verdicts, write_stage
+from reward_rows import advantage_shares
+from rollout_files import UNASKED, random_verdicts, write_stage
 
-from adhere.evaluation.reweight import Rollouts, Study, read_rollouts, signal, study, weights_by_group, write
-from adhere.rewards.advantages import advantage_shares
-from adhere.rewards.config import GROUPWISE, Aggregation, RewardConfig
+from adhere.evaluation.reweight import Rollouts, Study, read_rollouts, recorded_signal, study, write
+from adhere.evaluation.reweight.signal import gated_values
+from adhere.rewards.aggregation import AGGREGATIONS
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import ConfigError, DataError
 
 SIZE = 4
@@ -50,15 +52,15 @@ def studied(folder: Path, points: dict[str, RewardConfig], original: RewardConfi
 
 
 @pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("aggregation", get_args(Aggregation))
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_recomputed_advantages_and_shares_are_those_of_the_trainer(aggregation: str, gate: str, tmp_path: Path) -> None:
-    for scale in ("group",) if aggregation in GROUPWISE else ("group", "batch", "none"):
+    for scale in ("group",) if AGGREGATIONS[aggregation].groupwise else ("group", "batch", "none"):
         if aggregation == "gated" and gate == "gated":
             continue
         reward = config(GATES[gate], aggregation=aggregation, scale=scale)
         expected = made(tmp_path / scale, reward)
         rollouts = read(tmp_path / scale)
-        found = signal(reward, rollouts, weights_by_group(reward, rollouts, 3))
+        found = recorded_signal(reward, rollouts, 3)
         scored = ~np.isnan(found.rewards)
         assert found.advantages[scored].ravel() == pytest.approx(np.array(expected).reshape(-1, SIZE)[scored], abs=1e-9)
         assert np.any(found.signs > 0) and not found.advantages[~scored].any()
@@ -68,13 +70,25 @@ def test_shares_are_those_that_training_logs(tmp_path: Path) -> None:
     reward = config({"gate": "math"})
     made(tmp_path, reward, broken=0.0, steps=1)
     rollouts = read(tmp_path)
-    weights = weights_by_group(reward, rollouts, 1)
-    from adhere.evaluation.reweight.signal import gated_values
-
+    weights = np.repeat([list(reward.weights().values())], len(rollouts.steps), axis=0)
     values = gated_values(reward, rollouts, weights)
-    groups = [[{n: float(v[g, s]) for n, v in values.items()} for s in range(SIZE)] for g in range(len(rollouts.steps))]
-    expected = advantage_shares(reward, groups, reward.weights())
-    assert signal(reward, rollouts, weights).shares == pytest.approx(expected)
+    groups = [[dict(zip(reward.components, row, strict=True)) for row in group] for group in values.tolist()]
+    expected = advantage_shares(reward, groups)
+    assert recorded_signal(reward, rollouts, 1).shares == pytest.approx(expected)
+
+
+def test_a_judge_that_the_gate_left_unasked_was_worth_nothing_and_has_no_score(tmp_path: Path) -> None:
+    """The value was 0 in training and counts in the group's mean; without the gate nobody knows what it would be."""
+    right = [{"math": (1.0, "ok"), "rules": (s, "ok"), "length": (1.0, "ok")} for s in (1.0, 0.5)]
+    wrong = [{"math": (0.0, "ok"), "rules": UNASKED, "length": (1.0, "ok")}] * 2
+    gated = config({"gate": "math"}, aggregation="normalize_then_sum")
+    write_stage(tmp_path, gated, [[*right, *wrong]], SIZE)
+    found = studied(tmp_path, {"metric": gated.with_weights({"math": 1.0, "rules": 0.0, "length": 0.0})}, gated)
+    assert found.worst < 1e-9
+    with pytest.raises(ConfigError, match=r"rules\.gate: the judge was not asked about 2 rollouts"):
+        studied(tmp_path, {"open": config(aggregation="normalize_then_sum")}, gated)
+    metric = config({"weight": 0.0}, aggregation="normalize_then_sum")
+    assert studied(tmp_path, {"ungated metric": metric}, gated).points
 
 
 def test_a_point_is_compared_by_hand(tmp_path: Path) -> None:
@@ -179,7 +193,7 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
     made(tmp_path, config())
     path = max(tmp_path.glob("step_*.parquet"))
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match=rf"{path.name}: is cut off or no parquet file"):
+    with pytest.raises(DataError, match=rf"{path.name}: is cut off or not a parquet file"):
         read(tmp_path)
 
 

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from adhere.evaluation.export import export
 from adhere.evaluation.generation import Generation, Sampling
-from adhere.evaluation.metrics import Bootstrap
 from adhere.evaluation.plot import write_plot
 from adhere.evaluation.responses import read_table
 from adhere.evaluation.run import Evaluation, compare, evaluate, write_results
+from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import Suite, mathif, prompt_suite
 from adhere.evaluation.table import compare_results, markdown_table, terminal_table, write_csv, write_markdown
 from adhere.prompts.attach import with_constraints

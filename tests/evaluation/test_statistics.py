@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from adhere.evaluation.statistics import estimate, paired_difference, pass_at_k, prompt_means
+from adhere.evaluation.statistics import Bootstrap, pass_at_k, prompt_means
+
+estimate, paired_difference = Bootstrap().estimate, Bootstrap().paired_difference
 
 
 def names(count: int) -> list[str]:
@@ -23,11 +25,11 @@ def test_nothing_scored_has_no_mean():
 
 def test_interval_of_independent_prompts_is_the_binomial_one():
     values = [1.0] * 120 + [0.0] * 280
-    found = estimate(values, names(400), resamples=4000)
+    found = Bootstrap(resamples=4000).estimate(values, names(400))
     half = 1.96 * np.sqrt(0.3 * 0.7 / 400)
     assert found.low == pytest.approx(0.3 - half, abs=0.008)
     assert found.high == pytest.approx(0.3 + half, abs=0.008)
-    assert found == estimate(values, names(400), resamples=4000)
+    assert found == Bootstrap(resamples=4000).estimate(values, names(400))
 
 
 def test_samples_of_one_prompt_are_no_independent_evidence():

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from adhere.evaluation.floors import score_floors
-from adhere.evaluation.metrics import Bootstrap, summarise
+from adhere.evaluation.metrics import summarise
+from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import BAD_GOLD, UNSATISFIABLE, mathif, prompt_file, prompt_suite
 from adhere.prompts.attach import with_constraints
 from adhere.prompts.item import PromptItem, write_items

@@ -6,19 +6,18 @@ import math
 import random
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reward_rows import advantages, aggregate, combine
 
-from adhere.rewards.advantages import advantages
-from adhere.rewards.aggregation import aggregate, combine, normalize_then_sum, resolution
-from adhere.rewards.config import GROUPWISE, Aggregation, RewardConfig
+from adhere.rewards.aggregation import AGGREGATIONS, levels
+from adhere.rewards.config import RewardConfig
 
-AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 ADDED = ("saturation_aware", "gated", "lexicographic")
-SUMS = ("weighted_sum", "gated", *sorted(GROUPWISE))
+SUMS = ("weighted_sum", "gated", "normalize_then_sum", "saturation_aware")
 Row = dict[str, float | None]
 SCORE = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]))
 GROUPS = st.lists(
@@ -120,10 +119,13 @@ def test_lexicographic_by_hand() -> None:
 @given(data=st.data())
 def test_rewards_are_ordered_as_the_rounded_scores_are(size: int, data: st.DataObject) -> None:
     reward = config("lexicographic", (1.0,) * size)
-    names, levels = list(reward.components), resolution(reward.weights())
+    names, fineness = list(reward.components), levels(size)
     scores = st.tuples(*[st.floats(0.0, 1.0)] * size)
     ranked = [
-        (tuple(math.floor(score * levels + 0.5) for score in row), combine(reward, dict(zip(names, row, strict=True))))
+        (
+            tuple(math.floor(score * fineness + 0.5) for score in row),
+            combine(reward, dict(zip(names, row, strict=True))),
+        )
         for row in data.draw(st.lists(scores, min_size=2, max_size=8))
     ]
     assert all(value is not None and 0.0 <= value <= 1.0 for _, value in ranked)
@@ -170,7 +172,7 @@ def test_what_a_group_does_already_is_turned_away_from() -> None:
 
 def test_gamma_zero_is_normalize_then_sum() -> None:
     group = rows((1.0, 0.25), (0.0, 1.0), (0.0, None), (1.0, 0.0))
-    plain = normalize_then_sum(config("normalize_then_sum"), [group])
+    plain = aggregate(config("normalize_then_sum"), [group])
     assert aggregate(config("saturation_aware", saturation_gamma=0.0), [group]) == plain
 
 

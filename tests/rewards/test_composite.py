@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+from reward_rows import aggregate, combine
 
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.composite import BatchScores, Composite, combine, normalize_then_sum
+from adhere.rewards.composite import BatchScores, Composite
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
 from adhere.rewards.rollout import Rollout
@@ -154,11 +155,6 @@ def test_a_component_of_weight_0_changes_no_reward(aggregation: str) -> None:
     assert combine(settings, {"math": None, "checklist": 1.0}) is None
 
 
-def test_normalize_then_sum_has_no_value_for_one_rollout() -> None:
-    with pytest.raises(ValueError, match="groups"):
-        combine(pair(1, 1, aggregation="normalize_then_sum"), COMPLIANT)
-
-
 # Groups ---------------------------------------------------------------------------------------------------------
 
 GROUP = [(1, 1), (1, 0), *[(0, 1)] * 4, (0, 0), (0, 0.5)]
@@ -183,7 +179,7 @@ def test_the_advantages_of_a_group(scheme: str) -> None:
     settings = pair(1.0, weight, "math" if gated else None, aggregation=aggregation, std_floor=0.0)
     rows = [{"math": float(c), "checklist": float(k * c if gated else k)} for c, k in GROUP]
     if "GDPO" in scheme:
-        advantages = normalize_then_sum(settings, [rows])
+        advantages = aggregate(settings, [rows])
     else:
         advantages = standardised([combine(settings, row) for row in rows])
     assert [advantages[i] for i in (0, 1, 2, 6)] == pytest.approx(expected, abs=0.0055)
@@ -197,8 +193,8 @@ def standardised(rewards: Sequence[float | None]) -> list[float | None]:
 
 def test_the_floor_keeps_noise_small_and_leaves_real_spread_alone() -> None:
     noisy = [{"math": 1.0 if i else 0.0, "checklist": 0.98 if i == 7 else 1.0} for i in range(16)]
-    without = normalize_then_sum(pair(1, 1, aggregation="normalize_then_sum", std_floor=0.0), [noisy])
-    floored = normalize_then_sum(pair(1, 1, aggregation="normalize_then_sum", std_floor=0.05), [noisy])
+    without = aggregate(pair(1, 1, aggregation="normalize_then_sum", std_floor=0.0), [noisy])
+    floored = aggregate(pair(1, 1, aggregation="normalize_then_sum", std_floor=0.05), [noisy])
     right = 1 / 16 / 0.25
     assert without[7] == pytest.approx(right - 3.75)
     assert floored[7] == pytest.approx(right - 0.02 * 15 / 16 / 0.05)
@@ -209,7 +205,7 @@ def test_each_group_is_normalised_by_itself_and_rows_keep_their_order() -> None:
     settings = pair(1.0, 0.0, aggregation="normalize_then_sum")
     hard = [{"math": v, "checklist": None} for v in (1.0, 0.0, 0.0, 0.0)]
     easy = [{"math": 1.0, "checklist": None}] * 4
-    assert normalize_then_sum(settings, [hard, easy]) == pytest.approx([1.5, -0.5, -0.5, -0.5, 0, 0, 0, 0])
+    assert aggregate(settings, [hard, easy]) == pytest.approx([1.5, -0.5, -0.5, -0.5, 0, 0, 0, 0])
 
 
 def test_a_missing_value_counts_nothing_and_a_missing_row_is_none() -> None:
@@ -221,7 +217,7 @@ def test_a_missing_value_counts_nothing_and_a_missing_row_is_none() -> None:
         {"math": None, "checklist": None},
     ]
     half = 0.5 / math.sqrt(0.5)
-    assert normalize_then_sum(settings, [rows]) == [
+    assert aggregate(settings, [rows]) == [
         pytest.approx(half), pytest.approx(-half + half), pytest.approx(-half), None
     ]  # fmt: skip
 
@@ -244,7 +240,7 @@ def test_without_a_floor_it_is_what_trl_computes(seed: int) -> None:
         for group in matrix
     ]
     settings = pair(1.0, 0.5, aggregation="normalize_then_sum", std_floor=0.0)
-    ours = [math.nan if v is None else v for v in normalize_then_sum(settings, groups)]
+    ours = [math.nan if v is None else v for v in aggregate(settings, groups)]
     assert ours == pytest.approx(expected.flatten().tolist(), abs=2e-3, nan_ok=True)
 
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from adhere.evaluation.generation import Generation, Sampling
-from adhere.evaluation.metrics import Bootstrap
 from adhere.evaluation.run import evaluate, write_results
+from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import prompt_suite
 from adhere.prompts.attach import with_constraints
 from adhere.prompts.item import PromptItem

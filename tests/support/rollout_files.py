@@ -1,4 +1,4 @@
-"""Rollout files as a GRPO stage writes them, from verdicts alone: the advantages are those of `rewards.advantages`."""
+"""Rollout files as a GRPO stage writes them, from verdicts alone: the advantages are those of `rewards.arithmetic`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from reward_rows import advantages
 
-from adhere.rewards.advantages import advantages
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.verdict import Status
 
 Scored = tuple[float | None, str]
-"""A score, and the status that goes with it."""
+"""A score, and the status that goes with it; ``UNASKED`` stands for a judge that a shut gate left unasked."""
+
+UNASKED: Scored = (None, "unasked")
 
 UNDECIDED = (Status.TIMEOUT, Status.ERROR, Status.UNPARSED)
 
@@ -35,7 +37,12 @@ def values_of(config: RewardConfig, row: Mapping[str, Scored], weights: Mapping[
     found: dict[str, float | None] = {}
     for name in config.components:
         score, gate = row[name][0], config.gate_of(name)
-        if score is not None and gate is not None and row[gate][1] != "not_applicable" and row[gate][0] != 1.0:
+        if (
+            (score is not None or row[name] == UNASKED)
+            and gate is not None
+            and row[gate][1] != "not_applicable"
+            and row[gate][0] != 1.0
+        ):
             score = None if row[gate][0] is None else 0.0
         found[name] = score
     return found
@@ -62,12 +69,14 @@ def write_stage(
             "correct": [None if row["math"][0] is None else row["math"][0] == 1.0 for row in rows],
             "followed": [None if row["rules"][0] is None else row["rules"][0] == 1.0 for row in rows],
             "requirements": [[{"score": row["rules"][0]}, {"score": 1.0}] for row in rows],
-            **{f"{n}_{part}": [row[n][k] for row in rows] for n in config.components
-               for k, part in enumerate(("score", "status"))},
+            **{f"{n}_score": [row[n][0] for row in rows] for n in config.components},
+            **{f"{n}_status": ["not_applicable" if row[n] == UNASKED else row[n][1] for row in rows]
+               for n in config.components},
+            **{f"{n}_value": [row[n] for row in values] for n in config.components},
             "advantage": found,
             **columns,
         }  # fmt: skip
-        fields = {n: pa.float64() for n in table if n.endswith("_score") or n == "advantage"}
+        fields = {n: pa.float64() for n in table if n.endswith(("_score", "_value")) or n == "advantage"}
         fields |= {"correct": pa.bool_(), "followed": pa.bool_()}
         arrays = {n: pa.array(column, type=fields.get(n)) for n, column in table.items()}
         pq.write_table(pa.table(arrays), folder / f"step_{step:06d}.parquet")

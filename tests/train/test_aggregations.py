@@ -14,9 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from reward_rows import advantage_shares, advantages, aggregate, combine
 
-from adhere.rewards.advantages import advantage_shares, advantages
-from adhere.rewards.aggregation import combine, normalize_then_sum
 from adhere.rewards.config import RewardConfig
 from adhere.train.cli import main
 from adhere.train.config.compose import compose_recipe
@@ -105,7 +104,7 @@ def test_normalize_then_sum_is_whitened_over_the_batch(tmp_path: Path) -> None:
     config = compose_recipe(overrides).rewards
     for rows in rollouts(tmp_path, *overrides, "grpo.per_device_batch_size=16"):
         groups = [[values(row, config) for row in rows[i : i + GROUP]] for i in range(0, len(rows), GROUP)]
-        rewards = [reward or 0.0 for reward in normalize_then_sum(config, groups)]
+        rewards = [reward or 0.0 for reward in aggregate(config, groups)]
         expected = scaled(rewards, statistics.stdev(rewards))
         assert [row["advantage"] for row in rows] == pytest.approx(expected, abs=1e-3)
         assert any(row["advantage"] for row in rows)

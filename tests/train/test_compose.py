@@ -41,7 +41,7 @@ IMPOSSIBLE = {
     "rewards.components.math.weight=-1": ["rewards.components.math.weight", "got -1"],
     "rewards.components.checklist.gate=checklist": ["rewards.components.checklist.gate", "cannot gate itself"],
     "rewards.components.length.target=2000": ["rewards.components.length", "below maximum 1024"],
-    "rewards.aggregation=sum": ["rewards.aggregation", "'weighted_sum'", "got 'sum'"],
+    "rewards.aggregation=sum": ["rewards.aggregation", "there is no aggregation 'sum'", "weighted_sum"],
     "launcher.processes=2": ["launcher.strategy", "strategy=ddp"],
     "stages=[sft,sft]": ["stages", "'sft' comes twice", "again: {kind: sft}"],
     "stages=[]": ["stages", "at least one"],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from adhere.rewards.aggregation import AGGREGATIONS
 from adhere.rewards.checklist.scoring import ChecklistScoring
-from adhere.rewards.config import Aggregation
 from adhere.rewards.strict import Strict
 
 LONGEST_NAME = 200
@@ -81,8 +81,8 @@ class AblationConfig(Strict):
     gate: list[bool] = Field(default_factory=list)
     """``true`` keeps the recipe's gates, ``false`` takes all of them away."""
 
-    aggregation: list[Aggregation] = Field(default_factory=list)
-    """Ways to join the components."""
+    aggregation: list[str] = Field(default_factory=list)
+    """Ways to join the components: names of ``rewards.aggregation``, a plug-in's among them."""
 
     scoring: list[ChecklistScoring] = Field(default_factory=list)
     """Ways to score a checklist: ``weighted_mean`` or ``mean`` (fractions), ``all`` (all or nothing)."""
@@ -104,6 +104,13 @@ class AblationConfig(Strict):
 
     halving: HalvingConfig | None = None
     """End weak points early; ``null`` trains all to the end."""
+
+    @field_validator("aggregation")
+    @classmethod
+    def _aggregations(cls, names: list[str]) -> list[str]:
+        for name in names:
+            AGGREGATIONS[name]
+        return names
 
     @model_validator(mode="after")
     def _variants(self) -> AblationConfig:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adhere.rewards.aggregation import resolution
+from adhere.rewards.aggregation import AGGREGATIONS, SETTINGS, All, Lexicographic, Product, WeightedSum, levels
 from adhere.rewards.config import (
-    GROUPWISE,
-    SUMMED,
     ChecklistComponent,
     ComponentConfig,
     FormatComponent,
@@ -21,9 +19,9 @@ from adhere.train.config.schema import Recipe
 Weights = Mapping[str, float]
 
 WHY_EQUAL = {
-    "product": "an exponent changes no score that is 0 or 1",
-    "all": "a weight counts or does not, its size is nothing",
-    "lexicographic": "weights say which components count, and their order in the recipe says the rest",
+    "exponent": "an exponent changes no score that is 0 or 1",
+    "switch": "a weight counts or does not, its size is nothing",
+    "rank": "weights say which components count, and their order in the recipe says the rest",
 }
 
 
@@ -54,7 +52,17 @@ class WeightsOverTraining:
     @property
     def scale_free(self) -> bool:
         """Whether a common factor of all weights is divided away, by the group's or the batch's deviation."""
-        return self.config.aggregation in SUMMED | GROUPWISE and self.config.scale != "none"
+        return self.weight_is == "factor" and self.config.scale != "none"
+
+    @property
+    def weight_is(self) -> str:
+        """What a weight means to the aggregation; see `rewards.aggregation.Aggregation`."""
+        return self.config.aggregator.weight_is
+
+    @property
+    def ranking(self) -> list[str]:
+        """The components that count, the primary one first."""
+        return sorted(self.counted, key=lambda name: name != self.config.primary_name)
 
 
 def over_training(recipe: Recipe) -> WeightsOverTraining:
@@ -89,21 +97,25 @@ def _aggregation(weights: WeightsOverTraining) -> str:
     name = weights.config.aggregation
     if weights.scale_free:
         return f"{name}, ratio to {weights.reference}"
-    if name == "lexicographic":
-        levels = resolution({n: 1.0 for n in weights.counted})
-        return f"{name}, rank" if len(weights.counted) < 2 else f"{name}, rank, {levels} levels"
-    return {"product": f"{name}, exponent", "all": name}.get(name, f"{name}, as written")
+    match weights.weight_is:
+        case "rank":
+            counted = len(weights.counted)
+            return f"{name}, rank" if counted < 2 else f"{name}, rank, {levels(counted)} levels"
+        case "exponent":
+            return f"{name}, exponent"
+        case "switch":
+            return name
+    return f"{name}, as written"
 
 
 def _cell(weights: WeightsOverTraining, name: str) -> str:
     config = weights.config
     if name not in weights.counted:
         return "metric"
-    if config.aggregation == "all":
+    if weights.weight_is == "switch":
         figure = "counts"
-    elif config.aggregation == "lexicographic":
-        order = sorted(weights.counted, key=lambda n: n != config.primary_name)
-        figure = str(order.index(name) + 1)
+    elif weights.weight_is == "rank":
+        figure = str(weights.ranking.index(name) + 1)
     elif weights.scale_free:
         reference = weights.reference
         figure = _over_time([w[name] / w[reference] if w[reference] else w[name] for w in weights.moments])
@@ -132,25 +144,21 @@ def _warnings(weights: WeightsOverTraining) -> Iterator[str]:
         yield f"every weight is 0 in {len(idle)} of {total} steps, first in step {idle[0]}: they teach nothing"
     counted = weights.counted
     sized = [n for n in counted if config.components[n].weight != 1.0]
-    if config.aggregation in ("all", "lexicographic") and sized:
+    if weights.weight_is in ("switch", "rank") and sized:
         yield f"{config.aggregation} does not read the size of a weight: {', '.join(sized)} may as well weigh 1"
-    if config.aggregation == "product" and counted and sized == counted and all(_binary(config, n) for n in counted):
-        yield f"product: {WHY_EQUAL['product']}, so these weights may as well be 1"
-    yield from _idle_settings(config, counted)
-
-
-def _idle_settings(config: RewardConfig, counted: Sequence[str]) -> Iterator[str]:
-    """Yield settings that nothing reads as they stand."""
-    if config.aggregation == "lexicographic" and config.primary_name not in counted:
+    if weights.weight_is == "exponent" and counted == sized != [] and all(_binary(config, n) for n in counted):
+        yield f"{config.aggregation}: {WHY_EQUAL['exponent']}, so these weights may as well be 1"
+    # Settings that nothing reads as they stand.
+    if weights.weight_is == "rank" and config.primary_name not in counted:
         yield (
-            f"lexicographic: the primary '{config.primary_name}' has weight 0, so '{counted[0]}' ranks first; name it "
-            f"in rewards.primary, or give '{config.primary_name}' a weight"
+            f"{config.aggregation}: the primary '{config.primary_name}' has weight 0, so '{counted[0]}' ranks first; "
+            f"name it in rewards.primary, or give '{config.primary_name}' a weight"
         )
-    readers: dict[str, list[str]] = {"std_floor": [*sorted(GROUPWISE)], "saturation_gamma": ["saturation_aware"]}
-    for key, aggregations in readers.items():
-        if config.aggregation not in aggregations and getattr(config, key) != RewardConfig.model_fields[key].default:
+    for key in SETTINGS:
+        if key not in config.aggregator.settings and getattr(config, key) != RewardConfig.model_fields[key].default:
+            readers = [name for name, aggregation in AGGREGATIONS.items() if key in aggregation.settings]
             yield (
-                f"rewards.{key} is read by {' and '.join(aggregations)} alone, not by {config.aggregation}; leave it "
+                f"rewards.{key} is read by {' and '.join(readers)} alone, not by {config.aggregation}; leave it "
                 f"out, or set rewards.aggregation"
             )
     for name, component in config.components.items():
@@ -183,48 +191,49 @@ def _why(one: RewardConfig, other: RewardConfig) -> str:
         return f"{one.aggregation} and {other.aggregation} are one reward for these components"
     if {n: c.weight for n, c in one.components.items()} == {n: c.weight for n, c in other.components.items()}:
         return "they differ in nothing that is trained on"
-    return WHY_EQUAL.get(one.aggregation, "the ratios of their weights are the same, and only they matter")
+    return WHY_EQUAL.get(one.aggregator.weight_is, "the ratios of their weights are the same, and only they matter")
 
 
 def _canonical(weights: WeightsOverTraining) -> object:
     """Return what the advantages depend on, in one form for all rewards that are equivalent."""
     config, counted = weights.config, weights.counted
-    aggregation = "weighted_sum" if config.aggregation == "gated" else config.aggregation
-    if len(counted) == 1 and config.scale != "none" and _is_its_component(weights, counted[0]):
-        aggregation = "weighted_sum"
-    settings: dict[str, object] = {"scale": config.scale, "max_error_share": config.max_error_share}
-    if aggregation in GROUPWISE:
-        settings["std_floor"] = config.std_floor
-    if aggregation == "saturation_aware":
-        settings["saturation_gamma"] = config.saturation_gamma
-    order = sorted(counted, key=lambda n: n != config.primary_name) if aggregation == "lexicographic" else []
+    rule, name = config.aggregator, config.aggregation
+    if rule.summed or (config.scale != "none" and len(counted) == 1 and _is_its_component(weights, counted[0])):
+        rule, name = WeightedSum(), "weighted_sum"
+
+    def effective(now: Weights) -> dict[str, float]:
+        """Return one step's weights without what the aggregation does not see."""
+        positive = {name: weight for name, weight in now.items() if weight > 0.0}
+        if rule.weight_is in ("switch", "rank"):
+            return dict.fromkeys(positive, 1.0)
+        if rule.weight_is == "exponent":
+            return {name: 1.0 if _binary(config, name) else weight for name, weight in positive.items()}
+        if rule.weight_is == "factor" and config.scale != "none" and positive:
+            largest = max(positive.values())
+            return {name: round(weight / largest, 9) for name, weight in positive.items()}
+        return positive
+
+    settings = {key: getattr(config, key) for key in ("scale", "max_error_share", *rule.settings)}
+    order = weights.ranking if rule.needs_primary else []
+    if rule.weight_is == "own":
+        order = [config.primary_name, *counted]
     gates = {name: config.gate_of(name) for name in sorted(counted)}
     used = sorted({*counted, *(gate for gate in gates.values() if gate)})
     components = {name: config.components[name].model_dump(exclude={"weight", "gate"}) for name in used}
-    steps = [sorted(_effective(weights, aggregation, now).items()) for now in weights.steps]
+    steps = [sorted(effective(now).items()) for now in weights.steps]
     varying = steps if any(now != steps[0] for now in steps) else steps[:1]
-    return aggregation, settings, order, gates, components, varying
+    return name, settings, order, gates, components, varying
 
 
 def _is_its_component(weights: WeightsOverTraining, name: str) -> bool:
-    """Whether the reward, with ``name`` as the only component that counts, is that component's value times a factor."""
-    aggregation = weights.config.aggregation
-    if aggregation == "product":
-        return _binary(weights.config, name) or all(now[name] in (0.0, 1.0) for now in weights.steps)
-    return aggregation == "lexicographic" or (aggregation == "all" and _binary(weights.config, name))
+    """Whether the reward, with ``name`` as the only component that counts, is that component's value times a factor.
 
-
-def _effective(weights: WeightsOverTraining, aggregation: str, now: Weights) -> dict[str, float]:
-    """Return one step's weights without what the aggregation does not see."""
-    positive = {name: weight for name, weight in now.items() if weight > 0.0}
-    if aggregation in ("all", "lexicographic"):
-        return dict.fromkeys(positive, 1.0)
-    if aggregation == "product":
-        return {name: 1.0 if _binary(weights.config, name) else weight for name, weight in positive.items()}
-    if weights.config.scale != "none" and positive:
-        largest = max(positive.values())
-        return {name: round(weight / largest, 9) for name, weight in positive.items()}
-    return positive
+    Of an aggregation that is not ours, nothing is known.
+    """
+    rule, binary = type(weights.config.aggregator), _binary(weights.config, name)
+    if rule is Product:
+        return binary or all(now[name] in (0.0, 1.0) for now in weights.steps)
+    return rule is Lexicographic or (rule is All and binary)
 
 
 def _binary(config: RewardConfig, name: str) -> bool:

@@ -15,7 +15,6 @@ from trl import GRPOConfig as TrlGrpoConfig
 from adhere.evaluation.audit import form_of
 from adhere.records.artifact import Artifact, newest_checkpoint
 from adhere.rewards.composite import Composite
-from adhere.rewards.config import GROUPWISE
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.functions import RewardFunctions, reward_weights
@@ -143,7 +142,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
             "beta": config.kl_coefficient,
             "loss_type": config.loss,
             "reward_weights": reward_weights(composite, composite.weights(0, config.max_steps)),
-            "scale_rewards": "batch" if composite.aggregation in GROUPWISE else composite.scale,
+            "scale_rewards": "batch" if composite.aggregator.groupwise else composite.scale,
             **generation_arguments(spec),
             **trainer_arguments(spec, artifact, config),
         }

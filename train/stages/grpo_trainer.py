@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -19,9 +20,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
 from adhere.records.artifact import Artifact, Stopped, newest_checkpoint
-from adhere.rewards.advantages import advantage_shares
-from adhere.rewards.aggregation import normalize_then_sum
-from adhere.rewards.config import GROUPWISE, ChecklistComponent, JudgeComponent, MathComponent
+from adhere.rewards.adherence import adherence, rate
+from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
+from adhere.rewards.config import ChecklistComponent, JudgeComponent, MathComponent
 from adhere.rewards.errors import StageError
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status, Verdict
@@ -89,9 +90,10 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             matrix = self._score(inputs, prompts, completions, completion_ids_list)
         self._stop_if_hopeless()
         composite = self._rewards.composite
-        if composite.config.aggregation in GROUPWISE:
-            combined = normalize_then_sum(composite.config, self._groups(), composite.weights)
-            matrix[:, -1] = torch.tensor([math.nan if v is None else v for v in combined], device=matrix.device)
+        if composite.config.aggregator.groupwise:
+            weights_1_K = weights_array(composite.config, composite.weights)
+            combined_G_N = group_rewards(composite.config, self._values(), weights_1_K)
+            matrix[:, -1] = torch.from_numpy(combined_G_N.ravel())
         return matrix
 
     def _score(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
@@ -99,7 +101,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         columns = {key: [example[key] for example in inputs] for key in inputs[0]}
         # TRL's own call of the reward functions, next, finds this batch scored: it is the same list of completions.
         columns |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
-        together(lambda: self._rewards.score(columns | {"trainer_state": self.state}), "scoring this step's rollouts")
+        # The last function scores, and joins the components where TRL does not: what a user wrote may fail in both.
+        last = self._rewards.as_list()[-1]
+        together(lambda: last(**columns, trainer_state=self.state), "scoring this step's rollouts")
         matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rows = gather_object(self._local_rows(inputs))
         assert self._rewards.scores is not None
@@ -169,10 +173,11 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         together(lambda: check_generated(prompt_ids, generated[0]), "generating this step's rollouts")
         return generated
 
-    def _groups(self) -> list[list[dict[str, float | None]]]:
-        """Return the values of this generation's rollouts by group, over all ranks."""
+    def _values(self) -> np.ndarray:
+        """Return the values of this generation's rollouts over all ranks, (G, N, K); see `rewards.arithmetic`."""
         values, size = [row["values"] for row in self._rows], self._group_size
-        return [values[i : i + size] for i in range(0, len(values), size)]
+        groups = [values[i : i + size] for i in range(0, len(values), size)]
+        return values_array(self._rewards.composite.config, groups)
 
     def _watch(self) -> None:
         """Show this generation to the drift monitors, on all ranks alike, and log what they say."""
@@ -196,6 +201,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         rows = []
         for i, (rollout, example) in enumerate(zip(self._rewards.rollouts, inputs, strict=True)):
             verdicts = {name: column[i] for name, column in scores.verdicts.items()}
+            figures = adherence(*(verdicts.get(self._kind(kind) or "") for kind in (MathComponent, ChecklistComponent)))
             rows.append(
                 {
                     "item_id": example["item_id"],
@@ -208,8 +214,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
                     "values": {name: column[i] for name, column in scores.values.items()},
                     "verdicts": {name: verdict.to_dict() for name, verdict in verdicts.items()},
                     "requirements": self._requirements(rollout.checklist, verdicts),
-                    "correct": self._correct(verdicts),
-                    "followed": self._followed(verdicts),
+                    "correct": figures.correct,
+                    "followed": figures.followed,
+                    "joint": figures.joint,
                     "decided": scores.decided[i],
                     "seconds": {name: s / len(inputs) for name, s in scores.seconds.items()},
                 }
@@ -227,17 +234,6 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             {"id": requirement.id, "text": requirement.text, **part.to_dict()}
             for requirement, part in zip(checklist, parts, strict=False)
         ]
-
-    def _correct(self, verdicts: dict[str, Verdict]) -> bool | None:
-        name = self._kind(MathComponent)
-        return None if name is None or verdicts[name].score is None else verdicts[name].passed
-
-    def _followed(self, verdicts: dict[str, Verdict]) -> bool | None:
-        name = self._kind(ChecklistComponent)
-        if name is None or verdicts[name].score is None:
-            return None
-        parts = [part for part in verdicts[name].parts if part.status is not Status.NOT_APPLICABLE]
-        return all(part.passed for part in parts) if parts else verdicts[name].passed
 
     def _stop_if_hopeless(self) -> None:
         """Stop, on all ranks alike, where rewards cannot be trusted or the model never ends a response.
@@ -273,19 +269,20 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
 
     def _log_components(self) -> None:
         """Log what every component scored, cost and weighed, and its share of the advantages."""
-        log, composite, groups = self._metrics["train"], self._rewards.composite, self._groups()
-        shares = advantage_shares(composite.config, groups, composite.weights)
-        for name in composite.names:
+        log, composite, values_G_N_K = self._metrics["train"], self._rewards.composite, self._values()
+        shares = signal(composite.config, values_G_N_K, weights_array(composite.config, composite.weights)).shares
+        # Groups in which a component gives every scored rollout the same value, or scores none.
+        flat_G_K = ~(np.fmax.reduce(values_G_N_K, axis=1) > np.fmin.reduce(values_G_N_K, axis=1))
+        for k, name in enumerate(composite.names):
             verdicts = [row["verdicts"][name] for row in self._rows]
             scores = [v["score"] for v in verdicts if v["score"] is not None]
-            flat = [len({row[name] for row in group if row[name] is not None}) < 2 for group in groups]
-            mean = sum(scores) / len(scores) if scores else math.nan
+            mean = rate(scores)
             spread = math.sqrt(sum((s - mean) ** 2 for s in scores) / len(scores)) if scores else math.nan
             figures = {
                 "mean": mean,
                 "std": spread,
                 "scored": len(scores) / len(verdicts),
-                "zero_spread_groups": sum(flat) / len(flat),
+                "zero_spread_groups": float(flat_G_K[:, k].mean()),
                 "errors": float(sum(v["status"] in (Status.ERROR, Status.UNPARSED) for v in verdicts)),
                 "timeouts": float(sum(v["status"] == Status.TIMEOUT for v in verdicts)),
                 "seconds": sum(row["seconds"][name] for row in self._rows),
@@ -298,9 +295,10 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             for figure, value in self._usage.to_dict().items():
                 log[f"judge/{figure}"].append(value)
             self._usage = JudgeUsage()
-        rates = {name: sum(holds) / len(holds) if holds else math.nan for name, holds in _rates(self._rows).items()}
-        for rate, value in rates.items():
-            log[f"rates/{rate}"].append(value)
+        headline = {"accuracy": "correct", "hacc": "followed", "joint": "joint"}
+        rates = {name: rate(row[key] for row in self._rows) for name, key in headline.items()}
+        for name, value in rates.items():
+            log[f"rates/{name}"].append(value)
         self.best.observe(rates | {"reward": log["reward"][-1]})
 
     def _write_rollouts(self, advantages: list[float]) -> None:
@@ -376,13 +374,3 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         for _ in range(self._passes):
             next(iter(sampler))
         return sampler
-
-
-def _rates(rows: list[Row]) -> dict[str, list[bool]]:
-    """Return, for each headline rate, whether it holds in each rollout that it applies to."""
-    correct = [row["correct"] for row in rows if row["correct"] is not None]
-    followed = [row["followed"] for row in rows if row["followed"] is not None]
-    both = [
-        row["correct"] and row["followed"] for row in rows if row["correct"] is not None and row["followed"] is not None
-    ]
-    return {"accuracy": correct, "hacc": followed, "joint": both}

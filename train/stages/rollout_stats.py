@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from adhere.evaluation.audit.patterns import probe_like
+from adhere.rewards.adherence import rate
 
 NGRAM = 4
 COMPRESSED_CHARS = 200_000
@@ -41,12 +42,12 @@ def generation_figures(
         "repetition": fmean(1.0 - len(set(found)) / len(found) if found else 0.0 for found in grams),
         "distinct": len(set(every)) / len(every) if every else math.nan,
         "compression": len(zlib.compress(text, 6)) / len(text) if text else math.nan,
-        "accuracy": _share([row["correct"] for row in rows]),
-        "hacc": _share([row["followed"] for row in rows]),
-        "disagreement": _share([_disagrees(row, judge) for row in rows]) if judge else math.nan,
-        "zero_spread": _share([max(group) - min(group) < FLAT for group in groups]),
-        "clipped": _share([not row["finished"] for row in rows]),
-        "probe_like": _share([probe_like(response) for response in responses]),
+        "accuracy": rate([row["correct"] for row in rows]),
+        "hacc": rate([row["followed"] for row in rows]),
+        "disagreement": rate([_disagrees(row, judge) for row in rows]) if judge else math.nan,
+        "zero_spread": rate([max(group) - min(group) < FLAT for group in groups]),
+        "clipped": rate([not row["finished"] for row in rows]),
+        "probe_like": rate([probe_like(response) for response in responses]),
     }
 
 
@@ -60,8 +61,3 @@ def _disagrees(row: Mapping[str, Any], judge: str) -> bool | None:
     score = row["verdicts"][judge]["score"]
     ruled = [flag for flag in (row["correct"], row["followed"]) if flag is not None]
     return None if score is None or not ruled else (score >= JUDGED) is not all(ruled)
-
-
-def _share(flags: Sequence[bool | None]) -> float:
-    known = [flag for flag in flags if flag is not None]
-    return sum(known) / len(known) if known else math.nan

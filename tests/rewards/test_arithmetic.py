@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, get_args
+import statistics
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reward_rows import advantage_shares, advantages, aggregate
 
-from adhere.rewards.advantages import advantage_shares, advantages, multiplicative_parts
-from adhere.rewards.aggregation import aggregate
-from adhere.rewards.config import Aggregation, RewardConfig
+from adhere.rewards.aggregation import AGGREGATIONS, Aggregation, Product, levels
+from adhere.rewards.arithmetic import values_array, weights_array
+from adhere.rewards.config import RewardConfig
 
 Row = dict[str, float | None]
 SCORE = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]))
@@ -72,7 +75,7 @@ def test_advantages_are_trl_s(scale: str, groups: list[list[Row]]) -> None:
     assert advantages(reward, groups) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("aggregation", get_args(Aggregation))
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @settings(max_examples=30, deadline=None)
 @given(groups=GROUPS)
 def test_shares_sum_to_one_or_there_is_nothing_to_share(aggregation: str, groups: list[list[Row]]) -> None:
@@ -122,10 +125,15 @@ def test_a_metric_and_an_equal_component_have_no_share() -> None:
     assert all(math.isnan(share) for share in idle.values())
 
 
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5))
+FOUR = RewardConfig.model_validate(
+    {"components": {name: {"kind": "length"} for name in "abcd"}, "aggregation": "product", "scale": "none"}
+)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4))
 @settings(max_examples=50, deadline=None)
 def test_the_parts_of_a_product_are_shapley_values(factors: list[float]) -> None:
-    named = {str(i): factor for i, factor in enumerate(factors)}
+    named = dict(enumerate(factors))
     expected = dict.fromkeys(named, 0.0)
     orders = list(itertools.permutations(named))
     for order in orders:
@@ -133,15 +141,79 @@ def test_the_parts_of_a_product_are_shapley_values(factors: list[float]) -> None
         for name in order:
             expected[name] += (product * named[name] - product) / len(orders)
             product *= named[name]
-    parts = multiplicative_parts(named)
-    assert parts == pytest.approx(expected, abs=1e-9)
-    assert math.fsum(parts.values()) == pytest.approx(math.prod(factors) - 1.0, abs=1e-9)
+    parts = Product().parts(np.array([[factors]]), np.ones((1, 4)), FOUR)[0, 0].tolist()
+    assert parts == pytest.approx(list(expected.values()), abs=1e-9)
+    assert math.fsum(parts) == pytest.approx(math.prod(factors) - 1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("aggregation", ["weighted_sum", "normalize_then_sum", "saturation_aware"])
+@settings(max_examples=30, deadline=None)
+@given(groups=GROUPS)
+def test_the_parts_of_an_aggregation_that_says_only_its_reward_are_those_of_its_formula(
+    aggregation: str, groups: list[list[Row]]
+) -> None:
+    """Shapley values in a sum are its terms; so a user's aggregation needs no method ``parts``."""
+    reward = config(0.5, aggregation=aggregation)
+    values, weights = values_array(reward, groups), weights_array(reward)
+    written = np.nan_to_num(reward.aggregator.parts(values, weights, reward))
+    assert Aggregation.parts(reward.aggregator, values, weights, reward) == pytest.approx(written, abs=1e-9)
+
+
+def written_once_more(reward: RewardConfig, group: list[Row]) -> list[float | None]:
+    """Return the rewards of one group by the formulas of docs/concepts.md, one rollout at a time."""
+    weights = {name: weight for name, weight in reward.weights().items() if weight > 0.0}
+    ranks = sorted(weights, key=lambda name: name != reward.primary_name)
+    moments: dict[str, tuple[float, float]] = {}
+    for name in weights:
+        known = [value for row in group if (value := row[name]) is not None] or [0.0]
+        deviation = statistics.stdev(known) if len(known) > 1 else 0.0
+        moments[name] = statistics.fmean(known), max(deviation, reward.std_floor)
+
+    def reward_of(known: dict[str, float]) -> float:
+        z = {name: (value - moments[name][0]) / moments[name][1] for name, value in known.items()}
+        match reward.aggregation:
+            case "weighted_sum" | "gated":
+                return sum(weights[n] * v for n, v in known.items())
+            case "normalize_then_sum":
+                return sum(weights[n] * z[n] for n in known)
+            case "saturation_aware":
+                return sum(weights[n] * (1 - moments[n][0]) ** 0.5 * z[n] for n in known)
+            case "product":
+                return math.prod(v ** weights[n] for n, v in known.items())
+            case "all":
+                return float(all(v == 1.0 for v in known.values()))
+        assert reward.aggregation == "lexicographic"
+        if len(known) == 1:
+            return next(iter(known.values()))
+        fineness, number = levels(len(weights)), 0
+        for value in known.values():
+            number = number * (fineness + 1) + math.floor(value * fineness + 0.5)
+        return number / ((fineness + 1) ** len(known) - 1)
+
+    rows = [{name: value for name in ranks if (value := row[name]) is not None} for row in group]
+    return [reward_of(known) if known else None for known in rows]
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_rewards_are_the_formulas_written_once_more(aggregation: str, data: st.DataObject) -> None:
+    names = ("a", "b", "c")
+    weights = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=3, max_size=3).filter(any))
+    kinds = {name: {"kind": "length", "weight": weight} for name, weight in zip(names, weights, strict=True)}
+    primary = data.draw(st.sampled_from(names))
+    reward = RewardConfig.model_validate({"components": kinds, "aggregation": aggregation, "primary": primary})
+    rows = st.lists(st.fixed_dictionaries(dict.fromkeys(names, SCORE)), min_size=1, max_size=6)
+    groups = data.draw(st.lists(rows, min_size=1, max_size=3))
+    expected = [paid for group in groups for paid in written_once_more(reward, group)]
+    for ours, theirs in zip(aggregate(reward, groups), expected, strict=True):
+        assert ours == (None if theirs is None else pytest.approx(theirs, abs=1e-9))
 
 
 def test_the_parts_of_every_additive_reward_are_the_reward() -> None:
     """What ``aggregate`` pays and what the shares are taken of is one thing: without the others, a part is all."""
     group: list[Row] = [{"math": 1.0, "rules": None}, {"math": 0.0, "rules": None}]
-    for aggregation in get_args(Aggregation):
+    for aggregation in AGGREGATIONS:
         reward = config(aggregation=aggregation)
         assert advantage_shares(reward, [group], reward.weights()) == pytest.approx({"math": 1.0, "rules": 0.0})
         assert len(set(aggregate(reward, [group]))) == 2
