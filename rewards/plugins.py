@@ -26,8 +26,8 @@ def load_plugins(modules: Sequence[str]) -> None:
     Raises:
         ConfigError: a module is not found, or needs one that is not.
     """
-    if modules and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    if modules:
+        search_working_folder()
     for entry in entry_points(group=ENTRY_POINTS):
         entry.load()
     for module in modules:
@@ -39,6 +39,18 @@ def load_plugins(modules: Sequence[str]) -> None:
                     f"plugins: there is no module '{module}', neither installed nor below {Path.cwd()}"
                 ) from error
             raise ConfigError(f"plugins: {module} needs the module '{error.name}', which is not installed") from error
+
+
+def search_working_folder() -> None:
+    """Append the working folder to the path, if it is not there."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def plugin_modules() -> list[str]:
+    """Return the modules of users' that have registered something in this process: what a child has to import."""
+    modules = {module for registry in REGISTRIES for module in registry.modules() if module != "__main__"}
+    return sorted(module for module in modules if module.partition(".")[0] != "adhere")
 
 
 def plugin_packages(settings: Any) -> set[str]:

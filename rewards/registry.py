@@ -55,6 +55,10 @@ class Registry(Generic[T]):
         """Return the top-level package that defines ``name``: ``adhere``, or a plug-in's."""
         return self._modules[name].partition(".")[0]
 
+    def modules(self) -> set[str]:
+        """Return the modules that have registered something here."""
+        return set(self._modules.values())
+
     def __getitem__(self, name: str) -> T:
         try:
             return self._things[name]

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from adhere.evaluation.reweight.rollouts import STATUSES, Rollouts
-from adhere.rewards.config import ChecklistComponent, ComponentConfig, LengthComponent, RewardConfig
+from adhere.rewards.components import ChecklistComponent, Component, LengthComponent
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import ConfigError, nearest
 from adhere.rewards.verdict import Status
 
@@ -82,7 +83,7 @@ def _changed(original: RewardConfig, wanted: RewardConfig, name: str) -> set[str
     return {key for key in before.keys() | after.keys() if key not in FREE and before.get(key) != after.get(key)}
 
 
-def _again(rollouts: Rollouts, name: str, component: ComponentConfig) -> np.ndarray:
+def _again(rollouts: Rollouts, name: str, component: Component) -> np.ndarray:
     recorded = rollouts.scores[name]
     if isinstance(component, LengthComponent):
         span = component.maximum - component.target

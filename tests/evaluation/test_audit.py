@@ -20,15 +20,15 @@ from adhere.prompts.build import build
 from adhere.prompts.config import DataConfig
 from adhere.prompts.item import Message, PromptItem
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.composite import BatchScores, Composite
-from adhere.rewards.config import (
+from adhere.rewards.components import (
     ChecklistComponent,
+    Component,
     FormatComponent,
     LengthComponent,
     MathComponent,
-    RewardConfig,
-    Strict,
 )
+from adhere.rewards.composite import BatchScores, Composite
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.rewards.judge.config import JudgeConfig
@@ -240,7 +240,7 @@ def test_rankings_show_the_order_turn_with_the_weight() -> None:
 DEAD = "http://127.0.0.1:1/v1"
 
 
-class JudgeStandIn(Strict):
+class JudgeStandIn(Component):
     kind: str = "judge"
     weight: float = 1.0
     gate: str | None = None

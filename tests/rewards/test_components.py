@@ -7,8 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.components import score_component
-from adhere.rewards.config import ChecklistComponent, ComponentConfig, FormatComponent, LengthComponent, MathComponent
+from adhere.rewards.components import (
+    ChecklistComponent,
+    Component,
+    Context,
+    FormatComponent,
+    LengthComponent,
+    MathComponent,
+)
 from adhere.rewards.engine import Engine
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.verdict import Status, Verdict
@@ -64,8 +70,8 @@ def rollout(response: str, **changes: object) -> Rollout:
     return Rollout(**given)  # type: ignore[arg-type]
 
 
-def verdict(config: ComponentConfig, engine: Engine, response: str, **changes: object) -> Verdict:
-    (found,) = score_component(config, [rollout(response, **changes)], engine)
+def verdict(config: Component, engine: Engine, response: str, **changes: object) -> Verdict:
+    (found,) = config.score([rollout(response, **changes)], Context(engine))
     return found
 
 
@@ -157,5 +163,5 @@ def test_length_falls_between_target_and_maximum(tokens: int, expected: float, e
 
 def test_verdicts_come_in_the_order_of_the_rollouts(engine: Engine) -> None:
     rollouts = [rollout(f"\\boxed{{{i % 5}}}") for i in range(20)]
-    scores = [found.score for found in score_component(MathComponent(), rollouts, engine)]
+    scores = [found.score for found in MathComponent().score(rollouts, Context(engine))]
     assert scores == [float(i % 5 == 4) for i in range(20)]

@@ -6,15 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adhere.rewards.aggregation import resolution
-from adhere.rewards.config import (
-    GROUPWISE,
-    SUMMED,
-    ChecklistComponent,
-    ComponentConfig,
-    FormatComponent,
-    MathComponent,
-    RewardConfig,
-)
+from adhere.rewards.config import GROUPWISE, SUMMED, RewardConfig
 from adhere.rewards.schedules import WeightSchedule
 from adhere.train.config.schema import Recipe
 
@@ -229,7 +221,4 @@ def _effective(weights: WeightsOverTraining, aggregation: str, now: Weights) -> 
 
 def _binary(config: RewardConfig, name: str) -> bool:
     """Whether the component scores 0 or 1 and nothing between."""
-    component: ComponentConfig = config.components[name]
-    if isinstance(component, ChecklistComponent):
-        return component.scoring == "all"
-    return isinstance(component, (MathComponent, FormatComponent))
+    return config.components[name].binary

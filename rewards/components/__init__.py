@@ -1,0 +1,28 @@
+"""Reward components: one file a kind, each a registered class with its keys and its score."""
+
+from adhere.rewards.components.base import COMPONENTS, Bounded, Component, Context, reward_component
+
+# The order in which messages and the reference list the kinds.
+# isort: off
+from adhere.rewards.components.math import MathComponent
+from adhere.rewards.components.checklist import ChecklistComponent, ProgramConfig
+from adhere.rewards.components.format import FormatComponent
+from adhere.rewards.components.length import LengthComponent
+from adhere.rewards.components.judge import JudgeComponent
+from adhere.rewards.components.python import PythonComponent
+# isort: on
+
+__all__ = [
+    "COMPONENTS",
+    "Bounded",
+    "ChecklistComponent",
+    "Component",
+    "Context",
+    "FormatComponent",
+    "JudgeComponent",
+    "LengthComponent",
+    "MathComponent",
+    "ProgramConfig",
+    "PythonComponent",
+    "reward_component",
+]
