@@ -2,8 +2,8 @@
 
 Started as ``python -P -m adhere.rewards.process_child FD``. Frames are JSON. The first request is ``{load, params,
 plugins, check}``; the reply is empty or ``{key, problem}``. Each further one is ``{rollouts}``; the reply is
-``{rows}``, a row a rollout: a number, ``null``, ``{"verdict": [...]}``, ``{"error": reason}`` where the function raised,
-``{"wrong": reason}`` where its value is of another type; or ``{"wrong": reason}`` for the whole batch.
+``{rows}``, a row a rollout: a number, ``null``, ``{"verdict": [...]}``, ``{"error": reason}`` where the function
+raised, ``{"wrong": reason}`` where its value is of another type; or ``{"wrong": reason}`` for the whole batch.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _row(value: Any) -> Any:
 
 
 def _a(thing: Any) -> str:
-    return f"a {type(thing).__name__}, {repr(thing)[:60]}"
+    return f"{repr(thing)[:60]} ({type(thing).__name__})"
 
 
 def _said(error: BaseException) -> str:
