@@ -10,6 +10,7 @@ from adhere.rewards.components.format import FormatComponent
 from adhere.rewards.components.length import LengthComponent
 from adhere.rewards.components.judge import JudgeComponent
 from adhere.rewards.components.python import PythonComponent
+from adhere.rewards.components.http import HttpComponent
 # isort: on
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Component",
     "Context",
     "FormatComponent",
+    "HttpComponent",
     "JudgeComponent",
     "LengthComponent",
     "MathComponent",

@@ -140,7 +140,8 @@ class Bounded(Component):
         return Verdict((value - low) / (high - low), detail="" if (low, high) == (0.0, 1.0) else f"raw value {value:g}")
 
     def verdicts(self, rows: Sequence[Any], key: str, *, strict: bool) -> list[Verdict]:
-        """Return the verdicts of a batch's ``rows``, each a value, ``{"verdict": [...]}`` or ``{"error": reason}``.
+        """Return the verdicts of a batch's ``rows``, each a value, ``{"verdict": [...]}``, ``{"error": reason}`` or,
+        for a timeout, ``{"late": reason}``.
 
         ``{"wrong": reason}``, and a value out of bounds, is a fault of the function: with ``strict`` it is an error
         that opens with ``key``, else an ``error`` verdict of its row.
@@ -156,6 +157,8 @@ class Bounded(Component):
                         found.append(Verdict.decode(verdict))
                     case {"error": reason}:
                         found.append(unscored(Status.ERROR, reason))
+                    case {"late": reason}:
+                        found.append(unscored(Status.TIMEOUT, reason))
                     case {"wrong": reason}:
                         raise ValueError(reason)
                     case _:

@@ -237,5 +237,5 @@ def test_what_a_kind_lacks_is_said_when_it_registers() -> None:
     ]:
         with pytest.raises(ConfigError, match=f"the reward component kind '{name}' {said}"):
             COMPONENTS.add(name, thing, "my_lab")
-    with pytest.raises(ConfigError, match="exists already, in adhere.rewards.components.math"):
+    with pytest.raises(ConfigError, match=r"exists already, in adhere\.rewards\.components\.math"):
         COMPONENTS.add("math", Nameless, "my_lab")
