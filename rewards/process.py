@@ -50,10 +50,13 @@ class FunctionProcess:
         params: keyword arguments after the rollouts, or of the class; JSON values.
         key: dotted key of the component, with which messages begin.
         timeout: seconds for a batch.
+        blame: the key below ``key`` that messages on a function without parameters of the user's name.
     """
 
-    def __init__(self, function: str, params: Mapping[str, Any], *, key: str, timeout: float) -> None:
-        self.function, self.key, self.timeout = function, key, timeout
+    def __init__(
+        self, function: str, params: Mapping[str, Any], *, key: str, timeout: float, blame: str = "function"
+    ) -> None:
+        self.function, self.key, self.timeout, self.blame = function, key, timeout, blame
         self.proven = False
         """Whether a batch has come back whole; until then faults of the function are errors of the recipe."""
         self._params = dict(params)
@@ -75,8 +78,8 @@ class FunctionProcess:
             reply = self._ask({"rollouts": [rollout.to_dict() for rollout in rollouts]}, self.timeout)
             if "wrong" in reply:
                 if not self.proven:
-                    raise ConfigError(f"{self.key}.function: {self.function} {reply['wrong']}")
-                raise BatchLost(Status.ERROR, f"{self.key}.function: {reply['wrong']}")
+                    raise ConfigError(f"{self.key}.{self.blame}: {self.function} {reply['wrong']}")
+                raise BatchLost(Status.ERROR, f"{self.key}.{self.blame}: {reply['wrong']}")
             rows: list[Any] = reply["rows"]
             return rows
 
@@ -116,10 +119,11 @@ class FunctionProcess:
         try:
             reply = self._ask(request, LOAD_SECONDS)
         except BatchLost as lost:
-            raise ConfigError(f"{self.key}.function: {self.function} cannot be loaded: {lost.detail}") from lost
+            raise ConfigError(f"{self.key}.{self.blame}: {self.function} cannot be loaded: {lost.detail}") from lost
         if "problem" in reply:
             self._kill()
-            raise ConfigError(f"{self.key}.{reply['key']}: {reply['problem']}")
+            blamed = self.blame if reply["key"] == "function" else reply["key"]
+            raise ConfigError(f"{self.key}.{blamed}: {reply['problem']}")
 
     def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Send a request and return its reply; whatever goes wrong ends the process."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from adhere.rewards.errors import nearest
+from adhere.rewards.errors import AdhereError, nearest
 from adhere.rewards.plugins import load_plugins, search_working_folder
 from adhere.rewards.rollout import Rollout, parse_rollout
 from adhere.rewards.verdict import Verdict
@@ -134,7 +134,8 @@ def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check:
     try:
         scorer: Scorer = target(**params)
     except RAISED as error:
-        raise LoadError("function", f"{name}(**params) raised {_said(error)}") from error
+        problem = str(error) if isinstance(error, AdhereError) else f"{name}(**params) raised {_said(error)}"
+        raise LoadError("function", problem) from error
     return scorer
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from adhere.rewards.checklist.judge_protocol import Decider
 from adhere.rewards.engine import Engine
@@ -110,34 +110,28 @@ COMPONENTS: Registry[type[Component]] = Registry("reward component kind", _probl
 reward_component = COMPONENTS.register
 
 
-class Bounded(Component):
-    """A component whose scores come from outside as plain numbers."""
+def ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return ``bounds``.
 
-    bounds: tuple[float, float] = Field(default=(0.0, 1.0))
-    """Lowest and highest value that there can be; they are mapped to 0 and 1. Other bounds than 0 and 1 keep the value
-    itself in the verdict's detail."""
+    Raises:
+        ValueError: the first is not below the second, or one is not finite.
+    """
+    low, high = bounds
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"bounds: [{low:g}, {high:g}]: the first has to be below the second, and both finite")
+    return bounds
 
-    @field_validator("bounds")
-    @classmethod
-    def _ordered(cls, bounds: tuple[float, float]) -> tuple[float, float]:
-        low, high = bounds
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"[{low:g}, {high:g}]: the first has to be below the second, and both finite")
-        return bounds
+
+class Valued(Component):
+    """A component whose scores are made from values that come from outside."""
 
     def verdict(self, value: float | None) -> Verdict:
-        """Return the verdict of one value; ``None`` says that the component does not apply to the rollout.
+        """Return the verdict of one value.
 
         Raises:
-            ValueError: the value is not a number within the bounds.
+            ValueError: it cannot be used; says why.
         """
-        low, high = self.bounds
-        if value is None:
-            return unscored(Status.NOT_APPLICABLE, "no value (None)")
-        if math.isnan(value) or not low <= value <= high:
-            advice = "; set bounds to the range of the values" if math.isfinite(value) else ""
-            raise ValueError(f"the value {value:g} is not within bounds [{low:g}, {high:g}]{advice}")
-        return Verdict((value - low) / (high - low), detail="" if (low, high) == (0.0, 1.0) else f"raw value {value:g}")
+        raise NotImplementedError
 
     def verdicts(self, rows: Sequence[Any], key: str, *, strict: bool) -> list[Verdict]:
         """Return the verdicts of a batch's ``rows``, each a value, ``{"verdict": [...]}``, ``{"error": reason}`` or,
@@ -168,3 +162,30 @@ class Bounded(Component):
                     raise ConfigError(f"{key}: rollout {i} of the first batch: {error}") from error
                 found.append(unscored(Status.ERROR, f"{key}: {error}"))
         return found
+
+
+class Bounded(Valued):
+    """A component whose values lie within bounds."""
+
+    bounds: tuple[float, float] = Field(default=(0.0, 1.0))
+    """Lowest and highest value that there can be; they are mapped to 0 and 1. Other bounds than 0 and 1 keep the value
+    itself in the verdict's detail."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        ordered(self.bounds)
+        return self
+
+    def verdict(self, value: float | None) -> Verdict:
+        """Return the verdict of one value; ``None`` says that the component does not apply to the rollout.
+
+        Raises:
+            ValueError: the value is not a number within the bounds.
+        """
+        low, high = self.bounds
+        if value is None:
+            return unscored(Status.NOT_APPLICABLE, "no value (None)")
+        if math.isnan(value) or not low <= value <= high:
+            advice = "; set bounds to the range of the values" if math.isfinite(value) else ""
+            raise ValueError(f"the value {value:g} is not within bounds [{low:g}, {high:g}]{advice}")
+        return Verdict((value - low) / (high - low), detail="" if (low, high) == (0.0, 1.0) else f"raw value {value:g}")

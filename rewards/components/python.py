@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from adhere.rewards.components.base import COMPONENTS, Bounded, Context
+from adhere.rewards.components.base import COMPONENTS, Bounded, Context, Valued
 from adhere.rewards.process import BatchLost, FunctionProcess, check_function
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.verdict import Verdict, unscored
 
 
-def scored_by(process: FunctionProcess, component: Bounded, rollouts: Sequence[Rollout]) -> list[Verdict]:
+def scored_by(process: FunctionProcess, component: Valued, rollouts: Sequence[Rollout]) -> list[Verdict]:
     """Return the verdicts that ``process`` gives; a batch that it loses has none.
 
     Raises:
@@ -25,7 +25,7 @@ def scored_by(process: FunctionProcess, component: Bounded, rollouts: Sequence[R
         rows = process.call(rollouts)
     except BatchLost as lost:
         return [unscored(lost.status, lost.detail) for _ in rollouts]
-    verdicts = component.verdicts(rows, f"{process.key}.function", strict=not process.proven)
+    verdicts = component.verdicts(rows, f"{process.key}.{process.blame}", strict=not process.proven)
     process.proven = True
     return verdicts
 
@@ -45,6 +45,8 @@ class PythonComponent(Bounded):
     timeout: float = Field(default=60.0, gt=0.0, le=1500.0)
     """Seconds that one batch of a rank may take before the function's process is killed and every verdict is
     ``timeout``. Importing the module, and making an object of a class, does not count."""
+
+    operational: ClassVar = frozenset({"timeout"})
 
     def check(self, name: str) -> None:
         """Import the function in a process of its own and compare its signature with ``params``.

@@ -109,10 +109,8 @@ def test_batches_are_posted_with_the_whole_rollout_and_come_back_in_order(
     assert all(request["params"] == {"strict": True} for request in endpoint.requests)
     assert set(endpoint.keys) == {"Bearer secret"}
     sent = {row["id"]: row for request in endpoint.requests for row in request["rollouts"]}
-    assert sent["item-2"] == ROLLOUTS[1].to_dict() and sent["item-2"]["segments"] == {
-        "reasoning": None,
-        "answer": "a a",
-    }
+    assert sent["item-2"] == ROLLOUTS[1].to_dict()
+    assert sent["item-2"]["segments"] == {"reasoning": None, "answer": "a a"}
     assert scores.outage is None
 
 

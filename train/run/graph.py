@@ -137,7 +137,10 @@ def stage_settings(kind: StageName, recipe: Recipe) -> dict[str, Any]:
         settings["grpo"].pop("seed")
         settings["grpo"]["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
         rewards = recipe.rewards.model_dump()
-        components = {name: _by_judgement(component) for name, component in rewards["components"].items()}
+        kinds, written = recipe.rewards.components, rewards["components"]
+        components = {
+            n: _by_judgement({k: v for k, v in c.items() if k not in kinds[n].operational}) for n, c in written.items()
+        }
         settings["rewards"] = rewards | {"components": components}
     return settings
 
