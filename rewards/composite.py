@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,12 @@ class Composite:
         }
         resources = [context.resource for context in self._contexts.values()]
         self.services = Services([*self.judges.distinct(), *(r for r in resources if isinstance(r, Service))])
+
+    def under(self, config: RewardConfig) -> Composite:
+        """Return a composite of ``config``, of the same components, that shares judges, processes and connections."""
+        other = copy.copy(self)
+        other.config, other.weights = config, config.weights(0, 1)
+        return other
 
     def close(self) -> None:
         """End what components keep between batches; the next batch starts it again."""

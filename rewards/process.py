@@ -144,8 +144,8 @@ class FunctionProcess:
                         return reply
                 elif ended:
                     raise EOFError
-        except (EOFError, OSError):
-            pass
+        except (EOFError, OSError, ValueError):
+            pass  # it has ended, or written what is not a reply
         finally:
             timer.cancel()
         late = time.monotonic() >= expires

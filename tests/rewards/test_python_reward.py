@@ -399,6 +399,10 @@ def test_in_a_composite_it_is_gated_weighed_and_closed_like_any_other(engine: En
     composite = Composite(config, engine)
     scores = composite.score([Rollout("q", r"\boxed{4}", "4"), Rollout("q", r"\boxed{5}", "4")])
     assert scores.values["mine"] == [1.0, 0.0] and scores.decided == [True, True]
+    other = composite.under(config.with_weights({"math": 1.0, "mine": 0.0}))
+    pids = [composite._contexts["mine"].resource._process.pid]
+    assert other.score([Rollout("q", r"\boxed{4}", "4")]).values["mine"] == [1.0] and other.weights["mine"] == 0.0
+    assert [other._contexts["mine"].resource._process.pid] == pids, "an audit in training starts no second process"
     composite.close()
     assert composite.score([Rollout("q", r"\boxed{4} and more words", "4")]).values["mine"] == [0.0]
     composite.close()
