@@ -24,6 +24,7 @@ from adhere.rewards.components import (
     ChecklistComponent,
     Component,
     FormatComponent,
+    HttpComponent,
     LengthComponent,
     MathComponent,
 )
@@ -277,6 +278,13 @@ def test_a_dead_judge_that_is_the_primary_is_refused(aggregation: str, primary: 
         without_unreachable(RewardConfig().model_copy(update=update), [])
     kept, _, _ = without_unreachable(RewardConfig().model_copy(update=update | {"aggregation": "weighted_sum"}), [])
     assert kept.primary is None and kept.primary_name == "math"
+
+
+def test_an_http_reward_that_does_not_answer_is_left_out(items: list[PromptItem]) -> None:
+    detail = HttpComponent(url="http://127.0.0.1:1/score")
+    kept, _, skipped = without_unreachable(rewards(ChecklistComponent(gate="detail"), detail=detail), items)
+    assert list(kept.components) == ["math", "checklist"] and kept.components["checklist"].gate is None
+    assert skipped == ["detail: skipped, http://127.0.0.1:1/score does not answer"]
 
 
 def test_what_hangs_on_a_judged_requirement_goes_with_it() -> None:
