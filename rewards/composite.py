@@ -110,8 +110,7 @@ class Composite:
         metric, and the judge is asked about every response.
         """
         gate, context = self.config.gate_of(name), self._contexts[name]
-        everywhere = context.judge is None or gate is None or self.weights[name] == 0.0
-        if gate is None or everywhere:
+        if context.judge is None or gate is None or self.weights[name] == 0.0:
             return self._checked(context, rollouts)
         shut = [i for i, v in enumerate(found[gate]) if v.status is not Status.NOT_APPLICABLE and not v.passed]
         if not shut:

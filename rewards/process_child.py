@@ -113,21 +113,19 @@ def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check:
     if not callable(target):
         raise LoadError("function", f"{name} is {_a(target)}, which cannot be called")
     made = inspect.isclass(target)
-    with contextlib.suppress(ValueError):  # a builtin may have no signature
+    signature = None
+    with contextlib.suppress(ValueError, TypeError):  # a builtin may have none
+        signature = inspect.signature(target)
+    if signature is not None:
         try:
-            signature = inspect.signature(target)
-        except TypeError:
-            signature = None
-        try:
-            if signature is not None:
-                signature.bind(*([] if made else [[]]), **params)
+            signature.bind(*([] if made else [[]]), **params)
         except TypeError as error:
             key = "params" if params or "required" in str(error) or "missing" in str(error) else "function"
             form = "(**params)" if made else "(rollouts, **params)"
             raise LoadError(key, f"{name}{signature} cannot be called as {form}: {error}") from error
     if not made:
         return lambda rollouts: target(rollouts, **params)
-    if not callable(getattr(target, "__call__", None)) or "__call__" not in dir(target):  # noqa: B004 - of the class
+    if "__call__" not in dir(target):
         raise LoadError("function", f"objects of the class {name} cannot be called; give it __call__(self, rollouts)")
     if check:
         return lambda rollouts: []
@@ -185,7 +183,7 @@ def _row(value: Any) -> Any:
     if inspect.iscoroutine(value):
         value.close()
         return {"wrong": "the value is a coroutine that nobody awaited; make the function async, and await it there"}
-    if not isinstance(value, numbers.Real) and hasattr(value, "item") and getattr(value, "size", 1) is not None:
+    if not isinstance(value, numbers.Real) and hasattr(value, "item"):
         try:
             value = value.item()
         except RAISED:
