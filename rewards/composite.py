@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adhere.rewards.checklist.judge_protocol import Unasked
-from adhere.rewards.components import score_component
-from adhere.rewards.config import ChecklistComponent, JudgeComponent, RewardConfig
+from adhere.rewards.components import Context
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
+from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.panel import Panel
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.rollout import Rollout
+from adhere.rewards.services import Service, Services
 from adhere.rewards.verdict import Status, Verdict
 
 UNDECIDED = (Status.TIMEOUT, Status.ERROR, Status.UNPARSED)
@@ -25,7 +28,7 @@ class BatchScores:
     ``verdicts[name]`` has B raw verdicts. ``values[name]`` has B values after gating, ``None`` where the trainer has to
     learn nothing. ``decided`` says for each rollout whether every weighted component was decided. ``seconds[name]`` is
     the wall time of a component over the batch. ``usage`` is what its judges did, ``None`` without judges, and
-    ``outage`` why one of their endpoints did not answer at all.
+    ``outage`` why an endpoint that a component asks did not answer at all.
     """
 
     verdicts: Mapping[str, Sequence[Verdict]]
@@ -45,14 +48,26 @@ class Composite:
     def __init__(self, config: RewardConfig, engine: Engine) -> None:
         self.config = config
         self.weights = config.weights(0, 1)
-        self._engine = engine
-        self.judges = Panel(
-            {
-                name: component.judge
-                for name, component in config.components.items()
-                if isinstance(component, ChecklistComponent | JudgeComponent) and component.judge is not None
-            }
-        )
+        judges = {name: getattr(component, "judge", None) for name, component in config.components.items()}
+        self.judges = Panel({name: judge for name, judge in judges.items() if judge is not None})
+        self._contexts = {
+            name: Context(engine, self.judges.of(name), name, component.open(name))
+            for name, component in config.components.items()
+        }
+        resources = [context.resource for context in self._contexts.values()]
+        self.services = Services([*self.judges.distinct(), *(r for r in resources if isinstance(r, Service))])
+
+    def under(self, config: RewardConfig) -> Composite:
+        """Return a composite of ``config``, of the same components, that shares judges, processes and connections."""
+        other = copy.copy(self)
+        other.config, other.weights = config, config.weights(0, 1)
+        return other
+
+    def close(self) -> None:
+        """End what components keep between batches; the next batch starts it again."""
+        for context in self._contexts.values():
+            if hasattr(context.resource, "close"):
+                context.resource.close()
 
     @property
     def names(self) -> list[str]:
@@ -71,7 +86,7 @@ class Composite:
         """
         found: dict[str, list[Verdict]] = {}
         seconds: dict[str, float] = {}
-        self.judges.forget_outage()
+        self.services.forget_outage()
         before = self.judges.usage
         for name in sorted(self.names, key=lambda name: self.config.gate_of(name) is not None):
             started = time.perf_counter()
@@ -81,7 +96,8 @@ class Composite:
         decided = [self._decided({n: v[i] for n, v in verdicts.items()}) for i in range(len(rollouts))]
         values = {name: self._gated(name, verdicts, decided) for name in verdicts}
         usage = self.judges.usage - before if self.judges else None
-        return BatchScores(verdicts, values, decided, seconds, usage, self.judges.outage)
+        outage = self.services.outage
+        return BatchScores(verdicts, values, decided, seconds, usage, outage.reason if outage else None)
 
     def _scored(self, name: str, rollouts: Sequence[Rollout], found: Mapping[str, Sequence[Verdict]]) -> list[Verdict]:
         """Return the verdicts of a component, whose judge is asked only where the gate lets a weighted score count.
@@ -90,22 +106,43 @@ class Composite:
         ``not_applicable``, for a mean over the rest would not be the checklist's. At weight 0 the score is wanted as a
         metric, and the judge is asked about every response.
         """
-        component, gate, judge = self.config.components[name], self.config.gate_of(name), self.judges.of(name)
-        if judge is None or gate is None or self.weights[name] == 0.0:
-            return score_component(component, rollouts, self._engine, judge)
+        gate, context = self.config.gate_of(name), self._contexts[name]
+        if context.judge is None or gate is None or self.weights[name] == 0.0:
+            return self._checked(context, rollouts)
         shut = [i for i, v in enumerate(found[gate]) if v.status is not Status.NOT_APPLICABLE and not v.passed]
         if not shut:
-            return score_component(component, rollouts, self._engine, judge)
+            return self._checked(context, rollouts)
         unasked = Unasked(_not_asked(gate))
         counting = sorted(set(range(len(rollouts))) - set(shut))
         verdicts: dict[int, Verdict] = {}
-        for places, decider in ((counting, judge), (shut, unasked)):
-            scored = score_component(component, [rollouts[i] for i in places], self._engine, decider)
+        for places, here in ((counting, context), (shut, replace(context, judge=unasked))):
+            scored = self._checked(here, [rollouts[i] for i in places])
             verdicts.update(zip(places, scored, strict=True))
         for i in shut:
             if not verdicts[i].undecided and unasked.touched(verdicts[i]):
                 verdicts[i] = replace(verdicts[i], score=None, status=Status.NOT_APPLICABLE, detail=unasked.why)
         return [verdicts[i] for i in range(len(rollouts))]
+
+    def _checked(self, context: Context, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """Return the component's verdicts.
+
+        Raises:
+            ConfigError: they are not one for each rollout; the fault of a user's class.
+        """
+        component = self.config.components[context.name]
+        verdicts = list(component.score(rollouts, context))
+        if len(verdicts) != len(rollouts):
+            raise ConfigError(
+                f"{context.key}: kind '{component.kind}' returned {len(verdicts)} verdicts for {len(rollouts)} "
+                f"rollouts; return one for each, in order"
+            )
+        for i, verdict in enumerate(verdicts):
+            if not isinstance(verdict, Verdict):
+                raise ConfigError(
+                    f"{context.key}: kind '{component.kind}' returned {type(verdict).__name__} for rollout {i}; return "
+                    f"an adhere.rewards.Verdict"
+                )
+        return verdicts
 
     def _decided(self, row: Mapping[str, Verdict]) -> bool:
         for name, weight in self.weights.items():

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainValidator, SerializeAsAny, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from adhere.rewards.aggregation import AGGREGATIONS, Aggregation
 from adhere.rewards.arithmetic import try_aggregation
-from adhere.rewards.checklist.sandbox import SandboxLimits
-from adhere.rewards.checklist.scoring import ChecklistScoring
-from adhere.rewards.constraints import Mode
+from adhere.rewards.components import COMPONENTS, ChecklistComponent, Component, MathComponent
 from adhere.rewards.errors import nearest
-from adhere.rewards.judge.config import JudgeConfig
-from adhere.rewards.schedules import Weight, WeightSchedule, peak_weight, weight_at
-from adhere.rewards.segments import Scope
+from adhere.rewards.schedules import WeightSchedule, peak_weight, weight_at
 from adhere.rewards.strict import Strict
 
 Scaling = Literal["group", "batch", "none"]
@@ -24,104 +21,23 @@ COMBINED = "composite"
 """Name of the extra column that carries the reward where the aggregation is not a sum."""
 
 
-class _Component(Strict):
-    weight: Weight = 1.0
-    """How much the component counts, at least 0, used as written: a number, or a schedule over training. 0 makes it a
-    metric: scored and logged, never trained on."""
-
-    gate: str | None = None
-    """Name of another component. This one counts only where that one passed, and where that one does not apply."""
-
-
-class MathComponent(_Component):
-    """1.0 where the committed answer equals the gold answer."""
-
-    kind: Literal["math"] = "math"
-    timeout: float = Field(default=5.0, gt=0.0)
-    """Seconds one comparison may take before its worker is killed and the verdict is ``timeout``."""
+def _component(value: Any) -> Any:
+    """Check a component's keys against the class of its kind."""
+    if isinstance(value, Component):
+        return value
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise PydanticCustomError("component_without_kind", "there is no such component")
+    kind = str(value["kind"])
+    if kind not in COMPONENTS:
+        raise ValueError(
+            f"kind: '{kind}' is not a kind of component{nearest(kind, COMPONENTS)}; there are {', '.join(COMPONENTS)}. "
+            f"One of your own needs its module under plugins:"
+        )
+    return COMPONENTS[kind].model_validate(value)
 
 
-class ProgramConfig(Strict):
-    """What a generated ``verify_requirement`` program may use for one text, in its sandbox."""
-
-    timeout: float = Field(default=2.0, gt=0.0)
-    """Seconds of wall time before it is killed and the verdict is ``timeout``."""
-
-    memory_mb: int = Field(default=256, ge=64)
-    """MiB of address space, the interpreter's included."""
-
-    allow_unisolated: bool = False
-    """Run programs even where this machine can keep them neither from the network nor from files: only for programs
-    that you have read. Without it every such verdict is ``error``."""
-
-    @property
-    def limits(self) -> SandboxLimits:
-        """The limits as the sandbox takes them."""
-        return SandboxLimits(self.timeout, self.memory_mb, self.allow_unisolated)
-
-
-class ChecklistComponent(_Component):
-    """The share of the prompt's requirements that the response meets."""
-
-    kind: Literal["checklist"] = "checklist"
-    scoring: ChecklistScoring = "weighted_mean"
-    """``weighted_mean`` (RLCF; Rubrics as Rewards calls it explicit), ``mean``, ``all`` (every requirement or nothing),
-    or ``implicit`` (one question to the judge about all requirements together)."""
-
-    programs: ProgramConfig = ProgramConfig()
-    """Limits of the sandbox, for requirements that a program decides."""
-
-    mode: Mode = "hardened"
-    """``hardened`` closes the official checkers' holes; ``compat`` agrees with them."""
-
-    scope: Scope = "answer"
-    """Which part is checked: the answer after the reasoning, the whole response, or the reasoning. Constraints
-    ``reasoning:...`` are decided on the reasoning whatever stands here."""
-
-    judge: JudgeConfig | None = None
-    """The model that decides the requirements which no rule decides; needed where the data has such requirements."""
-
-
-class JudgeComponent(_Component):
-    """One rating of the whole response by a judge, without a checklist (RLAIF, arXiv 2309.00267)."""
-
-    kind: Literal["judge"] = "judge"
-    judge: JudgeConfig
-    """The model that rates, always on its scale of 0–100 (``samples`` counts, ``scoring`` does not)."""
-
-    scope: Scope = "answer"
-    """Which part is rated: the answer after the reasoning, the whole response, or the reasoning."""
-
-
-class FormatComponent(_Component):
-    """1.0 where the response ended by itself, closed its reasoning if it opened one, and committed one boxed answer."""
-
-    kind: Literal["format"] = "format"
-    require_reasoning: bool = False
-    """Also require a non-empty ``<think>`` block."""
-
-
-class LengthComponent(_Component):
-    """1.0 up to ``target`` tokens, falling linearly to 0.0 at ``maximum`` (DAPO's soft overlong, arXiv 2503.14476)."""
-
-    kind: Literal["length"] = "length"
-    target: int = Field(default=512, ge=0)
-    """Completion length in tokens up to which nothing is lost."""
-
-    maximum: int = Field(default=1024, ge=1)
-    """Completion length in tokens from which the score is 0.0."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> LengthComponent:
-        if self.target >= self.maximum:
-            raise ValueError(f"target {self.target} must be below maximum {self.maximum}")
-        return self
-
-
-ComponentConfig = Annotated[
-    MathComponent | ChecklistComponent | FormatComponent | LengthComponent | JudgeComponent,
-    Field(discriminator="kind"),
-]
+AnyComponent = Annotated[SerializeAsAny[Component], PlainValidator(_component)]
+"""A component of any kind that is registered, told by its key ``kind``."""
 
 
 def _default_components() -> dict[str, Any]:
@@ -131,7 +47,7 @@ def _default_components() -> dict[str, Any]:
 class RewardConfig(Strict):
     """Named components and how they become one advantage."""
 
-    components: dict[str, ComponentConfig] = Field(default_factory=_default_components, min_length=1)
+    components: dict[str, AnyComponent] = Field(default_factory=_default_components, min_length=1)
     """Component configurations by name; the name is the one in logs, files and tables."""
 
     aggregation: str = "weighted_sum"

@@ -7,19 +7,16 @@ of a sum, which TRL reads once; adhere's own trainer finishes both.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from adhere.rewards.arithmetic import group_rewards, weights_array
-from adhere.rewards.checklist import Requirement, parse_checklist
 from adhere.rewards.composite import BatchScores, Composite
 from adhere.rewards.config import COMBINED, RewardConfig
-from adhere.rewards.rollout import Rollout
+from adhere.rewards.rollout import Rollout, checklist_of
 
 
 class RewardFunctions:
@@ -44,61 +41,70 @@ class RewardFunctions:
         self._eos_ids = frozenset(eos_ids)
         self._decode = decode
         self._prefilled = prefilled
-        self._scored: Any = None
+        self._shared: tuple[Any, ...] | None = None
+        self._served: set[int] = set()
 
     @property
     def summed(self) -> bool:
         """Whether TRL itself makes the reward out of the components' columns."""
         return self.composite.config.aggregator.summed
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns: the components', and that of the combined reward where TRL does not sum it."""
+        return [*self.composite.names, *([] if self.summed else [COMBINED])]
+
     def as_list(self) -> list[Callable[..., list[float | None]]]:
-        """Return the functions in the order of :meth:`weights`; each has its component's name as ``__name__``."""
-        functions = [_named(name, self._component(name)) for name in self.composite.names]
-        return functions if self.summed else [*functions, _named(COMBINED, lambda **batch: self._combined(batch))]
+        """Return the functions in the order of :meth:`weights`; each has its column's name as ``__name__``."""
+        return [self._function(place, name) for place, name in enumerate(self.names)]
+
+    def _function(self, place: int, name: str) -> Callable[..., list[float | None]]:
+        def function(**batch: Any) -> list[float | None]:
+            # The functions share a pass over equal rollouts of one step; one that asks again has the next batch.
+            state = batch.get("trainer_state")
+            shared = (self._rollouts(batch), None if state is None else state.global_step)
+            if shared != self._shared or place in self._served:
+                self.score(batch)
+                self._shared, self._served = shared, set()
+            self._served.add(place)
+            return self.columns()[place]
+
+        function.__name__ = function.__qualname__ = name
+        return function
 
     def weights(self) -> list[float]:
         """Return TRL's ``reward_weights`` at the composite's present step."""
         return reward_weights(self.composite.config, self.composite.weights)
 
-    def forget(self) -> None:
-        """Score the next call's batch again, even if it is the last one's."""
-        self._scored = None
+    def score(self, batch: Mapping[str, Any]) -> BatchScores:
+        """Score a batch, given as TRL calls its reward functions: ``prompts``, ``completions``, columns of the data."""
+        if self.composite.config.scheduled:
+            self._follow_schedule(batch.get("trainer_state"))
+        self._shared = None
+        self.rollouts = self._rollouts(batch)
+        self.scores = self.composite.score(self.rollouts)
+        return self.scores
 
-    def _component(self, name: str) -> Callable[..., list[float | None]]:
-        return lambda **batch: self._column(self.score(batch), self.score(batch).values[name])
+    def columns(self) -> list[list[float | None]]:
+        """Return what TRL sees of the batch that was scored last: a column for each function, a value a rollout.
 
-    def _column(self, scores: BatchScores, values: Sequence[float | None]) -> list[float | None]:
-        """Return ``values`` without those of rollouts that no weighted component has a value for.
-
-        TRL takes a rollout for unscorable where every column is ``None``: a metric's value beside would make its reward
-        0, below that of whatever its group has earned.
+        A rollout has no value where no weighted component has one: TRL takes it for unscorable only where every column
+        is ``None``, and a metric's value beside would make its reward 0, below that of whatever its group has earned.
         """
-        weighted = [scores.values[name] for name, weight in self.composite.weights.items() if weight > 0.0]
-        if not weighted:
-            return list(values)
-        return [value if any(column[i] is not None for column in weighted) else None for i, value in enumerate(values)]
-
-    def _combined(self, batch: dict[str, Any]) -> list[float | None]:
-        """Return the rewards; where whole groups are needed, 0.0 for whatever has one, and the trainer fills it in."""
-        config, values = self.composite.config, self.score(batch).values
-        weights_1_K = weights_array(config, self.composite.weights)
+        assert self.scores is not None
+        values, config = self.scores.values, self.composite.config
+        weighted = [values[name] for name, weight in self.composite.weights.items() if weight > 0.0]
+        there = [not weighted or any(column[i] is not None for column in weighted) for i in range(len(self.rollouts))]
+        columns = {n: [v if there[i] else None for i, v in enumerate(column)] for n, column in values.items()}
+        if self.summed:
+            return list(columns.values())
+        if config.aggregator.groupwise:
+            # Whole groups are needed, so the trainer fills the reward in.
+            return [*columns.values(), [0.0 if scored else None for scored in there]]
         # A float array turns None into NaN.
         values_1_B_K = np.array([[values[name] for name in config.components]], dtype=float).transpose(0, 2, 1)
-        if config.aggregator.groupwise:
-            scored = ~np.isnan(values_1_B_K[:, :, weights_1_K[0] > 0.0]).all(axis=2)
-            return [0.0 if there else None for there in scored[0]]
-        found = group_rewards(config, values_1_B_K, weights_1_K)
-        return [None if math.isnan(reward) else float(reward) for reward in found[0]]
-
-    def score(self, batch: dict[str, Any]) -> BatchScores:
-        """Score the batch once; the functions that TRL calls after the first one find the result."""
-        if self.scores is None or self._scored is not batch["completions"]:
-            if self.composite.config.scheduled:
-                self._follow_schedule(batch.get("trainer_state"))
-            self.rollouts = self._rollouts(batch)
-            self.scores = self.composite.score(self.rollouts)
-            self._scored = batch["completions"]
-        return self.scores
+        found = group_rewards(config, values_1_B_K, weights_array(config, self.composite.weights))
+        return [*columns.values(), [None if math.isnan(reward) else float(reward) for reward in found[0]]]
 
     def _follow_schedule(self, state: Any) -> None:
         """Move scheduled weights to the step of ``state``, TRL's ``trainer_state``."""
@@ -106,22 +112,26 @@ class RewardFunctions:
             raise ValueError("a weight that is a schedule needs the step: pass TRL's trainer_state to the functions")
         self.composite.at(state.global_step, state.max_steps)
 
-    def _rollouts(self, batch: dict[str, Any]) -> list[Rollout]:
+    def _rollouts(self, batch: Mapping[str, Any]) -> list[Rollout]:
         prompts, completions, ids = batch["prompts"], batch["completions"], batch["completion_ids"]
         answers = batch.get("answer") or [None] * len(prompts)
         checklists = batch.get("checklist") or [None] * len(prompts)
+        names = batch.get("item_id") or [""] * len(prompts)
+        sources = batch.get("source") or [""] * len(prompts)
         return [
             Rollout(
                 prompt=_text(prompt),
                 response=self._decode(tokens) if self._decode else _text(completion),
                 answer=answer,
-                checklist=_checklist(checklist) if checklist else (),
+                checklist=checklist_of(checklist) if checklist else (),
                 finished=not self._eos_ids or (len(tokens) > 0 and tokens[-1] in self._eos_ids),
                 tokens=len(tokens),
                 prefilled=self._prefilled,
+                id=str(name),
+                source=str(source),
             )
-            for prompt, completion, tokens, answer, checklist in zip(
-                prompts, completions, ids, answers, checklists, strict=True
+            for prompt, completion, tokens, answer, checklist, name, source in zip(
+                prompts, completions, ids, answers, checklists, names, sources, strict=True
             )
         ]
 
@@ -133,16 +143,5 @@ def reward_weights(config: RewardConfig, weights: Mapping[str, float]) -> list[f
     return [*(0.0 for _ in weights), 1.0]
 
 
-@lru_cache(maxsize=4096)
-def _checklist(column: str) -> tuple[Requirement, ...]:
-    """Parse a checklist once for all completions of its prompt, so that its constraints stay prepared."""
-    return parse_checklist(json.loads(column), where="column 'checklist'")
-
-
 def _text(turns: str | Sequence[dict[str, Any]]) -> str:
     return turns if isinstance(turns, str) else str(turns[-1]["content"])
-
-
-def _named(name: str, function: Callable[..., list[float | None]]) -> Callable[..., list[float | None]]:
-    function.__name__ = function.__qualname__ = name
-    return function

@@ -27,8 +27,8 @@ def load_plugins(modules: Sequence[str]) -> None:
     Raises:
         ConfigError: a module is not found, or needs one that is not.
     """
-    if modules and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    if modules:
+        search_working_folder()
     _load_installed()
     for module in modules:
         try:
@@ -45,6 +45,18 @@ def load_plugins(modules: Sequence[str]) -> None:
 def _load_installed() -> None:
     for entry in entry_points(group=ENTRY_POINTS):
         entry.load()
+
+
+def search_working_folder() -> None:
+    """Append the working folder to the path, if it is not there."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def plugin_modules() -> list[str]:
+    """Return the modules of users' that have registered something in this process: what a child has to import."""
+    modules = {module for registry in REGISTRIES for module in registry.modules() if module != "__main__"}
+    return sorted(module for module in modules if module.partition(".")[0] != "adhere")
 
 
 def plugin_packages(settings: Any) -> set[str]:

@@ -55,6 +55,14 @@ class Registry(Generic[T]):
         """Return the top-level package that defines ``name``: ``adhere``, or a plug-in's."""
         return self._modules[name].partition(".")[0]
 
+    def remove(self, name: str) -> None:
+        """Take a thing out again, as a test does that has registered it."""
+        del self._things[name], self._modules[name]
+
+    def modules(self) -> set[str]:
+        """Return the modules that have registered something here."""
+        return set(self._modules.values())
+
     def __getitem__(self, name: str) -> T:
         try:
             return self._things[name]

@@ -8,6 +8,9 @@ from typing import Literal
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 
+UNFINISHED = "the reasoning block was never closed"
+NO_REASONING = "no reasoning block"
+
 Scope = Literal["answer", "response", "reasoning"]
 
 
@@ -49,3 +52,8 @@ def split_response(response: str, *, prefilled: bool = False) -> Segments:
     if opened or prefilled:
         return Segments(response, (rest if opened else response).strip(), None)
     return Segments(response, None, response.strip())
+
+
+def missing(scope: Scope) -> str:
+    """Say why a response has no part ``scope``."""
+    return UNFINISHED if scope == "answer" else NO_REASONING

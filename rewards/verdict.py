@@ -53,6 +53,16 @@ class Verdict:
         """Return ``{score, status, detail}``, the form written to files."""
         return {"score": self.score, "status": self.status.value, "detail": self.detail}
 
+    def encode(self) -> list[Any]:
+        """Return the JSON form ``[score, status, detail, seconds, parts]``, in which it travels between processes."""
+        return [self.score, self.status.value, self.detail, self.seconds, [part.encode() for part in self.parts]]
+
+    @classmethod
+    def decode(cls, row: list[Any]) -> Verdict:
+        """Return the verdict of which ``row`` is the JSON form."""
+        score, status, detail, seconds, parts = row
+        return cls(score, Status(status), detail, seconds, tuple(cls.decode(part) for part in parts))
+
 
 @lru_cache(maxsize=4096)
 def passed(detail: str = "") -> Verdict:

@@ -16,7 +16,7 @@ ROOMS = ("rewards", "prompts", "records", "evaluation", "train")
 """From the bottom up; a room imports itself and what stands before it."""
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
-TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py"}
+TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py", "train/model/reward_model.py"}
 TORCH_WHEN_CALLED = {"train/worker.py", "train/commands/doctor.py", "train/commands/import_gguf.py"}
 
 

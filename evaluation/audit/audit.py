@@ -15,8 +15,9 @@ from adhere.evaluation.audit.probes import PROBES, Probe
 from adhere.evaluation.audit.scoring import Scored, Scorer, score_cases
 from adhere.evaluation.audit.weights import Critical, Ranking, critical_weights, rankings
 from adhere.prompts.item import PromptItem
+from adhere.rewards.components import ChecklistComponent, FormatComponent, MathComponent
 from adhere.rewards.composite import Composite
-from adhere.rewards.config import ChecklistComponent, FormatComponent, MathComponent, RewardConfig
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
 
 DEADLINE = 1.0

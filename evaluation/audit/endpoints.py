@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from adhere.prompts.item import PromptItem
-from adhere.rewards.config import ChecklistComponent, RewardConfig
+from adhere.rewards.components import Component
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import ConfigError
 
 SECONDS = 2.0
@@ -22,9 +23,10 @@ def without_unreachable(
 ) -> tuple[RewardConfig, list[PromptItem], list[str]]:
     """Return ``config`` and ``items`` without what asks an endpoint that refuses a connection, and the reasons.
 
-    A component that a judge decides alone goes (kind ``judge``, ``scoring: implicit``), and gates on it open. Another
-    checklist component stays, without its judge: the requirements that a judge decides go from the items, and those
-    that hang on them. Where another component's judge lives, the items stay whole and the dead one's component goes.
+    A component that an endpoint decides alone goes (kinds ``judge`` and ``http``, ``scoring: implicit``), and gates on
+    it open. Another checklist component stays, without its judge: the requirements that a judge decides go from the
+    items, and those that hang on them. Where another component's judge lives, the items stay whole and the dead one's
+    component goes.
 
     Raises:
         ConfigError: nothing with a weight would be left, or no primary component where the aggregation needs it; or
@@ -80,19 +82,20 @@ def answers(url: str, where: str) -> bool:
         return False
 
 
-def _judged_alone(component: BaseModel) -> bool:
-    return getattr(component, "kind", "") == "judge" or getattr(component, "scoring", "") == "implicit"
+def _judged_alone(component: Component) -> bool:
+    """Whether nothing of the component is left without its endpoint."""
+    return component.decides != "requirements" or getattr(component, "scoring", "") == "implicit"
 
 
-def _own_judge(component: BaseModel) -> bool:
+def _own_judge(component: Component) -> bool:
     """Whether a judge of the component's own decides requirements of its checklists."""
-    return isinstance(component, ChecklistComponent) and component.judge is not None
+    return component.decides == "requirements" and getattr(component, "judge", None) is not None
 
 
 def _urls(model: BaseModel) -> Iterator[str]:
     for name in type(model).model_fields:
         value: Any = getattr(model, name)
-        if name == "base_url" and isinstance(value, str):
+        if name in ("base_url", "url") and isinstance(value, str):
             yield value
         elif isinstance(value, BaseModel):
             yield from _urls(value)

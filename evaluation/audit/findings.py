@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from adhere.evaluation.audit.probes import PROBES, Probe
 from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG, Entry, Scored
-from adhere.rewards.config import ChecklistComponent, MathComponent, RewardConfig
+from adhere.rewards.components import ChecklistComponent
+from adhere.rewards.config import RewardConfig
 
 TOLERANCE = 1e-9
 
@@ -98,7 +99,7 @@ def _failure(
 
 def _obeys_more(config: RewardConfig, entry: Entry, other: Entry) -> bool:
     """Whether a checklist component gives ``entry`` more: a shorter text may be worth more for its length alone."""
-    checklists = [name for name, c in config.components.items() if isinstance(c, ChecklistComponent)]
+    checklists = [name for name, c in config.components.items() if c.decides == "requirements"]
     return any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
 
 
@@ -119,7 +120,7 @@ def _finding(config: RewardConfig, entry: Entry, reward: float | None, against: 
 def advice(config: RewardConfig, entry: Entry) -> str:
     """Say which keys would stop ``entry``: a gate, the strict mode, another weight, or a checker to repair."""
     paid = [name for name, weight in config.weights().items() if weight > 0.0 and (entry.values[name] or 0.0) > 0.0]
-    maths = next((n for n, c in config.components.items() if isinstance(c, MathComponent)), None)
+    maths = next((n for n, c in config.components.items() if c.decides == "correctness"), None)
     hints = []
     for name in paid:
         component = config.components[name]

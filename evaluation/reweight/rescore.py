@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from adhere.evaluation.reweight.rollouts import Rollouts
-from adhere.rewards.config import ChecklistComponent, LengthComponent, RewardConfig
+from adhere.rewards.components import ChecklistComponent, LengthComponent
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import ConfigError, nearest
 
 FREE = {"weight", "gate"}

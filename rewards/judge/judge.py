@@ -28,6 +28,9 @@ class Judge:
     not be graded has no score: ``timeout``, ``error`` or ``unparsed``. A blank response meets nothing, without a call.
     """
 
+    title = "the judge"
+    keys = ("judge.patience", "judge.base_url")
+
     def __init__(self, config: JudgeConfig) -> None:
         """Read the key; nothing is connected before the first question.
 
@@ -60,6 +63,11 @@ class Judge:
     def usage(self) -> JudgeUsage:
         """What was asked and spent since the judge was made."""
         return self._usage + JudgeUsage()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that training waits for an endpoint that went down."""
+        return self.config.patience
 
     @property
     def outage(self) -> str | None:

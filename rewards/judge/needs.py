@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from adhere.rewards.checklist.requirement import Requirement
-from adhere.rewards.config import ChecklistComponent, RewardConfig
+from adhere.rewards.components import ChecklistComponent
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import DataError
 
 

@@ -35,26 +35,8 @@ class Panel:
     @property
     def usage(self) -> JudgeUsage:
         """What all judges have done and spent so far."""
-        return sum((judge.usage for judge in self._distinct()), JudgeUsage())
+        return sum((judge.usage for judge in self.distinct()), JudgeUsage())
 
-    @property
-    def outage(self) -> str | None:
-        """Why an endpoint did not answer since :meth:`forget_outage`, or ``None``."""
-        return next((judge.outage for judge in self._distinct() if judge.outage), None)
-
-    @property
-    def patience(self) -> float:
-        """Seconds that training waits for an endpoint: those of the most patient judge."""
-        return max((judge.config.patience for judge in self._distinct()), default=0.0)
-
-    def forget_outage(self) -> None:
-        """Start afresh: the next batch decides whether there is an outage."""
-        for judge in self._distinct():
-            judge.forget_outage()
-
-    def probe(self) -> str | None:
-        """Return why an endpoint does not answer now, or ``None`` when all do."""
-        return next((reason for judge in self._distinct() if (reason := judge.probe())), None)
-
-    def _distinct(self) -> list[Judge]:
+    def distinct(self) -> list[Judge]:
+        """Return each judge once."""
         return list({id(judge): judge for judge in self._judges.values()}.values())

@@ -20,15 +20,16 @@ from adhere.prompts.build import build
 from adhere.prompts.config import DataConfig
 from adhere.prompts.item import Message, PromptItem
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.composite import BatchScores, Composite
-from adhere.rewards.config import (
+from adhere.rewards.components import (
     ChecklistComponent,
+    Component,
     FormatComponent,
+    HttpComponent,
     LengthComponent,
     MathComponent,
-    RewardConfig,
-    Strict,
 )
+from adhere.rewards.composite import BatchScores, Composite
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.rewards.judge.config import JudgeConfig
@@ -240,7 +241,7 @@ def test_rankings_show_the_order_turn_with_the_weight() -> None:
 DEAD = "http://127.0.0.1:1/v1"
 
 
-class JudgeStandIn(Strict):
+class JudgeStandIn(Component):
     kind: str = "judge"
     weight: float = 1.0
     gate: str | None = None
@@ -277,6 +278,13 @@ def test_a_dead_judge_that_is_the_primary_is_refused(aggregation: str, primary: 
         without_unreachable(RewardConfig().model_copy(update=update), [])
     kept, _, _ = without_unreachable(RewardConfig().model_copy(update=update | {"aggregation": "weighted_sum"}), [])
     assert kept.primary is None and kept.primary_name == "math"
+
+
+def test_an_http_reward_that_does_not_answer_is_left_out(items: list[PromptItem]) -> None:
+    detail = HttpComponent(url="http://127.0.0.1:1/score")
+    kept, _, skipped = without_unreachable(rewards(ChecklistComponent(gate="detail"), detail=detail), items)
+    assert list(kept.components) == ["math", "checklist"] and kept.components["checklist"].gate is None
+    assert skipped == ["detail: skipped, http://127.0.0.1:1/score does not answer"]
 
 
 def test_what_hangs_on_a_judged_requirement_goes_with_it() -> None:

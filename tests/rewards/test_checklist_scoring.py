@@ -15,8 +15,8 @@ from adhere.rewards.checklist import (
     score_batch,
     score_checklist,
 )
-from adhere.rewards.components import score_component
-from adhere.rewards.config import ChecklistComponent, RewardConfig
+from adhere.rewards.components import ChecklistComponent, Context
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import AdhereError, ConfigError, DataError
 from adhere.rewards.rollout import Rollout
@@ -271,7 +271,7 @@ def test_the_component_hands_prompt_scope_and_limits_on() -> None:
     rollouts.append(Rollout("Is it?", "<think>never ends", None, checklist(ask("q"))))
     panel = Panel({"q": 1.0})
     with Engine() as engine:
-        found = score_component(config, rollouts, engine, panel)
+        found = config.score(rollouts, Context(engine, panel))
     assert [(v.score, v.status) for v in found] == [
         (1.0, Status.OK),
         (1.0, Status.OK),

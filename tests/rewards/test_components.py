@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import pytest
+from pydantic import ValidationError
 
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.components import score_component
-from adhere.rewards.config import ChecklistComponent, ComponentConfig, FormatComponent, LengthComponent, MathComponent
+from adhere.rewards.components import (
+    COMPONENTS,
+    ChecklistComponent,
+    Component,
+    Context,
+    FormatComponent,
+    LengthComponent,
+    MathComponent,
+)
+from adhere.rewards.composite import Composite
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
+from adhere.rewards.errors import ConfigError
+from adhere.rewards.plugins import plugin_modules
 from adhere.rewards.rollout import Rollout
-from adhere.rewards.verdict import Status, Verdict
+from adhere.rewards.verdict import Status, Verdict, passed
 
 PROMPT = "What is 2 + 2? Answer in lowercase, without commas. Put the final answer in \\boxed{}."
 CHECKLIST = parse_checklist(
@@ -64,8 +77,8 @@ def rollout(response: str, **changes: object) -> Rollout:
     return Rollout(**given)  # type: ignore[arg-type]
 
 
-def verdict(config: ComponentConfig, engine: Engine, response: str, **changes: object) -> Verdict:
-    (found,) = score_component(config, [rollout(response, **changes)], engine)
+def verdict(config: Component, engine: Engine, response: str, **changes: object) -> Verdict:
+    (found,) = config.score([rollout(response, **changes)], Context(engine))
     return found
 
 
@@ -157,5 +170,72 @@ def test_length_falls_between_target_and_maximum(tokens: int, expected: float, e
 
 def test_verdicts_come_in_the_order_of_the_rollouts(engine: Engine) -> None:
     rollouts = [rollout(f"\\boxed{{{i % 5}}}") for i in range(20)]
-    scores = [found.score for found in score_component(MathComponent(), rollouts, engine)]
+    scores = [found.score for found in MathComponent().score(rollouts, Context(engine))]
     assert scores == [float(i % 5 == 4) for i in range(20)]
+
+
+def test_a_kind_of_a_users_own_is_validated_dumped_and_scored_like_ours(engine: Engine) -> None:
+    class Brevity(Component):
+        """1.0 up to so many words."""
+
+        kind: Literal["brevity"] = "brevity"
+        words: int = 3
+        """Words."""
+
+        def score(self, rollouts: Sequence[Rollout], context: Context) -> list[Verdict]:
+            return [Verdict(float(len(r.response.split()) <= self.words), detail=context.key) for r in rollouts]
+
+    COMPONENTS.add("brevity", Brevity, "my_lab.rewards")
+    try:
+        given = {"components": {"short": {"kind": "brevity", "words": 2}}}
+        config = RewardConfig.model_validate(given)
+        assert config.components["short"] == Brevity(words=2)
+        assert RewardConfig.model_validate(config.model_dump(mode="json")) == config
+        assert plugin_modules() == ["my_lab.rewards"]
+        scores = Composite(config, engine).score([rollout("one two"), rollout("one two three")])
+        assert scores.values["short"] == [1.0, 0.0]
+        assert scores.verdicts["short"][0].detail == "rewards.components.short"
+        given["components"]["short"]["wrods"] = 1
+        with pytest.raises(ValidationError) as caught:
+            RewardConfig.model_validate(given)
+        assert caught.value.errors()[0]["loc"] == ("components", "short", "wrods")
+    finally:
+        COMPONENTS.remove("brevity")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "message"),
+    [
+        ([passed()], r"rewards\.components\.mine: kind 'odd' returned 1 verdicts for 2 rollouts"),
+        ([passed(), 1.0], r"rewards\.components\.mine: kind 'odd' returned float for rollout 1; return an"),
+    ],
+)
+def test_what_a_users_kind_returns_is_checked(verdicts: list[Any], message: str, engine: Engine) -> None:
+    class Odd(Component):
+        kind: Literal["odd"] = "odd"
+
+        def score(self, rollouts: Sequence[Rollout], context: Context) -> list[Verdict]:
+            return verdicts
+
+    config = RewardConfig().model_copy(update={"components": {"mine": Odd()}})
+    with pytest.raises(ConfigError, match=message):
+        Composite(config, engine).score([rollout("a"), rollout("b")])
+
+
+def test_what_a_kind_lacks_is_said_when_it_registers() -> None:
+    class Scoreless(Component):
+        kind: Literal["scoreless"] = "scoreless"
+
+    class Nameless(Scoreless):
+        def score(self, rollouts: Sequence[Rollout], context: Context) -> list[Verdict]:
+            return []
+
+    for name, thing, said in [
+        ("scoreless", Scoreless, "needs a method score"),
+        ("other", Nameless, r'needs the field `kind: Literal\["other"\] = "other"`'),
+        ("function", len, "is not a subclass of adhere.rewards.Component"),
+    ]:
+        with pytest.raises(ConfigError, match=f"the reward component kind '{name}' {said}"):
+            COMPONENTS.add(name, thing, "my_lab")
+    with pytest.raises(ConfigError, match=r"exists already, in adhere\.rewards\.components\.math"):
+        COMPONENTS.add("math", Nameless, "my_lab")

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.components import score_component
-from adhere.rewards.config import ChecklistComponent
+from adhere.rewards.components import ChecklistComponent, Context
 from adhere.rewards.constraints import (
     CONSTRAINTS,
     Mode,
@@ -51,7 +50,7 @@ def test_a_pattern_that_backtracks_for_ever_costs_one_deadline_not_one_for_each_
     rollouts = [keyword_rollout(CATASTROPHE, f"{VICTIM} {i}") for i in range(32)]
     rollouts.append(keyword_rollout("b+c", "abbbc"))
     start = time.monotonic()
-    found = score_component(ChecklistComponent(mode="compat"), rollouts, engine)
+    found = ChecklistComponent(mode="compat").score(rollouts, Context(engine))
     assert time.monotonic() - start < 60, "32 deadlines would take minutes"
     assert {(v.score, v.status) for v in found[:-1]} == {(None, Status.TIMEOUT)}
     assert "5 s" in found[0].parts[0].detail and "not tried" in found[1].parts[0].detail
@@ -61,7 +60,7 @@ def test_a_pattern_that_backtracks_for_ever_costs_one_deadline_not_one_for_each_
 def test_plain_words_and_hardened_checks_need_no_worker() -> None:
     with Engine() as engine:
         for keyword, mode in (("plain words", "compat"), ("don't", "compat"), (CATASTROPHE, "hardened")):
-            score_component(ChecklistComponent(mode=mode), [keyword_rollout(keyword, VICTIM)], engine)
+            ChecklistComponent(mode=mode).score([keyword_rollout(keyword, VICTIM)], Context(engine))
         assert engine.worker_pids() == []
 
 

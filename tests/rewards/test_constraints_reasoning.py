@@ -12,8 +12,7 @@ from adhere.evaluation.scoring import score_response
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Requirement, score_checklist
 from adhere.rewards.checklist.requirement import RuleCheck
-from adhere.rewards.components import score_component
-from adhere.rewards.config import ChecklistComponent
+from adhere.rewards.components import ChecklistComponent, Context
 from adhere.rewards.constraints import by_scope, check, check_scoped, comply, conflicts, describe, paraphrases, registry
 from adhere.rewards.engine import Engine
 from adhere.rewards.rollout import Rollout
@@ -76,7 +75,7 @@ def test_every_wording_speaks_of_the_reasoning(key: str) -> None:
 def test_without_finished_reasoning_a_demand_on_it_is_not_met(response: str, detail: str) -> None:
     rollout = Rollout("q", response, None, (requirement(NO_COMMA, {}),))
     with Engine(deadline=2.0) as engine:
-        (verdict,) = score_component(ChecklistComponent(), [rollout], engine)
+        (verdict,) = ChecklistComponent().score([rollout], Context(engine))
     assert verdict.score == 0.0
     assert [part.detail for part in verdict.parts] == [detail]
 
@@ -87,7 +86,7 @@ def test_one_checklist_asks_for_both_parts() -> None:
     for scope in ("answer", "response"):
         rollout = Rollout("q", response, None, checklist)
         with Engine(deadline=2.0) as engine:
-            (verdict,) = score_component(ChecklistComponent(scope=scope), [rollout], engine)  # type: ignore[arg-type]
+            (verdict,) = ChecklistComponent(scope=scope).score([rollout], Context(engine))  # type: ignore[arg-type]
         assert verdict.parts[0].passed
         assert verdict.parts[1].passed is (scope == "answer")
     item = PromptItem("i", ({"role": "user", "content": "q"},), None, checklist, "test", "q")

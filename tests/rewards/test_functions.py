@@ -79,6 +79,33 @@ def test_a_batch_is_scored_once_and_the_next_one_again(aggregation: str, engine:
         assert composite.passes == passes
 
 
+def test_lists_that_are_filled_again_are_another_batch(engine: Engine) -> None:
+    made = functions(engine)
+    math, _ = made.as_list()
+    given = batch(RESPONSES)
+    assert math(**given) == [1.0, 1.0, 0.0, 0.0]
+    given["completions"][:] = given["completions"][::-1]
+    _, checklist = made.as_list()
+    assert checklist(**given) == [0.0, 0.0, 0.0, 1.0]
+    assert math(**given) == [0.0, 0.0, 1.0, 1.0]
+    assert isinstance(made.composite, Counting) and made.composite.passes == 2
+
+
+def test_a_function_that_asks_again_has_another_batch_though_it_is_equal(engine: Engine) -> None:
+    made = functions(engine)
+    math, checklist = made.as_list()
+    assert isinstance(made.composite, Counting)
+    for function, passes in ((math, 1), (math, 2), (checklist, 2), (checklist, 3), (math, 3)):
+        function(**batch(RESPONSES))
+        assert made.composite.passes == passes
+
+
+def test_the_columns_of_the_data_set_name_the_item(engine: Engine) -> None:
+    made = functions(engine)
+    made.score(batch(RESPONSES, item_id=[f"item-{i}" for i in range(4)], source=["lab"] * 4))
+    assert [(r.id, r.source) for r in made.rollouts] == [(f"item-{i}", "lab") for i in range(4)]
+
+
 @pytest.mark.parametrize(
     ("aggregation", "expected"),
     [("product", [1.0, 0.0, 0.0, 0.0]), ("all", [1.0, 0.0, 0.0, 0.0]), ("normalize_then_sum", [0.0] * 4)],

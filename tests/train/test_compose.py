@@ -28,6 +28,16 @@ UNKNOWN = {
     "rewards.components.maths.weight=1": ["rewards.components.maths", "did you mean 'math'?"],
     "+rewards.components.maths.weight=1": ["rewards.components.maths", "did you mean 'math'?"],
     "++rewards.components.math.timout=3": ["rewards.components.math.timout", "did you mean 'timeout'?"],
+    "+rewards.components.mine={kind: python, function: 'no_lab.rewards:f'}": [
+        "rewards.components.mine.function: there is no module 'no_lab.rewards'",
+    ],
+    "+rewards.components.mine={kind: python, function: 'os.path:join', parms: {}}": [
+        "rewards.components.mine.parms: there is no such key (did you mean 'params'?)",
+    ],
+    "+rewards.components.mine={kind: reward_model, model: /no/where}": [
+        "rewards.components.mine.model: there is no model at '/no/where'",
+    ],
+    "+rewards.components.mine={kind: http, url: 'host/score'}": ["rewards.components.mine.url: "],
     "+rewards.components.style={kind: formt}": ["rewards.components.style.kind", "did you mean 'format'?"],
     "rewards.components.checklist.gate=maths": ["rewards.components.checklist.gate", "did you mean 'math'?"],
     "+grpo.trl.num_iteration=2": ["grpo.trl.num_iteration", "did you mean 'num_iterations'?"],

@@ -94,3 +94,15 @@ def test_a_dead_judge_pauses_then_stops_and_the_same_command_goes_on_as_if_nothi
     start = load_file(REPOSITORY / "recipes" / "assets" / "tiny_base" / "model.safetensors")
     assert any(not torch.equal(a[name], start[name]) for name in start), "nothing was learned, so nothing was compared"
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_dead_http_reward_pauses_then_stops_like_a_judge(tmp_path: Path) -> None:
+    detail = "{kind: http, url: 'http://127.0.0.1:1/score', weight: 0.5, retries: 0, patience: 1}"
+    given = [*ONE_ARM, "stages=[grpo]", f"grpo.max_steps={STEPS}", f"+rewards.components.detail={detail}"]
+    stopped = subprocess.run(command(tmp_path, *given), cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert stopped.returncode != 0
+    what = "the endpoint of rewards.components.detail"
+    assert f"training pauses for up to 1 s: {what} does not answer (http://127.0.0.1:1/score: Connect" in stopped.stderr
+    assert f"{what} did not answer for 1 s (rewards.components.detail.patience); nothing was trained" in stopped.stderr
+    assert "name another rewards.components.detail.url" in stopped.stderr.replace("\n", " ")
+    assert not (stage(tmp_path, "grpo") / "DONE").exists()

@@ -112,7 +112,7 @@ def item() -> PromptItem:
 
 
 def test_an_audit_in_training_tells_a_composite_that_can_be_fooled() -> None:
-    audit = TrainingAudit([item()], MonitorsConfig(audit_every=5), Form(), default_engine())
+    audit = TrainingAudit([item()], MonitorsConfig(audit_every=5), Form())
     assert [step for step in range(12) if audit.due(step)] == [5, 10]
     assert audit(["sum", "sum"], Composite(RewardConfig(), default_engine())) == []
     unpaid = RewardConfig(components={"math": MathComponent(weight=0.0), "checklist": ChecklistComponent()})
@@ -128,7 +128,7 @@ def test_the_audit_alarm_stops_where_it_is_asked_to(tmp_path: Path) -> None:
 
 def test_an_audit_that_can_look_at_nothing_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = MonitorsConfig(audit_every=1)
-    audit = TrainingAudit([replace(item(), answer=None)], config, Form(), default_engine())
+    audit = TrainingAudit([replace(item(), answer=None)], config, Form())
     found = [audit(["sum"], Composite(RewardConfig(), default_engine())) for _ in range(2)]
     assert capsys.readouterr().err.count("no gold answer") == 1
     metrics = Monitors(config, tmp_path, writes=True).observe(1, figures(1), pickle.loads(pickle.dumps(found[0])))

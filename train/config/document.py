@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from adhere.rewards.components import COMPONENTS, Component
 from adhere.train.config.schema import Recipe
 
 INTRODUCTION = """\
@@ -106,6 +107,9 @@ def _models_below(
 
 def _models_in(annotation: Any, key: str) -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield the models that a value of type ``annotation`` may hold, and the key each of them stands at."""
+    if annotation is Component:
+        yield from ((key, model) for name, model in COMPONENTS.items() if COMPONENTS.package(name) == "adhere")
+        return
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield key, annotation
         return
@@ -146,6 +150,8 @@ def _type(annotation: Any, links: dict[type[BaseModel], str]) -> str:
         return WORDS[annotation]
     if annotation in links:
         return links[annotation]
+    if annotation is Component:
+        return f"{', '.join(links[model] for _, model in _models_in(Component, ''))} or a kind of your own"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return _either([f"`{value}`" for value in arguments])

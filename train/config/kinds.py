@@ -126,7 +126,11 @@ class Grpo(Shipped):
         grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - ({"save_steps"} if chooses else set())) | {"seed"})
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
         rewards = recipe.rewards.model_dump()
-        components = {name: _by_judgement(component) for name, component in rewards["components"].items()}
+        kinds = recipe.rewards.components
+        components = {
+            name: _by_judgement({key: v for key, v in component.items() if key not in kinds[name].operational})
+            for name, component in rewards["components"].items()
+        }
         return {
             "seed": recipe.grpo_seed,
             "processes": recipe.launcher.processes,

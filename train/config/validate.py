@@ -12,7 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from adhere.prompts.attach import Sampler
-from adhere.rewards.config import ComponentConfig
+from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
 from adhere.train.config.schema import Recipe, recipe_schema
@@ -77,7 +77,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
     try:
         recipe = recipe_schema().model_validate(config)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(e) for e in error.errors())) from error
+        raise ConfigError("\n".join(_explain(e, config) for e in error.errors())) from error
     problems = [
         *_batches(recipe),
         *_lengths(recipe),
@@ -85,6 +85,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_adapters(recipe),
         *_strategy(recipe),
         *_weights(recipe),
+        *_components(recipe),
         *_generation(recipe),
         *_constraints(recipe),
         *_passthrough(recipe),
@@ -94,42 +95,30 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in _without_tag(error["loc"]))
+def _explain(error: Any, config: Mapping[str, Any]) -> str:
+    location = error["loc"]
+    component = location[:2] == ("rewards", "components")
+    if component and location[3:4] == ("weight",):  # pydantic puts the tag of a union after a weight
+        location = location[:4] + location[5:]
+    key = ".".join(str(part) for part in location)
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        known = _fields_at(error["loc"][:-1])
-        return f"{key}: there is no such key{nearest(str(error['loc'][-1]), known)}"
+        return f"{key}: there is no such key{nearest(str(location[-1]), _fields_at(location[:-1], config))}"
     if error["type"] == "missing":
         return f"{key}: is required"
-    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        return _explain_kind(key, error["input"])
+    if error["type"] == "component_without_kind":
+        return f"{key}: {message}{nearest(location[-1], COMPONENTS)}; a new one needs a kind: {', '.join(COMPONENTS)}"
     if error["type"] == "value_error":
         return f"{key}.{message}" if ":" in message.split(" ")[0] else f"{key}: {message}"
     return f"{key}: {message}, got {error['input']!r}"
 
 
-def _explain_kind(key: str, given: Any) -> str:
-    """Say of a component without a known kind which kinds there are, and which component may have been meant."""
-    name = key.rpartition(".")[2]
-    kinds = [str(model.model_fields["kind"].default) for model in _models_in(ComponentConfig)]
-    if not isinstance(given, Mapping) or "kind" not in given:
-        return f"{key}: there is no such component{nearest(name, kinds)}; a new one needs a kind: {', '.join(kinds)}"
-    kind = str(given["kind"])
-    return f"{key}.kind: '{kind}' is not a kind of component{nearest(kind, kinds)}; there are {', '.join(kinds)}"
-
-
-def _without_tag(location: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Drop the union tags that pydantic puts after a component's name and after its weight."""
-    if location[:2] != ("rewards", "components"):
-        return location
-    kept = location[:3] + location[4:]
-    return kept[:4] + kept[5:] if kept[3:4] == ("weight",) else kept
-
-
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """Return the field names of the schema at ``location``; indices, names and union tags are passed through."""
+def _fields_at(location: tuple[Any, ...], config: Mapping[str, Any]) -> list[str]:
+    """Return the field names of the schema at ``location`` of ``config``; indices, names and union tags are passed."""
     models: list[type[BaseModel]] = [recipe_schema()]
+    if location[:2] == ("rewards", "components") and len(location) > 2:
+        models = [COMPONENTS[config["rewards"]["components"][location[2]]["kind"]]]
+        location = location[3:]
     for part in location:
         step = [field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None]
         if step:
@@ -286,6 +275,17 @@ def _given(config: VllmConfig, keys: tuple[str, ...]) -> list[str]:
     """Return those of ``keys`` that are not at their default; a composed recipe names every key."""
     default = VllmConfig()
     return [key for key in keys if getattr(config, key) != getattr(default, key)]
+
+
+def _components(recipe: Recipe) -> list[str]:
+    """Ask each component what the types of its keys cannot say, such as whether its function can be called."""
+    problems = []
+    for name, component in recipe.rewards.components.items():
+        try:
+            component.check(name)
+        except AdhereError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _constraints(recipe: Recipe) -> list[str]:

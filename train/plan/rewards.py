@@ -6,13 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adhere.rewards.aggregation import AGGREGATIONS, SETTINGS, All, Lexicographic, Product, WeightedSum, levels
-from adhere.rewards.config import (
-    ChecklistComponent,
-    ComponentConfig,
-    FormatComponent,
-    MathComponent,
-    RewardConfig,
-)
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.schedules import WeightSchedule
 from adhere.train.config.schema import Recipe
 
@@ -238,7 +232,4 @@ def _is_its_component(weights: WeightsOverTraining, name: str) -> bool:
 
 def _binary(config: RewardConfig, name: str) -> bool:
     """Whether the component scores 0 or 1 and nothing between."""
-    component: ComponentConfig = config.components[name]
-    if isinstance(component, ChecklistComponent):
-        return component.scoring == "all"
-    return isinstance(component, (MathComponent, FormatComponent))
+    return config.components[name].binary

@@ -91,7 +91,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         artifact=artifact,
         max_clipped=config.max_clipped_steps,
         monitors=monitors,
-        audit=TrainingAudit(items, watch, form, default_engine()),
+        audit=TrainingAudit(items, watch, form),
         model=model,
         args=arguments,
         train_dataset=grpo_dataset(items),

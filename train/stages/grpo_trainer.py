@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather, gather_object
 from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -22,7 +22,6 @@ from trl import GRPOTrainer
 from adhere.records.artifact import Artifact, Stopped, newest_checkpoint
 from adhere.rewards.adherence import adherence, rate
 from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
-from adhere.rewards.config import ChecklistComponent, JudgeComponent, MathComponent
 from adhere.rewards.errors import StageError
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status, Verdict
@@ -35,6 +34,7 @@ from adhere.train.stages.rollout_stats import generation_figures
 
 if TYPE_CHECKING:
     from adhere.rewards.functions import RewardFunctions
+    from adhere.rewards.services import Outage
     from adhere.train.stages.monitors import Monitors, TrainingAudit
 
 Row = dict[str, Any]
@@ -71,7 +71,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self._passes = 0
         self.best = Best(int(self.args.save_steps))
         self._rows: list[Row] = []
-        self._pause = JudgePause(rewards.composite.judges, self.accelerator, artifact.stop)
+        self._pause = JudgePause(rewards.composite.services, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
         self._before_generation: Restore = self._moment()
 
@@ -81,13 +81,18 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         return self.model.training
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        """Score this generation, here and once, in place of TRL's calls of single functions; gathered from all ranks.
+
+        While too many rollouts are undecided because an endpoint is down, wait for it and score again.
+        """
+        batch = {key: [example[key] for example in inputs] for key in inputs[0]} | {"trainer_state": self.state}
+        batch |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
         self._pause.begin()
-        matrix = self._score(inputs, prompts, completions, completion_ids_list)
-        while self._undecided_share() > self._allowed_share and (reason := self._pause.outage()):
-            if not self._pause.outlast(reason):
-                self._stop_for_judge(reason)
-            self._rewards.forget()
-            matrix = self._score(inputs, prompts, completions, completion_ids_list)
+        matrix = self._score(batch)
+        while self._undecided_share() > self._allowed_share and (outage := self._pause.outage()):
+            if not self._pause.outlast(outage):
+                self._stop_for(outage)
+            matrix = self._score(batch)
         self._stop_if_hopeless()
         composite = self._rewards.composite
         if composite.config.aggregator.groupwise:
@@ -96,29 +101,31 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             matrix[:, -1] = torch.from_numpy(combined_G_N.ravel())
         return matrix
 
-    def _score(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        """Score this rank's rollouts, and gather the rows of all ranks; an error on one rank is raised on all."""
-        columns = {key: [example[key] for example in inputs] for key in inputs[0]}
-        # TRL's own call of the reward functions, next, finds this batch scored: it is the same list of completions.
-        columns |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
-        # The last function scores, and joins the components where TRL does not: what a user wrote may fail in both.
-        last = self._rewards.as_list()[-1]
-        together(lambda: last(**columns, trainer_state=self.state), "scoring this step's rollouts")
-        matrix: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._rows = gather_object(self._local_rows(inputs))
-        assert self._rewards.scores is not None
-        if self._rewards.scores.usage is not None:
-            self._usage += sum(gather_object([self._rewards.scores.usage]), JudgeUsage())
+    def _score(self, batch: Row) -> torch.Tensor:
+        """Score this rank's rollouts, and gather values and rows of all ranks; an error on one is raised on all."""
+
+        def score() -> None:
+            self._rewards.score(batch)
+            self._rewards.columns()  # joins the components where TRL does not: a user's aggregation may fail
+
+        together(score, "scoring this step's rollouts")
+        scores, columns = self._rewards.scores, self._rewards.columns()
+        assert scores is not None
+        values = [[math.nan if value is None else value for value in row] for row in zip(*columns, strict=True)]
+        self._rows = gather_object(self._local_rows(batch))
+        if scores.usage is not None:
+            self._usage += sum(gather_object([scores.usage]), JudgeUsage())
+        matrix: torch.Tensor = gather(torch.tensor(values, dtype=torch.float32, device=self.accelerator.device))
         return matrix
 
-    def _stop_for_judge(self, reason: str) -> NoReturn:
+    def _stop_for(self, outage: Outage) -> NoReturn:
         """Write a checkpoint as of before this generation, on all ranks, and stop.
 
         Raises:
             Stopped: the stage was asked to end while it waited.
             StageError: always else.
         """
-        patience = self._rewards.composite.judges.patience
+        patience = self._rewards.composite.services.patience
         step = self.state.global_step
         kept = "nothing was trained yet" if step == 0 else f"step {step} is kept"
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
@@ -133,8 +140,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             newest = newest_checkpoint(folder.parent)
             raise Stopped(int(newest.name.rpartition("-")[2]) if newest else 0)
         raise StageError(
-            f"the judge did not answer for {patience:g} s (judge.patience); {kept}. Start the endpoint, or name "
-            f"another judge.base_url, and run the same command again. Last reason: {reason}"
+            f"{outage.title} did not answer for {patience:g} s ({outage.keys[0]}); {kept}. Start the endpoint, or name "
+            f"another {outage.keys[1]}, and run the same command again. Last reason: {outage.reason}"
         )
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
@@ -190,22 +197,23 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
                 audited = [self._audit([row["item_id"] for row in self._rows], self._rewards.composite)]
             broadcast_object_list(audited)
         advantages = list(self._logs["advantages"])[-len(self._rows) :]
-        figures = generation_figures(self._rows, advantages, self._group_size, self._kind(JudgeComponent))
+        figures = generation_figures(self._rows, advantages, self._group_size, self._judged)
         for name, value in self._monitors.observe(step, figures, audited[0]).items():
             self._metrics["train"][name].append(value)
 
-    def _local_rows(self, inputs: list[dict[str, Any]]) -> list[Row]:
+    def _local_rows(self, batch: Row) -> list[Row]:
         """Return one row per rollout of this rank, of plain values that can be gathered."""
         scores = self._rewards.scores
         assert scores is not None
         rows = []
-        for i, (rollout, example) in enumerate(zip(self._rewards.rollouts, inputs, strict=True)):
+        for i, rollout in enumerate(self._rewards.rollouts):
             verdicts = {name: column[i] for name, column in scores.verdicts.items()}
-            figures = adherence(*(verdicts.get(self._kind(kind) or "") for kind in (MathComponent, ChecklistComponent)))
+            deciding = (self._deciding(what) for what in ("correctness", "requirements"))
+            figures = adherence(*(verdicts.get(name or "") for name in deciding))
             rows.append(
                 {
-                    "item_id": example["item_id"],
-                    "source": example["source"],
+                    "item_id": batch["item_id"][i],
+                    "source": batch["source"][i],
                     "prompt": rollout.prompt,
                     "response": rollout.response,
                     "answer": rollout.answer,
@@ -218,17 +226,24 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
                     "followed": figures.followed,
                     "joint": figures.joint,
                     "decided": scores.decided[i],
-                    "seconds": {name: s / len(inputs) for name, s in scores.seconds.items()},
+                    "seconds": {name: s / len(self._rewards.rollouts) for name, s in scores.seconds.items()},
                 }
             )
         return rows
 
-    def _kind(self, kind: type) -> str | None:
+    @property
+    def _judged(self) -> str | None:
+        """Name of the first component that a judge alone decides."""
         components = self._rewards.composite.config.components
-        return next((name for name, component in components.items() if isinstance(component, kind)), None)
+        judges = self._rewards.composite.judges
+        return next((n for n, c in components.items() if judges.of(n) is not None and c.decides is None), None)
+
+    def _deciding(self, what: str) -> str | None:
+        components = self._rewards.composite.config.components
+        return next((name for name, component in components.items() if component.decides == what), None)
 
     def _requirements(self, checklist: Any, verdicts: dict[str, Verdict]) -> list[dict[str, Any]]:
-        name = self._kind(ChecklistComponent)
+        name = self._deciding("requirements")
         parts = verdicts[name].parts if name else ()
         return [
             {"id": requirement.id, "text": requirement.text, **part.to_dict()}

@@ -1,4 +1,4 @@
-"""What training does while a judge's endpoint is down: wait, the same on all ranks, and give up in good order."""
+"""What training does while a judge or another endpoint is down: wait, the same on all ranks, and give up in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from adhere.rewards.judge.panel import Panel
+from adhere.rewards.services import Outage, Services
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
@@ -23,39 +23,40 @@ Restore = Callable[[], None]
 
 
 class JudgePause:
-    """Waits for the judges of a composite reward; every method is collective: all ranks call it, and agree.
+    """Waits for the endpoints that a composite reward asks; every method is collective: all ranks call it, and agree.
 
     ``stop`` is the file that asks the stage to end; a pause does not outlast it.
     """
 
-    def __init__(self, judges: Panel, accelerator: Accelerator, stop: Path) -> None:
-        self._judges, self._accelerator, self._stop = judges, accelerator, stop
+    def __init__(self, services: Services, accelerator: Accelerator, stop: Path) -> None:
+        self._services, self._accelerator, self._stop = services, accelerator, stop
         self._since: float | None = None
 
     def begin(self) -> None:
         """A new batch: its pauses have the whole patience before them."""
         self._since = None
 
-    def outage(self) -> str | None:
-        """Return why some rank's judge did not answer when the last batch was scored, or ``None``."""
-        return self._first(self._judges.outage) if self._judges else None
+    def outage(self) -> Outage | None:
+        """Return what did not answer some rank when the last batch was scored, or ``None``."""
+        found: Outage | None = self._first(self._services.outage) if self._services else None
+        return found
 
-    def outlast(self, reason: str) -> bool:
-        """Wait until every rank's judges answer; return whether they did within the patience, and before a stop.
+    def outlast(self, outage: Outage) -> bool:
+        """Wait until every rank's endpoints answer; return whether they did within the patience, and before a stop.
 
         Pauses of one batch share the patience: an endpoint that answers probes, but no questions, does not renew it.
         """
-        patience = self._judges.patience
+        patience = self._services.patience
         if self._since is None:
             self._since = time.monotonic()
-        self._say(f"training pauses for up to {patience:g} s: the judge does not answer ({reason})")
+        self._say(f"training pauses for up to {patience:g} s: {outage.title} does not answer ({outage.reason})")
         while True:
             left = patience - (time.monotonic() - self._since)
             if self._first(left <= 0.0 or None) or self.asked_to_stop:
                 return False
             time.sleep(max(0.0, min(PROBE_EVERY, left)))
-            if self._first(self._judges.probe()) is None:
-                self._say("the judge answers again; training goes on")
+            if self._first(self._services.probe()) is None:
+                self._say(f"{outage.title} answers again; training goes on")
                 return True
 
     @property

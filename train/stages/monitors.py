@@ -13,7 +13,6 @@ from adhere.evaluation.audit import Cases, Form, audit_failures, build_cases
 from adhere.evaluation.audit.audit import capped
 from adhere.prompts.item import PromptItem
 from adhere.rewards.composite import Composite
-from adhere.rewards.engine import Engine
 from adhere.rewards.errors import DataError, StageError
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.stages.drift import CHECKS, Alarm, alarms
@@ -91,11 +90,10 @@ class Monitors:
 class TrainingAudit:
     """Scores the probes of ``adhere audit`` on prompts of a batch, by the composite that the batch was paid by."""
 
-    def __init__(self, items: Sequence[PromptItem], config: MonitorsConfig, form: Form, engine: Engine) -> None:
+    def __init__(self, items: Sequence[PromptItem], config: MonitorsConfig, form: Form) -> None:
         self._items = {item.id: item for item in items}
         self._config = config
         self._form = form
-        self._engine = engine
         self._told = False
 
     def due(self, step: int) -> bool:
@@ -115,7 +113,7 @@ class TrainingAudit:
                 self._told = True
                 print(f"\n{error} (grpo.monitors.audit_every: this audit is left out)", file=sys.stderr)
             return Unaudited()
-        found = audit_failures(Composite(capped(composite.config.with_weights(composite.weights)), self._engine), cases)
+        found = audit_failures(composite.under(capped(composite.config.with_weights(composite.weights))), cases)
         return [f"{finding.name} on {finding.item}" for finding in found]
 
 

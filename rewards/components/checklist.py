@@ -1,0 +1,90 @@
+"""The component that scores a response against its prompt's checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from adhere.rewards.checklist import score_batch, shared_sandbox
+from adhere.rewards.checklist.sandbox import SandboxLimits
+from adhere.rewards.checklist.scoring import ChecklistScoring
+from adhere.rewards.components.base import COMPONENTS, Component, Context
+from adhere.rewards.constraints import Mode
+from adhere.rewards.judge.config import JudgeConfig
+from adhere.rewards.rollout import Rollout
+from adhere.rewards.segments import Scope, missing
+from adhere.rewards.strict import Strict
+from adhere.rewards.verdict import Status, Verdict, failed, unscored
+
+
+class ProgramConfig(Strict):
+    """What a generated ``verify_requirement`` program may use for one text, in its sandbox."""
+
+    timeout: float = Field(default=2.0, gt=0.0)
+    """Seconds of wall time before it is killed and the verdict is ``timeout``."""
+
+    memory_mb: int = Field(default=256, ge=64)
+    """MiB of address space, the interpreter's included."""
+
+    allow_unisolated: bool = False
+    """Run programs even where this machine can keep them neither from the network nor from files: only for programs
+    that you have read. Without it every such verdict is ``error``."""
+
+    @property
+    def limits(self) -> SandboxLimits:
+        """The limits as the sandbox takes them."""
+        return SandboxLimits(self.timeout, self.memory_mb, self.allow_unisolated)
+
+
+@COMPONENTS.register("checklist")
+class ChecklistComponent(Component):
+    """The share of the prompt's requirements that the response meets."""
+
+    kind: Literal["checklist"] = "checklist"
+    scoring: ChecklistScoring = "weighted_mean"
+    """``weighted_mean`` (RLCF; Rubrics as Rewards calls it explicit), ``mean``, ``all`` (every requirement or nothing),
+    or ``implicit`` (one question to the judge about all requirements together)."""
+
+    programs: ProgramConfig = ProgramConfig()
+    """Limits of the sandbox, for requirements that a program decides."""
+
+    mode: Mode = "hardened"
+    """``hardened`` closes the official checkers' holes; ``compat`` agrees with them."""
+
+    scope: Scope = "answer"
+    """Which part is checked: the answer after the reasoning, the whole response, or the reasoning. Constraints
+    ``reasoning:...`` are decided on the reasoning whatever stands here."""
+
+    judge: JudgeConfig | None = None
+    """The model that decides the requirements which no rule decides; needed where the data has such requirements."""
+
+    decides: ClassVar = "requirements"
+
+    @property
+    def binary(self) -> bool:
+        """Whether every score is 0 or 1."""
+        return self.scoring == "all"
+
+    def score(self, rollouts: Sequence[Rollout], context: Context) -> list[Verdict]:
+        """Score the part that ``scope`` names; a response that lacks this part meets no requirement."""
+        texts = [rollout.segments.scoped(self.scope) for rollout in rollouts]
+        there = [i for i, text in enumerate(texts) if text is not None]
+        found = score_batch(
+            [texts[i] or "" for i in there],
+            [rollouts[i].checklist for i in there],
+            [rollouts[i].prompt for i in there],
+            self.scoring,
+            self.mode,
+            context.judge,
+            shared_sandbox(self.programs.limits),
+            reasonings=[rollouts[i].segments.finished_reasoning for i in there],
+            engine=context.engine,
+        )
+        scored = dict(zip(there, found, strict=True))
+        for i in set(range(len(rollouts))) - scored.keys():
+            parts = tuple(failed(missing(self.scope)) for _ in rollouts[i].checklist)
+            nothing = unscored(Status.NOT_APPLICABLE, "no requirement")
+            scored[i] = Verdict(0.0, detail=missing(self.scope), parts=parts) if parts else nothing
+        return [scored[i] for i in range(len(rollouts))]
