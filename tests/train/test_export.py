@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adhere.records.artifact import write_json
 from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.files import write_json
 from adhere.train.run.export import export_run
 
 

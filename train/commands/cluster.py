@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adhere.records.names import slug
+from adhere.records.state import State
 from adhere.rewards.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from adhere.records.artifact import Artifact
     from adhere.train.launch.slurm.progress import Progress
     from adhere.train.run.run import Run
-
-ENDED = ("done", "failed", "cancelled", "ended")
 
 
 def submit(run: Run) -> int:
@@ -54,30 +55,30 @@ def submit(run: Run) -> int:
 
 def status(arguments: Sequence[str]) -> int:
     """Show the state of every stage of a run, local or on a cluster; exit 1 where one failed or was cancelled."""
-    from adhere.train.launch.slurm.progress import find_run, progress
+    from adhere.records.run import find_run
+    from adhere.train.launch.slurm.progress import progress
 
     parser = argparse.ArgumentParser(prog="adhere status", description="Show how far the stages of a run are.")
     parser.add_argument("run", help="a run's folder, or its name below runs/")
     run = find_run(parser.parse_args(arguments).run)
     stages = progress(run)
-    print(run)
+    print(run.path)
     for stage in stages:
         print(_line(stage))
-    left = [stage for stage in stages if stage.state not in ENDED]
-    running = [stage for stage in left if stage.state == "running"]
-    follow = next((stage for stage in left if stage.state != "running"), None)
-    done = sum(stage.state == "done" for stage in stages)
+    left = [stage for stage in stages if not (stage.state.settled or stage.state.lost)]
+    running = [stage for stage in left if stage.state.active]
+    follow = next((stage for stage in left if not stage.state.active), None)
+    done = sum(stage.state is State.DONE for stage in stages)
     words = [f"{done} of {len(stages)} stages done", f"{len(running)} running" if running else ""]
     words += [f"next: {follow.label}" + (f" ({follow.detail})" if follow.detail else "") if follow else ""]
-    if not left and done == len(stages):
-        tables = [run / name for name in ("results.md", "ablation.md") if (run / name).exists()]
-        words += [f"results: {table}" for table in tables]
+    if all(stage.state.settled for stage in stages):
+        words += [f"results: {table}" for table in run.tables]
     print("; ".join(word for word in words if word))
-    return 1 if any(stage.state in ENDED[1:] for stage in stages) else 0
+    return 1 if any(stage.state.lost for stage in stages) else 0
 
 
 def _line(stage: Progress) -> str:
-    job = f"job {stage.job}" if stage.job and stage.state not in ("done", "to run") else ""
+    job = f"job {stage.job}" if stage.job and stage.state not in (State.DONE, State.TO_RUN) else ""
     step = "" if stage.step is None else f"step {stage.step}" + (f" of {stage.steps}" if stage.steps else "")
     joint = "" if stage.joint is None else f"joint {100 * stage.joint:.1f}%"
     saved = ""
@@ -96,8 +97,8 @@ def _ago(seconds: float) -> str:
 
 def cancel(arguments: Sequence[str]) -> int:
     """Cancel the jobs of a run by their ids; those that other queued runs wait for stay, unless told otherwise."""
+    from adhere.records.run import find_run
     from adhere.train.launch.slurm.cancel import cancel_run
-    from adhere.train.launch.slurm.progress import find_run
 
     parser = argparse.ArgumentParser(prog="adhere cancel", description="Cancel a run's jobs in Slurm's queue.")
     parser.add_argument("run", help="a run's folder, or its name below runs/")
@@ -115,7 +116,8 @@ def cancel(arguments: Sequence[str]) -> int:
 
 def logs(arguments: Sequence[str]) -> int:
     """Print the newest log of a stage, by default of the one that runs or wrote last; ``-f`` follows it."""
-    from adhere.train.launch.slurm.progress import find_run, progress
+    from adhere.records.run import find_run
+    from adhere.train.launch.slurm.progress import progress
 
     parser = argparse.ArgumentParser(prog="adhere logs", description="Print the newest log of a stage.")
     parser.add_argument("run", help="a run's folder, or its name below runs/")
@@ -126,7 +128,7 @@ def logs(arguments: Sequence[str]) -> int:
     stage = _chosen(stages, given.stage)
     printed: dict[Path, int] = {}
     while True:
-        over = not given.follow or any((stage.artifact / name).exists() for name in ("DONE", "FAILED"))
+        over = not given.follow or stage.artifact.done or stage.artifact.failed.exists()
         for path in _newest_attempt(stage.artifact):
             if path not in printed:
                 print(f"== {path}", file=sys.stderr, flush=True)
@@ -145,20 +147,20 @@ def logs(arguments: Sequence[str]) -> int:
 
 def _chosen(stages: Sequence[Progress], label: str | None) -> Progress:
     if label is not None:
-        found = [stage for stage in stages if label in (stage.label, stage.label.replace("[", "-").rstrip("]"))]
+        found = [stage for stage in stages if label in (stage.label, slug(stage.label))]
         if not found:
             labels = [stage.label for stage in stages]
             raise ConfigError(f"{label}: the run has no such stage{nearest(label, labels)}; it has {', '.join(labels)}")
         return found[0]
-    running = [stage for stage in stages if stage.state in ("running", "failed")]
+    running = [stage for stage in stages if stage.state.active or stage.state is State.FAILED]
     return max(
         running or stages, key=lambda stage: max(map(os.path.getmtime, _newest_attempt(stage.artifact)), default=0)
     )
 
 
-def _newest_attempt(artifact: Path) -> list[Path]:
+def _newest_attempt(artifact: Artifact) -> list[Path]:
     """Return the log files of the newest attempt, one a node."""
     numbered: dict[int, list[Path]] = {}
-    for path in sorted((artifact / "logs").glob("attempt_*.log")):
+    for path in sorted(artifact.logs.glob("attempt_*.log")):
         numbered.setdefault(int(path.name.split(".")[0].removeprefix("attempt_")), []).append(path)
     return numbered[max(numbered)] if numbered else []

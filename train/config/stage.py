@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from adhere.records.servers import with_addresses
 from adhere.rewards.config import Strict
 from adhere.rewards.errors import ConfigError
-from adhere.train.config.addresses import with_addresses
 from adhere.train.config.schema import Recipe, StageName
 
 

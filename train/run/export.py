@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
-from adhere.evaluation.export import Format, export
 from adhere.evaluation.report.files import read_plan
+
+from adhere.evaluation.export import Format, export
 from adhere.rewards.errors import ConfigError
 
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adhere.evaluation.run import RESULTS
-from adhere.records.artifact import Artifact, write_json
+from adhere.records.artifact import Artifact
 from adhere.rewards.errors import AdhereError
+from adhere.rewards.files import write_json
 from adhere.train.config.stage import read_spec
 from adhere.train.run.card import write_card
 from adhere.train.run.results import Entry, write_results

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adhere.evaluation.run import RESULTS
-from adhere.records.artifact import Artifact, write_json, write_yaml
+from adhere.records.artifact import Artifact
+from adhere.records.objects import write_yaml
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.files import write_json
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
