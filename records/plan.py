@@ -128,10 +128,14 @@ def read_plan(path: Path) -> Plan:
         points = {arm: (str(p["point"]), int(p["seed"])) for arm, p in content.get("points", {}).items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(path) from error
-    plan = Plan(stages, {}, points, str(content.get("adhere", "")))
     # JSON's keys are sorted; the stages have the arms in the order of the recipe
-    ordered = [arm for arm in plan.arms if arm in subjects]
-    return Plan(stages, {arm: subjects[arm] for arm in ordered}, points, plan.adhere)
+    arms = Plan(stages).arms
+    return Plan(
+        stages,
+        {arm: subjects[arm] for arm in arms if arm in subjects},
+        {arm: points[arm] for arm in arms if arm in points},
+        str(content.get("adhere", "")),
+    )
 
 
 def _stage(found: Mapping[str, Any]) -> StageRecord:

@@ -25,7 +25,7 @@ def with_addresses(recipe: dict[str, Any], artifact: Path) -> dict[str, Any]:
         for part in key.split("."):
             section = section.get(part) if isinstance(section, dict) else None
         if not isinstance(section, dict):
-            raise ConfigError(f"{path}: '{key}' is not a section of the recipe; remove the file and run the command again")
+            raise ConfigError(f"{path}: '{key}' is not a section of the recipe; remove the file")
         section.update(values)
         if "serve" in section:
             section["serve"] = None

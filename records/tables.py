@@ -74,7 +74,7 @@ def write_rollouts(folder: Path, step: int, rows: Sequence[Mapping[str, Any]]) -
     return path
 
 
-def read_rollouts(files: Sequence[Path]) -> pa.Table:
+def read_rollout_files(files: Sequence[Path]) -> pa.Table:
     """Read whole rollout files as one table.
 
     Raises:

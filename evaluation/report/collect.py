@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.report.files import State, read_object
-
 from adhere.evaluation.report.course import Course, read_course
-from adhere.evaluation.run import RESULTS
+from adhere.records.artifact import RESULTS, SPEC, Artifact, locked_inodes
+from adhere.records.jsonl import read_jsonl
+from adhere.records.names import ONLY
+from adhere.records.objects import read_object
+from adhere.records.run import PLAN, RunFolder, runs_below
+from adhere.records.state import State, find_state
 from adhere.rewards.errors import ConfigError, DataError
 
 
@@ -212,7 +215,7 @@ def _arm(name: str, stage: Stage, group: str | None = None, seed: int | None = N
 def _of_stage(path: Path) -> ReportData:
     spec = read_object(Artifact(path).spec)
     if missing := [key for key in ("label", "kind", "key") if not isinstance(spec.get(key), str)]:
-        raise DataError(f"{Artifact(path).spec}: has no '{missing[0]}'; the command that started the run writes it again")
+        raise DataError(f"{path / SPEC}: has no '{missing[0]}'; the command that started the run writes it again")
     stage = _stage(Artifact(path.resolve()), spec["label"], spec["kind"], spec["key"], locked_inodes())
     data = ReportData(f"{stage.recipe.get('name', '')}: {stage.label}", path, stages=[stage])
     if stage.kind == "grpo":

@@ -76,7 +76,9 @@ def job(
     settings = LauncherConfig.model_validate({"kind": "slurm", **launcher})
     artifacts = [tmp_path / f"artifact-{i}" for i in range(count)]
     folder = tmp_path / "it's a job"
-    write_job_files(folder, job_files(folder, "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers))
+    write_job_files(
+        folder, job_files(folder, "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers)
+    )
     return {path.name: path.read_text() for path in (tmp_path / "it's a job").iterdir()}
 
 

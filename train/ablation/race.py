@@ -19,8 +19,9 @@ from adhere.train.launch.local.parallel import Outcome, run_parallel
 from adhere.train.launch.local.signals import Interrupted
 from adhere.train.launch.local.stage import ranks_of
 from adhere.train.launch.serve.servers import servers_of, visible_gpus
+from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
-from adhere.train.run.run import Run, begin, finish, spec_of, write_spec
+from adhere.train.run.run import Run, begin, spec_of, write_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
         _write_summary(ablation, outcome, rungs)
     _advance(run, outcome, racing, until=None)
     _write_summary(ablation, outcome, rungs)
-    finish(run)
+    finish(RunFolder(run.path))
     return Ablated(outcome, tuple(rungs))
 
 

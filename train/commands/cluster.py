@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 def submit(run: Run) -> int:
     """Submit what is not done of ``run`` and print the ids of its jobs."""
+    from adhere.records.run import RunFolder
     from adhere.train.launch.slurm.profile import notice_doubts
     from adhere.train.launch.slurm.submit import profile_of, submit_run
+    from adhere.train.run.finish import finish
     from adhere.train.run.graph import order
-    from adhere.train.run.run import begin, finish
+    from adhere.train.run.run import begin
 
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
@@ -34,7 +36,7 @@ def submit(run: Run) -> int:
     begin(run)
     waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
     if not waiting:
-        finish(run)
+        finish(RunFolder(run.path))
         print("nothing to do: every stage of this configuration is done")
         return 0
     submission = submit_run(run, waiting)

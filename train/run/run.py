@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
-from adhere.evaluation.run import RESULTS
-from adhere.records.artifact import Artifact
-from adhere.records.objects import write_yaml
+from adhere.records.artifact import Artifact, artifacts_below
+from adhere.records.names import ONLY
+from adhere.records.objects import read_object, write_yaml
+from adhere.records.plan import Plan, StageRecord, SubjectRecord, write_plan
+from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
-from adhere.rewards.files import write_json
+from adhere.rewards.files import write_text
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 from adhere.train.launch.local.stage import check_launcher, run_stage
 from adhere.train.launch.serve.servers import check_servers
-from adhere.train.run.card import write_card
+from adhere.train.run.finish import finish
 from adhere.train.run.graph import Graph, PlannedStage, build_graph, digest, order
-from adhere.train.run.results import Entry, joint_differences, write_results
-
-ONLY = "run"
-"""Name of the only arm of a recipe without arms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Run:
 
     def artifact(self, key: str) -> Artifact:
         """Return the artifact of a stage; runs with the same stage share it."""
-        return Artifact(self.root / "artifacts" / self.graph.stages[key].folder)
+        return Artifact(artifacts_below(self.root) / self.graph.stages[key].folder)
 
 
 def plan_run(overrides: Sequence[str]) -> Run:
@@ -115,7 +112,7 @@ def execute(run: Run) -> int:
         write_spec(run, stage)
         run_stage(artifact, run.arms[stage.arms[0]].launcher, stage.kind, stage.label)
         ran += 1
-    finish(run)
+    finish(RunFolder(run.path))
     return ran
 
 
@@ -131,97 +128,64 @@ def begin(run: Run) -> None:
         raise ConfigError("\n".join(missing))
     _claim(run)
     for stage in order(run.graph):
-        _link(run, stage, run.artifact(stage.key))
-
-
-def finish(run: Run) -> None:
-    """Write the comparison of the evaluated models, and the card of every trained one."""
-    table = write_results(run.path, measured(run), run.recipe.name, run.members, run.recipe.ablation.reference)
-    _write_cards(run, table)
-
-
-def comparison(run: Run) -> list[Entry]:
-    """Return the models that are to be evaluated in the order of a table: base and SFT once, then each arm."""
-    entries: dict[str, Entry] = {}
-    for arm, subjects in run.graph.subjects.items():
-        for subject, key in subjects.items():
-            name = arm if subject == "grpo" and arm != ONLY else subject
-            if subject != "grpo" and key in (e.key for e in entries.values()):
-                continue
-            name = name if name not in entries else f"{name}[{arm}]"
-            entries[name] = Entry(name, run.artifact(key).path, key)
-    ranked = ("base", "sft")
-    return sorted(entries.values(), key=lambda e: ranked.index(e.name) if e.name in ranked else len(ranked))
-
-
-def measured(run: Run) -> list[Entry]:
-    """Return those of the models to be evaluated that are."""
-    return [entry for entry in comparison(run) if run.artifact(entry.key).done]
+        RunFolder(run.path).link(stage.label, run.artifact(stage.key))
 
 
 def joint_rate(run: Run) -> float | None:
     """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
     if not run.graph.subjects:
         return None
-    results = json.loads((measured(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
+    folder = RunFolder(run.path)
+    results = read_object(folder.artifact(folder.plan().stage(folder.plan().models()[-1].subject.key)).results)
     found = [results["metrics"][name]["mean"] for name in ("joint", "accuracy")]
     return next((float(value) for value in found if value is not None), None)
 
 
-def _write_cards(run: Run, table: Path) -> None:
-    """Put a model card beside the weights of every trained stage that has none."""
-    trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.kind != "evaluate"]
-    ended = [(stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
-    bare = [(arm, artifact) for arm, artifact in ended if not (artifact.model / "README.md").exists()]
-    differences = joint_differences(measured(run)) if bare and not run.members else []
-    for arm, artifact in bare:
-        write_card(artifact, run.arms[arm], table, run.command(arm), differences)
-
-
 def _claim(run: Run) -> None:
     """Take the run's folder, or find that it is ours already."""
-    path = run.path / "run.key"
+    folder = RunFolder(run.path)
+    path = folder.key_file
     if path.exists() and path.read_text(encoding="utf-8").strip() != run.content:
         raise ConfigError(
             f"run.name: {run.path} holds a run of another configuration; choose another run.name, or leave it out and "
             f"the folder is named after the configuration"
         )
-    write_yaml(run.path / "recipe.yaml", run.recipe.model_dump(mode="json"))
-    stages = [
-        {
-            "label": s.label,
-            "key": s.key,
-            "artifact": s.folder,
-            "inputs": dict(s.inputs),
-            "arms": list(s.arms),
-            "steps": _steps(run.arms[s.arms[0]], s.kind),
-        }
-        for s in order(run.graph)
-    ]
-    members = {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()}
-    write_json(run.path / "plan.json", {"stages": stages, "subjects": run.graph.subjects, "points": members})
-    path.write_text(run.content + "\n", encoding="utf-8")
+    write_yaml(folder.recipe_file, run.recipe.model_dump(mode="json"))
+    write_plan(folder.plan_file, plan_record(run))
+    write_text(path, run.content + "\n")
     latest = run.root / "latest"
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
 
 
+def plan_record(run: Run) -> Plan:
+    """Return what ``plan.json`` says of the run."""
+    stages = [
+        StageRecord(
+            label=s.label,
+            name=s.kind,
+            kind=s.kind,
+            key=s.key,
+            artifact=s.folder,
+            inputs=s.inputs,
+            arms=s.arms,
+            steps=_steps(run.arms[s.arms[0]], s.kind),
+            command=run.command(s.arms[0]),
+        )
+        for s in order(run.graph)
+    ]
+    subjects = {
+        arm: tuple(SubjectRecord(name, None if name == "base" else name, key) for name, key in found.items())
+        for arm, found in run.graph.subjects.items()
+    }
+    return Plan(tuple(stages), subjects, run.members, version("adhere"))
+
+
 def _steps(recipe: Recipe, kind: str) -> int | None:
     """Return how many optimizer steps a stage has, where the recipe says so."""
     steps = {"sft": recipe.sft.max_steps, "grpo": recipe.grpo.max_steps}.get(kind, -1)
     return steps if steps > 0 else None
-
-
-def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
-    """Show the artifact in the run's folder under its label."""
-    folder = run.path / "stages"
-    folder.mkdir(exist_ok=True)
-    link = folder / stage.label.replace("[", "-").replace("]", "")
-    new = folder / f".{link.name}.{os.getpid()}"
-    new.unlink(missing_ok=True)
-    new.symlink_to(os.path.relpath(artifact.path, folder))
-    new.replace(link)
 
 
 def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:

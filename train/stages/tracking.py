@@ -17,8 +17,6 @@ KEY = "rollouts"
 COLUMNS = ("step", "item_id", "prompt", "response", "answer", "correct", "followed", "tokens", "advantage")
 
 
-
-
 class RolloutTables(TrainerCallback):
     """Log the first whole groups of every generation to W&B and trackio.
 
