@@ -16,6 +16,7 @@ from adhere.rewards.files import atomic_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ROLLOUT_FILES = "step_*.parquet"
 ROLLOUT_COLUMNS = {
     "step": "int", "group": "int", "item_id": "text", "source": "text", "prompt": "text", "response": "text",
     "answer": "text", "tokens": "int", "finished": "flag", "correct": "flag", "followed": "flag",
@@ -56,7 +57,7 @@ def components_of(columns: Sequence[str]) -> list[str]:
 
 def rollout_files(folder: Path) -> list[Path]:
     """Return the rollout files of ``folder``, a stage's ``rollouts/``, by step."""
-    return sorted(folder.glob("step_*.parquet"))
+    return sorted(folder.glob(ROLLOUT_FILES))
 
 
 def write_rollouts(folder: Path, step: int, rows: Sequence[Mapping[str, Any]]) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adhere.records.tables import REQUIREMENT_SCORES, component_column, rollout_files
+from adhere.records.tables import REQUIREMENT_SCORES, ROLLOUT_FILES, component_column, rollout_files
 from adhere.rewards.errors import DataError
 from adhere.rewards.verdict import Status
 
@@ -60,7 +60,7 @@ class Rollouts:
 
 
 def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, requirements: bool = False) -> Rollouts:
-    """Read every ``step_*.parquet`` of ``folder``; texts are not read.
+    """Read every rollout file of ``folder``; texts are not read.
 
     Args:
         folder: the stage's ``rollouts/``.
@@ -73,7 +73,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
     """
     files = tuple(rollout_files(folder))
     if not files:
-        raise DataError(f"{folder}: holds no step_*.parquet; a GRPO stage writes one for every generation")
+        raise DataError(f"{folder}: holds no {ROLLOUT_FILES}; a GRPO stage writes one for every generation")
     wanted = [*FIXED, *(component_column(name, part) for name in components for part in ("score", "status"))]
     leaves = [REQUIREMENT_SCORES] if requirements else []
     tables = [_read(file, wanted, leaves, group_size) for file in files]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from adhere.records.plan import Plan, StageRecord, SubjectRecord, write_plan
+from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.rewards.files import write_json
 from adhere.train.run.export import export_run
@@ -14,18 +15,24 @@ from adhere.train.run.export import export_run
 
 def a_run(root: Path, subjects: dict[str, dict[str, str]]) -> Path:
     """Write a finished run: ``subjects`` maps arm and subject to an evaluation's key; models hold a config alone."""
-    stages: list[dict[str, Any]] = []
+    stages: list[StageRecord] = []
     for key in {key for found in subjects.values() for key in found.values()}:
         trained = f"model-of-{key}"
         model = root / "artifacts" / trained / "model"
         model.mkdir(parents=True)
         (model / "config.json").write_text("{}", encoding="utf-8")
+        arms = tuple(arm for arm, found in subjects.items() if key in found.values())
+        inputs = {} if key == "base" else {"model": trained}
         stages += [
-            {"key": trained, "artifact": trained, "inputs": {}},
-            {"key": key, "artifact": key, "inputs": {} if key == "base" else {"model": trained}},
+            StageRecord(trained, "grpo", "grpo", trained, trained, {}, arms),
+            StageRecord(key, "evaluate", "evaluate", key, key, inputs, arms),
         ]
         write_json(root / "artifacts" / key / "results.json", {"evaluation": key})
-    write_json(root / "run" / "plan.json", {"stages": stages, "subjects": subjects})
+    records = {
+        arm: tuple(SubjectRecord(name, None if name == "base" else name, key) for name, key in found.items())
+        for arm, found in subjects.items()
+    }
+    write_plan(RunFolder(root / "run").plan_file, Plan(tuple(stages), records))
     return root / "run"
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from adhere.records.artifact import Artifact
 from adhere.records.names import slug
+from adhere.records.objects import read_object
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError, DataError, nearest
 from adhere.train.config.ablation import AblationConfig
@@ -109,7 +110,8 @@ def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
     if Artifact(run).spec.is_file():
         stages = {run: read_spec(Artifact(run).spec)}
     elif RunFolder(run).stages.is_dir():
-        stages = {path: read_spec(Artifact(path).spec) for path in RunFolder(run).stage_links()}
+        links = [p for p in RunFolder(run).stage_links() if read_object(Artifact(p).spec).get("kind") == "grpo"]
+        stages = {path: read_spec(Artifact(path).spec) for path in links}
     else:
         raise DataError(f"{run}: is neither a run nor a stage; name a folder such as runs/latest")
     found = {path: spec for path, spec in stages.items() if spec.kind == "grpo"}

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from adhere.prompts.fingerprint import fingerprint
+from adhere.records.artifact import SCHEMA
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
 from adhere.train.config.schema import Recipe, StageName, Subject
 
-SCHEMA_VERSION = 1
-"""Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
+SCHEMA_VERSION = SCHEMA
+"""Part of every key: raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors"}
 """Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
