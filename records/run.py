@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from adhere.records.artifact import SPEC, Artifact, artifacts_below
 from adhere.records.names import slug
 from adhere.records.objects import read_object
 from adhere.records.plan import Plan, StageRecord, read_plan
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError, DataError
 
 PLAN = "plan.json"
 
@@ -122,15 +121,21 @@ class RunFolder:
         links = self.stages.iterdir() if self.stages.is_dir() else ()
         return sorted(path for path in links if (path / SPEC).is_file())
 
-    def points_ended(self) -> dict[str, int]:
-        """Return the points that successive halving ended, with the optimizer step at which it did."""
-        rungs = read_object(self.course_file).get("rungs", [])
-        return {point: rung["step"] for rung in rungs for point in rung["ended"]}
+    def ended_early(self, plan: Plan) -> frozenset[str]:
+        """Return the keys of the stages whose every arm is of a point that successive halving ended.
 
-    def ended_early(self, stage: StageRecord, points: Mapping[str, tuple[str, int]]) -> bool:
-        """Whether halving ended every point that ``stage`` is part of; ``points`` are the plan's."""
-        mine = {points[arm][0] if arm in points else None for arm in stage.arms}
-        return bool(mine) and mine <= set(self.points_ended())
+        Raises:
+            DataError: ``arms.json`` is damaged.
+        """
+        try:
+            rungs = read_object(self.course_file).get("rungs", [])
+            ended = {point for rung in rungs for point in rung["ended"]}
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.course_file}: is damaged; the command that started the ablation writes it again"
+            ) from error
+        arms = {arm for arm, (point, _) in plan.points.items() if point in ended}
+        return frozenset(stage.key for stage in plan.stages if stage.arms and set(stage.arms) <= arms)
 
 
 def find_run(name: str) -> RunFolder:

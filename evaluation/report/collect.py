@@ -146,10 +146,11 @@ def _of_runs(folder: Path, runs: Sequence[RunFolder]) -> ReportData:
 
 def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> None:
     plan, locks = run.plan(), locked_inodes()
+    ended = run.ended_early(plan)
     stages = {}
     for planned in plan.stages:
-        ended = run.ended_early(planned, plan.points)
-        stage = _stage(run.artifact(planned), planned.label, planned.kind, planned.key, locks, ended_early=ended)
+        early = planned.key in ended
+        stage = _stage(run.artifact(planned), planned.label, planned.kind, planned.key, locks, ended_early=early)
         stages[planned.key] = stage
         if planned.key not in known:
             known.add(planned.key)

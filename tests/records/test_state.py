@@ -11,6 +11,7 @@ from adhere.records.artifact import Artifact, complete, held, locked_inodes
 from adhere.records.jobs import Job, JobRecord, write_job
 from adhere.records.state import Queue, Standing, State, find_state
 
+BY_SCANCEL = "by scancel; the same command goes on from its newest checkpoint"
 RECORD = JobRecord("17", "/runs/x", "/runs/x/slurm/slurm-17.out")
 
 
@@ -92,7 +93,7 @@ def test_halving_ends_a_stage_early_unless_it_failed(tmp_path: Path) -> None:
         (Job("17", "RUNNING", "None", "node1"), State.RUNNING, "on node1"),
         (Job("17", "PENDING", "Dependency", ""), State.PENDING, "after sft"),
         (Job("17", "PENDING", "Resources", ""), State.PENDING, "waits for free nodes"),
-        (Job("17", "CANCELLED", "None", ""), State.CANCELLED, "by scancel; the same command goes on from its newest checkpoint"),
+        (Job("17", "CANCELLED", "None", ""), State.CANCELLED, BY_SCANCEL),
         (Job("17", "TIMEOUT", "None", ""), State.ENDED, f"without an error message (TIMEOUT): {RECORD.output}"),
         (None, State.ENDED, f"without an error message (Slurm has forgotten the job): {RECORD.output}"),
     ],

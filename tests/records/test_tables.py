@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pyarrow.parquet
@@ -45,7 +44,7 @@ def test_a_block_that_fails_leaves_what_was_there_and_its_own_error(tmp_path: Pa
         out.write("half")
         (tmp_path / "missing").read_text(encoding="utf-8")
     assert path.read_text(encoding="utf-8") == "old"
-    assert os.listdir(tmp_path) == [name]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 def test_a_name_that_is_a_folder_is_refused(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_a_name_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"there: cannot be written \(.*\); choose another folder"):  # noqa: SIM117
         with atomic_file(tmp_path / "there") as out:
             out.write("text")
-    assert os.listdir(tmp_path) == ["there"]
+    assert [file.name for file in tmp_path.iterdir()] == ["there"]
 
 
 def test_lines_are_read_while_they_are_appended_to(tmp_path: Path) -> None:

@@ -47,10 +47,17 @@ def read_spec(path: Path) -> StageSpec:
     """Read ``stage.yaml``, with the addresses of the servers that the launcher runs beside the stage.
 
     Raises:
-        ConfigError: the file does not fit this version's schema.
+        ConfigError: the file is missing, is not valid YAML, or does not fit this version's schema.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error}); the command that started the run writes it again"
+        ) from error
+    if not isinstance(values, dict) or not isinstance(values.get("recipe"), dict):
+        raise ConfigError(f"{path}: has no recipe; the command that started the run writes it again")
+    try:
         return StageSpec.model_validate(values | {"recipe": with_addresses(values["recipe"], path.parent)})
     except ValidationError as error:
         raise ConfigError(f"{path}: does not fit this version of adhere; plan the run again\n{error}") from error

@@ -44,6 +44,7 @@ def progress(run: RunFolder) -> list[Progress]:
         DataError: the plan is damaged, or a later version of adhere wrote it.
     """
     plan, locks = run.plan(), locked_inodes()
+    ended = run.ended_early(plan)
     artifacts = {stage.key: run.artifact(stage) for stage in plan.stages}
     records = {key: read_job(artifact.job) for key, artifact in artifacts.items()}
     queue = jobs(record.job for key, record in records.items() if record and not artifacts[key].done)
@@ -57,7 +58,7 @@ def progress(run: RunFolder) -> list[Progress]:
             locks,
             queue=Queue(record, queue.get(record.job)) if record else None,
             upstream=[standings[key] for key in stage.inputs.values() if key in standings],
-            ended_early=run.ended_early(stage, plan.points),
+            ended_early=stage.key in ended,
         )
         rows = read_jsonl(artifact.metrics, tail=TAIL_BYTES).rows
         checkpoints = complete_checkpoints(artifact.checkpoints)
