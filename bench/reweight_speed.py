@@ -66,7 +66,6 @@ def write_stage(folder: Path, rollouts: int, steps: int) -> None:
         writer = SimpleNamespace(
             _group_size=GROUP, _rows=rows, _rollouts_folder=folder / "rollouts",
             state=SimpleNamespace(global_step=step),
-            _schema=lambda columns: AdhereGRPOTrainer._schema(None, columns),  # type: ignore[arg-type]
         )  # fmt: skip
         AdhereGRPOTrainer._write_rollouts(writer, advantages(config, groups))  # type: ignore[arg-type]
     spec = StageSpec(kind="grpo", label="grpo", key="0", artifact=folder, inputs={}, recipe=recipe)
