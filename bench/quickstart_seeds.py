@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
-from adhere.evaluation.run import RESULTS, compare
+from adhere.evaluation.run import compare
 from adhere.evaluation.table import cell
+from adhere.records.artifact import RESULTS
 
 METRICS = ("accuracy", "hacc", "sacc", "joint")
 MODELS = ("base", "sft", "math_only", "composite")

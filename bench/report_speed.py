@@ -51,7 +51,7 @@ def write_run(root: Path, rollouts: int, characters: int) -> Path:
             {"label": spec["label"], "key": spec["key"], "artifact": folder.name, "inputs": {}, "arms": [arm]}
         )
     run.mkdir()
-    (run / "plan.json").write_text(json.dumps({"stages": stages, "evaluations": []}), encoding="utf-8")
+    (run / "plan.json").write_text(json.dumps({"stages": stages, "models": []}), encoding="utf-8")
     (run / "recipe.yaml").write_text("name: synthetic\n", encoding="utf-8")
     return run
 

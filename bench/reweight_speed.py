@@ -66,7 +66,6 @@ def write_stage(folder: Path, rollouts: int, steps: int) -> None:
         writer = SimpleNamespace(
             _group_size=GROUP, _rows=rows, _rollouts_folder=folder / "rollouts",
             state=SimpleNamespace(global_step=step),
-            _schema=lambda columns: AdhereGRPOTrainer._schema(None, columns),  # type: ignore[arg-type]
         )  # fmt: skip
         found = signal(config, values_array(config, groups), weights_array(config)).advantages
         AdhereGRPOTrainer._write_rollouts(writer, found.ravel().tolist())  # type: ignore[arg-type]

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from adhere.evaluation.jsonl import atomic_text, dump
-from adhere.evaluation.responses import read_table
-from adhere.evaluation.run import RESULTS, TABLE
+from adhere.records.artifact import NOT_THE_MODEL, RESULTS, TABLE
+from adhere.records.jsonl import dump
+from adhere.records.objects import read_object
+from adhere.records.tables import read_responses
 from adhere.rewards.errors import ConfigError, DataError, nearest
+from adhere.rewards.files import atomic_file
 
 Format = Literal["mathif", "lm-eval", "hf"]
 MODEL_FILES = ("config.json", "adapter_config.json")
@@ -44,7 +46,7 @@ def _read(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     file = run / RESULTS
     if not file.is_file():
         raise DataError(f"{run}: has no {RESULTS}; name the folder of a finished evaluation")
-    return json.loads(file.read_text(encoding="utf-8")), read_table(run / TABLE)
+    return read_object(file), read_responses(run / TABLE)
 
 
 def _export_mathif(rows: Sequence[Mapping[str, Any]], run: Path, dst: Path) -> list[Path]:
@@ -59,7 +61,7 @@ def _export_mathif(rows: Sequence[Mapping[str, Any]], run: Path, dst: Path) -> l
     written: list[Path] = []
     for name, found in files.items():
         written.append(dst / f"{name}.jsonl")
-        with atomic_text(written[-1]) as out:
+        with atomic_file(written[-1]) as out:
             out.writelines(dump(row) for _, _, row in sorted(found, key=lambda entry: entry[:2]))
     return written
 
@@ -72,9 +74,9 @@ def _export_lm_eval(results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
     by_prompt: dict[str, list[Mapping[str, Any]]] = {}
     for row in chosen:
         by_prompt.setdefault(row["id"], []).append(row)
-    with atomic_text(samples_file) as out:
+    with atomic_file(samples_file) as out:
         out.writelines(dump(_lm_eval_sample(numbers[key], found)) for key, found in by_prompt.items())
-    with atomic_text(results_file) as out:
+    with atomic_file(results_file) as out:
         out.write(dump(_lm_eval_results(task, results, len(numbers)), indent=2))
     return [results_file, samples_file]
 
@@ -132,7 +134,7 @@ def _export_model(run: Path, model: Path | None, dst: Path) -> list[Path]:
         raise ConfigError(f"export hf: {model} is not a model folder (it has no {' or '.join(MODEL_FILES)})")
     if dst.exists() and any(dst.iterdir()):
         raise ConfigError(f"{dst}: is not empty; export to a new folder")
-    shutil.copytree(model, dst, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*", "*.partial", "DONE"))
+    shutil.copytree(model, dst, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_THE_MODEL))
     for name in (RESULTS, TABLE):
         if (run / name).is_file():
             shutil.copy2(run / name, dst / name)

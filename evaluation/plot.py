@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adhere.evaluation.jsonl import PARTIAL
 from adhere.evaluation.table import HEADINGS, Comparison, Line
+from adhere.rewards.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +21,8 @@ GREY, INK = "#707070", "#222222"
 def write_plot(path: Path, comparison: Comparison, dpi: int = 160) -> None:
     """Draw the comparison and write it as PNG; nothing needs a display."""
     figure = draw(comparison)
-    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(partial, format="png", dpi=dpi, facecolor="white")
-    partial.replace(path)
+    with atomic_file(path, "wb") as out:
+        figure.savefig(out, format="png", dpi=dpi, facecolor="white")
 
 
 def draw(comparison: Comparison) -> Figure:

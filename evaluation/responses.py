@@ -1,4 +1,4 @@
-"""Responses on disk: the log that generation resumes from, and the scored table."""
+"""Responses on disk: the log that generation resumes from, and the rows of the scored table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.generation import Generation, Generator, Sampling
-from adhere.evaluation.jsonl import PARTIAL, dump
 from adhere.evaluation.scoring import ScoredRow
 from adhere.prompts.item import PromptItem
+from adhere.records.jsonl import dump, read_jsonl
+from adhere.records.tables import LOG_COLUMNS, LOG_HEADER
 from adhere.rewards.checklist import Requirement, RuleCheck
 from adhere.rewards.errors import DataError
 
@@ -30,7 +31,7 @@ class ResponseLog:
 
     def __init__(self, path: Path, model: str, sampling: Sampling) -> None:
         self.path = path
-        self._header = {"model": model, "sampling": sampling.to_dict()}
+        self._header = dict(zip(LOG_HEADER, (model, sampling.to_dict()), strict=True))
         self._done: dict[str, list[Generation]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -47,12 +48,8 @@ class ResponseLog:
         with self.path.open("a", encoding="utf-8") as out:
             for item, drawn in zip(items, generations, strict=True):
                 self._remember(_fingerprint(item), drawn)
-                row = {
-                    "id": item.id,
-                    "prompt": _fingerprint(item),
-                    "generations": [g.to_dict() for g in drawn],
-                }
-                out.write(dump(row))
+                values = (item.id, _fingerprint(item), [g.to_dict() for g in drawn])
+                out.write(dump(dict(zip(LOG_COLUMNS, values, strict=True))))
             out.flush()
             os.fsync(out.fileno())
 
@@ -61,26 +58,23 @@ class ResponseLog:
             self._done[prompt] = drawn
 
     def _load(self) -> None:
-        text = self.path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        lines = whole.decode("utf-8").split("\n")[:-1]  # a response may hold other characters that end a line
-        if not lines:
+        found = read_jsonl(self.path)
+        if found.unreadable:
+            raise DataError(f"{self.path}:{found.unreadable[0]}: is damaged; remove the file to start over")
+        with self.path.open("r+b") as file:
+            file.truncate(found.whole)  # what is appended next must not follow half a line
+        if not found.rows:
             self.path.write_text(dump(self._header), encoding="utf-8")
             return
-        for number, line in enumerate(lines, start=1):
+        header, *rows = found.rows
+        self._check(header)
+        for number, row in enumerate(rows, start=2):
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{self.path}:{number}: damaged ({error.msg}); remove the file to start over"
-                ) from error
-            if number == 1:
-                self._check(row)
-            else:
                 self._remember(row["prompt"], [Generation(**g) for g in row["generations"]])
+            except (KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self.path}:{number}: is not a row of {', '.join(LOG_COLUMNS)}; remove the file to start over"
+                ) from error
 
     def _check(self, header: dict[str, Any]) -> None:
         for key, value in self._header.items():
@@ -118,21 +112,18 @@ def generate_all(
 
 
 def to_record(row: ScoredRow) -> dict[str, Any]:
-    """Return one response as the flat row of ``responses.parquet``; nested free-form values are JSON text."""
+    """Return one response as a row of ``responses.parquet``; its columns are those of ``records.tables``."""
     item, generation = row.item, row.generation
     return {
         "id": item.id,
         "sample": row.sample,
         "source": item.source,
         "twin_of": item.meta.get("twin_of"),
-        "messages": json.dumps(list(item.messages), ensure_ascii=False),
+        "messages": list(item.messages),
         "question": item.question,
         "answer": item.answer,
-        "constraints": json.dumps(
-            [_constraint(requirement) for requirement in item.checklist],
-            ensure_ascii=False,
-        ),
-        "mathif": json.dumps(item.meta["mathif"], ensure_ascii=False) if "mathif" in item.meta else None,
+        "constraints": [_constraint(requirement) for requirement in item.checklist],
+        "mathif": item.meta.get("mathif"),
         "response": generation.text,
         "tokens": generation.tokens,
         "finished": generation.finished,
@@ -147,53 +138,6 @@ def _constraint(requirement: Requirement) -> dict[str, Any]:
     if isinstance(check, RuleCheck):
         return {"id": check.constraint, "kwargs": dict(check.kwargs), "text": requirement.text}
     return {"id": requirement.label, "check": check.to_dict(), "text": requirement.text}
-
-
-def write_table(path: Path, rows: Sequence[ScoredRow]) -> None:
-    """Write scored responses as parquet, one row a response; the name appears when the file is whole."""
-    import pyarrow
-    import pyarrow.parquet
-
-    text, number, flag = pyarrow.string(), pyarrow.float64(), pyarrow.bool_()
-    verdict = [("score", number), ("status", text), ("detail", text)]
-    names = (
-        "id",
-        "source",
-        "twin_of",
-        "messages",
-        "question",
-        "answer",
-        "constraints",
-        "mathif",
-        "response",
-        "error",
-    )
-    schema = pyarrow.schema(
-        [(name, text) for name in names]
-        + [("sample", pyarrow.int32()), ("tokens", pyarrow.int64()), ("finished", flag), ("prefilled", flag)]
-        + [("verdicts", pyarrow.list_(pyarrow.struct([("id", text), *verdict])))]
-        + [("correct", pyarrow.struct(verdict)), ("hacc", number), ("sacc", number), ("joint", number)]
-    )
-    partial = path.with_name(path.name + PARTIAL)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([to_record(r) for r in rows], schema=schema), partial)
-    partial.replace(path)
-
-
-def read_table(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a ``responses.parquet``, with ``messages``, ``constraints`` and ``mathif`` decoded.
-
-    Raises:
-        DataError: the file is missing.
-    """
-    import pyarrow.parquet
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; an evaluation writes it when it has finished")
-    rows = pyarrow.parquet.read_table(path).to_pylist()
-    for row in rows:
-        for key in ("messages", "constraints", "mathif"):
-            row[key] = json.loads(row[key]) if row[key] is not None else None
-    return rows
 
 
 def _fingerprint(item: PromptItem) -> str:

@@ -9,19 +9,20 @@ from typing import Any
 
 from adhere.evaluation.floors import score_floors
 from adhere.evaluation.generation import Generation, Generator, Sampling
-from adhere.evaluation.jsonl import atomic_text, dump
 from adhere.evaluation.metrics import measure, summarise, unscored_counts
-from adhere.evaluation.responses import Progress, ResponseLog, generate_all, read_table, write_table
+from adhere.evaluation.responses import Progress, ResponseLog, generate_all, to_record
 from adhere.evaluation.scoring import MODES, ScoredRow, score_batch
 from adhere.evaluation.statistics import Bootstrap, Estimate, prompt_means
 from adhere.evaluation.suites import Suite
 from adhere.prompts.item import PromptItem
+from adhere.records.artifact import RESULTS, TABLE
+from adhere.records.jsonl import dump
+from adhere.records.tables import read_responses, write_responses
 from adhere.rewards.checklist import Decider, require_judge
 from adhere.rewards.constraints import Mode
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import DataError, StageError
-
-RESULTS, TABLE, LOG = "results.json", "responses.parquet", "responses.jsonl"
+from adhere.rewards.files import atomic_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,8 @@ def write_results(folder: Path, evaluation: Evaluation, provenance: Mapping[str,
     ``provenance`` (model revision, versions, commit, device, …) is the caller's, and is kept as it is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / TABLE, [*evaluation.rows, *evaluation.twins])
-    with atomic_text(folder / RESULTS) as out:
+    write_responses(folder / TABLE, [to_record(row) for row in (*evaluation.rows, *evaluation.twins)])
+    with atomic_file(folder / RESULTS) as out:
         out.write(dump({**evaluation.results, "provenance": dict(provenance or {})}, indent=2))
 
 
@@ -148,7 +149,7 @@ def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstra
         DataError: a folder has no ``responses.parquet``, or they share no scored prompt.
     """
     bootstrap = bootstrap or Bootstrap()
-    means = [_prompt_means(read_table(folder / TABLE), metric) for folder in (ours, theirs)]
+    means = [_prompt_means(read_responses(folder / TABLE), metric) for folder in (ours, theirs)]
     if not means[0].keys() & means[1].keys():
         raise DataError(f"{ours} and {theirs}: no prompt with a scored {metric} is in both; compare one suite")
     return bootstrap.paired_difference(*means)

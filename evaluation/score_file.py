@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.jsonl import atomic_text, dump
 from adhere.evaluation.scoring import MODES, Score, score_batch
 from adhere.prompts.files import read_rows
 from adhere.prompts.item import PromptItem
+from adhere.records.jsonl import dump
 from adhere.rewards.checklist import Requirement, RuleCheck
 from adhere.rewards.constraints import Mode, prepare
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.files import atomic_file
 
 ROWS_AT_ONCE = 256
 FORM = "a row is {question, answer?, response, constraints: [{id, kwargs}]}"
@@ -30,7 +31,7 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
     block.
 
     The whole input is checked before the first row is scored, so a malformed row costs no work; output goes
-    to ``dst.partial`` and takes its final name when it is complete.
+    to a temporary name and takes its final one when it is complete.
 
     Returns:
         ``{rows, mode, accuracy, hacc, sacc, joint, unscored}``: means over the scored rows (``None`` without
@@ -48,7 +49,7 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
     if sum(1 for _ in _items(src)) == 0:
         raise DataError(f"{src}: holds no row; {FORM}")
     tally = _Tally()
-    with atomic_text(dst) as out:
+    with atomic_file(dst) as out:
         source = _items(src)
         while rows := list(islice(source, ROWS_AT_ONCE)):
             pairs = [(item, Generation(row["response"], None, True)) for row, item in rows]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adhere.evaluation.jsonl import atomic_text
 from adhere.rewards.errors import DataError
+from adhere.rewards.files import atomic_file
 from adhere.rewards.verdict import Status
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def markdown_table(comparison: Comparison) -> str:
 def write_csv(path: Path, comparison: Comparison) -> None:
     """Write one row a line of the table, with mean, low, high and n of every metric as fractions."""
     parts = ("mean", "low", "high", "n")
-    with atomic_text(path) as out:
+    with atomic_file(path) as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["model", "floor", *(f"{m}_{part}" for m in comparison.metrics for part in parts)])
         for line in comparison.lines:
@@ -136,7 +136,7 @@ def write_csv(path: Path, comparison: Comparison) -> None:
 
 def write_markdown(path: Path, comparison: Comparison) -> None:
     """Write the markdown table under a line that names suite, checkers and intervals."""
-    with atomic_text(path) as out:
+    with atomic_file(path) as out:
         lost = "".join(f"\n{line}\n" for line in comparison.lost)
         out.write(f"{_title(comparison)}\n\n{markdown_table(comparison)}{lost}")
 

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 from adhere.prompts.files import read_rows
 from adhere.rewards.checklist import Requirement, parse_checklist
 from adhere.rewards.errors import DataError
+from adhere.rewards.files import atomic_file
 
 
 class Message(TypedDict):
@@ -103,7 +104,7 @@ def read_items(path: Path) -> list[PromptItem]:
 
 
 def write_items(path: Path, items: Iterable[PromptItem]) -> None:
-    """Write items as JSONL, one a line."""
-    with path.open("w", encoding="utf-8") as out:
+    """Write items as JSONL, one a line, atomically; a name that ends in ``.gz`` is compressed."""
+    with atomic_file(path) as out:
         for item in items:
             out.write(json.dumps(item.to_dict(), ensure_ascii=False) + "\n")

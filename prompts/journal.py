@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from adhere.rewards.errors import DataError, StageError
+from adhere.rewards.files import atomic_file
 
 
 class Journal:
@@ -101,9 +102,8 @@ class Journal:
         for path in (self.path, self.report):
             latest = {row["id"]: row for row in _rows(path)[0]}
             lines = [_line(latest[name]) for name in order if name in latest]
-            partial = path.with_name(path.name + ".partial")
-            partial.write_bytes(b"".join(lines))
-            partial.replace(path)
+            with atomic_file(path, "wb") as out:
+                out.writelines(lines)
 
 
 def report_of(path: Path) -> Path:

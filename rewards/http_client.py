@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from adhere.rewards.judge.background import Background
 
+from adhere.rewards.chat import Background
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.verdict import Status

@@ -30,14 +30,14 @@ run() {
     # The agent of accelerate dies of a USR1; the notice reaches the ranks by the STOP file.
     trap '' USR1
     echo "attempt $ATTEMPT, job $SLURM_JOB_ID, node $SLURM_NODEID of $SLURM_NNODES: ${SLURMD_NODENAME:-$(hostname)}" >>"$log"
-    exec @container@ "$PYTHON" @around@ @launch@ "$ARTIFACT/stage.yaml" >>"$log" 2>&1
+    exec @container@ "$PYTHON" @around@ @launch@ "$ARTIFACT/@spec_file@" >>"$log" 2>&1
 }
 
 # The companion servers of the stage, on a node of their own.
 serve() {
     echo "attempt $ATTEMPT, job $SLURM_JOB_ID, servers on ${SLURMD_NODENAME:-$(hostname)}" >>"$ARTIFACT/logs/attempt_$ATTEMPT.servers.log"
 @environment@
-    exec @container@ "$PYTHON" -m adhere.train.launch.serve.serving run "$ARTIFACT/stage.yaml" --host "$1" \
+    exec @container@ "$PYTHON" -m adhere.train.launch.serve.serving run "$ARTIFACT/@spec_file@" --host "$1" \
         >>"$ARTIFACT/logs/attempt_$ATTEMPT.servers.log" 2>&1
 }
 

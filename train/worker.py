@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, held, write_json
+from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, held
 from adhere.rewards.errors import AdhereError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.stage import StageSpec, read_spec
@@ -70,7 +70,7 @@ def hand_back(artifact: Artifact, step: int) -> None:
     if RANK == 0:
         if "wandb" in sys.modules:
             sys.modules["wandb"].finish(exit_code=EXIT_STOPPED)
-        write_json(artifact.requeue, {"step": step})
+        artifact.hand_back(step)
     if dist.is_initialized():
         dist.barrier()
 
@@ -78,7 +78,7 @@ def hand_back(artifact: Artifact, step: int) -> None:
 def fail(artifact: Artifact, error: AdhereError) -> None:
     """Say in ``FAILED`` why the stage cannot go on, unless the disk has no room even for that."""
     with suppress(StageError):
-        write_json(artifact.failed, {"message": str(error)})
+        artifact.fail(str(error))
 
 
 def run(spec: StageSpec, artifact: Artifact) -> None:

@@ -17,10 +17,11 @@ from adhere.evaluation.ablation.resampling import Draws, replicate
 from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
 from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
 from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
-from adhere.evaluation.jsonl import atomic_text, dump
 from adhere.evaluation.metrics import METRICS, Metric
 from adhere.evaluation.statistics import Bootstrap
+from adhere.records.jsonl import dump
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.files import atomic_file
 
 JSON, CSV, MARKDOWN = "ablation.json", "ablation.csv", "ablation.md"
 THOROUGH = Bootstrap(resamples=10_000)
@@ -150,7 +151,7 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
 def write(folder: Path, analysis: Analysis) -> list[Path]:
     """Write ``ablation.json``, one CSV row a difference, and the sentences with a table as markdown."""
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_text(folder / JSON) as out:
+    with atomic_file(folder / JSON) as out:
         out.write(dump(analysis.to_dict(), indent=2))
     rows = [
         {"kind": "all", "name": "", "metric": metric, **d.to_dict()}
@@ -160,12 +161,12 @@ def write(folder: Path, analysis: Analysis) -> list[Path]:
     for part in analysis.slices:
         metric = "met" if part.kind == "constraint" else "joint"
         rows += [{"kind": part.kind, "name": part.name, "metric": metric, **d.to_dict()} for d in part.differences]
-    with atomic_text(folder / CSV) as out:
+    with atomic_file(folder / CSV) as out:
         fields = list(rows[0]) if rows else ["kind", "name", "metric"]
         writer = csv.DictWriter(out, fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    with atomic_text(folder / MARKDOWN) as out:
+    with atomic_file(folder / MARKDOWN) as out:
         out.write(markdown(analysis))
     return [folder / name for name in (JSON, CSV, MARKDOWN)]
 

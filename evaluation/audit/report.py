@@ -14,7 +14,8 @@ from adhere.evaluation.audit.findings import Finding
 from adhere.evaluation.audit.probes import PROBES
 from adhere.evaluation.audit.scoring import ANSWERS, PLAIN, Entry
 from adhere.evaluation.audit.weights import Critical, Ranking
-from adhere.evaluation.jsonl import atomic_text, dump
+from adhere.records.jsonl import dump
+from adhere.rewards.files import atomic_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,7 +130,7 @@ def write(audit: Audit, folder: Path) -> list[Path]:
     """Write ``audit.json`` and ``audit.md``, and return their paths."""
     paths = [folder / JSON, folder / MARKDOWN]
     for path, text in zip(paths, (dump(to_dict(audit), indent=1), markdown(audit)), strict=True):
-        with atomic_text(path) as out:
+        with atomic_file(path) as out:
             out.write(text)
     return paths
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.report.course import Course, read_course
-from adhere.evaluation.report.files import SETTLED, State, read_object, read_plan, read_rows, stage_state
-from adhere.evaluation.run import RESULTS
-from adhere.rewards.errors import ConfigError
+from adhere.records.artifact import RESULTS, SPEC, Artifact, locked_inodes
+from adhere.records.jsonl import read_jsonl
+from adhere.records.objects import read_object
+from adhere.records.run import PLAN, RunFolder, runs_below
+from adhere.records.state import State, find_state
+from adhere.rewards.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,31 +118,21 @@ def collect(path: Path) -> ReportData:
         ConfigError: ``path`` is none of them.
         DataError: one of its files cannot be read.
     """
-    if (path / "plan.json").is_file():
-        return _of_runs(path, [path])
-    if (path / "stage.yaml").is_file():
+    if RunFolder(path).exists:
+        return _of_runs(path, [RunFolder(path)])
+    if Artifact(path).spec.is_file():
         return _of_stage(path)
-    runs = _runs_below(path)
+    runs = runs_below(path)
     if not runs:
         raise ConfigError(
-            f"{path}: is no run (it has no plan.json), no stage (no stage.yaml) and no folder of runs; runs are below "
-            f"runs/, the newest is runs/latest"
+            f"{path}: is neither a run (it has no {PLAN}), nor a stage (no {SPEC}), nor a folder of runs; runs are "
+            f"below runs/, the newest is runs/latest"
         )
     return _of_runs(path, runs)
 
 
-def _runs_below(folder: Path) -> list[Path]:
-    """Return the runs directly below ``folder`` or below its ``runs/`` and ``arms/``, each once."""
-    found: dict[Path, Path] = {}
-    for plan in sorted(
-        [*folder.glob("*/plan.json"), *folder.glob("runs/*/plan.json"), *folder.glob("arms/*/plan.json")]
-    ):
-        found.setdefault(plan.parent.resolve(), plan.parent)
-    return list(found.values())
-
-
-def _of_runs(folder: Path, runs: Sequence[Path]) -> ReportData:
-    names = [str(read_object(run / "recipe.yaml").get("name", run.name)) for run in runs]
+def _of_runs(folder: Path, runs: Sequence[RunFolder]) -> ReportData:
+    names = [str(run.recipe().get("name", run.path.name)) for run in runs]
     title = names[0] if len(runs) == 1 else folder.resolve().name
     data = ReportData(title, folder)
     known: set[str] = set()
@@ -150,42 +143,39 @@ def _of_runs(folder: Path, runs: Sequence[Path]) -> ReportData:
     return data
 
 
-def _add_run(data: ReportData, run: Path, prefix: str, known: set[str]) -> None:
-    plan, course = read_plan(run), read_course(run)
-    given_up = set(course.ended) if course else set()
+def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> None:
+    plan, locks = run.plan(), locked_inodes()
+    ended = run.ended_early(plan)
     stages = {}
-    for planned in plan["stages"]:
-        stage = _stage(_artifact(run, planned), planned["label"], planned["key"])
-        points = {plan.get("points", {}).get(arm, {}).get("point") for arm in planned["arms"]}
-        if points <= given_up and stage.state != "done":
-            stage = replace(stage, state="ended early")
-        stages[planned["key"]] = (stage, planned["arms"])
-        if planned["key"] not in known:
-            known.add(planned["key"])
+    for planned in plan.stages:
+        early = planned.key in ended
+        stage = _stage(run.artifact(planned), planned.label, planned.kind, planned.key, locks, ended_early=early)
+        stages[planned.key] = stage
+        if planned.key not in known:
+            known.add(planned.key)
             data.stages.append(stage)
     before = len(data.arms)
-    arms = list(dict.fromkeys(arm for planned in plan["stages"] for arm in planned["arms"]))
-    for arm in arms:
-        rewarded = [(p, s) for p in plan["stages"] if arm in p["arms"] and (s := stages[p["key"]][0]).kind == "grpo"]
+    for arm in plan.arms:
+        rewarded = [(p, stages[p.key]) for p in plan.stages if arm in p.arms and p.kind == "grpo"]
         for planned, grpo in rewarded:
             if grpo.path in {a.grpo.path for a in data.arms if a.grpo}:
                 continue
-            group, seed = _point(plan, arm, grpo)
-            name = planned["label"] if len(rewarded) > 1 else arm if len(arms) > 1 else planned["name"]
+            group, seed = plan.points.get(arm, (None, grpo.seed))
+            name = planned.label if len(rewarded) > 1 else arm if len(plan.arms) > 1 else planned.name
             data.arms.append(_arm(prefix + name, grpo, prefix + (group or name), seed))
-    _add_course(data, run, course, prefix)
+    _add_course(data, run, prefix)
     members = {arm.name: (arm.group, arm.seed) for arm in data.arms[before:]}
-    for name, key in ((evaluated["name"], evaluated["key"]) for evaluated in plan["evaluations"]):
-        stage = stages[key][0]
+    for model in plan.models:
+        stage = stages[model.key]
         results = read_object(stage.path / RESULTS)
         if results and stage.path not in {e.path for e in data.evaluated}:
             # a trained model has the seed that it was trained with, whatever seed its evaluation draws by
-            group, seed = members.get(prefix + name, (prefix + name, stage.seed))
-            data.evaluated.append(Evaluated(prefix + name, group, seed, stage.path, results))
+            group, seed = members.get(prefix + model.name, (prefix + model.name, stage.seed))
+            data.evaluated.append(Evaluated(prefix + model.name, group, seed, stage.path, results))
 
 
-def _add_course(data: ReportData, run: Path, course: Course | None, prefix: str) -> None:
-    reference = read_object(run / "recipe.yaml").get("ablation", {}).get("reference")
+def _add_course(data: ReportData, run: RunFolder, prefix: str) -> None:
+    course, reference = read_course(run), run.recipe().get("ablation", {}).get("reference")
     if reference is not None and data.wanted is None:
         data.wanted = prefix + str(reference)
     if course is None:
@@ -196,51 +186,39 @@ def _add_course(data: ReportData, run: Path, course: Course | None, prefix: str)
         data.ended[prefix + point] = (step, arm.recipe.get("grpo", {}).get("max_steps") if arm else None)
 
 
-def _artifact(run: Path, planned: Mapping[str, Any]) -> Path:
-    """Return a stage's folder: through the run's link where it leads somewhere, so that a copied run is read too."""
-    link = run / "stages" / planned["label"].replace("[", "-").replace("]", "")
-    if link.exists():
-        return link.resolve()
-    return run.resolve().parent / "artifacts" / str(planned["artifact"])
-
-
-def _stage(path: Path, label: str, key: str) -> Stage:
-    spec, made = read_object(path / "stage.yaml"), read_object(path / "manifest.json")
+def _stage(
+    artifact: Artifact, label: str, kind: str, key: str, locks: frozenset[int], *, ended_early: bool = False
+) -> Stage:
+    spec, made = read_object(artifact.spec), artifact.manifest()
     recipe = spec.get("recipe", {})
-    kind = spec.get("kind") or label.partition("[")[0]
-    items = "evaluation_data.json" if kind == "evaluate" else "train_data.json"
     return Stage(
         label=label,
         kind=kind,
         key=key,
-        path=path,
-        state=stage_state(path),
+        path=artifact.path,
+        state=find_state(artifact, label, locks, ended_early=ended_early).state,
         seed=made.get("seed", recipe.get("seed")),
         seconds=made.get("seconds"),
         versions=made.get("versions", {}),
-        data=read_object(path / items),
+        data=read_object(artifact.data("evaluation" if kind == "evaluate" else "train")),
         recipe=recipe,
-        message=str(read_object(path / "FAILED").get("message", "")) if (path / "FAILED").exists() else "",
+        message=artifact.message(),
     )
 
 
-def _point(plan: Mapping[str, Any], arm: str, stage: Stage) -> tuple[str | None, int | None]:
-    """Return the point of an ablation that an arm is a seed of, if it is one, and its seed."""
-    member = plan.get("points", {}).get(arm)
-    return (member["point"], member["seed"]) if member else (None, stage.seed)
-
-
 def _arm(name: str, stage: Stage, group: str | None = None, seed: int | None = None) -> Arm:
-    metrics, alarms = read_rows(stage.path / "metrics.jsonl"), read_rows(stage.path / "alarms.jsonl")
+    metrics, alarms = (read_jsonl(path) for path in (Artifact(stage.path).metrics, Artifact(stage.path).alarms))
     rows = [row for row in metrics.rows if isinstance(row.get("step"), int)]
-    unreadable = metrics.unreadable + alarms.unreadable + len(metrics.rows) - len(rows)
+    unreadable = len(metrics.unreadable) + len(alarms.unreadable) + len(metrics.rows) - len(rows)
     seed = stage.seed if seed is None else seed
     return Arm(name, group or name, seed, stage.recipe, stage, rows, alarms.rows, unreadable)
 
 
 def _of_stage(path: Path) -> ReportData:
-    spec = read_object(path / "stage.yaml")
-    stage = _stage(path.resolve(), str(spec["label"]), str(spec["key"]))
+    spec = read_object(Artifact(path).spec)
+    if missing := [key for key in ("label", "kind", "key") if not isinstance(spec.get(key), str)]:
+        raise DataError(f"{path / SPEC}: has no '{missing[0]}'; the command that started the run writes it again")
+    stage = _stage(Artifact(path.resolve()), spec["label"], spec["kind"], spec["key"], locked_inodes())
     data = ReportData(f"{stage.recipe.get('name', '')}: {stage.label}", path, stages=[stage])
     if stage.kind == "grpo":
         data.arms.append(_arm("grpo", stage))
@@ -276,9 +254,9 @@ LISTED = 4
 def _say_missing(data: ReportData) -> None:
     waiting: dict[tuple[str, State], list[str]] = {}
     for stage in data.stages:
-        if stage.state == "failed":
+        if stage.state is State.FAILED:
             data.missing.append(f"{stage.label} failed: {stage.message or 'its log says why'}")
-        elif stage.state not in SETTLED:
+        elif not stage.state.settled:
             waiting.setdefault((stage.kind, stage.state), []).append(stage.label)
     for (kind, state), labels in waiting.items():
         if len(labels) <= LISTED:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.report.files import read_object
-
-SUMMARY = "arms.json"
+from adhere.records.objects import read_object
+from adhere.records.run import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,9 @@ class Course:
         return {point: rung.step for rung in self.rungs for point in rung.ended}
 
 
-def read_course(run: Path) -> Course | None:
+def read_course(run: RunFolder) -> Course | None:
     """Return what the run's ``arms.json`` says, or ``None`` where there is none: the run is no ablation."""
-    found = read_object(run / SUMMARY)
+    found = read_object(run.course_file)
     if not found:
         return None
     took: Mapping[str, Any] = found.get("seconds", {})

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-import pyarrow.dataset
 
 from adhere.evaluation.report.collect import ReportData
-from adhere.evaluation.report.files import rollout_files
-from adhere.evaluation.responses import read_table
-from adhere.evaluation.run import TABLE
-from adhere.rewards.errors import DataError
+from adhere.records.artifact import Artifact
+from adhere.records.tables import component_column, components_of, read_responses, read_rollout_files, rollout_files
 
 TRAINING, EVALUATION = 0, 1
 NO, YES, UNKNOWN = 0, 1, 2
@@ -105,23 +102,19 @@ def read_rollouts(data: ReportData) -> RolloutTable:
     for arm in data.arms:
         growing.arm(arm.name)
     for arm in data.arms:
-        if arm.grpo is not None and (files := rollout_files(arm.grpo.path)):
-            try:
-                table = pyarrow.dataset.dataset([str(file) for file in files]).to_table()
-            except (OSError, pyarrow.ArrowInvalid) as error:
-                raise DataError(f"{files[0].parent}: a rollout file cannot be read ({error})") from error
-            _add_training(growing, growing.arm(arm.name), table)
+        if arm.grpo is not None and (files := rollout_files(Artifact(arm.grpo.path).rollouts)):
+            _add_training(growing, growing.arm(arm.name), read_rollout_files(files))
     for entry in data.evaluated:
-        if (entry.path / TABLE).is_file():
+        if (responses := Artifact(entry.path).responses).is_file():
             kinds = _kinds(data)
-            rows = [row for row in read_table(entry.path / TABLE) if row["twin_of"] is None]
+            rows = [row for row in read_responses(responses) if row["twin_of"] is None]
             _add_evaluation(growing, growing.arm(entry.name), rows, kinds)
     groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.arms}}
     return _table(growing, groups, _judges(data))
 
 
 def _add_training(growing: _Growing, arm: int, table: pyarrow.Table) -> None:
-    names = [name.removesuffix("_status") for name in table.column_names if name.endswith("_status")]
+    names = components_of(table.column_names)
     column = {name: table.column(name).to_pylist() for name in ("item_id", "prompt", "answer", "response")}
     tokens = table.column("tokens").to_numpy()
     growing.add(
@@ -142,14 +135,17 @@ def _add_training(growing: _Growing, arm: int, table: pyarrow.Table) -> None:
         },
         {
             name: (
-                table.column(f"{name}_score").to_numpy(zero_copy_only=False).astype(np.float32),
-                np.array([growing.status(s) for s in table.column(f"{name}_status").to_pylist()], dtype=np.uint8),
+                table.column(component_column(name, "score")).to_numpy(zero_copy_only=False).astype(np.float32),
+                np.array(
+                    [growing.status(s) for s in table.column(component_column(name, "status")).to_pylist()],
+                    dtype=np.uint8,
+                ),
             )
             for name in names
         },
         table.num_rows,
     )
-    details = [table.column(f"{name}_detail").to_pylist() for name in names]
+    details = [table.column(component_column(name, "detail")).to_pylist() for name in names]
     requirements = table.column("requirements").to_pylist()
     for row, response in enumerate(column["response"]):
         said = {name: detail[row] for name, detail in zip(names, details, strict=True) if detail[row]}

@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adhere.evaluation.jsonl import PARTIAL, atomic_text
 from adhere.evaluation.plot import COLOURS, GREY, INK, MARKERS
 from adhere.evaluation.report.chart import FRONT, Chart, Panel, Series
 from adhere.evaluation.report.charts import CELLS
 from adhere.evaluation.report.plotly_charts import LABELLED, MAPS, star
+from adhere.rewards.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,11 +36,11 @@ def write_static(folder: Path, chart: Chart) -> list[Path]:
     paths = [folder / f"{chart.name}.{ending}" for ending in ("png", "csv", "tex")]
     _write_png(paths[0], chart)
     rows = chart.rows()
-    with atomic_text(paths[1]) as out:
+    with atomic_file(paths[1]) as out:
         writer = csv.DictWriter(out, list(rows[0]) if rows else ["series"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    with atomic_text(paths[2]) as out:
+    with atomic_file(paths[2]) as out:
         out.write(latex(chart))
     return paths
 
@@ -115,9 +115,8 @@ def _write_png(path: Path, chart: Chart, dpi: int = 160) -> None:
         legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         for entry in legend.get_texts():
             entry.set_parse_math(False)
-    partial = path.with_name(path.name + PARTIAL)
-    figure.savefig(partial, format="png", dpi=dpi, facecolor="white")
-    partial.replace(path)
+    with atomic_file(path, "wb") as out:
+        figure.savefig(out, format="png", dpi=dpi, facecolor="white")
 
 
 def _draw(axes: Axes, chart: Chart, panel: Panel) -> None:

@@ -11,7 +11,7 @@ from adhere.evaluation.ablation import Analysis, Arm, Difference, FrontArm, anal
 from adhere.evaluation.ablation.words import ONE_SEED
 from adhere.evaluation.metrics import METRICS, Metric
 from adhere.evaluation.report.collect import Evaluated, ReportData
-from adhere.evaluation.run import TABLE
+from adhere.records.artifact import TABLE
 
 ORDER: tuple[Metric, ...] = ("joint", "accuracy", "hacc", "sacc")
 

@@ -16,8 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from adhere.evaluation.report.collect import Arm, ReportData, Stage, collect
-from adhere.evaluation.report.files import SETTLED, read_object, read_rows, rollout_files
-from adhere.evaluation.run import RESULTS
+from adhere.records.artifact import Artifact
+from adhere.records.jsonl import read_jsonl
+from adhere.records.objects import read_object
+from adhere.records.state import State
+from adhere.records.tables import rollout_files
 
 ROLLOUTS = 4
 MOST_STAGES = 16
@@ -25,7 +28,10 @@ MOST_STAGES = 16
 
 ALARMS = 6
 SNIPPET = 160
-STYLES = {"done": "green", "failed": "bold red", "running or stopped": "cyan"}
+ACTIVE = (State.RUNNING, State.STOPPING, State.STARTED)
+"""States of stages that run, or may."""
+
+STYLES = {State.DONE: "green", State.FAILED: "bold red"} | dict.fromkeys(ACTIVE, "cyan")
 
 
 def frame(run: Path) -> Group:
@@ -46,7 +52,7 @@ def frame(run: Path) -> Group:
     ]
     if len(alarms) > ALARMS:
         parts.append(Text(f"and {len(alarms) - ALARMS} alarms before these", style="yellow"))
-    failed = [stage for stage in data.stages if stage.state == "failed"]
+    failed = [stage for stage in data.stages if stage.state is State.FAILED]
     parts += [Text(f"failed  {stage.label}: {_plain(stage.message)}", style="bold red") for stage in failed]
     if arm is not None and arm.grpo is not None and (rows := _latest_rollouts(arm.grpo.path)):
         parts.append(_rollouts(arm.name, rows))
@@ -60,16 +66,16 @@ def ended(run: Path) -> bool:
     """
     data = collect(run)
     states = {stage.state for stage in data.stages}
-    if len(data.groups) < len(data.arms) and "running or stopped" in states:
+    if len(data.groups) < len(data.arms) and states & set(ACTIVE):
         return False
-    return states <= set(SETTLED) or "failed" in states
+    return all(state.settled for state in states) or State.FAILED in states
 
 
 def _newest(arms: Sequence[Arm]) -> Arm | None:
     """Return the arm that wrote last."""
 
     def written(arm: Arm) -> float:
-        path = arm.grpo.path / "metrics.jsonl" if arm.grpo else None
+        path = Artifact(arm.grpo.path).metrics if arm.grpo else None
         return path.stat().st_mtime if path and path.exists() else 0.0
 
     return max(arms, key=written, default=None)
@@ -98,15 +104,15 @@ def _shown(stages: Sequence[Stage]) -> tuple[Sequence[Stage], dict[str, Counter[
         return stages, {}
     counted: dict[str, Counter[str]] = {}
     for stage in stages:
-        if stage.state in (*SETTLED, "not started"):
+        if stage.state.settled or stage.state is State.TO_RUN:
             counted.setdefault(stage.kind, Counter())[stage.state] += 1
-    return [stage for stage in stages if stage.state not in (*SETTLED, "not started")], counted
+    return [s for s in stages if not (s.state.settled or s.state is State.TO_RUN)], counted
 
 
 def _progress(stage: Stage) -> list[str]:
     if stage.kind == "evaluate":
         return ["", *_evaluated(stage.path), "", "", ""]
-    rows = read_rows(stage.path / "metrics.jsonl").rows
+    rows = read_jsonl(Artifact(stage.path).metrics).rows
     steps = [row for row in rows if "train_runtime" not in row]
     if not steps:
         return [""] * 7
@@ -114,7 +120,7 @@ def _progress(stage: Stage) -> list[str]:
     rates = [_percent(last.get(f"rates/{name}")) for name in ("joint", "accuracy", "hacc")]
     known = [row["step_time"] for row in steps[-20:] if row.get("step_time") is not None]
     pace = sum(known) / len(known) if known else None
-    left = pace * (most - last["step"]) if pace is not None and most and stage.state != "done" else None
+    left = pace * (most - last["step"]) if pace is not None and most and stage.state is not State.DONE else None
     tokens = last.get("completions/mean_length")
     return [
         f"{last['step']}/{most}" if most and most > 0 else str(last["step"]),
@@ -126,7 +132,7 @@ def _progress(stage: Stage) -> list[str]:
 
 
 def _evaluated(folder: Path) -> list[str]:
-    metrics = read_object(folder / RESULTS).get("metrics", {})
+    metrics = read_object(Artifact(folder).results).get("metrics", {})
     return [_percent((metrics.get(name) or {}).get("mean")) for name in ("joint", "accuracy", "hacc")]
 
 
@@ -146,7 +152,7 @@ def _components(arm: Arm) -> Table:
 
 def _latest_rollouts(folder: Path) -> list[dict[str, Any]]:
     columns = ["step", "item_id", "response", "correct", "followed"]
-    for path in reversed(rollout_files(folder)[-2:]):
+    for path in reversed(rollout_files(Artifact(folder).rollouts)[-2:]):
         try:
             table = pyarrow.parquet.read_table(path, columns=columns)
         except (OSError, pyarrow.ArrowInvalid):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adhere.evaluation.jsonl import atomic_text
 from adhere.evaluation.report.charts import build_charts
 from adhere.evaluation.report.collect import ReportData, collect
 from adhere.evaluation.report.pack import pack
@@ -13,6 +12,8 @@ from adhere.evaluation.report.page import render
 from adhere.evaluation.report.rollouts import read_rollouts
 from adhere.evaluation.report.static import write_static
 from adhere.evaluation.report.verdict import compare_models
+from adhere.records.run import RunFolder
+from adhere.rewards.files import atomic_file
 
 PAGE, FIGURES = "report.html", "figures"
 TEXT_MEGABYTES = 64
@@ -43,13 +44,13 @@ def write_report(source: Path, folder: Path | None = None, text_megabytes: int =
         DataError: a file of the run cannot be read.
     """
     data = collect(source)
-    folder = folder or source / "report"
+    folder = folder or RunFolder(source).report
     table = read_rollouts(data)
     analysis = compare_models(data)
     charts = build_charts(data, table, analysis)
     packed = pack(table, text_megabytes * 1_000_000)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_text(folder / PAGE) as out:
+    with atomic_file(folder / PAGE) as out:
         for part in render(data, table, charts, packed, analysis):
             out.write(part)
     figures = [path for chart in charts for path in write_static(folder / FIGURES, chart)]

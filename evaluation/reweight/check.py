@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adhere.evaluation.reweight.rollouts import Rollouts
+from adhere.records.artifact import SPEC
 from adhere.rewards.arithmetic import Signal
 from adhere.rewards.errors import DataError
 
@@ -34,7 +35,7 @@ def check_recorded(rollouts: Rollouts, original: Signal) -> float:
         raise DataError(
             f"{rollouts.place(int(group), int(member))}: its advantage is recorded as "
             f"{rollouts.recorded[group, member]:.6g} and recomputed as {original.advantages[group, member]:.6g}, from "
-            f"the rewards in stage.yaml ({wrong:.1%} of all rollouts differ). These rollouts were made under other "
+            f"the rewards in its {SPEC} ({wrong:.1%} of all rollouts differ). These rollouts were made under other "
             f"rewards, or by another version; nothing recomputed from them could be trusted"
         )
     return float(np.abs(original.advantages - rollouts.recorded).max())

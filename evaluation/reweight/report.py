@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from adhere.evaluation.jsonl import PARTIAL, atomic_text, dump
 from adhere.evaluation.reweight.agreement import dominant
 from adhere.evaluation.reweight.study import Study, to_dict
+from adhere.records.jsonl import dump
+from adhere.records.tables import write_table
+from adhere.rewards.files import atomic_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,7 @@ def write(folder: Path, study: Study, title: str) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     points = [study.original, *study.points]
-    with atomic_text(folder / JSON) as out:
+    with atomic_file(folder / JSON) as out:
         content = {
             "stage": title,
             "rollouts": int(study.rollouts.recorded.size),
@@ -101,9 +102,7 @@ def write(folder: Path, study: Study, title: str) -> list[Path]:
         "recorded": rollouts.recorded.ravel(),
         **{point.name: point.found.advantages.ravel() for point in study.kept},
     }
-    partial = folder / (ROLLOUTS + PARTIAL)
-    pq.write_table(pa.table(columns), partial)
-    partial.replace(folder / ROLLOUTS)
+    write_table(folder / ROLLOUTS, pa.table(columns))
     return [folder / name for name in (JSON, POINTS, STEPS, SOURCES, GROUPS, ROLLOUTS)]
 
 
@@ -175,7 +174,7 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         "source",
         "signal",
     ]
-    with atomic_text(path) as out:
+    with atomic_file(path) as out:
         writer = csv.DictWriter(out, fields, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

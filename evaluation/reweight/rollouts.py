@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from adhere.records.tables import REQUIREMENT_SCORES, ROLLOUT_FILES, component_column, rollout_files
 from adhere.rewards.errors import DataError
 from adhere.rewards.verdict import Status
 
@@ -19,8 +20,7 @@ UNDECIDED = tuple(STATUSES.index(status) for status in (Status.TIMEOUT, Status.E
 NOT_APPLICABLE = STATUSES.index(Status.NOT_APPLICABLE)
 
 FIXED = ("step", "group", "item_id", "source", "tokens", "correct", "followed", "advantage")
-REQUIREMENT_SCORES = "requirements.list.element.score"
-"""Parquet's path of the only part of a checklist's verdicts that is read: their texts are most of a file."""
+"""The columns of every rollout file that are read; texts are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Rollouts:
 
 
 def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, requirements: bool = False) -> Rollouts:
-    """Read every ``step_*.parquet`` of ``folder``; texts are not read.
+    """Read every rollout file of ``folder``; texts are not read.
 
     Args:
         folder: the stage's ``rollouts/``.
@@ -73,10 +73,10 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
     Raises:
         DataError: there are no rollouts, a file is cut off or lacks a column, or its groups are not whole.
     """
-    files = tuple(sorted(folder.glob("step_*.parquet")))
+    files = tuple(rollout_files(folder))
     if not files:
-        raise DataError(f"{folder}: holds no step_*.parquet; a GRPO stage writes one for every generation")
-    wanted = [*FIXED, *(f"{name}_{part}" for name in components for part in ("score", "status", "value"))]
+        raise DataError(f"{folder}: holds no {ROLLOUT_FILES}; a GRPO stage writes one for every generation")
+    wanted = [*FIXED, *(component_column(n, part) for n in components for part in ("score", "status", "value"))]
     leaves = [REQUIREMENT_SCORES] if requirements else []
     size, tables = group_size, []
     for file in files:
@@ -110,9 +110,12 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
 
     counts = [part.num_rows // size for part in tables]
     return Rollouts(
-        scores={name: numbers(f"{name}_score") for name in components},
-        statuses={name: codes(f"{name}_status") for name in components},
-        unasked={n: np.isnan(numbers(f"{n}_score")) & (numbers(f"{n}_value") == 0.0) for n in components},
+        scores={name: numbers(component_column(name, "score")) for name in components},
+        statuses={name: codes(component_column(name, "status")) for name in components},
+        unasked={
+            name: np.isnan(numbers(component_column(name, "score"))) & (numbers(component_column(name, "value")) == 0.0)
+            for name in components
+        },
         recorded=numbers("advantage"),
         tokens=numbers("tokens"),
         correct=numbers("correct"),

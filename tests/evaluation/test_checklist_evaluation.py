@@ -86,7 +86,7 @@ def test_a_judge_that_is_not_there_is_named_before_anything_is_scored() -> None:
 
 def test_the_written_row_says_how_each_was_decided() -> None:
     (row,) = rows(item(COMMA, SHORT), "\\boxed{4}")
-    written = json.loads(to_record(row)["constraints"])
+    written = to_record(row)["constraints"]
     assert [entry["id"] for entry in written] == ["punctuation:no_comma", "program"]
     assert (written[0]["kwargs"], written[1]["check"]) == ({}, SHORT["check"])
 

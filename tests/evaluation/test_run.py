@@ -11,13 +11,13 @@ from rich.console import Console
 from adhere.evaluation.export import export
 from adhere.evaluation.generation import Generation, Sampling
 from adhere.evaluation.plot import write_plot
-from adhere.evaluation.responses import read_table
 from adhere.evaluation.run import Evaluation, compare, evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import Suite, mathif, prompt_suite
 from adhere.evaluation.table import compare_results, markdown_table, terminal_table, write_csv, write_markdown
 from adhere.prompts.attach import with_constraints
 from adhere.prompts.item import PromptItem
+from adhere.records.tables import read_responses
 from adhere.rewards.checklist import ProgramCheck, Requirement, RuleCheck
 from adhere.rewards.errors import ConfigError, DataError, StageError
 
@@ -69,12 +69,12 @@ def test_results_hold_metrics_floors_and_provenance(tmp_path):
     assert (results["model"], results["suite"], results["provenance"]) == ("model", "toy", {"commit": "abc"})
     assert results["modes"]["hardened"] == {k: metrics[k] for k in ("accuracy", "hacc", "sacc", "joint")}
     assert results["modes"]["compat"]["hacc"]["mean"] == pytest.approx(4 / 6)
-    rows = read_table(tmp_path / "responses.parquet")
+    rows = read_responses(tmp_path / "responses.parquet")
     assert len(rows) == 12
     assert rows[0]["constraints"] == [{"id": "punctuation:no_comma", "kwargs": {}, "text": "No commas."}]
     assert rows[0]["verdicts"][0]["score"] == 1.0 and rows[5]["correct"]["score"] == 0.0
     assert rows[6]["twin_of"] == "p0" and rows[6]["hacc"] is None
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_restart_generates_only_what_is_missing(tmp_path):

@@ -44,7 +44,7 @@ def test_rows_come_back_with_verdicts_in_the_order_of_their_constraints(tmp_path
     assert scored["correct"]["score"] == 1.0 and scored["correct"]["status"] == "ok"
     assert (scored["hacc"], scored["sacc"], scored["joint"]) == (1.0, 1.0, 1.0)
     assert (summary["rows"], summary["joint"]) == (1, 1.0)
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_half_met_constraints_and_a_wrong_answer(tmp_path):

@@ -139,7 +139,7 @@ def test_many_stages_that_wait_are_counted(tmp_path: Path) -> None:
     for path in tmp_path.glob("artifacts/evaluate-*"):
         shutil.rmtree(path)
     (line,) = [line for line in collect(run).missing if "evaluate" in line]
-    assert line.startswith("6 of 9 evaluate stages are not done (not started): evaluate[plain-s0], ")
+    assert line.startswith("6 of 9 evaluate stages are not done (to run): evaluate[plain-s0], ")
     assert line.endswith(" and 3 more")
 
 
@@ -155,7 +155,7 @@ def test_an_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:
     report = write_report(run)
     assert "grpo[math_only] failed: the judge did not answer" in report.data.missing
     assert any(line.startswith("grpo[composite] is not done") for line in report.data.missing)
-    assert any(line.startswith("evaluate[composite] is not done (not started)") for line in report.data.missing)
+    assert any(line.startswith("evaluate[composite] is not done (to run)") for line in report.data.missing)
     assert "1 lines of the logs of composite cannot be read and are left out" in report.data.missing
     assert "Nothing has been evaluated yet" in report.page.read_text(encoding="utf-8")
 
@@ -168,7 +168,7 @@ def test_one_stage_alone_has_a_report(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match="is no run"):
+    with pytest.raises(ConfigError, match="is neither a run"):
         collect(tmp_path)
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert "there is no such folder" in capsys.readouterr().err

@@ -56,4 +56,4 @@ def test_a_run_that_has_only_a_plan_can_be_watched(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     for path in tmp_path.glob("artifacts/*"):
         path.rename(tmp_path / f"gone-{path.name}")
-    assert "not started" in shown(run)
+    assert "to run" in shown(run)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.cli import main
 from adhere.train.config.compose import compose_recipe
@@ -19,7 +20,7 @@ from adhere.train.config.schema import LauncherConfig
 from adhere.train.launch.serve.servers import Server
 from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
 from adhere.train.launch.slurm.batches import plan_batches
-from adhere.train.launch.slurm.jobfile import job_files, write_finish, write_job
+from adhere.train.launch.slurm.jobfile import job_files, write_finish, write_job_files
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
 from adhere.train.launch.slurm.snapshot import snapshot
 from adhere.train.run.graph import PlannedStage
@@ -79,7 +80,9 @@ def job(
     settings = LauncherConfig.model_validate({"kind": "slurm", **launcher})
     artifacts = [tmp_path / f"artifact-{i}" for i in range(count)]
     folder = tmp_path / "it's a job"
-    write_job(folder, job_files(folder, "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers))
+    write_job_files(
+        folder, job_files(folder, "run-stage[x]", kind, artifacts, settings, profile, tmp_path / "code", servers)
+    )
     return {path.name: path.read_text() for path in (tmp_path / "it's a job").iterdir()}
 
 
@@ -186,9 +189,9 @@ def log(artifact: Path, text: str) -> None:
 
 def test_a_crash_is_requeued_until_it_brings_nothing_new(tmp_path: Path) -> None:
     log(tmp_path, "exitcode  : -9")
-    assert [end(tmp_path, 0, "RUNNING", 2)[0] for _ in range(2)] == [REQUEUE, REQUEUE]
+    assert [end(Artifact(tmp_path), 0, "RUNNING", 2)[0] for _ in range(2)] == [REQUEUE, REQUEUE]
     checkpoint(tmp_path, 5)
-    assert [end(tmp_path, 0, "RUNNING", 2)[0] for _ in range(3)] == [REQUEUE, REQUEUE, FAILED]
+    assert [end(Artifact(tmp_path), 0, "RUNNING", 2)[0] for _ in range(3)] == [REQUEUE, REQUEUE, FAILED]
     reason = json.loads((tmp_path / "FAILED").read_text())["message"]
     assert reason == (
         "a rank was killed (SIGKILL); 3 attempts brought nothing newer than checkpoint 5 "
@@ -207,20 +210,20 @@ def test_a_crash_is_requeued_until_it_brings_nothing_new(tmp_path: Path) -> None
 )
 def test_known_ends_are_recognised(tmp_path: Path, tail: str, code: int, words: str) -> None:
     log(tmp_path, tail)
-    found, reason = end(tmp_path, 0, "RUNNING", 3)
+    found, reason = end(Artifact(tmp_path), 0, "RUNNING", 3)
     assert found == code and words in reason
 
 
 def test_markers_decide_before_anything_else(tmp_path: Path) -> None:
     log(tmp_path, "exitcode  : -9")
-    assert end(tmp_path, 0, "CANCELLED", 3)[0] == FAILED
+    assert end(Artifact(tmp_path), 0, "CANCELLED", 3)[0] == FAILED
     assert not (tmp_path / "FAILED").exists()
     (tmp_path / "REQUEUE").write_text('{"step": 7}')
-    assert end(tmp_path, 0, "RUNNING", 0) == (REQUEUE, "stopped with a checkpoint at step 7; requeued")
-    refuse(tmp_path, "srun: error: x\nnode2: sees 1 GPUs, the job needs 4\n")
-    assert end(tmp_path, 0, "RUNNING", 3) == (FAILED, "node2: sees 1 GPUs, the job needs 4")
+    assert end(Artifact(tmp_path), 0, "RUNNING", 0) == (REQUEUE, "stopped with a checkpoint at step 7; requeued")
+    refuse(Artifact(tmp_path), "srun: error: x\nnode2: sees 1 GPUs, the job needs 4\n")
+    assert end(Artifact(tmp_path), 0, "RUNNING", 3) == (FAILED, "node2: sees 1 GPUs, the job needs 4")
     (tmp_path / "DONE").touch()
-    assert end(tmp_path, 0, "RUNNING", 3)[0] == DONE
+    assert end(Artifact(tmp_path), 0, "RUNNING", 3)[0] == DONE
 
 
 @pytest.mark.parametrize(
@@ -239,7 +242,7 @@ def test_what_slurm_says_of_a_job_that_it_takes_down(job: str, why: str) -> None
 
 
 def test_past_its_time_limit_a_stage_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    code, reason = end(tmp_path, 0, "TIMEOUT", 3)
+    code, reason = end(Artifact(tmp_path), 0, "TIMEOUT", 3)
     assert code == REQUEUE and "a longer launcher.slurm.notice_seconds" in reason
 
 
@@ -247,13 +250,13 @@ def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log(tmp_path, "")
-    first, second, attempt = map(int, begin(tmp_path, 17).split())
+    first, second, attempt = map(int, begin(Artifact(tmp_path), 17).split())
     assert (second, attempt) == (first + 1, 1)
     with socket.create_server(("", first)):
-        assert int(begin(tmp_path, 17).split()[0]) != first
+        assert int(begin(Artifact(tmp_path), 17).split()[0]) != first
         monkeypatch.setattr("adhere.train.launch.slurm.attempt.TRIES", 1)
         with pytest.raises(StageError, match=f"all ports from {first} to {second} are taken"):
-            begin(tmp_path, 17)
+            begin(Artifact(tmp_path), 17)
 
 
 def test_the_snapshot_is_named_by_its_content_and_made_once(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from accelerate import PartialState
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, SMALL
 
-from adhere.records.artifact import STOP_CLEARED, Artifact, Stopped, write_yaml
+from adhere.records.artifact import STOP_CLEARED, Artifact, Stopped
+from adhere.records.objects import write_yaml
 from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import order
 from adhere.train.run.run import plan_run

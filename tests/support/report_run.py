@@ -40,7 +40,7 @@ class Scripted:
 
 def write_run(root: Path, *, name: str = "toy", seed: int = 0, evaluated: bool = True) -> Path:
     """Write ``root/NAME`` and its artifacts; the arm ``composite`` follows more, and one rollout is hostile."""
-    stages, evaluations = [], []
+    stages, models = [], []
     for arm, obeys in (("math_only", 10), ("composite", 36 - seed)):
         key = f"{seed}{arm}".ljust(12, "0")
         recipe = {
@@ -51,13 +51,13 @@ def write_run(root: Path, *, name: str = "toy", seed: int = 0, evaluated: bool =
         }  # fmt: skip
         _write_grpo(root / "artifacts" / f"grpo-{key}", recipe, arm, key, obeys)
         stages.append(_planned("grpo", f"grpo[{arm}]", key, arm))
-        evaluations.append({"name": arm, "key": f"e{key}"})
+        models.append({"name": arm, "arm": arm, "evaluation": "evaluate", "model": "grpo", "key": f"e{key}"})
         stages.append(_planned("evaluate", f"evaluate[{arm}]", f"e{key}", arm))
         if evaluated:
             _write_evaluation(root / "artifacts" / f"evaluate-e{key}", recipe, arm, obeys)
     run = root / name
     run.mkdir(parents=True)
-    (run / "plan.json").write_text(json.dumps({"stages": stages, "evaluations": evaluations}), encoding="utf-8")
+    (run / "plan.json").write_text(json.dumps({"stages": stages, "models": models}), encoding="utf-8")
     (run / "recipe.yaml").write_text("name: toy\n", encoding="utf-8")
     return run
 
@@ -68,7 +68,7 @@ def write_ablation(root: Path, points: Mapping[str, tuple[int, int]], *, seeds: 
     The last point was ended by halving at step 3, one seed of the one before it failed in its evaluation, and the name
     ``twin`` stands for the first.
     """
-    stages, evaluations, members = [], [], {}
+    stages, models, members = [], [], {}
     names = list(points)
     for name, (right, obeys) in points.items():
         for seed in range(seeds):
@@ -88,14 +88,14 @@ def write_ablation(root: Path, points: Mapping[str, tuple[int, int]], *, seeds: 
                 _planned("grpo", f"grpo[{arm}]", key, arm),
                 _planned("evaluate", f"evaluate[{arm}]", f"e{key}", arm),
             ]
-            evaluations.append({"name": arm, "key": f"e{key}"})
+            models.append({"name": arm, "arm": arm, "evaluation": "evaluate", "model": "grpo", "key": f"e{key}"})
             if not ended and (name, seed) != (names[-2], seeds - 1):
                 evaluation = root / "artifacts" / f"evaluate-e{key}"
                 _write_evaluation(evaluation, recipe, arm, obeys - seed, right=right - 2 * seed)
     run = root / "grid"
     run.mkdir()
     (run / "plan.json").write_text(
-        json.dumps({"stages": stages, "evaluations": evaluations, "points": members}), encoding="utf-8"
+        json.dumps({"stages": stages, "models": models, "points": members}), encoding="utf-8"
     )
     (run / "recipe.yaml").write_text("name: grid\n", encoding="utf-8")
     rates = {name: 0.5 - 0.05 * place for place, name in enumerate(names)}

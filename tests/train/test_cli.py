@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from adhere.train.cli import COMMANDS, COMPOSING, app, main
-from adhere.train.run.run import plan_run
+from adhere.train.run.run import plan_run, write_spec
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "assets" / "tiny_base"
@@ -173,6 +173,7 @@ def test_a_finished_recipe_is_not_run_again(model_folder: Path, capsys: pytest.C
         artifact = run.artifact(key)
         artifact.model.mkdir(parents=True)
         stage = run.graph.stages[key]
+        write_spec(run, stage)
         made = {"kind": stage.kind, "label": stage.label, "key": key, "seed": 0, "items": 1, "seconds": 0.0}
         artifact.finish({**made, "versions": {}})
     assert main(["plan", *arguments]) == 0

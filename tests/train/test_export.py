@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from adhere.records.artifact import write_json
+from adhere.records.plan import ModelRecord, Plan, StageRecord, write_plan
+from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.files import write_json
 from adhere.train.run.export import export_run
 
 
 def a_run(root: Path, models: dict[str, str]) -> Path:
     """Write a finished run: ``models`` maps names in its tables to an evaluation's key; models hold a config alone."""
-    stages: list[dict[str, Any]] = []
+    stages: list[StageRecord] = []
     for key in set(models.values()):
         trained = f"model-of-{key}"
         model = root / "artifacts" / trained / "model"
         model.mkdir(parents=True)
         (model / "config.json").write_text("{}", encoding="utf-8")
+        inputs = {} if key == "base" else {"model": trained}
         stages += [
-            {"key": trained, "artifact": trained, "inputs": {}},
-            {"key": key, "artifact": key, "inputs": {} if key == "base" else {"model": trained}},
+            StageRecord(trained, "grpo", "grpo", trained, trained, {}, ("run",)),
+            StageRecord(key, "evaluate", "evaluate", key, key, inputs, ("run",)),
         ]
         write_json(root / "artifacts" / key / "results.json", {"evaluation": key})
-    write_json(
-        root / "run" / "plan.json",
-        {"stages": stages, "evaluations": [{"name": n, "key": k} for n, k in models.items()]},
-    )
+    made = {name: None if key == "base" else name for name, key in models.items()}
+    records = tuple(ModelRecord(name, "run", "evaluate", made[name], key) for name, key in models.items())
+    write_plan(RunFolder(root / "run").plan_file, Plan(tuple(stages), records))
     return root / "run"
 
 

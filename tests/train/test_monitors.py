@@ -14,6 +14,7 @@ import pytest
 from adhere.evaluation.audit import Form
 from adhere.evaluation.audit.patterns import probe_like
 from adhere.prompts.item import Message, PromptItem
+from adhere.records.artifact import Artifact
 from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.composite import Composite
 from adhere.rewards.config import ChecklistComponent, MathComponent, RewardConfig
@@ -44,7 +45,7 @@ def row(response: str, **values: Any) -> dict[str, Any]:
 
 
 def test_an_alarm_is_told_once_and_its_metric_holds_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monitors = Monitors(CONFIG, tmp_path, writes=True)
+    monitors = Monitors(CONFIG, Artifact(tmp_path), writes=True)
     metrics = [monitors.observe(step, figures(step)) for step in range(8)]
     assert [m["alarms/clipped"] for m in metrics] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert capsys.readouterr().err.count("alarm clipped at step 4") == 1
@@ -57,15 +58,15 @@ def test_a_resumed_run_has_the_files_of_an_uninterrupted_one(tmp_path: Path) -> 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    monitors = Monitors(CONFIG, whole, writes=True)
+    monitors = Monitors(CONFIG, Artifact(whole), writes=True)
     for step in range(8):
         monitors.observe(step, figures(step))
-    first = Monitors(CONFIG, cut, writes=True)
+    first = Monitors(CONFIG, Artifact(cut), writes=True)
     for step in range(6):
         first.observe(step, figures(step))
     with (cut / "monitors.jsonl").open("a", encoding="utf-8") as out:
         out.write('{"step": 6, "len')  # the kill came in the middle of a line
-    resumed = Monitors(CONFIG, cut, writes=True)
+    resumed = Monitors(CONFIG, Artifact(cut), writes=True)
     resumed.resume(3)
     for step in range(3, 8):
         resumed.observe(step, figures(step))
@@ -74,7 +75,7 @@ def test_a_resumed_run_has_the_files_of_an_uninterrupted_one(tmp_path: Path) -> 
 
 
 def test_a_rank_that_does_not_write_raises_the_same_and_leaves_no_file(tmp_path: Path) -> None:
-    monitors = Monitors(MonitorsConfig(reference=2, window=2, stop_on=["clipped"]), tmp_path, writes=False)
+    monitors = Monitors(MonitorsConfig(reference=2, window=2, stop_on=["clipped"]), Artifact(tmp_path), writes=False)
     for step in range(4):
         monitors.observe(step, figures(step))
     with pytest.raises(StageError, match=r"alarm clipped at step 4: .*grpo.monitors.stop_on"):
@@ -120,7 +121,7 @@ def test_an_audit_in_training_tells_a_composite_that_can_be_fooled() -> None:
 
 
 def test_the_audit_alarm_stops_where_it_is_asked_to(tmp_path: Path) -> None:
-    monitors = Monitors(MonitorsConfig(audit_every=1, stop_on=["audit"]), tmp_path, writes=True)
+    monitors = Monitors(MonitorsConfig(audit_every=1, stop_on=["audit"]), Artifact(tmp_path), writes=True)
     assert monitors.observe(1, figures(1))["alarms/audit"] == 0.0
     with pytest.raises(StageError, match="empty on sum"):
         monitors.observe(2, figures(2), ["empty on sum"])
@@ -131,7 +132,8 @@ def test_an_audit_that_can_look_at_nothing_is_no_pass(tmp_path: Path, capsys: py
     audit = TrainingAudit([replace(item(), answer=None)], config, Form())
     found = [audit(["sum"], Composite(RewardConfig(), default_engine())) for _ in range(2)]
     assert capsys.readouterr().err.count("no gold answer") == 1
-    metrics = Monitors(config, tmp_path, writes=True).observe(1, figures(1), pickle.loads(pickle.dumps(found[0])))
+    monitors = Monitors(config, Artifact(tmp_path), writes=True)
+    metrics = monitors.observe(1, figures(1), pickle.loads(pickle.dumps(found[0])))
     assert "alarms/audit" not in metrics and metrics["alarms/clipped"] == 0.0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from adhere.records.artifact import write_json
+from adhere.rewards.files import write_json
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
 from adhere.train.plan.architecture import architecture_of

@@ -6,7 +6,6 @@ trained as it would have been without halving.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from adhere.records.jsonl import read_jsonl
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.config.ablation import HalvingConfig
 
@@ -102,7 +102,7 @@ def _before(config: HalvingConfig, step: int, total: int) -> int:
 
 def _rates(path: Path, first: int, last: int) -> list[float]:
     """Return the rate of every logged step in (``first``, ``last``]."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    rows = read_jsonl(path).rows
     for name in RATES:
         values = [row[name] for row in rows if first < row["step"] <= last and row.get(name) is not None]
         values = [value for value in values if not math.isnan(value)]

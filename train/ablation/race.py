@@ -5,23 +5,23 @@ adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 1}]' seeds=
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adhere.records.artifact import EXIT_STOPPED, complete_checkpoints, write_json
+from adhere.records.artifact import EXIT_STOPPED, complete_checkpoints
+from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.files import write_json
 from adhere.train.ablation.halving import Rung, decide, rung_steps
 from adhere.train.ablation.points import Ablation
 from adhere.train.launch.local.parallel import Outcome, run_parallel
 from adhere.train.launch.local.signals import Interrupted
 from adhere.train.launch.local.stage import ranks_of
 from adhere.train.launch.serve.servers import servers_of, visible_gpus
+from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
-from adhere.train.run.run import Run, begin, finish, spec_of, write_spec
-
-SUMMARY = "arms.json"
+from adhere.train.run.run import Run, begin, spec_of, write_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
         _write_summary(ablation, outcome, rungs)
     _advance(run, outcome, racing, until=None)
     _write_summary(ablation, outcome, rungs)
-    finish(run)
+    finish(RunFolder(run.path))
     return Ablated(outcome, tuple(rungs))
 
 
@@ -78,7 +78,7 @@ def seconds(run: Run) -> tuple[float, float]:
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
         if artifact.done:
-            took = json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))["seconds"]
+            took = artifact.manifest()["seconds"]
             shared, alone = shared + took, alone + took * len(stage.arms)
     return shared, alone
 
@@ -153,7 +153,7 @@ def _curves(run: Run, racing: Sequence[str], outcome: Outcome) -> dict[str, list
         for arm in stage.arms:
             point = run.members[arm][0]
             if point in racing:
-                curves.setdefault(point, []).append(run.artifact(stage.key).path / "metrics.jsonl")
+                curves.setdefault(point, []).append(run.artifact(stage.key).metrics)
     return curves
 
 
@@ -169,7 +169,7 @@ def _say(rung: Rung) -> None:
 def _write_summary(ablation: Ablation, outcome: Outcome, rungs: Sequence[Rung]) -> None:
     run = ablation.run
     write_json(
-        run.path / SUMMARY,
+        RunFolder(run.path).course_file,
         {
             "points": {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()},
             "overrides": dict(run.recipe.arms),

@@ -10,8 +10,8 @@ def cancel(run: str, /, *, shared: bool = False) -> int:
         run: A run's folder, or its name below runs/.
         shared: Cancel also jobs that other runs wait for.
     """
+    from adhere.records.run import find_run
     from adhere.train.launch.slurm.cancel import cancel_run
-    from adhere.train.launch.slurm.progress import find_run
 
     cancelled, kept = cancel_run(find_run(run), shared=shared)
     for label, job in cancelled.items():

@@ -10,6 +10,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from adhere.records.artifact import Artifact
+from adhere.records.names import slug
+from adhere.records.state import State
 from adhere.rewards.errors import ConfigError, nearest
 
 
@@ -23,23 +26,24 @@ def logs(
         stage: A stage's label, such as grpo[composite].
         follow: Go on until the stage ends.
     """
-    from adhere.train.launch.slurm.progress import find_run, progress
+    from adhere.records.run import find_run
+    from adhere.train.launch.slurm.progress import progress
 
     stages = progress(find_run(run))
     if stage is not None:
-        found = [s for s in stages if stage in (s.label, s.label.replace("[", "-").rstrip("]"))]
+        found = [s for s in stages if stage in (s.label, slug(s.label))]
         if not found:
             labels = [s.label for s in stages]
             raise ConfigError(f"{stage}: the run has no such stage{nearest(stage, labels)}; it has {', '.join(labels)}")
         chosen = found[0]
     else:
-        running = [s for s in stages if s.state in ("running", "failed")]
+        running = [s for s in stages if s.state.active or s.state is State.FAILED]
         chosen = max(
             running or stages, key=lambda s: max(map(os.path.getmtime, _newest_attempt(s.artifact)), default=0)
         )
     printed: dict[Path, int] = {}
     while True:
-        over = not follow or any((chosen.artifact / name).exists() for name in ("DONE", "FAILED"))
+        over = not follow or chosen.artifact.done or chosen.artifact.failed.exists()
         for path in _newest_attempt(chosen.artifact):
             if path not in printed:
                 print(f"== {path}", file=sys.stderr, flush=True)
@@ -56,9 +60,9 @@ def logs(
     return 0
 
 
-def _newest_attempt(artifact: Path) -> list[Path]:
+def _newest_attempt(artifact: Artifact) -> list[Path]:
     """Return the log files of the newest attempt, one a node."""
     numbered: dict[int, list[Path]] = {}
-    for path in sorted((artifact / "logs").glob("attempt_*.log")):
+    for path in sorted(artifact.logs.glob("attempt_*.log")):
         numbered.setdefault(int(path.name.split(".")[0].removeprefix("attempt_")), []).append(path)
     return numbered[max(numbered)] if numbered else []

@@ -9,6 +9,10 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from adhere.records.artifact import Artifact
+from adhere.records.names import slug
+from adhere.records.objects import read_object
+from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError, DataError, nearest
 from adhere.train.commands.words import load_named
 from adhere.train.config.ablation import AblationConfig
@@ -51,7 +55,7 @@ def reweight(run: Path, /, *words: str, near: float = 0.99, out: Path | None = N
     original = spec.recipe.rewards
     points = {name: recipe.rewards for name, recipe in compose_points(spec.recipe, overrides).items()}
     rollouts = read_rollouts(
-        folder / "rollouts",
+        Artifact(folder).rollouts,
         list(original.components),
         spec.recipe.grpo.group_size,
         requirements=any(needs_requirements(original, config) for config in points.values()),
@@ -59,8 +63,7 @@ def reweight(run: Path, /, *words: str, near: float = 0.99, out: Path | None = N
     found = study(rollouts, original, spec.recipe.grpo.max_steps, points, near=near)
     console = Console()
     show(found, console if console.is_terminal else Console(width=PIPED))
-    label = spec.label.replace("[", "-").replace("]", "")
-    for path in write(out or run / "reweight" / label, found, spec.label):
+    for path in write(out or run / "reweight" / slug(spec.label), found, spec.label):
         print(path)
     return 0
 
@@ -72,13 +75,11 @@ def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
         DataError: there is no such run, or it holds no GRPO stage.
         ConfigError: several stages could be meant, or none has this name.
     """
-    if (run / "stage.yaml").is_file():
-        stages = {run: read_spec(run / "stage.yaml")}
-    elif (run / "stages").is_dir():
-        paths = sorted(
-            p for p in (run / "stages").iterdir() if p.name.startswith("grpo") and (p / "stage.yaml").is_file()
-        )
-        stages = {path: read_spec(path / "stage.yaml") for path in paths}
+    if Artifact(run).spec.is_file():
+        stages = {run: read_spec(Artifact(run).spec)}
+    elif RunFolder(run).stages.is_dir():
+        links = [p for p in RunFolder(run).stage_links() if read_object(Artifact(p).spec).get("kind") == "grpo"]
+        stages = {path: read_spec(Artifact(path).spec) for path in links}
     else:
         raise DataError(f"{run}: is neither a run nor a stage; name a folder such as runs/latest")
     found = {path: spec for path, spec in stages.items() if spec.kind == "grpo"}
@@ -86,7 +87,7 @@ def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
         raise DataError(f"{run}: no GRPO stage has been started there, and only those write rollouts")
     names = {path.name if path != run else spec.label: (spec, path) for path, spec in found.items()}
     if stage is not None:
-        wanted = stage.replace("[", "-").replace("]", "")
+        wanted = slug(stage)
         names = {name: pair for name, pair in names.items() if wanted in (name, name.removeprefix("grpo-"))}
         if not names:
             known = [path.name.removeprefix("grpo-") for path in found]

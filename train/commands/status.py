@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-ENDED = ("done", "failed", "cancelled", "ended")
-
 
 def status(run: str, /) -> int:
     """Show the state of every stage of a run; exit 1 where one failed or was cancelled.
@@ -13,13 +9,15 @@ def status(run: str, /) -> int:
     Args:
         run: A run's folder, or its name below runs/.
     """
-    from adhere.train.launch.slurm.progress import find_run, progress
+    from adhere.records.run import find_run
+    from adhere.records.state import State
+    from adhere.train.launch.slurm.progress import progress
 
-    folder: Path = find_run(run)
+    folder = find_run(run)
     stages = progress(folder)
-    print(folder)
+    print(folder.path)
     for stage in stages:
-        job = f"job {stage.job}" if stage.job and stage.state not in ("done", "to run") else ""
+        job = f"job {stage.job}" if stage.job and stage.state not in (State.DONE, State.TO_RUN) else ""
         step = "" if stage.step is None else f"step {stage.step}" + (f" of {stage.steps}" if stage.steps else "")
         joint = "" if stage.joint is None else f"joint {100 * stage.joint:.1f}%"
         saved = ""
@@ -29,14 +27,13 @@ def status(run: str, /) -> int:
             saved = f"checkpoint {stage.checkpoint}, {stage.checkpoint_age / size:.0f} {unit} ago"
         words = "  ".join(word for word in (job, stage.detail, step, joint, saved) if word)
         print(f"  {stage.state:<9} {stage.label:<24} {words}".rstrip())
-    left = [stage for stage in stages if stage.state not in ENDED]
-    running = [stage for stage in left if stage.state == "running"]
-    follow = next((stage for stage in left if stage.state != "running"), None)
-    done = sum(stage.state == "done" for stage in stages)
+    left = [stage for stage in stages if not (stage.state.settled or stage.state.lost)]
+    running = [stage for stage in left if stage.state.active]
+    follow = next((stage for stage in left if not stage.state.active), None)
+    done = sum(stage.state is State.DONE for stage in stages)
     parts = [f"{done} of {len(stages)} stages done", f"{len(running)} running" if running else ""]
     parts += [f"next: {follow.label}" + (f" ({follow.detail})" if follow.detail else "") if follow else ""]
-    if not left and done == len(stages):
-        tables = [folder / name for name in ("results.md", "ablation.md") if (folder / name).exists()]
-        parts += [f"results: {table}" for table in tables]
+    if all(stage.state.settled for stage in stages):
+        parts += [f"results: {table}" for table in folder.tables]
     print("; ".join(part for part in parts if part))
-    return 1 if any(stage.state in ENDED[1:] for stage in stages) else 0
+    return 1 if any(stage.state.lost for stage in stages) else 0

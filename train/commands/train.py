@@ -33,8 +33,10 @@ def train(*words: str) -> int:
 
 def start(run: Run) -> int:
     """Bring ``run`` to its end on this machine, or submit what is not done of it to Slurm and print its jobs."""
+    from adhere.records.run import RunFolder
+    from adhere.train.run.finish import finish
     from adhere.train.run.graph import order
-    from adhere.train.run.run import begin, execute, finish
+    from adhere.train.run.run import begin, execute
 
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
@@ -54,7 +56,7 @@ def start(run: Run) -> int:
     begin(run)
     waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
     if not waiting:
-        finish(run)
+        finish(RunFolder(run.path))
         print("nothing to do: every stage of this configuration is done")
         return 0
     submission = submit_run(run, waiting)

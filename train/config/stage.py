@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator
 
+from adhere.records.servers import with_addresses
 from adhere.rewards.config import Strict
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.plugins import load_plugins
-from adhere.train.config.addresses import with_addresses
 from adhere.train.config.schema import Recipe, recipe_schema
 
 
@@ -58,11 +58,18 @@ def read_spec(path: Path) -> StageSpec:
     """Read ``stage.yaml``, with the addresses of the servers that run beside the stage; plug-ins are imported first.
 
     Raises:
-        ConfigError: the file does not fit this version's schema.
+        ConfigError: the file is missing, is not valid YAML, or does not fit this version's schema.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        load_plugins(values["recipe"].get("plugins", []))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error}); the command that started the run writes it again"
+        ) from error
+    if not isinstance(values, dict) or not isinstance(values.get("recipe"), dict):
+        raise ConfigError(f"{path}: has no recipe; the command that started the run writes it again")
+    load_plugins(values["recipe"].get("plugins") or [])
+    try:
         return StageSpec.model_validate(values | {"recipe": with_addresses(values["recipe"], path.parent)})
     except ValidationError as error:
         raise ConfigError(f"{path}: does not fit this version of adhere; plan the run again\n{error}") from error

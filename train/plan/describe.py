@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adhere.records.artifact import locked_inodes
+from adhere.records.state import find_state
 from adhere.train.config.kinds import kind_of
 from adhere.train.launch.local.stage import launch_line
 from adhere.train.launch.slurm.preview import submission_lines, with_gpu_memory
@@ -78,6 +80,6 @@ def _launch_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
 
 def _stage_line(run: Run, stage: PlannedStage) -> str:
     artifact = run.artifact(stage.key)
-    state = "done" if artifact.done else "to go on" if artifact.checkpoints.exists() else "to run"
+    state = find_state(artifact, stage.label, locked_inodes()).state
     after = ", ".join(run.graph.stages[key].label for key in stage.inputs.values()) or "the recipe's model"
     return f"  {state:<9} {stage.label:<24} {artifact.path.name:<28} from {after}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from adhere.records.artifact import Artifact
+from adhere.records.artifact import Artifact, begun_artifacts
+from adhere.records.objects import read_object
+from adhere.rewards.errors import DataError
 from adhere.train.config.schema import Recipe
 
 LOOKED_AT = 40
@@ -72,14 +71,11 @@ class History:
     """The newest artifacts below a folder of runs, read when they are first asked for."""
 
     def __init__(self, root: Path) -> None:
-        self._folder = root / "artifacts"
+        self._root = root
 
     @cached_property
     def _found(self) -> list[Earlier]:
-        # DONE or the last checkpoint's timing: a stage that is only planned has neither, and says nothing.
-        marks = [p for name in ("timing.json", "manifest.json") for p in self._folder.glob(f"*/{name}")]
-        newest = sorted({p.parent: p.stat().st_mtime for p in marks}.items(), key=lambda pair: -pair[1])
-        return [found for path, _ in newest[:LOOKED_AT] if (found := _read(Artifact(path))) is not None]
+        return [found for one in begun_artifacts(self._root)[:LOOKED_AT] if (found := _read(one)) is not None]
 
     def timed(self, kind: str, recipe: Recipe) -> Earlier | None:
         """Return the newest stage that trained or measured the same model in batches of the same shape."""
@@ -118,12 +114,13 @@ def _values(recipe: Mapping[str, Any], keys: tuple[str, ...]) -> list[Any]:
 
 
 def _read(artifact: Artifact) -> Earlier | None:
-    if not artifact.spec.exists():
+    try:
+        spec, manifest, measured = read_object(artifact.spec), artifact.manifest(), read_object(artifact.timing)
+    except DataError:
+        return None  # a damaged artifact of another run only costs this one an estimate
+    if not spec:
         return None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    spec = yaml.load(artifact.spec.read_text(encoding="utf-8"), Loader=loader)
-    manifest = _json(artifact.path / "manifest.json")
-    timing = manifest.get("timing") or _json(artifact.timing)
+    timing = manifest.get("timing") or measured
     steps, seconds, step = manifest.get("steps"), manifest.get("seconds"), timing.get("step_median")
     # An attempt that only finished another's work says nothing of the whole.
     whole = seconds if seconds is not None and (step is None or seconds >= step * (steps or 0)) else None
@@ -138,7 +135,3 @@ def _read(artifact: Artifact) -> Earlier | None:
         checkpoint=timing.get("checkpoint", 0.0),
         whole=whole,
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from adhere.records.artifact import Artifact, write_text
+from adhere.records.artifact import Artifact
+from adhere.rewards.files import write_text
 from adhere.rewards.schedules import weight_text
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str, di
     ``table`` is the run's comparison, if there is one; ``differences`` say what lies between its models, with
     intervals; ``command`` makes the model again.
     """
-    made = json.loads((artifact.path / "manifest.json").read_text(encoding="utf-8"))
+    made = artifact.manifest()
     components = "\n".join(
         f"- `{name}` ({c.kind}): weight {weight_text(c.weight)}"
         + (f", counted only where `{gate}` passed" if (gate := recipe.rewards.gate_of(name)) else "")
@@ -86,4 +86,4 @@ def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str, di
         versions=", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         config=yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
-    write_text(artifact.model / "README.md", text)
+    write_text(artifact.card, text)

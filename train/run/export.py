@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 from adhere.evaluation.export import Format, export
-from adhere.evaluation.report.files import read_plan
+from adhere.records.names import slug
+from adhere.records.run import as_run
 from adhere.rewards.errors import ConfigError
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -19,23 +20,17 @@ def export_run(run: Path, fmt: Format, to: Path | None) -> list[Path]:
 
     Raises:
         ConfigError: ``run`` is not the folder of a run, or trained no model to export as ``hf``.
-        DataError: its evaluation is not finished.
+        DataError: an evaluation is not finished, or the plan is damaged.
     """
-    if not (run / "plan.json").exists():
-        raise ConfigError(f"{run}: is not the folder of a run (it has no plan.json); runs are below runs/")
-    content = read_plan(run)
-    stages = {stage["key"]: stage for stage in content["stages"]}
-    artifacts = run.resolve().parent / "artifacts"
+    folder = as_run(run)
+    plan = folder.plan()
     written: list[Path] = []
-    exported: set[str] = set()
-    for evaluated in content["evaluations"]:
-        key, stage = evaluated["key"], stages[evaluated["key"]]
-        if key in exported or (fmt == "hf" and not stage["inputs"]):
-            continue
-        exported.add(key)
-        name = evaluated["name"].replace("[", "-").replace("]", "")
-        model = artifacts / stages[stage["inputs"]["model"]]["artifact"] / "model" if stage["inputs"] else None
-        written += export(artifacts / stage["artifact"], fmt, (to or run / "export" / fmt) / name, model=model)
-    if not exported:
+    models = [model for model in plan.models if fmt != "hf" or model.model is not None]
+    if not models:
         raise ConfigError(f"{run}: evaluated no model to export as {fmt}; name a run that trained and evaluated one")
+    for found in models:
+        stage = plan.stage(found.key)
+        weights = folder.artifact(plan.stage(stage.inputs["model"])).model if stage.inputs else None
+        to_folder = (to or folder.exports / fmt) / slug(found.name)
+        written += export(folder.artifact(stage).path, fmt, to_folder, model=weights)
     return written

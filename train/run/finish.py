@@ -1,54 +1,47 @@
-"""The end of a run on a cluster, as a job of its own: ``python -m adhere.train.run.finish RUN``. No torch."""
+"""The end of a run: the comparison of its models and their cards, from its folder alone. No torch.
+
+The driver calls it when the last stage is done; on a cluster it is the last job: ``python -m adhere.train.run.finish
+RUN``.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from adhere.evaluation.run import RESULTS
-from adhere.records.artifact import Artifact, write_json
+from adhere.records.run import RunFolder, as_run
 from adhere.rewards.errors import AdhereError
 from adhere.train.config.stage import read_spec
 from adhere.train.run.card import write_card
-from adhere.train.run.results import Entry, write_results
-
-if TYPE_CHECKING:
-    from adhere.train.run.run import Run
-
-ENDING = "ending.json"
+from adhere.train.run.results import Entry, joint_differences, write_results
 
 
-def write_ending(run: Run, folder: Path) -> None:
-    """Write what the last job needs: the models that are compared, and the command that makes each one again."""
-    from adhere.train.run.run import comparison
+def finish(run: RunFolder) -> list[str]:
+    """Compare the models that are evaluated, and write a card beside all trained weights that have none.
 
-    entries = [{"name": e.name, "path": str(e.path), "key": e.key} for e in comparison(run)]
-    trained = [s for s in run.graph.stages.values() if s.kind != "evaluate"]
-    cards = [{"artifact": str(run.artifact(s.key).path), "command": run.command(s.arms[0])} for s in trained]
-    content = {"title": run.recipe.name, "entries": entries, "cards": cards}
-    write_json(folder / ENDING, content | {"members": run.members, "reference": run.recipe.ablation.reference})
+    Returns:
+        The names of the models without results.
 
-
-def finish_run(run: Path) -> list[str]:
-    """Write comparison and cards of what is done in the run's folder; return the names of models without results."""
-    ending = json.loads((run / "slurm" / ENDING).read_text(encoding="utf-8"))
-    entries = [Entry(e["name"], Path(e["path"]), e["key"]) for e in ending["entries"]]
-    measured = [e for e in entries if (e.path / RESULTS).exists()]
-    members = {arm: (point, seed) for arm, (point, seed) in ending["members"].items()}
-    table = write_results(run, measured, ending["title"], members, ending["reference"])
-    for card in ending["cards"]:
-        artifact = Artifact(Path(card["artifact"]))
-        if artifact.done and not (artifact.model / "README.md").exists():
-            write_card(artifact, read_spec(artifact.spec).recipe, table, card["command"])
-    return [e.name for e in entries if e not in measured]
+    Raises:
+        DataError: the plan or a result is damaged.
+    """
+    plan, recipe = run.plan(), run.recipe()
+    models = [(model.name, run.artifact(plan.stage(model.key))) for model in plan.models]
+    entries = [Entry(name, artifact.path) for name, artifact in models if artifact.results.exists()]
+    reference = recipe.get("ablation", {}).get("reference")
+    table = write_results(run.path, entries, str(recipe.get("name", run.path.name)), plan.points, reference)
+    trained = [(stage, run.artifact(stage)) for stage in plan.stages]
+    bare = [(s, made) for s, made in trained if made.done and made.model.is_dir() and not made.card.exists()]
+    differences = joint_differences(entries) if bare and not plan.points else []
+    for stage, artifact in bare:
+        write_card(artifact, read_spec(artifact.spec).recipe, table, stage.command, differences)
+    return [name for name, artifact in models if not artifact.results.exists()]
 
 
 def main() -> int:
     """Finish the run that the only argument names; exit 1 where models have no results."""
     try:
-        missing = finish_run(Path(sys.argv[1]))
+        missing = finish(as_run(Path(sys.argv[1])))
     except AdhereError as error:
         print(f"adhere: {error}", file=sys.stderr)
         return error.exit_code

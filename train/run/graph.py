@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from adhere.prompts.fingerprint import fingerprint
+from adhere.records.artifact import SCHEMA
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.plugins import package_content, plugin_packages
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.named_stages import BASE, WEIGHTS, running_order, starts_of
 from adhere.train.config.schema import Recipe
 
-SCHEMA_VERSION = 2
-"""Raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
+SCHEMA_VERSION = SCHEMA
+"""Part of every key: raised when a change of code makes earlier artifacts wrong, so that no run reuses them."""
 
 MODEL_APART = {"path", "revision", "kernels"}
 """Settings of a model that count by content, or change how fast it is alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from rich.console import Console
 from adhere.evaluation.ablation import Arm, analyse, write
 from adhere.evaluation.ablation.analysis import MARKDOWN
 from adhere.evaluation.plot import write_plot
-from adhere.evaluation.run import RESULTS, TABLE, compare
+from adhere.evaluation.run import compare
 from adhere.evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
+from adhere.records.artifact import RESULTS, TABLE
+from adhere.records.objects import read_object
 
 LOG_WIDTH = 120
 """Columns of the table where the output is not a terminal."""
@@ -25,7 +26,6 @@ class Entry:
 
     name: str
     path: Path
-    key: str
 
 
 def write_results(
@@ -46,7 +46,7 @@ def write_comparison(folder: Path, entries: Sequence[Entry], title: str) -> Comp
     """Write ``results.json``, ``results.md``, ``results.csv`` and ``results.png`` into ``folder``; print the table."""
     results = []
     for entry in entries:
-        result = json.loads((entry.path / RESULTS).read_text(encoding="utf-8"))
+        result = read_object(entry.path / RESULTS)
         results.append({**result, "model": entry.name, "suite": title})
     comparison = compare_results(results)
     write_csv(folder / "results.csv", comparison)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
-from adhere.evaluation.run import RESULTS
-from adhere.records.artifact import Artifact, write_json, write_yaml
+from adhere.records.artifact import Artifact, artifacts_below
+from adhere.records.names import ONLY
+from adhere.records.objects import read_object, write_yaml
+from adhere.records.plan import ModelRecord, Plan, StageRecord, write_plan
+from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.files import write_text
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.kinds import kind_of
+from adhere.train.config.named_stages import BASE
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 from adhere.train.launch.local.stage import check_launcher, run_stage
 from adhere.train.launch.serve.servers import check_servers
-from adhere.train.run.card import write_card
+from adhere.train.run.finish import finish
 from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order
-from adhere.train.run.results import Entry, joint_differences, write_results
-
-ONLY = "run"
-"""Name of the only arm of a recipe without arms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Run:
 
     def artifact(self, key: str) -> Artifact:
         """Return the artifact of a stage; runs with the same stage share it."""
-        return Artifact(self.root / "artifacts" / self.graph.stages[key].folder)
+        return Artifact(artifacts_below(self.root) / self.graph.stages[key].folder)
 
 
 def plan_run(overrides: Sequence[str]) -> Run:
@@ -156,7 +156,7 @@ def execute(run: Run) -> int:
         write_spec(run, stage)
         run_stage(artifact, stage.recipe.launcher, stage.kind, stage.label)
         ran += 1
-    finish(run)
+    finish(RunFolder(run.path))
     return ran
 
 
@@ -173,85 +173,57 @@ def begin(run: Run) -> None:
         raise ConfigError("\n".join(missing))
     _claim(run)
     for stage in order(run.graph):
-        _link(run, stage, run.artifact(stage.key))
-
-
-def finish(run: Run) -> None:
-    """Write the comparison of the evaluated models, and the card of every trained one."""
-    table = write_results(run.path, measured(run), run.recipe.name, run.members, run.recipe.ablation.reference)
-    _write_cards(run, table)
-
-
-def comparison(run: Run) -> list[Entry]:
-    """Return the models that are to be evaluated, in the order of a table."""
-    return [Entry(name, run.artifact(e.key).path, e.key) for name, e in compared(run.graph)]
-
-
-def measured(run: Run) -> list[Entry]:
-    """Return those of the models to be evaluated that are."""
-    return [entry for entry in comparison(run) if run.artifact(entry.key).done]
+        RunFolder(run.path).link(stage.label, run.artifact(stage.key))
 
 
 def joint_rate(run: Run) -> float | None:
     """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
-    if not measured(run):
+    if not (models := compared(run.graph)):
         return None
-    results = json.loads((measured(run)[-1].path / RESULTS).read_text(encoding="utf-8"))
+    results = read_object(run.artifact(models[-1][1].key).results)
     found = [results["metrics"][name]["mean"] for name in ("joint", "accuracy")]
     return next((float(value) for value in found if value is not None), None)
 
 
-def _write_cards(run: Run, table: Path) -> None:
-    """Put a model card beside the weights of every trained stage that has none."""
-    trained = [(stage, run.artifact(stage.key)) for stage in order(run.graph) if stage.makes_weights]
-    ended = [(stage.recipe, stage.arms[0], artifact) for stage, artifact in trained if artifact.done]
-    bare = [(recipe, arm, artifact) for recipe, arm, artifact in ended if not (artifact.model / "README.md").exists()]
-    differences = joint_differences(measured(run)) if bare and not run.members else []
-    for recipe, arm, artifact in bare:
-        write_card(artifact, recipe, table, run.command(arm), differences)
-
-
 def _claim(run: Run) -> None:
     """Take the run's folder, or find that it is ours already."""
-    path = run.path / "run.key"
+    folder = RunFolder(run.path)
+    path = folder.key_file
     if path.exists() and path.read_text(encoding="utf-8").strip() != run.content:
         raise ConfigError(
             f"run.name: {run.path} holds a run of another configuration; choose another run.name, or leave it out and "
             f"the folder is named after the configuration"
         )
-    write_yaml(run.path / "recipe.yaml", run.recipe.model_dump(mode="json"))
-    stages = [
-        {
-            "label": s.label,
-            "name": s.name,
-            "kind": s.kind,
-            "key": s.key,
-            "artifact": s.folder,
-            "inputs": dict(s.inputs),
-            "arms": list(s.arms),
-            "steps": kind_of(s.kind).steps(s.recipe),
-        }
-        for s in order(run.graph)
-    ]
-    members = {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()}
-    evaluations = [{"name": name, **asdict(evaluation)} for name, evaluation in compared(run.graph)]
-    write_json(run.path / "plan.json", {"stages": stages, "evaluations": evaluations, "points": members})
-    path.write_text(run.content + "\n", encoding="utf-8")
+    write_yaml(folder.recipe_file, run.recipe.model_dump(mode="json"))
+    write_plan(folder.plan_file, plan_record(run))
+    write_text(path, run.content + "\n")
     latest = run.root / "latest"
     if latest.is_symlink() or not latest.exists():
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
 
 
-def _link(run: Run, stage: PlannedStage, artifact: Artifact) -> None:
-    """Show the artifact in the run's folder under its label."""
-    folder = run.path / "stages"
-    folder.mkdir(exist_ok=True)
-    link = folder / stage.label.replace("[", "-").replace("]", "")
-    new = folder / f".{link.name}.{os.getpid()}"
-    new.unlink(missing_ok=True)
-    new.symlink_to(os.path.relpath(artifact.path, folder))
-    new.replace(link)
+def plan_record(run: Run) -> Plan:
+    """Return what ``plan.json`` says of the run."""
+    stages = [
+        StageRecord(
+            label=s.label,
+            name=s.name,
+            kind=s.kind,
+            key=s.key,
+            artifact=s.folder,
+            inputs=s.inputs,
+            arms=s.arms,
+            steps=kind_of(s.kind).steps(s.recipe),
+            command=run.command(s.arms[0]),
+        )
+        for s in order(run.graph)
+    ]
+    models = [
+        ModelRecord(name, e.arm, e.stage, None if e.model == BASE else e.model, e.key)
+        for name, e in compared(run.graph)
+    ]
+    return Plan(tuple(stages), tuple(models), run.members, version("adhere"))
 
 
 def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:

@@ -17,7 +17,9 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from adhere.records.artifact import write_json, write_text
+from adhere.records.artifact import complete
+from adhere.records.jsonl import read_jsonl
+from adhere.rewards.files import write_json, write_text
 
 SUMMARY = "train_runtime"
 """A key of the row that transformers logs when training ends, and of no other."""
@@ -37,11 +39,9 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         if not state.is_world_process_zero or not self._path.exists():
             return
-        rows = [
-            line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
-        ]
-        kept = [line for line in rows if (row := json.loads(line))["step"] <= state.global_step and SUMMARY not in row]
-        write_text(self._path, "".join(kept))
+        rows = read_jsonl(self._path).rows
+        kept = [row for row in rows if row["step"] <= state.global_step and SUMMARY not in row]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def on_log(
         self,
@@ -113,7 +113,7 @@ class CompleteCheckpoints(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(str(args.output_dir))
-        (folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / "COMPLETE").touch()
+        complete(folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}").touch()
         steps = sorted(int(path.name.rpartition("-")[2]) for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
         kept = {state.global_step, *({state.best_global_step} & set(steps))}
         before = [step for step in steps if step < state.global_step]

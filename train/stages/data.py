@@ -12,8 +12,9 @@ from datasets import Dataset
 from adhere.prompts.build import build
 from adhere.prompts.fingerprint import Role
 from adhere.prompts.item import PromptItem, read_items, write_items
-from adhere.records.artifact import Artifact, write_json
+from adhere.records.artifact import Artifact
 from adhere.rewards.errors import DataError
+from adhere.rewards.files import write_json
 from adhere.train.model.chat import prompt_ids, prompt_text, target_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def load_items(
     with_targets: bool = False,
 ) -> list[PromptItem]:
     """Build the items once per stage, on the first rank; the others, and a resumed attempt, read its file."""
-    path = artifact.path / f"{role}_items.jsonl"
+    path = artifact.items(role)
     with PartialState().main_process_first():
         if not path.exists():
             built = build(
@@ -40,10 +41,8 @@ def load_items(
                 count_tokens=lambda item: len(prompt_ids(tokenizer, item.messages)),
                 with_targets=with_targets,
             )
-            write_json(artifact.path / f"{role}_data.json", built.report)
-            temporary = path.with_suffix(".partial")
-            write_items(temporary, built.items)
-            temporary.replace(path)
+            write_json(artifact.data(role), built.report)
+            write_items(path, built.items)
     return read_items(path)
 
 

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from adhere.evaluation.backends import load_generator
 from adhere.evaluation.generation import Generator, Sampling
-from adhere.evaluation.run import LOG, evaluate, write_results
+from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import Suite, mathif, prompt_file, prompt_suite
-from adhere.records.artifact import Artifact, Stopped
+from adhere.records.artifact import LOG, Artifact, Stopped
 from adhere.rewards.engine import default_engine
 from adhere.rewards.judge import load_judge
 from adhere.train.model.chat import check_template

@@ -82,7 +82,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         prefilled=recipe.model.prefilled_reasoning,
     )
     watch = config.monitors
-    monitors = Monitors(watch, artifact.path, writes=PartialState().is_main_process) if watch.enabled else None
+    monitors = Monitors(watch, artifact, writes=PartialState().is_main_process) if watch.enabled else None
     form = form_of(recipe.rewards, reasoning=recipe.data.targets.think, prefilled=recipe.model.prefilled_reasoning)
     stop = Stop(artifact, config.save_every_minutes, spec.until)
     clock = StepClock(artifact.timing, notice_seconds())
@@ -98,11 +98,11 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         processing_class=tokenizer,
         peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
         callbacks=[
-            MetricsFile(artifact.path / "metrics.jsonl"),
+            MetricsFile(artifact.metrics),
             Progress(spec.label, SHOWN),
             CompleteCheckpoints(),
             stop,
-            RolloutTables(artifact.path / "rollouts"),
+            RolloutTables(artifact.rollouts),
             clock,
         ],
     )

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from accelerate.utils import broadcast_object_list, gather, gather_object
 from transformers import PrinterCallback, TrainerState
@@ -19,7 +17,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
-from adhere.records.artifact import Artifact, Stopped, newest_checkpoint
+from adhere.records.artifact import Artifact, Stopped, complete, newest_checkpoint
+from adhere.records.tables import COMPONENT_COLUMNS, component_column, write_rollouts
 from adhere.rewards.adherence import adherence, rate
 from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
 from adhere.rewards.errors import StageError
@@ -64,7 +63,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         assert self.num_generations is not None
         self._group_size: int = self.num_generations
         self._rewards = rewards
-        self._rollouts_folder = artifact.path / "rollouts"
+        self._rollouts_folder = artifact.rollouts
         self._max_clipped = max_clipped
         self._monitors, self._audit = monitors, audit
         self._clipped = 0
@@ -131,7 +130,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
         if self._training and self._step % self.current_gradient_accumulation_steps:
             kept = "the last checkpoint is kept"
-        elif self._training and step > 0 and not (folder / "COMPLETE").exists():
+        elif self._training and step > 0 and not complete(folder).exists():
             self._before_generation()
             self._save_checkpoint(self.model, trial=None)
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
@@ -325,44 +324,20 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
                 "group": i // size,
                 **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
                 **{k: row[k] for k in ("correct", "followed", "requirements")},
-                **{f"{n}_{k}": v[k] for n, v in row["verdicts"].items() for k in ("score", "status", "detail")},
-                **{f"{name}_value": value for name, value in row["values"].items()},
+                **{component_column(n, k): v[k] for n, v in row["verdicts"].items() for k in COMPONENT_COLUMNS},
+                **{component_column(name, "value"): value for name, value in row["values"].items()},
                 "advantage": advantage,
             }
             for i, (row, advantage) in enumerate(zip(self._rows, advantages, strict=True))
         ]
-        self._rollouts_folder.mkdir(parents=True, exist_ok=True)
-        path = self._rollouts_folder / f"step_{step:06d}.parquet"
-        temporary = path.with_suffix(".partial")
-        pq.write_table(pa.Table.from_pylist(columns, schema=self._schema(columns)), temporary)
-        temporary.replace(path)
-
-    def _schema(self, columns: list[Row]) -> pa.Schema:
-        requirement = pa.struct(
-            [
-                ("id", pa.string()),
-                ("text", pa.string()),
-                ("score", pa.float64()),
-                ("status", pa.string()),
-                ("detail", pa.string()),
-            ]
-        )
-        fixed = {
-            "step": pa.int64(), "group": pa.int64(), "tokens": pa.int64(), "finished": pa.bool_(),
-            "correct": pa.bool_(), "followed": pa.bool_(), "requirements": pa.list_(requirement),
-            "advantage": pa.float64(),
-        }  # fmt: skip
-        number = ("_score", "_value")
-        return pa.schema(
-            [(n, fixed.get(n) or (pa.float64() if n.endswith(number) else pa.string())) for n in columns[0]]
-        )
+        write_rollouts(self._rollouts_folder, step, columns)
 
     def hand_over_best(self) -> None:
         """Take up the weights of the best checkpoint, where it is not the last step's own."""
         found = self.best.found
         if found is not None and found["step"] != self.state.global_step:
             folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
-            if not (folder / "COMPLETE").exists():
+            if not complete(folder).exists():
                 raise StageError(f"{folder}: is the best checkpoint and is not there; set grpo.hand_over=last")
             self.state.best_model_checkpoint = str(folder)
             self._load_best_model()

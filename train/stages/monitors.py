@@ -12,12 +12,14 @@ from typing import Any
 from adhere.evaluation.audit import Cases, Form, audit_failures, build_cases
 from adhere.evaluation.audit.audit import capped
 from adhere.prompts.item import PromptItem
+from adhere.records.artifact import Artifact
+from adhere.records.jsonl import read_jsonl
 from adhere.rewards.composite import Composite
 from adhere.rewards.errors import DataError, StageError
+from adhere.rewards.files import write_text
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.stages.drift import CHECKS, Alarm, alarms
 
-FIGURES, ALARMS = "monitors.jsonl", "alarms.jsonl"
 Row = Mapping[str, Any]
 
 
@@ -32,22 +34,22 @@ class Monitors:
     taken up by ``resume``, so that a resumed run raises what an uninterrupted one would have.
     """
 
-    def __init__(self, config: MonitorsConfig, folder: Path, *, writes: bool) -> None:
+    def __init__(self, config: MonitorsConfig, artifact: Artifact, *, writes: bool) -> None:
         self.config = config
-        self._folder = folder
+        self._artifact = artifact
         self._writes = writes
         self._history: list[dict[str, float]] = []
         self._raised: dict[str, Alarm] = {}
 
     def resume(self, step: int) -> None:
         """Take up what was recorded before optimizer step ``step``; what came after it is forgotten."""
-        rows = [row for row in _read(self._folder / FIGURES) if row["step"] < step]
+        rows = [row for row in read_jsonl(self._artifact.figures).rows if row["step"] < step]
         self._history = [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
-        kept = [Alarm(**row) for row in _read(self._folder / ALARMS) if row["step"] < step]
+        kept = [Alarm(**row) for row in read_jsonl(self._artifact.alarms).rows if row["step"] < step]
         self._raised = {alarm.name: alarm for alarm in kept}
         if self._writes:
-            _write(self._folder / FIGURES, rows)
-            _write(self._folder / ALARMS, [alarm.to_dict() for alarm in kept])
+            write_text(self._artifact.figures, "".join(json.dumps(row) + "\n" for row in rows))
+            write_text(self._artifact.alarms, "".join(json.dumps(alarm.to_dict()) + "\n" for alarm in kept))
 
     def observe(self, step: int, figures: Mapping[str, float], audited: Sequence[str] = ()) -> dict[str, float]:
         """Take in one generation and return its metrics.
@@ -61,7 +63,7 @@ class Monitors:
         """
         self._history.append({"step": step, **figures})
         if self._writes:
-            _append(self._folder / FIGURES, {n: None if math.isnan(v) else v for n, v in self._history[-1].items()})
+            _append(self._artifact.figures, {n: None if math.isnan(v) else v for n, v in self._history[-1].items()})
         holding = alarms(self._history, self.config)
         if audited:
             text = f"probes earn what an honest right answer does: {', '.join(audited)}"
@@ -78,7 +80,7 @@ class Monitors:
         if alarm.name not in self._raised:
             self._raised[alarm.name] = alarm
             if self._writes:
-                _append(self._folder / ALARMS, alarm.to_dict())
+                _append(self._artifact.alarms, alarm.to_dict())
                 print(f"\nalarm {alarm.name} at step {alarm.step}: {alarm.text}", file=sys.stderr)
         if alarm.name in self.config.stop_on:
             raise StageError(
@@ -117,19 +119,6 @@ class TrainingAudit:
         return [f"{finding.name} on {finding.item}" for finding in found]
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
 def _append(path: Path, row: Mapping[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as out:
         out.write(json.dumps(row) + "\n")
-
-
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import shutil
 import time
@@ -15,6 +14,7 @@ from accelerate import Accelerator, DistributedType, PartialState
 from transformers.trainer_utils import SchedulerType
 
 from adhere.records.artifact import Artifact
+from adhere.records.jsonl import read_jsonl
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.model.load import compute_dtype
 from adhere.train.stages.distributed_checks import device_arguments, on_cpu
@@ -158,6 +158,5 @@ def check_equal_weights(accelerator: Accelerator, model: torch.nn.Module | None)
 
 def last_metrics(artifact: Artifact) -> dict[str, Any]:
     """Return the last row of ``metrics.jsonl``, or nothing."""
-    path = artifact.path / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return json.loads(lines[-1]) if lines else {}
+    rows = read_jsonl(artifact.metrics).rows
+    return rows[-1] if rows else {}

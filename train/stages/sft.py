@@ -77,7 +77,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         processing_class=tokenizer,
         peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
         callbacks=[
-            MetricsFile(artifact.path / "metrics.jsonl"),
+            MetricsFile(artifact.metrics),
             Progress(spec.label, {"loss": "loss", "mean_token_accuracy": "token accuracy"}),
             CompleteCheckpoints(),
             stop,

@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow.parquet
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from adhere.records.tables import rollout_files
+
 ROWS = 16
 """Rollouts of a generation that go to the trackers; all of them are in ``rollouts/``."""
 
@@ -44,7 +46,7 @@ class RolloutTables(TrainerCallback):
 
     def _files(self, before: int) -> list[Path]:
         """Return the rollout files of the generations before optimizer step ``before``."""
-        return [path for path in sorted(self._rollouts.glob("step_*.parquet")) if int(path.stem[5:]) < before]
+        return [path for path in rollout_files(self._rollouts) if int(path.stem[5:]) < before]
 
     def _log(self, path: Path, trackers: list[str] | str) -> None:
         names = pyarrow.parquet.read_schema(path).names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import select
@@ -99,7 +98,7 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
     if notice.signum is not None and artifact.done:
         raise Interrupted(f"{label}: is done; the same command goes on with what follows", notice.exit_code)
     if artifact.requeue.exists():
-        step = json.loads(artifact.requeue.read_text(encoding="utf-8"))["step"]
+        step = artifact.stopped_at()
         code = notice.exit_code if notice.signum is not None else EXIT_STOPPED
         raise Interrupted(f"{label}: stopped at step {step}; the same command goes on from there", code)
     if process.returncode != 0 or not artifact.done:
@@ -170,7 +169,7 @@ def _explain(artifact: Artifact, label: str, code: int, log: Path, tail: Sequenc
     words = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
     reasons = [word for word in words if not word.startswith("note: ")]
     if artifact.failed.exists():
-        reasons = [json.loads(artifact.failed.read_text(encoding="utf-8"))["message"].replace("\n", " ")]
+        reasons = [artifact.message().replace("\n", " ")]
     if reasons:
         return f"{label}: {reasons[-1]}\n  log: {log}"
     killed = code == -signal.SIGKILL or any(re.search(r"exitcode\s*:\s*-9\b", line) for line in tail)

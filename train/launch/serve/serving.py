@@ -5,7 +5,7 @@
     … around STAGE.YAML -- COMMAND …  start its servers here, run COMMAND beside them
     … run STAGE.YAML --host NODE  start its servers here, and stay until told
     … wait URL --seconds 900 [--pid PID]  until URL/health answers; 1 if PID ends first
-    … wait STAGE.YAML --seconds 900  until ``run`` has put the addresses down
+    … wait STAGE.YAML --seconds 900  until ``run`` has written the addresses
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from adhere.records.artifact import Artifact, write_json
+from adhere.records.artifact import Artifact
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import AdhereError, StageError
-from adhere.train.config.addresses import addresses_file
+from adhere.rewards.files import write_json
 from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import StageSpec, read_spec
 from adhere.train.launch.serve.servers import (
@@ -121,17 +121,17 @@ def serving(
     """
     servers = servers_of(spec)
     training, shares = split_gpus(spec.recipe.launcher, servers, visible_gpus() if servers else [], ranks)
-    put_down = addresses_file(artifact.path)
-    put_down.unlink(missing_ok=True)
+    addresses = artifact.servers
+    addresses.unlink(missing_ok=True)
     with running_servers(servers, shares, artifact.logs, host, bind) as running:
         if running:
-            write_json(put_down, _addresses(spec, running, bind))
+            write_json(addresses, _addresses(spec, running, bind))
         beside = Servers(running, {"CUDA_VISIBLE_DEVICES": ",".join(training)} if any(shares) else {})
         try:
             yield beside
         finally:
             beside.release()
-            put_down.unlink(missing_ok=True)
+            addresses.unlink(missing_ok=True)
         if beside.failure is not None:
             raise StageError(f"{spec.label}: {beside.failure}")
 
@@ -284,13 +284,13 @@ def _wait(target: str, seconds: float, pid: int | None) -> int:
     if target.startswith(("http://", "https://")):
         wait_healthy(target, seconds, alive)
         return 0
-    put_down, until = addresses_file(Path(target).parent), time.monotonic() + seconds
-    while not put_down.exists():
+    addresses, until = Artifact(Path(target).parent).servers, time.monotonic() + seconds
+    while not addresses.exists():
         if (death := alive()) is not None:
             raise StageError(death)
         if time.monotonic() > until:
             raise StageError(
-                f"{put_down}: the servers of {target} were not up within {seconds:g} s; look at their logs"
+                f"{addresses}: the servers of {target} were not up within {seconds:g} s; look at their logs"
             )
         time.sleep(POLL_SECONDS)
     return 0

@@ -6,20 +6,18 @@ Run by the batch script as ``python -m adhere.train.launch.slurm.attempt``; it n
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
-from adhere.records.artifact import complete_checkpoints, write_json
+from adhere.records.artifact import Artifact, complete_checkpoints, read_marker
 from adhere.rewards.errors import AdhereError, StageError
+from adhere.rewards.files import write_json
 
 DONE, FAILED, REQUEUE = 0, 1, 75
 """Exit codes of ``end``; 75 is sysexits' "try again later"."""
 
-STATE = "attempts.json"
 PORTS, FIRST_PORT, TRIES = 20_000, 20_000, 32
 TAIL_BYTES = 65_536
 
@@ -38,7 +36,7 @@ KNOWN_ENDS = (
 LATE = (True, "the time limit came before the step's end; a longer launcher.slurm.notice_seconds leaves room for it")
 
 
-def begin(artifact: Path, job: int) -> str:
+def begin(artifact: Artifact, job: int) -> str:
     """Return the rendezvous port, the companion server's port, and the attempt's number, for the job ``job``.
 
     Ports follow from the job's id, so that jobs that share a node do not meet; one that is taken is passed over.
@@ -46,7 +44,7 @@ def begin(artifact: Path, job: int) -> str:
     Raises:
         StageError: no port is free.
     """
-    logs = artifact / "logs"
+    logs = artifact.logs
     logs.mkdir(parents=True, exist_ok=True)
     numbers = [int(found[1]) for path in logs.iterdir() if (found := re.match(r"attempt_(\d+)", path.name))]
     for offset in range(TRIES):
@@ -66,10 +64,10 @@ def _free(port: int) -> bool:
         return True
 
 
-def refuse(artifact: Path, words: str) -> None:
+def refuse(artifact: Artifact, words: str) -> None:
     """Leave ``words`` as the reason why the stage failed; another attempt would meet the same."""
     last = [line for line in words.splitlines() if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
-    write_json(artifact / "FAILED", {"message": last[0] if last else words.strip() or "the nodes were refused"})
+    artifact.fail(last[0] if last else words.strip() or "the nodes were refused")
 
 
 def why_ending(job: str) -> str:
@@ -94,36 +92,36 @@ def _seconds(text: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def end(artifact: Path, attempt: int, state: str, max_requeues: int) -> tuple[int, str]:
+def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tuple[int, str]:
     """Decide what follows the attempt; return one of the exit codes above and the reason in words.
 
     ``state`` is what :func:`why_ending` says of the job. A stage that stopped as it was told is requeued. A crash is
     too, but at most ``max_requeues`` times without a newer complete checkpoint; a word of the stage's own (``FAILED``)
     ends it.
     """
-    if (artifact / "DONE").exists():
-        (artifact / STATE).unlink(missing_ok=True)
+    if artifact.done:
+        artifact.attempts.unlink(missing_ok=True)
         return DONE, "done"
-    if (artifact / "FAILED").exists():
-        return FAILED, str(_read(artifact / "FAILED").get("message", "the stage failed"))
+    if artifact.failed.exists():
+        return FAILED, artifact.message() or "the stage failed"
     if state == "CANCELLED":
         return FAILED, "Slurm ends the job: it was cancelled, or is preempted and requeued by Slurm itself"
-    if (artifact / "REQUEUE").exists():
-        (artifact / STATE).unlink(missing_ok=True)
-        return REQUEUE, f"stopped with a checkpoint at step {_read(artifact / 'REQUEUE').get('step')}; requeued"
+    if artifact.requeue.exists():
+        artifact.attempts.unlink(missing_ok=True)
+        return REQUEUE, f"stopped with a checkpoint at step {artifact.stopped_at()}; requeued"
     if state == "PREEMPTED":
         return REQUEUE, "preempted before a checkpoint could be written; requeued, it goes on from its newest one"
     again, reason = LATE if state == "TIMEOUT" else _explain(_tail(artifact, attempt))
-    known, newest = _read(artifact / STATE), max(complete_checkpoints(artifact / "checkpoints"), default=None)
+    known, newest = read_marker(artifact.attempts), max(complete_checkpoints(artifact.checkpoints), default=None)
     spent = known.get("crashes", 0) + 1 if known.get("checkpoint") == newest else 1
     if again and spent <= max_requeues:
-        write_json(artifact / STATE, {"checkpoint": newest, "crashes": spent})
+        write_json(artifact.attempts, {"checkpoint": newest, "crashes": spent})
         return REQUEUE, f"{reason}; requeued ({spent} of {max_requeues} without a newer checkpoint)"
     where = "no checkpoint" if newest is None else f"nothing newer than checkpoint {newest}"
     if again:
         reason += f"; {spent} attempts brought {where} (launcher.slurm.max_requeues={max_requeues})"
-    write_json(artifact / "FAILED", {"message": reason})
-    (artifact / STATE).unlink(missing_ok=True)
+    artifact.fail(reason)
+    artifact.attempts.unlink(missing_ok=True)
     return FAILED, reason
 
 
@@ -132,24 +130,16 @@ def _explain(tail: str) -> tuple[bool, str]:
         if re.search(pattern, tail):
             return again, meaning
     killed = re.search(r"exitcode\s*:\s*-9|Signal 9|SIGKILL", tail)
-    return True, "a rank was killed (SIGKILL)" if killed else "the worker ended without a word of its own"
+    return True, "a rank was killed (SIGKILL)" if killed else "the worker ended without an error message"
 
 
-def _tail(artifact: Path, attempt: int) -> str:
+def _tail(artifact: Artifact, attempt: int) -> str:
     texts = []
-    for path in sorted((artifact / "logs").glob(f"attempt_{attempt}[._]*log")):
+    for path in sorted(artifact.logs.glob(f"attempt_{attempt}[._]*log")):
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             texts.append(file.read().decode("utf-8", errors="replace"))
     return "\n".join(texts)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def main() -> int:
@@ -164,14 +154,15 @@ def main() -> int:
     commands.choices["end"].add_argument("--job", required=True)
     commands.choices["end"].add_argument("--max-requeues", type=int, required=True)
     given = parser.parse_args()
+    artifact = Artifact(given.artifact)
     try:
         if given.command == "begin":
-            print(begin(given.artifact, given.job))
+            print(begin(artifact, given.job))
             return 0
         if given.command == "refuse":
-            refuse(given.artifact, given.words)
+            refuse(artifact, given.words)
             return 0
-        code, reason = end(given.artifact, given.attempt, why_ending(given.job), given.max_requeues)
+        code, reason = end(artifact, given.attempt, why_ending(given.job), given.max_requeues)
     except AdhereError as error:
         print(f"adhere: {error}", file=sys.stderr)
         return error.exit_code

@@ -8,8 +8,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adhere.records.artifact import write_text
+from adhere.records.artifact import IN_TEMPLATES, SPEC
+from adhere.records.names import slug
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.files import write_text
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.launch.local.stage import ranks_of, worker_flags
@@ -22,7 +24,7 @@ OURS = {"nodes", "ntasks-per-node", "array", "output", "error", "open-mode", "si
 FINISH_TIME = "00:30:00"
 
 
-def write_job(folder: Path, files: Mapping[str, str]) -> Path:
+def write_job_files(folder: Path, files: Mapping[str, str]) -> Path:
     """Write the ``files`` of one job into ``folder``, and return the batch file."""
     for name, text in files.items():
         write_text(folder / name, text)
@@ -98,7 +100,7 @@ def _node(kind: str, launcher: LauncherConfig, profile: Profile, gpus: int, *, a
         "notice_seconds": str(launcher.slurm.notice_seconds),
         "environment": "    export ACCELERATE_USE_CPU=true CUDA_VISIBLE_DEVICES=" if launcher.device == "cpu" else "",
         "launch": _launch(launcher, kind, nodes),
-        "around": '-m adhere.train.launch.serve.serving around "$ARTIFACT/stage.yaml" -- "$PYTHON"' if around else "",
+        "around": '-m adhere.train.launch.serve.serving around "$ARTIFACT/' + SPEC + '" -- "$PYTHON"' if around else "",
         "container": profile.container or "",
         "setup": "\n".join(profile.setup),
     }
@@ -133,9 +135,9 @@ def nodes_of(launcher: LauncherConfig, kind: str) -> int:
 
 def render(name: str, filled: Mapping[str, str]) -> str:
     """Return the template ``name`` with every ``@word@`` filled in; lines that become empty go."""
-    lines = []
+    lines, words = [], {**IN_TEMPLATES, **filled}
     for line in (slurm_folder() / name).read_text(encoding="utf-8").splitlines():
-        new = re.sub(r"@([a-z_]+)@", lambda found: filled[found[1]], line).rstrip()
+        new = re.sub(r"@([a-z_]+)@", lambda found: words[found[1]], line).rstrip()
         if new.strip() or not line.strip():
             lines.append(new)
     return "\n".join(lines) + "\n"
@@ -156,7 +158,7 @@ def _launch(launcher: LauncherConfig, kind: str, nodes: int) -> str:
 
 
 def _place(profile: Profile, name: str, time: str) -> dict[str, str]:
-    options = {"job-name": re.sub(r"[^\w.=,+-]+", "-", name).strip("-"), "partition": profile.partition}
+    options = {"job-name": slug(name), "partition": profile.partition}
     given = {"account": profile.account, "qos": profile.qos, "constraint": profile.constraint, "time": time}
     return options | {key: value for key, value in given.items() if value is not None}
 

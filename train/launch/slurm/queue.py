@@ -5,27 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from adhere.records.jobs import Job
 from adhere.rewards.errors import ConfigError, StageError
-
-GONE = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"}
-"""States that Slurm still shows for some minutes after a job has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One job or array task, as the queue has it."""
-
-    id: str
-    state: str
-    reason: str
-    nodes: str
-
-    @property
-    def queued(self) -> bool:
-        """Whether it runs, or will."""
-        return self.state not in GONE
 
 
 def client(name: str) -> str:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import fcntl
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adhere.records.artifact import write_json
-from adhere.train.config.addresses import addresses_file
+from adhere.records.jobs import JobRecord, read_job, write_job
+from adhere.records.names import slug
+from adhere.records.run import RunFolder
 from adhere.train.launch.local.stage import worker_flags
 from adhere.train.launch.serve.servers import servers_of
-from adhere.train.launch.slurm.attempt import STATE
 from adhere.train.launch.slurm.batches import Batch, plan_batches
-from adhere.train.launch.slurm.jobfile import job_files, nodes_of, write_finish, write_job
+from adhere.train.launch.slurm.jobfile import job_files, nodes_of, write_finish, write_job_files
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile
-from adhere.train.launch.slurm.progress import RECORD, read_record
 from adhere.train.launch.slurm.queue import client, jobs, submit
 from adhere.train.launch.slurm.snapshot import snapshot
-from adhere.train.run.finish import write_ending
 from adhere.train.run.run import spec_of, write_spec
 
 if TYPE_CHECKING:
@@ -84,8 +81,8 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
 
 def queued_stages(run: Run, waiting: Sequence[PlannedStage]) -> dict[str, str]:
     """Return the jobs of stages that are in the queue already, by the stages' keys."""
-    records = {stage.key: read_record(run.artifact(stage.key).path) for stage in waiting}
-    known = {key: str(record["job"]) for key, record in records.items() if record}
+    records = {stage.key: read_job(run.artifact(stage.key).job) for stage in waiting}
+    known = {key: record.job for key, record in records.items() if record}
     found = jobs(known.values())
     return {key: job for key, job in known.items() if job in found and found[job].queued}
 
@@ -117,15 +114,16 @@ def _write_batch(run: Run, batch: Batch, profile: Profile, code: Path) -> Path:
     for stage in batch.stages:
         artifact = run.artifact(stage.key)
         write_spec(run, stage)
-        for stale in ("STOP", "REQUEUE", "FAILED", STATE, addresses_file(artifact.path).name):
-            (artifact.path / stale).unlink(missing_ok=True)
-    write_job(folder, files_of(run, batch, folder, profile, code))
+        artifact.begin()
+        for stale in (artifact.attempts, artifact.servers):
+            stale.unlink(missing_ok=True)
+    write_job_files(folder, files_of(run, batch, folder, profile, code))
     return folder
 
 
 def submissions_of(run: Run) -> int:
     """Return how many batches the run has submitted so far."""
-    return len(list((run.path / "slurm").glob("[0-9]*-*")))
+    return len(list(RunFolder(run.path).slurm.glob("[0-9]*-*")))
 
 
 def name_of(batch: Batch) -> str:
@@ -135,7 +133,7 @@ def name_of(batch: Batch) -> str:
 
 def folder_of(run: Run, batch: Batch, number: int) -> Path:
     """Return where the files of the run's batch ``number`` lie."""
-    return run.path / "slurm" / f"{number:03d}-{re.sub(r'[^A-Za-z0-9_.=,+-]+', '-', name_of(batch)).strip('-')}"
+    return RunFolder(run.path).slurm / f"{number:03d}-{slug(name_of(batch))}"
 
 
 def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path) -> dict[str, str]:
@@ -173,17 +171,16 @@ def _record(run: Run, batch: Batch, job: str, folder: Path) -> dict[str, str]:
         several = len(batch.stages) > 1
         made[stage.key] = f"{job}_{index}" if several else job
         output = folder / (f"slurm-{job}_{index}.out" if several else f"slurm-{job}.out")
-        record = {"job": made[stage.key], "run": str(run.path), "output": str(output)}
-        write_json(run.artifact(stage.key).path / RECORD, record)
+        write_job(run.artifact(stage.key).job, JobRecord(made[stage.key], str(run.path), str(output)))
     return made
 
 
 def _submit_end(run: Run, made: Sequence[str], profile: Profile, code: Path) -> str:
     """Submit the job that compares the models; it starts when no stage can run any more, however they ended."""
-    folder = run.path / "slurm"
-    write_ending(run, folder)
+    folder = RunFolder(run.path).slurm
     file = write_finish(folder, run.path, run.recipe.launcher, profile, code)
     ids = ":".join(sorted({job.partition("_")[0] for job in made}, key=int))
     job = submit(str(file), [f"--dependency=afterany:{ids}"])
-    write_json(folder / RECORD, {"job": job, "run": str(run.path), "output": str(folder / f"finish-{job}.out")})
+    record = JobRecord(job, str(run.path), str(folder / f"finish-{job}.out"))
+    write_job(RunFolder(run.path).last_job, record)
     return job

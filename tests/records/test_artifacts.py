@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from adhere.records.artifact import Artifact, newest_checkpoint, write_json, write_text, write_yaml
+from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.records.objects import write_yaml
 from adhere.rewards.errors import StageError
+from adhere.rewards.files import write_json, write_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +57,7 @@ def test_a_write_that_fails_half_way_keeps_the_old_file_and_says_what_to_do(tmp_
     path = tmp_path / "manifest.json"
     path.write_text("old", encoding="utf-8")
     code = (
-        "import resource, signal, sys; from pathlib import Path; from adhere.records.artifact import write_text\n"
+        "import resource, signal, sys; from pathlib import Path; from adhere.rewards.files import write_text\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "write_text(Path(sys.argv[1]), 'x' * 100_000)"
     )

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from adhere.records.artifact import Artifact
+from adhere.records.objects import read_object
 from adhere.rewards.errors import ConfigError
-
-
-def addresses_file(artifact: Path) -> Path:
-    """Return the file in an artifact's folder that holds the addresses of its running servers."""
-    return artifact / "servers.json"
 
 
 def with_addresses(recipe: dict[str, Any], artifact: Path) -> dict[str, Any]:
@@ -21,16 +17,15 @@ def with_addresses(recipe: dict[str, Any], artifact: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file names a key that the recipe does not have.
+        DataError: the file cannot be read.
     """
-    path = addresses_file(artifact)
-    if not path.exists():
-        return recipe
-    for key, values in json.loads(path.read_text(encoding="utf-8")).items():
+    path = Artifact(artifact).servers
+    for key, values in read_object(path).items():
         section: Any = recipe
         for part in key.split("."):
             section = section.get(part) if isinstance(section, dict) else None
         if not isinstance(section, dict):
-            raise ConfigError(f"{path}: '{key}' is no section of the recipe; remove the file and run the command again")
+            raise ConfigError(f"{path}: '{key}' is not a section of the recipe; remove the file")
         section.update(values)
         if "serve" in section:
             section["serve"] = None

@@ -1,0 +1,106 @@
+"""``plan.json``: what is written is read again, an older one is understood, a damaged or newer one is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adhere.records.names import slug
+from adhere.records.plan import ModelRecord, Plan, StageRecord, read_plan, write_plan
+from adhere.records.run import RunFolder, find_run
+from adhere.rewards.errors import ConfigError, DataError
+from adhere.train.cli import main
+
+
+def stage(name: str, kind: str, arm: str, key: str, *, inputs: dict[str, str] | None = None) -> StageRecord:
+    return StageRecord(f"{name}[{arm}]", name, kind, key, f"{kind}-{key}", inputs or {}, (arm,), 20, "adhere train")
+
+
+def graph(*arms: str) -> Plan:
+    """Return a plan of free names: each arm trains ``maths`` and ``again`` and measures both and the base."""
+    stages: list[StageRecord] = []
+    for arm in arms:
+        stages += [
+            stage("maths", "grpo", arm, f"m{arm}"),
+            stage("again", "grpo", arm, f"a{arm}", inputs={"model": f"m{arm}"}),
+        ]
+    models = [ModelRecord("base", arms[0], "evaluate", None, "eb")]
+    models += [ModelRecord(f"maths[{arm}]", arm, "evaluate", "maths", f"em{arm}") for arm in arms]
+    models += [ModelRecord(arm, arm, "evaluate", "again", f"ea{arm}") for arm in arms]
+    return Plan(tuple(stages), tuple(models), {arm: (arm.upper(), 0) for arm in arms}, "1.2")
+
+
+def test_a_plan_is_read_as_it_was_written_with_its_arms_in_order(tmp_path: Path) -> None:
+    write_plan(tmp_path / "plan.json", graph("z", "a"))
+    found = read_plan(tmp_path / "plan.json")
+    assert found == graph("z", "a")
+    assert (list(found.points), found.arms) == (["z", "a"], ["z", "a"])
+    assert json.loads((tmp_path / "plan.json").read_text())["schema"] == 2
+
+
+SCHEMA_1: dict[str, Any] = {
+    "stages": [
+        {"label": "sft", "key": "s", "artifact": "sft-s", "inputs": {}, "arms": ["a", "b"], "steps": 4},
+        {"label": "grpo[a]", "key": "g", "artifact": "grpo-g", "inputs": {"model": "s"}, "arms": ["a"], "steps": None},
+    ],
+    "subjects": {"a": {"base": "e0", "grpo": "e2", "sft": "e1"}, "b": {"base": "e0", "grpo": "e3", "sft": "e1"}},
+    "points": {},
+}
+
+
+def test_a_plan_of_the_version_before_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(SCHEMA_1), encoding="utf-8")
+    found = read_plan(tmp_path / "plan.json")
+    assert [(s.name, s.kind, s.steps) for s in found.stages] == [("sft", "sft", 4), ("grpo", "grpo", None)]
+    assert [model.name for model in found.models] == ["base", "sft", "a", "b"]
+    assert found.adhere == ""
+
+
+def test_status_of_a_run_of_the_version_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "old"
+    run.mkdir()
+    (run / "plan.json").write_text(json.dumps(SCHEMA_1), encoding="utf-8")
+    done = tmp_path / "artifacts" / "sft-s"
+    done.mkdir(parents=True)
+    (done / "DONE").touch()
+    assert main(["status", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert "done      sft" in out and "to run    grpo[a]" in out and "1 of 2 stages done" in out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{", "[]", "{}", '{"stages": {}, "models": []}', '{"stages": [{}], "subjects": {}}',
+        '{"stages": [3], "models": []}', '{"stages": [], "models": [{"name": "x"}]}',
+        '{"stages": [], "models": [], "points": {"a": {"point": "x"}}}', "\x00",
+    ],
+)  # fmt: skip
+def test_a_damaged_plan_is_one_error_for_every_command(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "plan.json").write_text(damage, encoding="utf-8")
+    with pytest.raises(DataError, match=r"plan\.json: is damaged; the command that started the run writes it again"):
+        read_plan(tmp_path / "plan.json")
+    for command in ("status", "logs", "report", "export"):
+        assert main([command, str(tmp_path), *(["--format=hf"] if command == "export" else [])]) == 2, command
+
+
+def test_a_plan_of_a_later_version_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(SCHEMA_1 | {"schema": 3}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"has schema 3, this version of adhere reads up to 2"):
+        read_plan(tmp_path / "plan.json")
+
+
+def test_a_run_is_found_by_its_folder_and_no_other_is(tmp_path: Path) -> None:
+    write_plan(RunFolder(tmp_path / "x").plan_file, graph("run"))
+    assert find_run(str(tmp_path / "x")) == RunFolder(tmp_path / "x")
+    with pytest.raises(ConfigError, match="there is no run of that name"):
+        find_run(str(tmp_path))
+
+
+def test_slugs_are_names_of_files() -> None:
+    assert [slug(label) for label in ("grpo[composite]", "evaluate[a, b/c]", "weight=0.5,seed=1", "sft")] == [
+        "grpo-composite", "evaluate-a,-b-c", "weight=0.5,seed=1", "sft",
+    ]  # fmt: skip
