@@ -14,7 +14,7 @@ from adhere.prompts.config import ConstraintSamplerConfig, HoldOutConfig
 from adhere.prompts.item import Message, PromptItem
 from adhere.rewards.checklist import parse_checklist, score_checklist
 from adhere.rewards.checklist.mapping import map_requirement
-from adhere.rewards.components import score_component
+from adhere.rewards.components import Context
 from adhere.rewards.config import ChecklistComponent
 from adhere.rewards.constraints import (
     CONSTRAINTS,
@@ -194,7 +194,7 @@ def test_workers_know_it(plugin: str) -> None:
         assert shipped is not None and found[shipped].status is Status.OK
         rows = [{"id": "e", "text": "Echo.", "check": {"constraint": checker.id, "kwargs": {"num_echoes": 1}}}]
         rollout = Rollout("Echo.", "an echo", None, checklist=parse_checklist(rows, "row 1"))
-        assert score_component(ChecklistComponent(), [rollout], engine)[0].score == 1.0
+        assert ChecklistComponent().score([rollout], Context(engine))[0].score == 1.0
 
 
 def broken(tmp_path: Path, old: str, new: str) -> str:

@@ -85,8 +85,8 @@ def test_what_a_stage_overrides_reaches_it_and_what_starts_from_it_alone(recipes
 
 
 def test_the_command_an_arm_and_a_stage_override_in_this_order(recipes: Path) -> None:
-    arms = "+arms={slow: ['grpo.learning_rate=1e-6'], same: []}"
-    run = planned(recipes, "~arms", arms, "grpo.learning_rate=1e-5")
+    arms = "arms={slow: ['grpo.learning_rate=1e-6'], same: []}"
+    run = planned(recipes, arms, "grpo.learning_rate=1e-5")
     trained = [stage for stage in run.graph.stages.values() if stage.kind == "grpo"]
     rates = {stage.label: stage.recipe.grpo.learning_rate for stage in trained}
     assert rates["maths[slow]"] == 1e-6 and rates["maths[same]"] == 1e-5
@@ -102,12 +102,12 @@ def test_evaluated_models_are_called_after_what_tells_them_apart(recipes: Path) 
     assert names("~arms") == ["base", "sft", "grpo"]
     assert names() == ["base", "sft", "math_only", "composite"]
     two = "+arms={a: [], b: ['sft.max_steps=1']}"
-    assert names("~arms", two) == ["base", "sft", "sft[b]", "a", "b"]
+    assert names("~arms", two) == ["base", "sft[a]", "sft[b]", "a", "b"]
     assert names("~arms", "stages=[evaluate]", "+arms={a: [], b: ['grpo.max_steps=3']}") == ["base"]
     suites = "stages=[grpo,{short: {kind: evaluate}},{long: {kind: evaluate, of: [grpo], with: ['seed=1']}}]"
     assert names("~arms", suites) == ["short: base", "short: grpo", "long: grpo"]
     forked = "stages={a: {kind: grpo}, b: {kind: sft}, evaluate: {}}"
-    assert names(forked) == ["base", "b", "a", "a[composite]"]
+    assert names(forked) == ["base", "a[math_only]", "a[composite]", "b"]
 
 
 def test_the_chain_is_short_for_a_graph(recipes: Path) -> None:

@@ -142,16 +142,18 @@ def compared(graph: Graph) -> list[tuple[str, Evaluation]]:
     """
     found = graph.evaluations
     stages, models = [e.stage for e in found], [e.model for e in found]
-    named: dict[str, tuple[tuple[int, ...], Evaluation]] = {}
+    first: dict[str, Evaluation] = {}
     for evaluation in found:
+        first.setdefault(evaluation.key, evaluation)
+    counts = Counter((e.stage, e.shown) for e in first.values())
+    named: list[tuple[tuple[int, ...], str, Evaluation]] = []
+    for evaluation in first.values():
         own = evaluation.shown != evaluation.model
-        if not own and evaluation.key in (e.key for _, e in named.values()):
-            continue
         name = evaluation.shown if len(set(stages)) == 1 else f"{evaluation.stage}: {evaluation.shown}"
-        name = name if name not in named else f"{name}[{evaluation.arm}]"
-        rank = (stages.index(evaluation.stage), own, 0 if own else models.index(evaluation.model))
-        named[name] = rank, evaluation
-    return [(name, e) for name, (_, e) in sorted(named.items(), key=lambda pair: pair[1][0])]
+        name = name if counts[evaluation.stage, evaluation.shown] == 1 else f"{name}[{evaluation.arm}]"
+        rank = (stages.index(evaluation.stage), own, 0 if own else models.index(evaluation.model), len(named))
+        named.append((rank, name, evaluation))
+    return [(name, evaluation) for _, name, evaluation in sorted(named, key=lambda one: one[0])]
 
 
 def _with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -> PlannedStage:
