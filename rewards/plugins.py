@@ -87,6 +87,7 @@ def package_files(package: str) -> dict[str, Path]:
     Raises:
         ConfigError: there is no such package.
     """
+    search_working_folder()
     spec = importlib.util.find_spec(package)
     if spec is None or (spec.origin is None and not spec.submodule_search_locations):
         raise ConfigError(f"plugins: there is no package '{package}'")

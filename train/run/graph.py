@@ -11,8 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from adhere.prompts.attach import Sampler
 from adhere.prompts.fingerprint import fingerprint
 from adhere.records.artifact import SCHEMA
+from adhere.rewards.components.reward_model import RewardModelComponent
+from adhere.rewards.constraints import CONSTRAINTS
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.plugins import package_content, plugin_packages
 from adhere.train.config.kinds import kind_of
@@ -160,6 +163,9 @@ def _with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -
     """Return ``stage`` with its key: the content of everything that it depends on, names apart."""
     kind, recipe = stage.kind, stage.recipe
     settings, data = stage_settings(kind, recipe), kind_of(kind).data
+    for name, component in recipe.rewards.components.items() if "rewards" in settings else ():
+        if isinstance(component, RewardModelComponent):
+            settings["rewards"]["components"][name]["model"] = identity(component.model, component.revision)
     served = recipe.kinds == {"evaluate"} and recipe.evaluation.backend == "openai"
     endpoint = f"endpoint:{recipe.evaluation.base_url}:{recipe.model.path}"
     content = {
@@ -170,8 +176,7 @@ def _with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -
         "data": None if data is None else data_fingerprint(kind, recipe),
         "inputs": {"from": stage.source, **stage.further},
     }
-    read = {} if data is None else recipe.data.model_dump(mode="json")
-    if plugins := plugin_packages([kind, settings, read]):
+    if plugins := plugin_packages([kind, settings, *([] if data is None else named_by_data(recipe))]):
         content["plugins"] = {package: package_content(package) for package in sorted(plugins)}
     return replace(stage, key=digest(content))
 
@@ -201,6 +206,18 @@ def data_fingerprint(kind: str, recipe: Recipe) -> str:
         return fingerprint(recipe.data, role)
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     return digest([[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files if file.exists()])
+
+
+def named_by_data(recipe: Recipe) -> list[Any]:
+    """Return what the recipe's data names: its own values, constraints that are drawn, and plug-ins' ids in files."""
+    config = recipe.data
+    drawn = [] if config.constraints is None else Sampler(config.constraints).ids()
+    sources = [*config.train, *config.evaluation]
+    files = [Path(path) for path in (recipe.evaluation.path, *(source.path for source in sources)) if path is not None]
+    own = [name for name in CONSTRAINTS if CONSTRAINTS.package(name) != "adhere"]
+    held = [file.read_bytes() for file in files if file.is_file()] if own else []
+    written = [name for name in own if any(name.encode() in content for content in held)]
+    return [config.model_dump(mode="json"), drawn, written]
 
 
 def digest(content: Any) -> str:
