@@ -21,7 +21,7 @@ from pathlib import Path
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion
 from adhere.rewards.judge import JudgeConfig, load_judge
 
-sys.path.append(str(Path(__file__).parents[1] / "tests" / "rewards"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 from judge_server import ScriptedServer
 
 

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 
 from adhere.rewards.config import Strict
+from adhere.train.cli import main as cli
 from adhere.train.config.document import configuration_page
 from adhere.train.run.run import plan_run
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "configuration.md"
 RECIPES = REPOSITORY / "recipes"
-RECIPES_PAGE = REPOSITORY / "docs" / "recipes.md"
+GENERATED = ("configuration.md", "constraints.md")
+PAGES = [REPOSITORY / "README.md", *(p for p in (REPOSITORY / "docs").glob("*.md") if p.name not in GENERATED)]
+OF_THE_READER = ("…", "my_lab.", "optuna", "checklists.jsonl", "items.jsonl")
+"""What a command of the pages names that does not lie in the repository: a module, a file, a cluster of the reader's."""
 
 
 def rows(page: str) -> dict[str, str]:
@@ -79,20 +83,45 @@ def test_a_type_without_a_word_is_an_error() -> None:
         configuration_page(Odd)
 
 
-def commands(page: Path) -> list[str]:
-    """Return the `adhere` commands in the shell blocks of a page, without comments and continued lines joined."""
-    blocks = page.read_text(encoding="utf-8").split("```bash\n")[1:]
-    lines = "\n".join(block.split("```")[0] for block in blocks).replace("\\\n", " ").splitlines()
-    return [line.strip() for line in lines if line.startswith("adhere ")]
+def commands() -> list[str]:
+    """Return the `adhere` commands in the shell blocks of all pages, without comments and continued lines joined."""
+    found = []
+    for page in PAGES:
+        blocks = page.read_text(encoding="utf-8").split("```bash\n")[1:]
+        lines = "\n".join(block.split("```")[0] for block in blocks).replace("\\\n", " ").splitlines()
+        found += [line.strip() for line in lines if line.startswith("adhere ")]
+    return list(dict.fromkeys(found))
 
 
-@pytest.mark.parametrize("line", [c for c in commands(RECIPES_PAGE) if c.split()[1] in ("plan", "train", "evaluate")])
-def test_a_command_of_the_recipes_page_composes(line: str, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+COMPOSED = [
+    line
+    for line in commands()
+    if line.split()[1] in ("plan", "train", "evaluate", "ablate", "audit") and not any(w in line for w in OF_THE_READER)
+]
+
+
+def test_the_pages_have_commands_of_each_kind() -> None:
+    assert len(COMPOSED) > 50
+    assert {line.split()[1] for line in COMPOSED} == {"plan", "train", "evaluate", "ablate", "audit"}
+
+
+@pytest.mark.parametrize("line", COMPOSED)
+def test_a_command_of_the_pages_composes(line: str, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     _, command, *words = shlex.split(line, comments=True)
+    words = [word.replace("models/smollm2", str(model_folder)) for word in words]
+    if command == "ablate":
+        assert cli([command, *words, "--plan"]) == 0
+        return
     if any(word.startswith("-") for word in words):
         pytest.skip("Hydra's own flags print or run something")
+    if command == "audit":
+        words = [word for word in words if word.partition("=")[0] not in ("items", "order", "step")]
     if command == "evaluate":
         words = ["recipe=evaluate", f"model.path={words[0]}", *(w.replace("suite", "evaluation", 1) for w in words[1:])]
-    run = plan_run([word.replace("models/smollm2", str(model_folder)) for word in words])
-    assert run.graph.stages
+    assert plan_run(words).graph.stages
+
+
+def test_the_readers_own_names_are_in_the_pages() -> None:
+    lines = commands()
+    assert [name for name in OF_THE_READER if not any(name in line for line in lines)] == []
