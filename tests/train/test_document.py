@@ -16,7 +16,7 @@ RECIPES = REPOSITORY / "recipes"
 GENERATED = ("configuration.md", "constraints.md")
 PAGES = [REPOSITORY / "README.md", *(p for p in (REPOSITORY / "docs").glob("*.md") if p.name not in GENERATED)]
 OF_THE_READER = ("…", "my_lab.", "optuna", "checklists.jsonl", "items.jsonl")
-"""What a command of the pages names that does not lie in the repository: a module, a file, a cluster of the reader's."""
+"""What the pages' commands name that is not in the repository: a module or a file of the reader's."""
 
 
 def rows(page: str) -> dict[str, str]:
@@ -105,6 +105,7 @@ def test_the_pages_have_commands_of_each_kind() -> None:
     assert {line.split()[1] for line in COMPOSED} == {"plan", "train", "evaluate", "ablate", "audit"}
 
 
+@pytest.mark.slow  # all of them together
 @pytest.mark.parametrize("line", COMPOSED)
 def test_a_command_of_the_pages_composes(line: str, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
