@@ -16,7 +16,7 @@ from adhere.prompts.item import Message, PromptItem
 from adhere.prompts.journal import Journal, report_of
 from adhere.prompts.sources import PromptStyle, load
 from adhere.rewards.chat import Usage
-from adhere.rewards.checklist.generation import GenerationConfig, Task, Writer, Written, connect
+from adhere.rewards.checklist.generation import GenerationConfig, WritingTask, Writer, Written, connect
 from adhere.rewards.checklist.generation.rows import kind
 from adhere.rewards.errors import ConfigError, DataError, StageError
 
@@ -30,7 +30,7 @@ class Source:
 
     where: str
     item: PromptItem
-    task: Task
+    task: WritingTask
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ def _source(item: PromptItem, row: Row, asking: PromptStyle) -> Source:
     if not isinstance(candidates, list | tuple) or not all(isinstance(text, str) for text in candidates):
         raise DataError(f"{row.where}: candidates is no list of texts")
     _check_writable({**item.to_dict(), "candidates": candidates}, row.where, last="messages" if raw else "question")
-    task = Task(
+    task = WritingTask(
         id=item.id,
         instruction=instruction,
         reference=item.solution or item.answer,

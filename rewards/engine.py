@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adhere.rewards.engine_worker import decode_verdict
 from adhere.rewards.errors import AdhereError
 from adhere.rewards.pool import START_SECONDS, Job, Lost, Pool, cpu_share, per_process
 from adhere.rewards.verdict import Status, Verdict, unscored
@@ -153,11 +152,12 @@ class Engine(Pool):
                 return unscored(Status.TIMEOUT, f"took longer than {seconds:g} s", seconds)
             case Lost(status=status):
                 return unscored(Status.ERROR, f"the worker died (status {status})")
-        return decode_verdict(reply)
+        return Verdict.decode(reply)
 
 
 def _environment() -> dict[str, str]:
-    paths = [str(Path(entry).resolve()) for entry in sys.path]
+    # An empty entry is the working folder, whose files must not shadow modules of the worker.
+    paths = [str(Path(entry).resolve()) for entry in sys.path if entry]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 

@@ -13,7 +13,7 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.judge.cache import ReplyCache, Scores
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
-from adhere.rewards.judge.prompts import Task, build_prompt
+from adhere.rewards.judge.prompts import GradingTask, build_prompt
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
 
@@ -27,7 +27,7 @@ class Draw:
     """One sample of the judge's answer to ``task``; ``key`` names it in the cache."""
 
     key: bytes
-    task: Task
+    task: GradingTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Session:
             fields |= {"logprobs": True, "top_logprobs": 20}
         return await self._client.complete([{"role": "user", "content": message}], fields | config.extra, spent)
 
-    def _scores(self, task: Task, reply: Completion) -> tuple[float | None, ...]:
+    def _scores(self, task: GradingTask, reply: Completion) -> tuple[float | None, ...]:
         scoring = self._config.scoring if task.kind == "each" else "scale"
         text, cut = reply.text or "", reply.finish_reason == "length"
         if task.scores > 1:

@@ -36,7 +36,7 @@ _OTHER_LANGUAGE = re.compile(rf"\b(?:{_FOREIGN})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WritingTask:
     """An instruction that wants a checklist.
 
     ``question`` is the problem without its instructions where that is known, ``existing`` the rows of the checklist
@@ -95,7 +95,7 @@ class Writer:
         self._client = client
         self._config = config
 
-    async def write(self, task: Task) -> Written:
+    async def write(self, task: WritingTask) -> Written:
         """Return the checklist of ``task``; what goes wrong with this one alone is its ``error``.
 
         Raises:
@@ -119,7 +119,7 @@ class Writer:
         made.rows = _named(kept, task.existing)
         return made
 
-    async def _ask(self, task: Task, made: Written) -> Reply:
+    async def _ask(self, task: WritingTask, made: Written) -> Reply:
         """Ask for the drafts; a reply with faults is sent back once, with the faults named."""
         messages = await self._messages(task, made)
         first, faults, said = await self._try(messages, made)
@@ -170,7 +170,7 @@ class Writer:
             raise CallError(f"{config.base_url}: {why}", 200)
         return whole_characters(reply.text), reply.finish_reason == "length"
 
-    async def _messages(self, task: Task, made: Written) -> prompts.Messages:
+    async def _messages(self, task: WritingTask, made: Written) -> prompts.Messages:
         items = self._config.items
         if self._config.method == "rar":
             return prompts.rubric_messages(task.instruction, items=items, reference=task.reference)
@@ -181,7 +181,7 @@ class Writer:
             task.instruction, items=items, candidates=candidates, reference=task.reference
         )
 
-    async def _candidates(self, task: Task, made: Written) -> list[str]:
+    async def _candidates(self, task: WritingTask, made: Written) -> list[str]:
         """Draw candidates: from other models at RLCF's temperature 0.6, or from this one at 0.6 rising to 1.3."""
         count, models = self._config.candidates, self._config.candidate_models
         drawn: list[str] = []
@@ -196,7 +196,7 @@ class Writer:
             drawn.append(text)
         return drawn
 
-    async def _reviewed(self, task: Task, reply: Reply, made: Written) -> list[Candidate]:
+    async def _reviewed(self, task: WritingTask, reply: Reply, made: Written) -> list[Candidate]:
         made.notes += reply.notes
         made.dropped += [Drop(text, reason) for text, reason in reply.refused]
         existing = [_existing(row) for row in task.existing]
@@ -212,7 +212,7 @@ class Writer:
         universal = [Candidate(draft.text, draft.weight, None) for draft in UNIVERSAL]
         return [*reviewed.kept, *universal] if reviewed.kept else []
 
-    async def _ask_contradictions(self, task: Task, reviewed: Review, made: Written) -> None:
+    async def _ask_contradictions(self, task: WritingTask, reviewed: Review, made: Written) -> None:
         """Have the model name pairs that exclude each other, and drop the lighter one of each."""
         texts = [one.text for one in reviewed.kept]
         text, _ = await self._complete(prompts.contradiction_messages(task.instruction, texts), made)
