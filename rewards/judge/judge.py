@@ -117,7 +117,9 @@ class Judge:
         Raises:
             StageError: the endpoint refuses the key or does not know the model.
         """
-        tasks = [GradingTask("overall" if q.items else "rating", q.prompt, tuple(q.items), q.response) for q in questions]
+        tasks = [
+            GradingTask("overall" if q.items else "rating", q.prompt, tuple(q.items), q.response) for q in questions
+        ]
         return [verdicts[0] for verdicts in self._grade(tasks)]
 
     def close(self) -> None:
