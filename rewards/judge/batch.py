@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adhere.rewards.chat import CallError, ChatClient, Completion, Usage, cancel
+from adhere.rewards.chat import ChatClient, Completion, Usage, cancel
 from adhere.rewards.errors import StageError
 from adhere.rewards.judge.cache import ReplyCache, Scores
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
 from adhere.rewards.judge.prompts import GradingTask, build_prompt
 from adhere.rewards.judge.usage import JudgeUsage
+from adhere.rewards.posting import CallError
 from adhere.rewards.verdict import Status
 
 SAVE_EVERY = 256

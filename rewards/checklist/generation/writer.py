@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adhere.rewards.chat import CallError, ChatClient, Usage
+from adhere.rewards.chat import ChatClient, Usage
 from adhere.rewards.checklist.generation import prompts
 from adhere.rewards.checklist.generation.config import GenerationConfig
 from adhere.rewards.checklist.generation.reply import (
@@ -23,6 +23,7 @@ from adhere.rewards.checklist.generation.reply import (
 from adhere.rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.constraints.text.languages import LANGUAGES, matches
+from adhere.rewards.posting import CallError
 
 UNIVERSAL: tuple[Draft, ...] = (
     Draft("Is everything in the response there to address the request?", 50.0),
