@@ -54,7 +54,7 @@ def inspect_file(path: Path) -> Inspection:
         try:
             one = _summary(row)
             if one.id in seen:
-                raise DataError(f"{row.where}: id '{one.id}' is there twice, first at {seen[one.id]}")
+                raise DataError(f"{row.where}: id '{one.id}' occurs twice, first at {seen[one.id]}")
             seen[one.id] = row.where
             found.items.append(one)
         except (DataError, ConstraintError) as error:
@@ -118,7 +118,7 @@ def totals(found: Inspection) -> list[str]:
     count = sum(kinds.values())
     mean = count / len(with_any) if with_any else 0.0
     return [
-        f"items {len(found.items)}, with a checklist {len(with_any)}, decided by rules alone {rules_only}, "
+        f"items {len(found.items)}, with a checklist {len(with_any)}, decided only by rules {rules_only}, "
         f"invalid rows {len(found.invalid)}",
         f"requirements {count} ({mean:.2f} an item with a checklist): {_tally(kinds) or 'none'}",
         f"flags: {_tally(doubts) or 'none'}",

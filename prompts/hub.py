@@ -61,7 +61,7 @@ def read_dataset(config: SourceConfig) -> Iterator[Row]:
             data = datasets.load_dataset(config.dataset, name, split=split, revision=config.revision)
     except FileNotFoundError as error:
         hint = nearest(config.dataset or "", KNOWN)
-        raise DataError(f"data set '{config.dataset}': there is none of that id or folder{hint} ({error})") from error
+        raise DataError(f"data set '{config.dataset}': no data set or folder has that name{hint} ({error})") from error
     except (OSError, HfHubHTTPError) as error:
         raise DataError(
             f"data set '{config.dataset}': cannot be reached ({error}). Offline, copy it here first: "

@@ -141,7 +141,7 @@ def _head(**first: Any) -> bytes:
 def _rows(path: Path, heads: Sequence[bytes] = ()) -> tuple[list[dict[str, Any]], int]:
     """Return the rows of a file, and the length of what they fill: all but a torn last line that has one of ``heads``.
 
-    Lines end at a newline alone: text may hold U+2028 and other characters that end a line elsewhere.
+    Lines end only at a newline: text may hold U+2028 and other characters that end a line elsewhere.
     """
     rows: list[dict[str, Any]] = []
     content = path.read_bytes()

@@ -37,7 +37,7 @@ def _component(value: Any) -> Any:
 
 
 AnyComponent = Annotated[SerializeAsAny[Component], PlainValidator(_component)]
-"""A component of any kind that is registered, told by its key ``kind``."""
+"""A component of any kind that is registered, named by its key ``kind``."""
 
 
 def _default_components() -> dict[str, Any]:

@@ -137,7 +137,7 @@ class RewardFunctions:
 
 
 def reward_weights(config: RewardConfig, weights: Mapping[str, float]) -> list[float]:
-    """Return one weight per function: the components' ``weights``, or 1.0 for the combined column alone."""
+    """Return one weight per function: the components' ``weights``, or 1.0 for only the combined column."""
     if config.aggregator.summed:
         return list(weights.values())
     return [*(0.0 for _ in weights), 1.0]

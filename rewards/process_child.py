@@ -4,7 +4,8 @@ Started as ``python -P -m adhere.rewards.process_child``, with the frames of :mo
 ``{load, params, plugins, check, rollouts}``. The first one loads the function; its answer is ``{"ready": true}``, or
 ``{key, problem}`` where the function cannot be used. Every request is then answered by ``{rows}``, a row a rollout: a
 number, ``null``, ``{"verdict": [...]}``, ``{"error": reason}`` where the function raised, ``{"wrong": reason}`` where
-its value is of another type. ``{"wrong": reason}`` alone speaks of the whole batch. With ``check`` the reply is empty.
+its value is of another type. ``{"wrong": reason}`` without rows is about the whole batch. With ``check`` the reply is
+empty.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            where = f"neither installed nor below {os.getcwd()}"  # noqa: PTH109 - the text alone
+            where = f"neither installed nor below {os.getcwd()}"  # noqa: PTH109 - only text
             raise LoadError("function", f"there is no module '{module_name}', {where}") from error
         raise LoadError("function", f"{module_name} needs the module '{error.name}', which is not installed") from error
     except RAISED as error:
@@ -145,7 +146,7 @@ def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check:
 
 
 def score(call: Scorer, rollouts: list[Rollout], runner: asyncio.Runner) -> dict[str, Any]:
-    """Return the reply to a batch; where the function raises, each rollout is tried alone."""
+    """Return the reply to a batch; where the function raises, each rollout is tried by itself."""
     try:
         return _called(call, rollouts, runner)
     except RAISED as error:

@@ -12,7 +12,7 @@ from adhere.rewards.errors import DataError, nearest
 
 ENTRY_POINT = "verify_requirement"
 MAX_DEPTH = 8
-"""How deep checks may nest; a rule alone has depth 1."""
+"""How deep checks may nest; a single rule has depth 1."""
 
 MAX_CODE_CHARS = 20_000
 
@@ -65,7 +65,7 @@ class JudgeCheck:
     """Ask a judge. ``question`` is what it is asked; ``None`` stands for the requirement's own text.
 
     With a ``program`` the score is the mean of the two (RLCF, arXiv 2507.18624). Where either could not decide there is
-    none: with the judge's alone, a response that crashes a program would earn more than one that the program refuses.
+    none: with only the judge's, a response that crashes a program would earn more than one that the program refuses.
     """
 
     kind: ClassVar[str] = "judge"
@@ -156,7 +156,7 @@ def parse_check(row: Any, where: str, depth: int = 1) -> Check:
     Keys whose value is null count as absent: that is what parquet makes of rows with different keys.
 
     Raises:
-        DataError: an unknown kind or key, a part that is missing or of the wrong type, code that is no Python or lacks
+        DataError: an unknown kind or key, a part that is missing or of the wrong type, code that is not Python or lacks
             ``verify_requirement``, or more than ``MAX_DEPTH`` levels. The message opens with ``where``, the dotted
             place of the check.
         ConstraintError: a rule names an unknown constraint, or arguments that it does not take.
@@ -193,7 +193,7 @@ def _program(given: Mapping[str, Any], where: str, depth: int) -> Check:
 def _judge(given: Mapping[str, Any], where: str, depth: int) -> Check:
     question = given.get("question")
     if question is not None and (not isinstance(question, str) or not question.strip()):
-        raise DataError(f"{where}.question: {question!r} is no question; leave it out to ask the requirement's text")
+        raise DataError(f"{where}.question: {question!r} is not a question; leave it out to ask the requirement's text")
     program = _code(given["program"], f"{where}.program") if "program" in given else None
     return JudgeCheck(question, program)
 
@@ -224,7 +224,7 @@ def _code(code: Any, where: str) -> str:
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise DataError(f"{where}: is no Python ({type(error).__name__}: {error}); drop or repair it") from error
+        raise DataError(f"{where}: is not Python ({type(error).__name__}: {error}); drop or repair it") from error
     if ENTRY_POINT not in _defined(tree):
         raise DataError(f"{where}: does not define {ENTRY_POINT}(text) -> bool at its top level")
     return code

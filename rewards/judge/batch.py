@@ -1,4 +1,4 @@
-"""One batch of judge calls on the event loop: cache, bounded concurrency, deadline; an outage is told from a fault."""
+"""One batch of judge calls on the event loop: cache, bounded concurrency, deadline, and outages apart from faults."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Session:
 
     @classmethod
     async def open(cls, config: JudgeConfig, key: str | None, usage: JudgeUsage) -> Session:
-        """Make one in the thread of the running event loop, which alone may use the cache."""
+        """Open a session in the thread of the running event loop, the only one that may use the cache."""
         return cls(config, key, usage)
 
     async def close(self) -> None:

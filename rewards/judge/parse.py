@@ -1,4 +1,4 @@
-"""Reading a judge's reply. A reply that cannot be read for certain is no score, never a low one."""
+"""Reading a judge's reply. A reply that cannot be read for certain gives no score, never a low one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_score(reply: str, *, cut: bool = False) -> float | None:
     Read are a lone number (``85``, ``85.``, ``85/100``, ``85 out of 100``), and a labelled one at the end (``Score:
     85``). Several numbers that differ, negative ones, those above 100, other scales (``7/7``) and fractions below 1,
     which may be on the scale 0–1, give ``None``. A reply that was ``cut`` at the token limit has to open with its
-    score: "8" may be the beginning of 85, and a number in an unfinished thought is no score.
+    score: "8" may be the beginning of 85, and a number in an unfinished thought is not a score.
     """
     text = OUT_OF.sub(" ", _spoken(reply))
     if OTHER_SCALE.search(text) or (cut and not OPENS.match(text)):

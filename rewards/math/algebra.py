@@ -1,4 +1,4 @@
-"""Decide in this process, exactly and within fixed bounds, what would else need sympy in a worker.
+"""Decide in this process, exactly and within fixed bounds, what would otherwise need sympy in a worker.
 
 Equality is proven by normal forms, difference by values whose error bounds do not meet; where neither is possible the
 answer is ``None`` and a worker decides. Two expressions that differ at one point are different functions, so one

@@ -41,7 +41,7 @@ def normal_form(term: Term) -> Form:
     """Return the form of ``term``.
 
     Raises:
-        NoFormError: over 200 terms, an exponent over 64, or a power that is no rational one.
+        NoFormError: over 200 terms, an exponent over 64, or a power that is not rational.
         UndefinedError: a division by zero.
     """
     kind, children, payload = term

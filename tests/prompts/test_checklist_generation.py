@@ -209,7 +209,7 @@ def test_an_item_of_the_wrong_form_is_dropped_after_a_second_try(run: Any, tmp_p
     run("This is order.")
     checklist, report = outcome(tmp_path)
     assert [r["text"] for r in checklist] == [NO_COMMA]
-    assert report["dropped"] == [{"text": "Name Paris.", "reason": "is no question that yes or no answers"}]
+    assert report["dropped"] == [{"text": "Name Paris.", "reason": "is not a question that yes or no answers"}]
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class Writer:
         self._config = config
 
     async def write(self, task: WritingTask) -> Written:
-        """Return the checklist of ``task``; what goes wrong with this one alone is its ``error``.
+        """Return the checklist of ``task``; what goes wrong with only this one is its ``error``.
 
         Raises:
             StageError: the endpoint refuses every request.
@@ -235,7 +235,7 @@ def _pairs(text: str, count: int) -> list[tuple[int, int]]:
     for row in rows:
         whole = isinstance(row, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in row)
         if not whole or len(row) != 2 or not all(1 <= n <= count for n in row) or row[0] == row[1]:
-            raise Unreadable(f"{row!r} is no pair of two numbers from 1 to {count}")
+            raise Unreadable(f"{row!r} is not a pair of numbers from 1 to {count}")
     return [(a - 1, b - 1) for a, b in rows]
 
 
