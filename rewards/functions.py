@@ -23,8 +23,7 @@ class RewardFunctions:
     """One callable per component over one shared pass of scoring.
 
     The data set's columns ``answer`` (gold or null) and ``checklist`` (JSON list of requirements) reach the functions
-    through TRL. ``decode`` turns completion ids into text; without it the completions' content is scored, which loses
-    the reasoning of a tokenizer whose template parses it away. ``eos_ids`` tell a finished completion from a cut one.
+    through TRL.
     """
 
     def __init__(
@@ -35,6 +34,15 @@ class RewardFunctions:
         decode: Callable[[Sequence[int]], str] | None = None,
         prefilled: bool = False,
     ) -> None:
+        """Score nothing yet.
+
+        Args:
+            composite: the components and their weights.
+            eos_ids: ids that end a finished completion; a cut one has none. Empty: every completion counts as finished.
+            decode: turns completion ids into text; without it the completions' content is scored, which loses the
+                reasoning of a tokenizer whose template parses it away.
+            prefilled: the prompt ends in ``<think>``, so that completions start inside the reasoning.
+        """
         self.composite = composite
         self.rollouts: list[Rollout] = []
         self.scores: BatchScores | None = None

@@ -26,8 +26,11 @@ PROBE_SECONDS = 15.0
 class CallError(Exception):
     """A request without a usable reply; the message is one line that names the address.
 
-    ``code`` is the reply's HTTP status, ``None`` where no reply was complete. ``late`` says that time ran out, and
-    ``wait`` for how many seconds the endpoint wants to be left alone.
+    Args:
+        detail: the message.
+        code: the reply's HTTP status; ``None`` where no reply was complete.
+        late: time ran out.
+        wait: seconds after which the endpoint wants to be asked again.
     """
 
     def __init__(self, detail: str, code: int | None, *, late: bool = False, wait: float = 0.0) -> None:

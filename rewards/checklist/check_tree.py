@@ -53,7 +53,7 @@ def met(verdict: Verdict) -> bool:
 class Reading:
     """One response under one checklist: its ``text``, and the finished ``reasoning`` before it if there is one.
 
-    ``pooled`` leaves rules that may take long to workers. ``verdicts`` gives one verdict per requirement, ``None``
+    ``verdicts`` gives one verdict per requirement, ``None``
     where calls are still open; ``wanted`` then holds the open calls that can still matter. A branch that a rule has
     ruled out is never asked for, so it costs no judge.
     """
@@ -68,6 +68,16 @@ class Reading:
         *,
         pooled: bool = False,
     ) -> None:
+        """Decide nothing yet.
+
+        Args:
+            text: the part of the response that is checked.
+            prompt: the question with its instructions, which a judge reads.
+            checklist: the requirements.
+            mode: ``hardened`` or ``compat`` constraint checkers.
+            reasoning: the finished reasoning block; ``None`` where there is none.
+            pooled: leave rules that may take long to workers.
+        """
         self.wanted: list[Call] = []
         self._text, self._prompt, self._checklist, self._mode = text, prompt, checklist, mode
         self._reasoning, self._pooled = reasoning, pooled

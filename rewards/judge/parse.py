@@ -54,7 +54,11 @@ def parse_yes_no(reply: str) -> float | None:
 def parse_list(reply: str, count: int, *, yes_no: bool, cut: bool = False) -> list[float | None]:
     """Return ``count`` scores from lines like ``2: 85``; ``None`` where a number has no line, or lines that differ.
 
-    The last line of a reply that was ``cut`` at the token limit is not read.
+    Args:
+        reply: what the judge wrote.
+        count: how many numbers there are, from 1.
+        yes_no: read yes and no, not whole numbers from 0 to 100.
+        cut: the reply ended at the token limit, so its last line is not read.
     """
     found: dict[int, set[float | None]] = {}
     lines = _spoken(reply).splitlines()
