@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from adhere.prompts.config import ConstraintSamplerConfig, HoldOutConfig
+from adhere.prompts.config import ConstraintSamplerConfig
 from adhere.prompts.item import Message, PromptItem
 from adhere.prompts.probes import probe
 from adhere.rewards import constraints as library
@@ -24,9 +23,9 @@ WORD_ARGUMENTS = ("keyword", "keywords", "forbidden_words")
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Draws constraints for items; what it draws depends on the configuration's seed and the item's id alone.
+    """Draws constraints for items; what it draws depends on the configuration's seed and the item's id only.
 
-    With ``only_held_out`` it draws nothing but what ``config.hold_out`` keeps from training: every constraint
+    With ``only_held_out`` it draws only what ``config.hold_out`` keeps from training: every constraint
     is of a held-out id, names a held-out word, or has an argument inside a held-out range.
 
     Raises (on creation):
@@ -62,8 +61,11 @@ class Sampler:
         known = library.registry()
         held, shown = expand(hold_out.ids), expand(self.config.ids or [DEFAULT_COLLECTION])
         if self.only_held_out:
+            # Also ids of which only some words or numbers are held out, as far as their parameters can name them.
+            places = set(hold_out.ranges) | (set(WORD_ARGUMENTS) if hold_out.keywords else set())
             usual = shown | expand([DEFAULT_COLLECTION])
-            return [name for name in known if name in held or (name in usual and _may_be_held_out(name, hold_out))]
+            partly = {name for name in usual if places & {param.name for param in known[name].params}}
+            return [name for name in known if name in held | partly]
         if self.config.ids is None:
             shown = {name for name in shown if known[name].rewritable}
         return [name for name in known if name in shown - held]
@@ -80,44 +82,46 @@ class Sampler:
         wanted = rng.choices(range(1, len(self.config.count) + 1), weights=self.config.count)[0]
         for _ in range(self.config.tries):
             drawn = self._draw(item, wanted, rng)
-            if drawn is not None and satisfiable(item.answer, drawn):
-                return self._attached(item, drawn, rng)
+            if drawn is None or not satisfiable(item.answer, drawn):
+                continue
+            checklist = []
+            for checker in drawn:
+                variant = rng.randrange(len(checker.constraint.phrasings)) if self.config.paraphrase else 0
+                checklist.append(Requirement(checker.id, checker.describe(variant), RuleCheck.of(checker)))
+            return with_constraints(item, checklist)
         raise DataError(
             f"item '{item.id}' (gold {item.answer!r}): none of {self.config.tries} draws of {wanted} "
             f"constraints can be met together with it; lower constraints.count, or widen ids and ranges"
         )
 
     def _draw(self, item: PromptItem, wanted: int, rng: random.Random) -> list[Checker] | None:
+        """Draw constraints; ``None`` where two conflict, or one is on the wrong side of what is held out."""
+        hold_out = self.config.hold_out
+        held_ids = expand(hold_out.ids)
+        held_words = {word.lower() for word in hold_out.keywords}
+        pool = self.config.keywords if self.config.keywords is not None else library.TRAINING_KEYWORDS
+        shown_words = [word for word in pool if word.lower() not in held_words]
         ids = self.ids()
         drawn: list[Checker] = []
         for name in rng.sample(ids, k=min(wanted, len(ids))):
-            checker = self._checker(name, item, rng)
-            if checker is None or any(library.conflicts(checker, other) for other in drawn):
+            keywords, ranges = shown_words, dict(self.config.ranges)
+            if self.only_held_out and name not in held_ids:
+                keywords = hold_out.keywords or keywords
+                ranges |= hold_out.ranges
+            checker = library.sample_checker(name, rng, keywords=keywords, ranges=ranges, question=item.question)
+
+            kwargs = checker.kwargs
+            values = [kwargs.get(argument) or () for argument in WORD_ARGUMENTS]
+            words = [word for value in values for word in ([value] if isinstance(value, str) else value)]
+            held_out = (
+                name in held_ids
+                or any(word.lower() in held_words for word in words)
+                or any(low <= kwargs[key] <= high for key, (low, high) in hold_out.ranges.items() if key in kwargs)
+            )
+            if held_out is not self.only_held_out or any(library.conflicts(checker, other) for other in drawn):
                 return None
             drawn.append(checker)
         return drawn
-
-    def _checker(self, name: str, item: PromptItem, rng: random.Random) -> Checker | None:
-        """Draw arguments; ``None`` where they are on the wrong side of what is held out."""
-        hold_out = self.config.hold_out
-        held_ids = expand(hold_out.ids)
-        held = {word.lower() for word in hold_out.keywords}
-        pool = self.config.keywords if self.config.keywords is not None else library.TRAINING_KEYWORDS
-        keywords = [word for word in pool if word.lower() not in held]
-        ranges = dict(self.config.ranges)
-        if self.only_held_out and name not in held_ids:
-            keywords = hold_out.keywords or keywords
-            ranges |= hold_out.ranges
-        checker = library.sample_checker(name, rng, keywords=keywords, ranges=ranges, question=item.question)
-        held_out = name in held_ids or _holds_out(checker.kwargs, hold_out)
-        return checker if held_out is self.only_held_out else None
-
-    def _attached(self, item: PromptItem, drawn: Sequence[Checker], rng: random.Random) -> PromptItem:
-        checklist = []
-        for checker in drawn:
-            variant = rng.randrange(len(checker.constraint.phrasings)) if self.config.paraphrase else 0
-            checklist.append(Requirement(checker.id, checker.describe(variant), RuleCheck.of(checker)))
-        return with_constraints(item, checklist)
 
 
 def expand(names: Sequence[str]) -> set[str]:
@@ -168,21 +172,3 @@ def without_constraints(item: PromptItem) -> PromptItem:
     content = last["content"].removesuffix(tail) if item.checklist else last["content"]
     messages = (*item.messages[:-1], Message(role=last["role"], content=content))
     return replace(item, messages=messages, checklist=())
-
-
-def _holds_out(kwargs: Mapping[str, Any], hold_out: HoldOutConfig) -> bool:
-    """Whether some argument is a held-out word or lies in a held-out range."""
-    held = {word.lower() for word in hold_out.keywords}
-    for name in WORD_ARGUMENTS:
-        words = kwargs.get(name) or ()
-        if any(word.lower() in held for word in ([words] if isinstance(words, str) else words)):
-            return True
-    return any(low <= kwargs[name] <= high for name, (low, high) in hold_out.ranges.items() if name in kwargs)
-
-
-def _may_be_held_out(name: str, hold_out: HoldOutConfig) -> bool:
-    """Whether a constraint of this id can name a held-out word or number, by its parameters."""
-    arguments = {param.name for param in library.registry()[name].params}
-    return bool(
-        (hold_out.keywords and arguments.intersection(WORD_ARGUMENTS)) or arguments.intersection(hold_out.ranges)
-    )

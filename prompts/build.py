@@ -53,11 +53,42 @@ def build(
     if not sources:
         raise DataError(f"{role}: no source is named; add one, `{{path: FILE}}` for instance")
     report: dict[str, Any] = {"role": role}
-    pools = _pools(sources, config, report)
+
+    # Load each source, in its seeded order, without the items whose gold does not verify.
+    style = PromptStyle(config.system_prompt, config.answer_instruction)
+    loaded = {name: load(source, style) for name, source in sources.items()}
+    checked = {name: verifiable_gold(items, config.max_bad_gold) for name, items in loaded.items()}
+    report["loaded"] = {name: len(items) for name, items in loaded.items()}
+    report["bad_gold"] = {name: result.to_dict() for name, result in checked.items()}
+    pools = {name: shuffled(result.kept, config.seed) for name, result in checked.items()}
+
+    # Leave out MathIF's questions, and those that overlap an evaluation question.
     if role == "train":
-        pools = _without_mathif(pools, report)
+        found = {name: remove_mathif(pool) for name, pool in pools.items()}
+        report["mathif_questions"] = {name: overlap.report for name, overlap in found.items()}
+        pools = {name: overlap.kept for name, overlap in found.items()}
     if role == "train" and config.decontaminate:
-        pools = _decontaminated(pools, sources, config, report)
+        written = [question for path in config.decontaminate_against for question in read_questions(Path(path))]
+        made: list[str] = []
+        for source in config.evaluation:
+            (made if source.generator else written).extend(item.question for item in load(source, PromptStyle()))
+        overlap = remove_overlap(
+            [item for pool in pools.values() for item in pool],
+            written,
+            made,
+            generated={name for name, source in sources.items() if source.generator},
+            n=config.ngram,
+        )
+        report["decontamination"] = overlap.report
+        kept = {item.id for item in overlap.kept}
+        if not kept:
+            raise DataError(
+                f"train: each of {overlap.report['checked']} questions overlaps an evaluation question; "
+                f"use another split, or divide a file by skip and limit"
+            )
+        pools = {name: [item for item in pool if item.id in kept] for name, pool in pools.items()}
+
+    # Take prepared items of each source until its share is full.
     size = config.train_size if role == "train" else config.evaluation_size
     weights = {name: source.weight for name, source in sources.items()}
     quota = {name: len(pool) for name, pool in pools.items()} if size is None else counts(weights, size)
@@ -72,51 +103,14 @@ def build(
         raise DataError(f"{role}: no item is left; {preparation.why_none()}")
     if role == "train":
         report["mathif_keywords"] = {"checked": check_keywords(items), "found": 0}
-    return Built(items, report | preparation.report() | _summary(items))
-
-
-def _pools(sources: dict[str, SourceConfig], config: DataConfig, report: dict[str, Any]) -> dict[str, list[PromptItem]]:
-    """Load each source, in its seeded order, without the items whose gold does not verify."""
-    style = PromptStyle(config.system_prompt, config.answer_instruction)
-    loaded = {name: load(source, style) for name, source in sources.items()}
-    checked = {name: verifiable_gold(items, config.max_bad_gold) for name, items in loaded.items()}
-    report["loaded"] = {name: len(items) for name, items in loaded.items()}
-    report["bad_gold"] = {name: result.to_dict() for name, result in checked.items()}
-    return {name: shuffled(result.kept, config.seed) for name, result in checked.items()}
-
-
-def _without_mathif(pools: dict[str, list[PromptItem]], report: dict[str, Any]) -> dict[str, list[PromptItem]]:
-    found = {name: remove_mathif(pool) for name, pool in pools.items()}
-    report["mathif_questions"] = {name: overlap.report for name, overlap in found.items()}
-    return {name: overlap.kept for name, overlap in found.items()}
-
-
-def _decontaminated(
-    pools: dict[str, list[PromptItem]],
-    sources: dict[str, SourceConfig],
-    config: DataConfig,
-    report: dict[str, Any],
-) -> dict[str, list[PromptItem]]:
-    style = PromptStyle()
-    written = [question for path in config.decontaminate_against for question in read_questions(Path(path))]
-    made: list[str] = []
-    for source in config.evaluation:
-        (made if source.generator else written).extend(item.question for item in load(source, style))
-    overlap = remove_overlap(
-        [item for pool in pools.values() for item in pool],
-        written,
-        made,
-        generated={name for name, source in sources.items() if source.generator},
-        n=config.ngram,
-    )
-    report["decontamination"] = overlap.report
-    kept = {item.id for item in overlap.kept}
-    if not kept:
-        raise DataError(
-            f"train: each of {overlap.report['checked']} questions overlaps an evaluation question; "
-            f"use another split, or divide a file by skip and limit"
-        )
-    return {name: [item for item in pool if item.id in kept] for name, pool in pools.items()}
+    ids = Counter(requirement.id for item in items for requirement in item.checklist)
+    summary = {
+        "items": len(items),
+        "by_source": dict(sorted(Counter(item.source for item in items).items())),
+        "by_constraint_count": dict(sorted(Counter(str(len(item.checklist)) for item in items).items())),
+        "by_constraint": dict(sorted(ids.items())),
+    }
+    return Built(items, report | preparation.report() | summary)
 
 
 @dataclass(slots=True)
@@ -132,25 +126,21 @@ class _Preparation:
 
     def fill(self, pool: Sequence[PromptItem], quota: int, source: SourceConfig) -> list[PromptItem]:
         """Prepare items from the front of ``pool`` until ``quota`` are ready, or the pool is used up."""
+        sampler = Sampler(self.config.constraints, source.held_out) if self.config.constraints is not None else None
         ready: list[PromptItem] = []
         start = 0
         while len(ready) < quota and start < len(pool):
-            batch = pool[start : start + quota - len(ready)]
-            start += len(batch)
-            ready.extend(self._prepare(batch, source))
+            items = list(pool[start : start + quota - len(ready)])
+            start += len(items)
+            if sampler is not None:
+                items = [item if item.checklist else sampler.attach(item) for item in items]
+            if self.config.max_prompt_tokens is not None and self.count_tokens is not None:
+                fitting = within_length(items, self.config.max_prompt_tokens, self.count_tokens)
+                self.too_long.update(fitting.dropped)
+                self.too_long_examples = [*self.too_long_examples, *fitting.examples][:5]
+                items = fitting.kept
+            ready.extend(build_targets(items, self.config.targets, self.targets) if self.with_targets else items)
         return ready
-
-    def _prepare(self, batch: Sequence[PromptItem], source: SourceConfig) -> list[PromptItem]:
-        items = list(batch)
-        if self.config.constraints is not None:
-            sampler = Sampler(self.config.constraints, only_held_out=source.held_out)
-            items = [item if item.checklist else sampler.attach(item) for item in items]
-        if self.config.max_prompt_tokens is not None and self.count_tokens is not None:
-            fitting = within_length(items, self.config.max_prompt_tokens, self.count_tokens)
-            self.too_long.update(fitting.dropped)
-            self.too_long_examples = [*self.too_long_examples, *fitting.examples][:5]
-            items = fitting.kept
-        return build_targets(items, self.config.targets, self.targets) if self.with_targets else items
 
     def why_none(self) -> str:
         """Say what took all items, and what to do."""
@@ -166,13 +156,3 @@ class _Preparation:
         if self.config.max_prompt_tokens is not None:
             steps["too_long"] = {"dropped": dict(self.too_long), "examples": self.too_long_examples}
         return steps | ({"targets": self.targets.to_dict()} if self.with_targets else {})
-
-
-def _summary(items: Sequence[PromptItem]) -> dict[str, Any]:
-    ids = Counter(requirement.id for item in items for requirement in item.checklist)
-    return {
-        "items": len(items),
-        "by_source": dict(sorted(Counter(item.source for item in items).items())),
-        "by_constraint_count": dict(sorted(Counter(str(len(item.checklist)) for item in items).items())),
-        "by_constraint": dict(sorted(ids.items())),
-    }

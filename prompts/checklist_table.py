@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
-from adhere.prompts.files import read_rows
+from adhere.prompts.files import Row, read_rows
 from adhere.rewards.checklist.generation.review import Candidate, contradicts, repeats
 from adhere.rewards.checklist.generation.rows import check_rows, kind
 from adhere.rewards.checklist.generation.words import flags
@@ -53,9 +52,9 @@ def inspect_file(path: Path) -> Inspection:
         if row is None:
             break
         try:
-            one = _item(row.values, row.where, row.key)
+            one = _summary(row)
             if one.id in seen:
-                raise DataError(f"{row.where}: id '{one.id}' is there twice, first at {seen[one.id]}")
+                raise DataError(f"{row.where}: id '{one.id}' occurs twice, first at {seen[one.id]}")
             seen[one.id] = row.where
             found.items.append(one)
         except (DataError, ConstraintError) as error:
@@ -65,36 +64,29 @@ def inspect_file(path: Path) -> Inspection:
     return found
 
 
-def _item(values: Mapping[str, Any], where: str, key: str) -> ItemSummary:
-    if not isinstance(values.get("messages"), list) or not values["messages"]:
-        raise DataError(f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
-    rows = check_rows(values.get("checklist") or (), where)
-    return ItemSummary(
-        id=str(values.get("id", key)),
-        weights=tuple(float(row.get("weight", 100.0)) for row in rows),
-        kinds=tuple(kind(row) for row in rows),
-        flags=_flags(rows),
-    )
-
-
-def _flags(rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    candidates = [_candidate(row) for row in rows]
-    for one, row in zip(candidates, rows, strict=True):
-        counts.update(flags(one.text, mapped=kind(row) != "judge"))
+def _summary(row: Row) -> ItemSummary:
+    if not isinstance(row.values.get("messages"), list) or not row.values["messages"]:
+        raise DataError(f"{row.where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
+    rows = check_rows(row.values.get("checklist") or (), row.where)
+    raised: Counter[str] = Counter()
+    candidates = []
+    for requirement in rows:
+        check, text = requirement["check"], str(requirement["text"])
+        always = kind(requirement) == "rule" and requirement.get("only_if") is None
+        rule = RuleCheck(check["constraint"], dict(check.get("kwargs") or {})) if always else None
+        candidates.append(Candidate(text, float(requirement.get("weight", 100.0)), rule))
+        raised.update(flags(text, mapped=kind(requirement) != "judge"))
     for one, other in combinations(candidates, 2):
         if repeats(one, other):
-            counts["duplicate"] += 1
+            raised["duplicate"] += 1
         elif contradicts(one, other):
-            counts["contradictory"] += 1
-    return counts
-
-
-def _candidate(row: Mapping[str, Any]) -> Candidate:
-    check = row["check"]
-    always = kind(row) == "rule" and row.get("only_if") is None
-    rule = RuleCheck(check["constraint"], dict(check.get("kwargs") or {})) if always else None
-    return Candidate(str(row["text"]), float(row.get("weight", 100.0)), rule)
+            raised["contradictory"] += 1
+    return ItemSummary(
+        id=str(row.values.get("id", row.key)),
+        weights=tuple(candidate.weight for candidate in candidates),
+        kinds=tuple(kind(requirement) for requirement in rows),
+        flags=raised,
+    )
 
 
 def show(found: Inspection, limit: int) -> None:
@@ -126,7 +118,7 @@ def totals(found: Inspection) -> list[str]:
     count = sum(kinds.values())
     mean = count / len(with_any) if with_any else 0.0
     return [
-        f"items {len(found.items)}, with a checklist {len(with_any)}, decided by rules alone {rules_only}, "
+        f"items {len(found.items)}, with a checklist {len(with_any)}, decided only by rules {rules_only}, "
         f"invalid rows {len(found.invalid)}",
         f"requirements {count} ({mean:.2f} an item with a checklist): {_tally(kinds) or 'none'}",
         f"flags: {_tally(doubts) or 'none'}",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from adhere.prompts.config import SourceConfig
-from adhere.prompts.files import Row, read_rows
+from adhere.prompts.files import read_rows
 from adhere.prompts.item import Message, PromptItem
 from adhere.prompts.journal import Journal, report_of
 from adhere.prompts.sources import PromptStyle, load
 from adhere.rewards.chat import Usage
-from adhere.rewards.checklist.generation import GenerationConfig, Task, Writer, Written, connect
+from adhere.rewards.checklist.generation import GenerationConfig, Writer, WritingTask, connect
 from adhere.rewards.checklist.generation.rows import kind
 from adhere.rewards.errors import ConfigError, DataError, StageError
 
@@ -30,7 +29,7 @@ class Source:
 
     where: str
     item: PromptItem
-    task: Task
+    task: WritingTask
 
 
 @dataclass(slots=True)
@@ -64,45 +63,44 @@ def read_sources(path: Path, answer_instruction: str | None = None, limit: int |
     item is its solution, or else its answer; a column ``candidates`` holds responses of varied quality.
 
     Raises:
-        DataError: see ``prompts.sources.load``; and a column ``candidates`` that is no list of texts, or a value that
-            could not be written again.
+        DataError: see ``prompts.sources.load``; a column ``candidates`` is not a list of texts; or a value could not be
+            written again.
     """
     plain = PromptStyle(answer_instruction="")
     asking = plain if answer_instruction is None else PromptStyle(answer_instruction=answer_instruction)
     items = load(SourceConfig(path=str(path), limit=limit), plain)
-    return [_source(item, row, asking) for item, row in zip(items, islice(read_rows(path), limit), strict=True)]
+    sources = []
+    for item, row in zip(items, islice(read_rows(path), limit), strict=True):
+        raw = "messages" not in row.values
+        if raw and item.answer is not None:
+            item = replace(item, messages=asking.messages(item.question))
+        candidates = row.values.get("candidates") or ()
+        if not isinstance(candidates, list | tuple) or not all(isinstance(text, str) for text in candidates):
+            raise DataError(f"{row.where}: candidates is not a list of texts")
 
+        # Refuse what cannot be sent or written as JSON in UTF-8; a value that is made of another one comes last.
+        values, last = {**item.to_dict(), "candidates": candidates}, "messages" if raw else "question"
+        for key in sorted(values, key=lambda key: key == last):
+            try:
+                json.dumps(values[key], ensure_ascii=False, allow_nan=False).encode()
+            except UnicodeEncodeError as error:
+                lone = error.object[error.start]
+                raise DataError(f"{row.where}: {key} holds {lone!r}, half of a character; repair the text") from error
+            except (TypeError, ValueError, RecursionError) as error:
+                raise DataError(
+                    f"{row.where}: {key} cannot be written as JSON ({error}); mend or remove the value"
+                ) from error
 
-def _source(item: PromptItem, row: Row, asking: PromptStyle) -> Source:
-    raw = "messages" not in row.values
-    if raw and item.answer is not None:
-        item = replace(item, messages=asking.messages(item.question))
-    instruction = conversation(item.messages)
-    candidates = row.values.get("candidates") or ()
-    if not isinstance(candidates, list | tuple) or not all(isinstance(text, str) for text in candidates):
-        raise DataError(f"{row.where}: candidates is no list of texts")
-    _check_writable({**item.to_dict(), "candidates": candidates}, row.where, last="messages" if raw else "question")
-    task = Task(
-        id=item.id,
-        instruction=instruction,
-        reference=item.solution or item.answer,
-        question=item.question if item.question != item.messages[-1]["content"] else None,
-        candidates=candidates,
-        existing=[requirement.to_dict() for requirement in item.checklist],
-    )
-    return Source(row.where, item, task)
-
-
-def _check_writable(values: Mapping[str, Any], where: str, last: str) -> None:
-    """Refuse what cannot be sent or written as JSON in UTF-8; ``last`` is looked at last, being made of another key."""
-    for key in sorted(values, key=lambda key: key == last):
-        try:
-            json.dumps(values[key], ensure_ascii=False, allow_nan=False).encode()
-        except UnicodeEncodeError as error:
-            lone = error.object[error.start]
-            raise DataError(f"{where}: {key} holds {lone!r}, half of a character; repair the text") from error
-        except (TypeError, ValueError, RecursionError) as error:
-            raise DataError(f"{where}: {key} cannot be written as JSON ({error}); mend or remove the value") from error
+        task = WritingTask(
+            id=item.id,
+            instruction=conversation(item.messages),
+            reference=item.solution or item.answer,
+            question=item.question if item.question != item.messages[-1]["content"] else None,
+            candidates=candidates,
+            existing=[requirement.to_dict() for requirement in item.checklist],
+        )
+        sources.append(Source(row.where, item, task))
+    return sources
 
 
 def conversation(messages: Sequence[Message]) -> str:
@@ -117,7 +115,11 @@ def generate(
 ) -> Summary:
     """Write the items of ``sources`` with their checklists to ``out``, and what happened to each beside it.
 
-    Rows that ``out`` holds already are kept; failed ones are tried again. ``advance`` is told of rows that are done.
+    Args:
+        sources: the rows that want a checklist.
+        out: a ``.jsonl`` file. Rows that it holds already are kept; failed ones are tried again.
+        config: who writes the checklists, and how.
+        advance: gets the number of rows that have just been done.
 
     Raises:
         DataError: ``out`` holds rows of other prompts or of another configuration.
@@ -129,60 +131,43 @@ def generate(
         summary.before = len(done)
         advance(len(done))
         pending = iter([source for source in sources if source.item.id not in done])
+        unreachable = 0
+
+        async def work(writer: Writer) -> None:
+            nonlocal unreachable
+            for source in pending:
+                written = await writer.write(source.task)
+                summary.usage.add(written.usage)
+                summary.dropped += len(written.dropped)
+                row = None
+                if written.error is not None:
+                    summary.failed.append((f"{source.where} ({source.item.id})", written.error))
+                else:
+                    meta = {**source.item.meta, "checklist": config.provenance()}
+                    row = replace(source.item, meta=meta).to_dict()
+                    row["checklist"] = [*row["checklist"], *written.rows]
+                    summary.written += 1
+                    summary.flagged += len(written.flagged)
+                    for requirement in written.rows:
+                        summary.kinds[kind(requirement)] = summary.kinds.get(kind(requirement), 0) + 1
+                journal.keep({"id": source.item.id, "where": source.where, **written.report()}, row)
+                advance(1)
+                unreachable = unreachable + 1 if written.unreachable else 0
+                if unreachable >= PATIENCE * config.concurrency:
+                    raise StageError(
+                        f"{unreachable} rows in a row got no reply ({written.error}); the rows done are kept, the same "
+                        f"command goes on from here"
+                    )
+
+        async def run() -> None:
+            async with connect(config) as client, asyncio.TaskGroup() as group:
+                for _ in range(config.concurrency):
+                    group.create_task(work(Writer(client, config)))
+
         try:
-            asyncio.run(_run(pending, config, journal, summary, advance))
+            asyncio.run(run())
         except* StageError as group:
             raise group.exceptions[0] from None
         finally:
             journal.finish([source.item.id for source in sources])
     return summary
-
-
-async def _run(
-    pending: Iterator[Source],
-    config: GenerationConfig,
-    journal: Journal,
-    summary: Summary,
-    advance: Callable[[int], None],
-) -> None:
-    unreachable = 0
-
-    async def work(writer: Writer) -> None:
-        nonlocal unreachable
-        for source in pending:
-            written = await writer.write(source.task)
-            journal.keep(_report(source, written), None if written.error else _row(source, written, config))
-            _count(summary, source, written)
-            advance(1)
-            unreachable = unreachable + 1 if written.unreachable else 0
-            if unreachable >= PATIENCE * config.concurrency:
-                raise StageError(
-                    f"{unreachable} rows in a row got no reply ({written.error}); the rows done are kept, the same "
-                    f"command goes on from here"
-                )
-
-    async with connect(config) as client, asyncio.TaskGroup() as group:
-        for _ in range(config.concurrency):
-            group.create_task(work(Writer(client, config)))
-
-
-def _row(source: Source, written: Written, config: GenerationConfig) -> dict[str, Any]:
-    item = replace(source.item, meta={**source.item.meta, "checklist": config.provenance()})
-    row = item.to_dict()
-    return row | {"checklist": [*row["checklist"], *written.rows]}
-
-
-def _report(source: Source, written: Written) -> dict[str, Any]:
-    return {"id": source.item.id, "where": source.where, **written.report()}
-
-
-def _count(summary: Summary, source: Source, written: Written) -> None:
-    summary.usage.add(written.usage)
-    summary.dropped += len(written.dropped)
-    if written.error is not None:
-        summary.failed.append((f"{source.where} ({source.item.id})", written.error))
-        return
-    summary.written += 1
-    summary.flagged += len(written.flagged)
-    for row in written.rows:
-        summary.kinds[kind(row)] = summary.kinds.get(kind(row), 0) + 1

@@ -59,7 +59,7 @@ class SourceConfig(Strict):
     """How many problems ``generator`` makes, up to a million."""
 
     seed: int = Field(default=0, ge=0)
-    """The seed of ``generator``. Different seeds draw from different streams: they share a problem by chance alone."""
+    """The seed of ``generator``. Different seeds draw from different streams: they share a problem only by chance."""
 
     params: dict[str, Any] = Field(default_factory=dict)
     """Arguments of ``generator``, such as ``{min_terms: 2, max_terms: 3}``."""
@@ -153,7 +153,7 @@ class ConstraintSamplerConfig(Strict):
     """How many draws an item gets before it counts as impossible."""
 
     seed: int = Field(default=0, ge=0)
-    """Seed of the draws; an item's constraints depend on this seed and its id alone."""
+    """Seed of the draws; an item's constraints depend on this seed and its id only."""
 
     @model_validator(mode="after")
     def _proportions(self) -> ConstraintSamplerConfig:
@@ -177,13 +177,13 @@ class SftTargetConfig(Strict):
     """Share of the constrained items whose target obeys its constraints; the rest answers as if there were none."""
 
     think: bool = False
-    """Put the solution into a ``<think>`` block, followed by the closing sentence alone."""
+    """Put the solution into a ``<think>`` block, followed only by the closing sentence."""
 
     template: str = "Therefore, the final answer is \\boxed{{answer}}."
     """The closing sentence after the solution. ``{answer}`` stands for the gold answer, and has to be in a box."""
 
     seed: int = Field(default=0, ge=0)
-    """Seed of who obeys; it depends on this seed and the item's id alone."""
+    """Seed of who obeys; it depends on this seed and the item's id only."""
 
     @model_validator(mode="after")
     def _boxed(self) -> SftTargetConfig:

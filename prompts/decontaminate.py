@@ -95,7 +95,9 @@ def remove_overlap(
     examples: list[dict[str, str]] = []
     removed: Counter[str] = Counter()
     for item in items:
-        shared = _shared(item, wholes, written_grams if item.source in generated else all_grams, n)
+        grams = written_grams if item.source in generated else all_grams
+        text = whole(item.question)
+        shared = text if text in wholes else min(ngrams(item.question, n) & grams, default=None)
         if shared is None:
             kept.append(item)
             continue
@@ -119,13 +121,6 @@ def _grams(questions: Sequence[str], n: int) -> set[str]:
     counted = Counter(gram for question in distinct for gram in ngrams(question, n))
     limit = max(BOILERPLATE_COUNT, BOILERPLATE_SHARE * len(distinct))
     return {gram for gram, count in counted.items() if count < limit}
-
-
-def _shared(item: PromptItem, wholes: set[str], grams: set[str], n: int) -> str | None:
-    text = whole(item.question)
-    if text in wholes:
-        return text
-    return min(ngrams(item.question, n) & grams, default=None)
 
 
 def question_fingerprint(question: str) -> str:
@@ -152,7 +147,10 @@ def check_keywords(items: Iterable[PromptItem]) -> int:
     """
     checked = 0
     for item in items:
-        words = {word.lower() for r in item.checklist for rule in r.rules for word in _words(rule.kwargs)}
+        words: set[str] = set()
+        for kwargs in (rule.kwargs for requirement in item.checklist for rule in requirement.rules):
+            named = [kwargs.get("keyword"), *(kwargs.get("keywords") or ()), *(kwargs.get("forbidden_words") or ())]
+            words |= {str(word).lower() for word in named if word}
         checked += len(words)
         taken = sorted(words & MATHIF_KEYWORDS)
         if taken:
@@ -161,8 +159,3 @@ def check_keywords(items: Iterable[PromptItem]) -> int:
                 f"which stay out of training; choose other words"
             )
     return checked
-
-
-def _words(kwargs: Any) -> list[str]:
-    named = [kwargs.get("keyword"), *(kwargs.get("keywords") or ()), *(kwargs.get("forbidden_words") or ())]
-    return [str(word) for word in named if word]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from adhere.rewards.errors import DataError
 
@@ -33,33 +33,44 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path}: is a folder; name a file, or give the folder as `dataset`")
     if not path.is_file():
         raise DataError(f"{path}: no such file (looked from {Path.cwd()})")
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return _jsonl_rows(path)
-    if path.suffix == ".json":
-        return _json_rows(path)
-    if path.suffix == ".parquet":
-        return _parquet_rows(path)
-    raise DataError(f"{path}: not a kind of file that can be read (known: {', '.join(SUFFIXES)})")
+    if not path.name.endswith(SUFFIXES):
+        raise DataError(f"{path}: not a kind of file that can be read (known: {', '.join(SUFFIXES)})")
+    return _rows(path)
 
 
-def _open(path: Path) -> IO[str]:
-    # utf-8-sig also reads files that a Windows program opened with a byte order mark
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
-
-
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _rows(path: Path) -> Iterator[Row]:
     number = 0
     try:
-        with _open(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _checked(_decode(line, f"{path}:{number}"), path, number)
+        if path.suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            try:
+                file = pyarrow.parquet.ParquetFile(path)
+            except pyarrow.ArrowInvalid as error:
+                raise DataError(f"{path}: not a parquet file ({error})") from error
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield _row(row, path, number)
+        elif path.suffix == ".json":
+            # utf-8-sig also reads a file that begins with a byte order mark, as programs on Windows write it
+            rows = _decode(path.read_text(encoding="utf-8-sig"), str(path))
+            if not isinstance(rows, list):
+                raise DataError(f"{path}: holds one {type(rows).__name__}; a .json file of data is a list of objects")
+            for number, row in enumerate(rows, start=1):
+                yield _row(row, path, number)
+        else:
+            opened = gzip.open if path.suffix == ".gz" else open
+            with opened(path, "rt", encoding="utf-8-sig") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield _row(_decode(line, f"{path}:{number}"), path, number)
     except (gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"{path}: damaged gzip file after line {number} ({error})") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number + 1}: not UTF-8 ({error.reason}); convert the file") from error
+        where = str(path) if path.suffix == ".json" else f"{path}:{number + 1}"
+        raise DataError(f"{where}: not UTF-8 ({error.reason}); convert the file") from error
 
 
 def _decode(text: str, where: str) -> Any:
@@ -73,34 +84,7 @@ def _decode(text: str, where: str) -> Any:
         raise DataError(f"{where}: cannot be read ({error}); write the number as text") from error
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason}); convert the file") from error
-    rows = _decode(text, str(path))
-    if not isinstance(rows, list):
-        raise DataError(f"{path}: holds one {type(rows).__name__}; a .json file of data is a list of objects")
-    for number, row in enumerate(rows, start=1):
-        yield _checked(row, path, number)
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(f"{path}: not a parquet file ({error})") from error
-    number = 0
-    for batch in file.iter_batches():
-        for row in batch.to_pylist():
-            number += 1
-            yield _checked(row, path, number)
-
-
-def _checked(row: Any, path: Path, number: int) -> Row:
+def _row(row: Any, path: Path, number: int) -> Row:
     if not isinstance(row, dict):
         raise DataError(f"{path}:{number}: a {type(row).__name__}, not an object with named columns")
     return Row(row, str(number), f"{path}:{number}")

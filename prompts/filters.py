@@ -54,7 +54,14 @@ def verifiable_gold(items: Sequence[PromptItem], max_bad_share: float) -> Filter
     Raises:
         DataError: more than ``max_bad_share`` of a source's golds fail, or all of them.
     """
-    result = _split(items, _gold_complaint)
+
+    def complaint(item: PromptItem) -> str | None:
+        if item.answer is None:
+            return None
+        verdict = check_gold(item.answer)
+        return None if verdict.passed else f"gold {item.answer!r} ({verdict.detail or verdict.status.value})"
+
+    result = _split(items, complaint)
     golds = Counter(item.source for item in items if item.answer is not None)
     for source, bad in result.dropped.items():
         if bad == golds[source] or bad / golds[source] > max_bad_share:
@@ -64,13 +71,6 @@ def verifiable_gold(items: Sequence[PromptItem], max_bad_share: float) -> Filter
                 f"is columns.answer the final answer?"
             )
     return result
-
-
-def _gold_complaint(item: PromptItem) -> str | None:
-    if item.answer is None:
-        return None
-    verdict = check_gold(item.answer)
-    return None if verdict.passed else f"gold {item.answer!r} ({verdict.detail or verdict.status.value})"
 
 
 def within_length(items: Sequence[PromptItem], max_tokens: int, count_tokens: CountTokens) -> Filtered:

@@ -49,7 +49,10 @@ def _source(config: SourceConfig) -> dict[str, Any]:
         return state | {"generator_version": version("reasoning-gym")}
     folder = Path(config.dataset or "")
     if folder.is_dir():
-        return state | {"dataset": None, "content": _hash_folder(folder)}
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        listing = [(path.relative_to(folder).as_posix(), _hash_file(path)) for path in files]
+        content = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+        return state | {"dataset": None, "content": content}
     return state
 
 
@@ -58,9 +61,3 @@ def _hash_file(path: Path) -> str:
         raise DataError(f"{path}: no such file (looked from {Path.cwd()})")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hash_folder(folder: Path) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = [(path.relative_to(folder).as_posix(), _hash_file(path)) for path in files]
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()

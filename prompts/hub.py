@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from adhere.prompts.config import SourceConfig
 from adhere.prompts.files import Row
@@ -41,44 +40,38 @@ def read_dataset(config: SourceConfig) -> Iterator[Row]:
     Raises:
         DataError: the data set cannot be reached, or has no such configuration or split.
     """
-    split = config.split or KNOWN.get(config.dataset or "", KnownDataset()).split
-    data = _load_split(config, split)
-    total = len(data)
-    stop = total if config.limit is None else min(total, config.skip + config.limit)
-    for index in range(config.skip, stop):
-        yield Row(data[index], f"{split}/{index + 1}", f"{config.dataset}[{split}] row {index + 1}")
-
-
-def _load_split(config: SourceConfig, split: str) -> Any:
     import datasets
     from huggingface_hub.errors import HfHubHTTPError
 
     known = KNOWN.get(config.dataset or "", KnownDataset())
+    split = config.split or known.split
     folder = Path(config.dataset or "")
     try:
         if is_saved(folder):
             data = datasets.load_from_disk(str(folder))
-            return _pick_split(data, config, split)
-        name = config.name if config.name is not None else known.name
-        return datasets.load_dataset(config.dataset, name, split=split, revision=config.revision)
+            if isinstance(data, dict):
+                if split not in data:
+                    raise DataError(
+                        f"data set '{config.dataset}': no split '{split}' (it has {', '.join(data)})"
+                        f"{nearest(split, data)}; set split"
+                    )
+                data = data[split]
+        else:
+            name = config.name if config.name is not None else known.name
+            data = datasets.load_dataset(config.dataset, name, split=split, revision=config.revision)
     except FileNotFoundError as error:
         hint = nearest(config.dataset or "", KNOWN)
-        raise DataError(f"data set '{config.dataset}': there is none of that id or folder{hint} ({error})") from error
+        raise DataError(f"data set '{config.dataset}': no data set or folder has that name{hint} ({error})") from error
     except (OSError, HfHubHTTPError) as error:
         raise DataError(
             f"data set '{config.dataset}': cannot be reached ({error}). Offline, copy it here first: "
             f"`datasets.load_dataset(...).save_to_disk(FOLDER)` where it can be; then dataset: FOLDER"
         ) from error
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(f"data set '{config.dataset}' (name {config.name}, split {split}): {error}") from error
 
-
-def _pick_split(data: Any, config: SourceConfig, split: str) -> Any:
-    if not isinstance(data, dict):
-        return data
-    if split not in data:
-        raise DataError(
-            f"data set '{config.dataset}': no split '{split}' (it has {', '.join(data)})"
-            f"{nearest(split, data)}; set split"
-        )
-    return data[split]
+    stop = len(data) if config.limit is None else min(len(data), config.skip + config.limit)
+    for index in range(config.skip, stop):
+        yield Row(data[index], f"{split}/{index + 1}", f"{config.dataset}[{split}] row {index + 1}")

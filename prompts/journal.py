@@ -42,8 +42,9 @@ class Journal:
             StageError: they cannot be written, or another process writes them.
         """
         try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._files = [_open(path) for path in (self.path, self.report)]
+            self._files = [os.open(path, flags, 0o644) for path in (self.path, self.report)]
             fcntl.flock(self._files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StageError(f"{self.path}: another process is writing it; wait for its end") from error
@@ -74,7 +75,11 @@ class Journal:
             meta = row.get("meta")
             made = meta.get("checklist") if isinstance(meta, Mapping) else None
             if made != self._provenance:
-                raise DataError(f"{where}: made {_difference(made, self._provenance)}; name another output file")
+                how = "by something else"
+                if isinstance(made, Mapping):
+                    other = {key: now for key, now in self._provenance.items() if made.get(key) != now}
+                    how = "with " + ", ".join(f"{key}={made.get(key)}, now {now}" for key, now in other.items())
+                raise DataError(f"{where}: made {how}; name another output file")
             if row["id"] not in wanted:
                 raise DataError(
                     f"{where}: '{row['id']}' is not a prompt of the input as it is now ({len(wanted)} rows were read); "
@@ -86,7 +91,7 @@ class Journal:
         reports, reports_kept = _rows(self.report, [_head(id=name, where="")[:-1] for name in wanted])
         for number, row in enumerate(reports, start=1):
             if row.get("status") not in ("ok", "failed"):
-                raise DataError(f"{self.report}:{number}: no report that was written here; name another output file")
+                raise DataError(f"{self.report}:{number}: not a report that was written here; name another output file")
         _mend(self._files[0], kept)
         _mend(self._files[1], reports_kept)
         return done
@@ -109,10 +114,6 @@ class Journal:
 def report_of(path: Path) -> Path:
     """Return where the report of an output file stands."""
     return path.with_name(f"{path.stem}.report.jsonl")
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
 
 def _mend(file: int, kept: int) -> None:
@@ -140,7 +141,7 @@ def _head(**first: Any) -> bytes:
 def _rows(path: Path, heads: Sequence[bytes] = ()) -> tuple[list[dict[str, Any]], int]:
     """Return the rows of a file, and the length of what they fill: all but a torn last line that has one of ``heads``.
 
-    Lines end at a newline alone: text may hold U+2028 and other characters that end a line elsewhere.
+    Lines end only at a newline: text may hold U+2028 and other characters that end a line elsewhere.
     """
     rows: list[dict[str, Any]] = []
     content = path.read_bytes()
@@ -153,13 +154,6 @@ def _rows(path: Path, heads: Sequence[bytes] = ()) -> tuple[list[dict[str, Any]]
                 return rows, len(content) - len(tail)
             raise DataError(f"{path}:{number}: not JSON ({error}); name another output file") from error
         if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-            raise DataError(f"{path}:{number}: no row that was written here; name another output file")
+            raise DataError(f"{path}:{number}: not a row that was written here; name another output file")
         rows.append(row)
     return rows, len(content)
-
-
-def _difference(made: Any, wanted: Mapping[str, Any]) -> str:
-    if not isinstance(made, Mapping):
-        return "by something else"
-    keys = [key for key in wanted if made.get(key) != wanted[key]]
-    return "with " + ", ".join(f"{key}={made.get(key)}, now {wanted[key]}" for key in keys)

@@ -29,9 +29,14 @@ def shuffled(items: Sequence[PromptItem], seed: int) -> list[PromptItem]:
 
 
 def check_supply(wanted: Mapping[str, int], available: Mapping[str, int], total: int, key: str, why: str) -> None:
-    """Check that every source can fill its count; ``key`` is the configuration key of ``total``.
+    """Check that every source can fill its count.
 
-    ``why`` says what took the items that are missing.
+    Args:
+        wanted: items of each source that the mixture takes.
+        available: items of each source that are ready.
+        total: items of the whole mixture.
+        key: the configuration key of ``total``.
+        why: what took the items that are missing.
 
     Raises:
         DataError: naming each source that is too small, and the largest total that this mixture allows.

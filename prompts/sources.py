@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from adhere.prompts.config import COLUMN_ROLES, SourceConfig
 from adhere.prompts.files import Row, read_rows
@@ -51,7 +50,12 @@ def load(config: SourceConfig, style: PromptStyle) -> list[PromptItem]:
     Raises:
         DataError: the source is missing, empty or damaged, lacks a column, or has two items of one id.
     """
-    items = [_to_item(row, config, style) for row in _rows(config)]
+    if config.path is not None:
+        stop = None if config.limit is None else config.skip + config.limit
+        rows: Iterator[Row] = islice(read_rows(Path(config.path)), config.skip, stop)
+    else:
+        rows = read_dataset(config) if config.dataset is not None else read_generator(config)
+    items = [_item(row, config, style) for row in rows]
     if not items:
         place = config.path or config.dataset or config.generator
         raise DataError(f"{place}: holds no rows (skip {config.skip}, limit {config.limit})")
@@ -69,22 +73,13 @@ def unique_ids(items: Iterable[PromptItem]) -> None:
     for item in items:
         if item.id in seen:
             raise DataError(
-                f"id '{item.id}' is there twice (sources '{seen[item.id]}' and '{item.source}'); "
+                f"id '{item.id}' occurs twice (sources '{seen[item.id]}' and '{item.source}'); "
                 f"give the rows unique ids, or leave the id column out"
             )
         seen[item.id] = item.source
 
 
-def _rows(config: SourceConfig) -> Iterator[Row]:
-    if config.path is not None:
-        stop = None if config.limit is None else config.skip + config.limit
-        return islice(read_rows(Path(config.path)), config.skip, stop)
-    if config.dataset is not None:
-        return read_dataset(config)
-    return read_generator(config)
-
-
-def _to_item(row: Row, config: SourceConfig, style: PromptStyle) -> PromptItem:
+def _item(row: Row, config: SourceConfig, style: PromptStyle) -> PromptItem:
     item_id = f"{config.source}/{row.key}"
     if "messages" in row.values and not config.columns:
         item = parse_item({"id": item_id, "source": config.source} | dict(row.values), row.where)
@@ -125,30 +120,20 @@ def columns_of(row: Row, config: SourceConfig) -> dict[str, str]:
         DataError: a configured column does not exist, or there is no column for the question.
     """
     known = KNOWN[config.dataset].columns if config.dataset in KNOWN else {}
+    there = ", ".join(f"'{name}'" for name in row.values) or "no column"
     chosen: dict[str, str] = {}
     for role in COLUMN_ROLES:
         named = config.columns.get(role, known.get(role))
         if named is None and not known:
             named = next((name for name in USUAL_COLUMNS[role] if name in row.values), None)
         if named is not None:
-            chosen[role] = _existing(named, row, role)
+            if named not in row.values:
+                hint = nearest(named, row.values)
+                raise DataError(f"{row.where}: no column '{named}' for the {role}; it has {there}{hint}")
+            chosen[role] = named
     if "question" not in chosen:
-        raise DataError(
-            f"{row.where}: no column for the question; it has {_names(row.values)}. Set columns: {{question: NAME}}"
-        )
+        raise DataError(f"{row.where}: no column for the question; it has {there}. Set columns: {{question: NAME}}")
     return chosen
-
-
-def _existing(name: str, row: Row, role: str) -> str:
-    if name not in row.values:
-        raise DataError(
-            f"{row.where}: no column '{name}' for the {role}; it has {_names(row.values)}{nearest(name, row.values)}"
-        )
-    return name
-
-
-def _names(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"'{name}'" for name in values) or "no column"
 
 
 def _text(row: Row, column: str | None) -> str | None:

@@ -27,7 +27,7 @@ EPSILON = 1e-4
 """What TRL adds to the standard deviation that it divides by."""
 
 ZERO = 1e-6
-"""Advantages up to this size are no signal: rounding, divided by TRL's 1e-4."""
+"""Advantages up to this size are not a signal: rounding, divided by TRL's 1e-4."""
 
 
 @dataclass(frozen=True, slots=True)

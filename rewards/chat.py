@@ -7,28 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import re
 import threading
-import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
 
 from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.posting import PROBE_SECONDS, CallError, post, retrying
 from adhere.rewards.segments import THINK_CLOSE
 
 T = TypeVar("T")
 
-AGAIN = frozenset({408, 409, 425, 429})
 REFUSED = {401: "the key", 403: "the key", 404: "the model or the path"}
 MAX_BYTES = 4 * 1024 * 1024
-MAX_PAUSE = 60.0
-PROBE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +63,6 @@ class Usage:
     def to_dict(self) -> dict[str, int]:
         """Return the counters by name."""
         return asdict(self)
-
-
-class CallError(Exception):
-    """A call without a usable reply; the message is one line that names the address.
-
-    ``code`` is the reply's HTTP status, ``None`` where no reply was complete; ``late`` says that time ran out.
-    """
-
-    def __init__(self, detail: str, code: int | None, *, late: bool = False, wait: float = 0.0) -> None:
-        super().__init__(detail)
-        self.code, self.late, self.wait = code, late, wait
-
-    @property
-    def unavailable(self) -> bool:
-        """Whether the endpoint did not answer, whatever was asked."""
-        return self.code is None or self.code in AGAIN or self.code >= 500
 
 
 def check_address(base_url: str, *, where: str = "") -> str:
@@ -211,18 +190,15 @@ class ChatClient:
             CallError: no try gave a reply that can be read.
             StageError: the endpoint refuses the key or does not know the model: no further call can do better.
         """
-        for attempt in range(self.retries + 1):
-            try:
-                async with self._slot() as client:
-                    return await self._try(client, messages, fields, usage, self.timeout)
-            except CallError as error:
-                if not (error.unavailable or error.code == 200) or attempt == self.retries:
-                    raise
-                pause = self.backoff * 2**attempt * random.uniform(0.5, 1.5)
-                pause = min(MAX_PAUSE, max(pause, error.wait))
+
+        async def once() -> Completion:
+            async with self._slot() as client:
+                return await self._try(client, messages, fields, usage, self.timeout)
+
+        def count() -> None:
             usage.retries += 1
-            await asyncio.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+
+        return await retrying(once, retries=self.retries, backoff=self.backoff, count=count)
 
     async def probe(self, fields: Mapping[str, Any]) -> str | None:
         """Ask for one token, once, beside all calls; return why the endpoint did not answer, or ``None``."""
@@ -245,21 +221,11 @@ class ChatClient:
         url = f"{self.base_url}/chat/completions"
         asked = {"model": self.model, "messages": messages, **fields}
         content = json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
-        raw = bytearray()
-        try:
-            async with asyncio.timeout(seconds), client.stream("POST", url, content=content) as response:
-                async for chunk in response.aiter_bytes():
-                    raw += chunk
-                    if len(raw) > MAX_BYTES:
-                        raise CallError(f"{url}: the reply is longer than {MAX_BYTES // 2**20} MiB", 200)
-        except TimeoutError:
-            raise CallError(f"{url}: no complete reply within {seconds:g} s", None, late=True) from None
-        except httpx.RequestError as error:
-            raise CallError(f"{url}: {type(error).__name__} {error}".rstrip(), None) from error
-        code = response.status_code
+        reply = await post(client, url, content, seconds=seconds, max_bytes=MAX_BYTES)
+        code = reply.code
         if code == 200:
-            return _read(bytes(raw), url, usage)
-        said = " ".join(raw.decode("utf-8", "replace").split())
+            return _read(reply.body, url, usage)
+        said = " ".join(reply.body.decode("utf-8", "replace").split())
         said = (said.replace(self._key, "***") if self._key else said)[:300]
         model = asked["model"]
         if code in REFUSED:
@@ -267,18 +233,7 @@ class ChatClient:
         # Servers that are pinned to another model answer 400 and name both.
         if code == 400 and re.search(rf"(?<!\w){re.escape(model)}(?!\w)|model_not_found", said):
             raise StageError(f"{self.purpose}: {url} refuses model '{model}' ({code} {said})")
-        raise CallError(f"{url}: {code} {said}", code, wait=_retry_after(response.headers.get("retry-after")))
-
-
-def _retry_after(value: str | None) -> float:
-    """Return the header's seconds; it holds a number or a date (RFC 9110, section 10.2.3)."""
-    if value is None:
-        return 0.0
-    try:
-        seconds = float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError:
-        return 0.0
-    return max(0.0, seconds)
+        raise CallError(f"{url}: {code} {said}", code, wait=reply.wait)
 
 
 def _read(raw: bytes, url: str, usage: Usage) -> Completion:

@@ -93,7 +93,13 @@ class Composite:
             found[name] = self._scored(name, rollouts, found)
             seconds[name] = time.perf_counter() - started
         verdicts = {name: found[name] for name in self.names}
-        decided = [self._decided({n: v[i] for n, v in verdicts.items()}) for i in range(len(rollouts))]
+        decided = [True] * len(rollouts)
+        for name, weight in self.weights.items():
+            for needed in (name, self.config.gate_of(name)):
+                if weight > 0.0 and needed is not None:
+                    decided = [
+                        so and v.status not in UNDECIDED for so, v in zip(decided, verdicts[needed], strict=True)
+                    ]
         values = {name: self._gated(name, verdicts, decided) for name in verdicts}
         usage = self.judges.usage - before if self.judges else None
         outage = self.services.outage
@@ -143,14 +149,6 @@ class Composite:
                     f"an adhere.rewards.Verdict"
                 )
         return verdicts
-
-    def _decided(self, row: Mapping[str, Verdict]) -> bool:
-        for name, weight in self.weights.items():
-            gate = self.config.gate_of(name)
-            needed = [name] if gate is None else [name, gate]
-            if weight > 0.0 and any(row[n].status in UNDECIDED for n in needed):
-                return False
-        return True
 
     def _gated(
         self, name: str, verdicts: Mapping[str, Sequence[Verdict]], decided: Sequence[bool]

@@ -37,7 +37,7 @@ def _component(value: Any) -> Any:
 
 
 AnyComponent = Annotated[SerializeAsAny[Component], PlainValidator(_component)]
-"""A component of any kind that is registered, told by its key ``kind``."""
+"""A component of any kind that is registered, named by its key ``kind``."""
 
 
 def _default_components() -> dict[str, Any]:
@@ -121,17 +121,6 @@ class RewardConfig(Strict):
     def _consistent(self) -> RewardConfig:
         if self.primary is not None and self.primary not in self.components:
             raise ValueError(f"primary: no component is named '{self.primary}'{nearest(self.primary, self.components)}")
-        self._check_gates()
-        if COMBINED in self.components:
-            raise ValueError(f"components.{COMBINED}: the name is that of the combined reward; choose another one")
-        if not any(peak_weight(component.weight) > 0.0 for component in self.components.values()):
-            raise ValueError("components: every weight is 0, so there is nothing to train on")
-        if self.aggregator.groupwise and self.scale != "group":
-            raise ValueError(f"scale: {self.aggregation} scales by group and batch itself; leave scale at 'group'")
-        try_aggregation(self, {name: peak_weight(component.weight) for name, component in self.components.items()})
-        return self
-
-    def _check_gates(self) -> None:
         for name, component in self.components.items():
             gate = component.gate
             if gate is None:
@@ -149,3 +138,11 @@ class RewardConfig(Strict):
                     f"components.{name}.gate: aggregation '{self.aggregation}' gates every component on "
                     f"'{self.primary_name}' itself; set this gate to null, or use weighted_sum with gates of your own"
                 )
+        if COMBINED in self.components:
+            raise ValueError(f"components.{COMBINED}: the name is that of the combined reward; choose another one")
+        if not any(peak_weight(component.weight) > 0.0 for component in self.components.values()):
+            raise ValueError("components: every weight is 0, so there is nothing to train on")
+        if self.aggregator.groupwise and self.scale != "group":
+            raise ValueError(f"scale: {self.aggregation} scales by group and batch itself; leave scale at 'group'")
+        try_aggregation(self, {name: peak_weight(component.weight) for name, component in self.components.items()})
+        return self

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from adhere.rewards.engine_worker import decode_verdict
 from adhere.rewards.errors import AdhereError
-from adhere.rewards.pool import START_SECONDS, Job, Lost, Pool, cpu_share, per_process
+from adhere.rewards.pool import START_SECONDS, Job, Lost, Pool, cpu_share, environment, per_process
 from adhere.rewards.verdict import Status, Verdict, unscored
 
 _REPEATABLE = (Status.OK, Status.UNPARSED, Status.NOT_APPLICABLE)
@@ -66,7 +63,7 @@ class Engine(Pool):
             )
         # -P: the folder in which the trainer was started must not shadow modules of the worker.
         command = [sys.executable, "-P", "-m", "adhere.rewards.engine_worker", str(memory_mb)]
-        super().__init__(command, workers, _environment)
+        super().__init__(command, workers, lambda: {**environment(), "OMP_NUM_THREADS": "1"})
         self.deadline, self.memory_mb = deadline, memory_mb
         self.stats = EngineStats()
         self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
@@ -153,12 +150,7 @@ class Engine(Pool):
                 return unscored(Status.TIMEOUT, f"took longer than {seconds:g} s", seconds)
             case Lost(status=status):
                 return unscored(Status.ERROR, f"the worker died (status {status})")
-        return decode_verdict(reply)
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(Path(entry).resolve()) for entry in sys.path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+        return Verdict.decode(reply)
 
 
 @per_process

@@ -55,7 +55,7 @@ def main(memory_mb: int) -> None:
                 send({"load_error": f"{type(error).__name__}: {error}"})
                 continue
             send({"ready": name})
-        send(encode_verdict(_run(tasks[name], args, deadline)))
+        send(_run(tasks[name], args, deadline).encode())
 
 
 def _run(task: Callable[..., Verdict], args: list[Any], deadline: float) -> Verdict:
@@ -73,18 +73,6 @@ def _run(task: Callable[..., Verdict], args: list[Any], deadline: float) -> Verd
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return Verdict(verdict.score, verdict.status, verdict.detail, time.perf_counter() - start, verdict.parts)
-
-
-def encode_verdict(verdict: Verdict) -> list[Any]:
-    """Return the JSON form ``[score, status, detail, seconds, parts]``."""
-    parts = [encode_verdict(part) for part in verdict.parts]
-    return [verdict.score, verdict.status.value, verdict.detail, verdict.seconds, parts]
-
-
-def decode_verdict(row: list[Any]) -> Verdict:
-    """Return the verdict of which ``row`` is the JSON form."""
-    score, status, detail, seconds, parts = row
-    return Verdict(score, Status(status), detail, seconds, tuple(decode_verdict(part) for part in parts))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ class RewardFunctions:
     """One callable per component over one shared pass of scoring.
 
     The data set's columns ``answer`` (gold or null) and ``checklist`` (JSON list of requirements) reach the functions
-    through TRL. ``decode`` turns completion ids into text; without it the completions' content is scored, which loses
-    the reasoning of a tokenizer whose template parses it away. ``eos_ids`` tell a finished completion from a cut one.
+    through TRL.
     """
 
     def __init__(
@@ -35,6 +34,15 @@ class RewardFunctions:
         decode: Callable[[Sequence[int]], str] | None = None,
         prefilled: bool = False,
     ) -> None:
+        """Score nothing yet.
+
+        Args:
+            composite: the components and their weights.
+            eos_ids: ids that end a finished completion; a cut one has none. Empty: every completion counts as finished.
+            decode: turns completion ids into text; without it the completions' content is scored, which loses the
+                reasoning of a tokenizer whose template parses it away.
+            prefilled: the prompt ends in ``<think>``, so that completions start inside the reasoning.
+        """
         self.composite = composite
         self.rollouts: list[Rollout] = []
         self.scores: BatchScores | None = None
@@ -137,7 +145,7 @@ class RewardFunctions:
 
 
 def reward_weights(config: RewardConfig, weights: Mapping[str, float]) -> list[float]:
-    """Return one weight per function: the components' ``weights``, or 1.0 for the combined column alone."""
+    """Return one weight per function: the components' ``weights``, or 1.0 for only the combined column."""
     if config.aggregator.summed:
         return list(weights.values())
     return [*(0.0 for _ in weights), 1.0]

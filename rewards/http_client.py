@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,31 +12,13 @@ from typing import Any
 
 import httpx
 
-from adhere.rewards.chat import Background
+from adhere.rewards.chat import Background, cancel
 from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.posting import PROBE_SECONDS, CallError, post, retrying
 from adhere.rewards.rollout import Rollout
-from adhere.rewards.verdict import Status
 
-AGAIN = frozenset({408, 409, 425, 429})
 REFUSED = {401: "the key", 403: "the key", 404: "the path"}
 MAX_BYTES = 64 * 1024 * 1024
-MAX_PAUSE = 60.0
-PROBE_SECONDS = 15.0
-
-
-class CallError(Exception):
-    """A request without a usable reply. ``again`` says that another try may help, ``unavailable`` that nobody answered.
-
-    ``fault`` says that the endpoint answered, but not as it is documented.
-    """
-
-    def __init__(
-        self, status: Status, detail: str, *, again: bool = False, unavailable: bool = False, fault: bool = False
-    ) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
-        self.again, self.unavailable, self.fault = again, unavailable, fault
-        self.wait = 0.0
 
 
 @dataclass(slots=True)
@@ -146,9 +127,7 @@ class HttpClient:
                 if pending and batch.outage is None:
                     batch.outage = await self._probe()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(tasks)
         self.outage = self.outage or batch.outage
         return found
 
@@ -156,83 +135,58 @@ class HttpClient:
         """Return the scores of one request's rollouts, or the reason why there are none for each."""
         if batch.outage is not None:
             return [{"error": batch.outage}] * len(rows)
-        for attempt in range(self._retries + 1):
+
+        async def once() -> Any:
+            raw = await self._post(rows, self._timeout)
             try:
-                return _scores(await self._post(rows, self._timeout), len(rows))
-            except CallError as error:
-                caught = error
-                if not error.again or attempt == self._retries:
-                    break
-                pause = self._backoff * 2**attempt * random.uniform(0.5, 1.5)
-                await asyncio.sleep(min(MAX_PAUSE, max(pause, error.wait)))
-        if caught.fault and not self.proven:
-            raise ConfigError(f"{self._key}.url: {self._url}: {caught.detail}")
-        if caught.unavailable:
-            # Find out once for all requests whether the endpoint is down or only fails on these rollouts.
-            async with batch.probing:
-                if batch.outage is None:
-                    batch.outage = await self._probe()
-        kind = "late" if caught.status is Status.TIMEOUT else "error"
-        return [{kind: f"{self._url}: {caught.detail}"}] * len(rows)
+                return json.loads(raw)
+            except (ValueError, RecursionError) as error:
+                start = raw[:80].decode("utf-8", "replace")
+                raise CallError(f"{self._url}: the reply is not JSON (it begins {start!r})", 200) from error
+
+        try:
+            body = await retrying(once, retries=self._retries, backoff=self._backoff)
+            scores = body.get("scores") if isinstance(body, dict) else None
+            if not isinstance(scores, list):
+                raise CallError(f"{self._url}: the reply is not an object with a list `scores`", 200)
+            if len(scores) != len(rows):
+                raise CallError(f"{self._url}: the reply has {len(scores)} scores for {len(rows)} rollouts", 200)
+        except CallError as error:
+            if error.code == 200 and not self.proven:
+                raise ConfigError(f"{self._key}.url: {error}") from error
+            if error.unavailable:
+                # Find out once for all requests whether the endpoint is down or only fails on these rollouts.
+                async with batch.probing:
+                    if batch.outage is None:
+                        batch.outage = await self._probe()
+            return [{"late" if error.late else "error": str(error)}] * len(rows)
+
+        found: list[Any] = []
+        for score in scores:
+            if score is None:
+                found.append(None)
+            elif isinstance(score, dict) and isinstance(score.get("error"), str):
+                found.append({"error": score["error"]})
+            elif isinstance(score, int | float):
+                found.append(float(score))
+            else:
+                said = json.dumps(score)[:60]
+                found.append({"wrong": f'the score is {said}, not a number, null or {{"error": text}}'})
+        return found
 
     async def _probe(self) -> str | None:
         try:
             await self._post([], min(self._timeout, PROBE_SECONDS))
         except CallError as error:
-            return f"{self._url}: {error.detail}" if error.unavailable else None
+            return str(error) if error.unavailable else None
         return None
 
     async def _post(self, rows: list[dict[str, Any]], seconds: float) -> bytes:
         content = json.dumps({"rollouts": rows, "params": self._params}).encode()
-        raw = bytearray()
-        try:
-            async with asyncio.timeout(seconds), self._client.stream("POST", self._url, content=content) as response:
-                async for chunk in response.aiter_bytes():
-                    raw += chunk
-                    if len(raw) > MAX_BYTES:
-                        raise CallError(Status.ERROR, f"the reply is longer than {MAX_BYTES // 2**20} MiB", again=True)
-        except TimeoutError:
-            detail = f"no complete reply within {seconds:g} s"
-            raise CallError(Status.TIMEOUT, detail, again=True, unavailable=True) from None
-        except httpx.RequestError as error:
-            detail = f"{type(error).__name__} {error}".rstrip()
-            raise CallError(Status.ERROR, detail, again=True, unavailable=True) from error
-        code, said = response.status_code, " ".join(raw[:1000].decode("utf-8", "replace").split())[:200]
-        if code in REFUSED:
-            raise StageError(f"{self._key}.url: {self._url} refuses {REFUSED[code]} ({code} {said})")
-        if code != 200:
-            down = code in AGAIN or code >= 500
-            refusal = CallError(Status.ERROR, f"{code} {said}", again=down, unavailable=down)
-            after = response.headers.get("retry-after", "")
-            refusal.wait = float(after) if after.isdigit() else 0.0
-            raise refusal
-        return bytes(raw)
-
-
-def _scores(raw: bytes, count: int) -> list[Any]:
-    """Return the ``count`` scores of a reply.
-
-    Raises:
-        CallError: it is not as documented.
-    """
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        start = raw[:80].decode("utf-8", "replace")
-        raise CallError(Status.ERROR, f"the reply is not JSON (it begins {start!r})", again=True, fault=True) from error
-    scores = body.get("scores") if isinstance(body, dict) else None
-    if not isinstance(scores, list):
-        raise CallError(Status.ERROR, "the reply is not an object with a list `scores`", fault=True)
-    if len(scores) != count:
-        raise CallError(Status.ERROR, f"the reply has {len(scores)} scores for {count} rollouts", fault=True)
-    return [_row(score) for score in scores]
-
-
-def _row(score: Any) -> Any:
-    if score is None:
-        return None
-    if isinstance(score, dict) and isinstance(score.get("error"), str):
-        return {"error": score["error"]}
-    if isinstance(score, int | float):
-        return float(score)
-    return {"wrong": f'the score is {json.dumps(score)[:60]}, not a number, null or {{"error": text}}'}
+        reply = await post(self._client, self._url, content, seconds=seconds, max_bytes=MAX_BYTES)
+        if reply.code == 200:
+            return reply.body
+        said = " ".join(reply.body[:1000].decode("utf-8", "replace").split())[:200]
+        if reply.code in REFUSED:
+            raise StageError(f"{self._key}.url: {self._url} refuses {REFUSED[reply.code]} ({reply.code} {said})")
+        raise CallError(f"{self._url}: {reply.code} {said}", reply.code, wait=reply.wait)

@@ -19,10 +19,12 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple
 
@@ -113,6 +115,7 @@ class Pool:
         cwd: str | None = None,
         stderr: int | None = None,
         max_reply: int = 2**26,
+        start_seconds: float = START_SECONDS,
     ) -> None:
         """Start nothing yet.
 
@@ -123,10 +126,11 @@ class Pool:
             cwd: folder that a worker starts in; ``None`` is the caller's.
             stderr: where a worker's error output goes, as :class:`subprocess.Popen` takes it.
             max_reply: bytes of the longest reply; a worker that announces a longer one is killed.
+            start_seconds: from the start of a worker until it is ready.
         """
         self.workers = workers
         self._command, self._environment, self._cwd, self._stderr = list(command), environment, cwd, stderr
-        self._max_reply = max_reply
+        self._max_reply, self._start_seconds = max_reply, start_seconds
         self._pool: list[_Worker] = []
         self._pid = os.getpid()
         self._lock = threading.RLock()
@@ -174,7 +178,7 @@ class Pool:
                             settle(job, worker.ready[need], 0.0)
                             continue
                         worker.job, worker.began = job, time.monotonic()
-                        worker.expires = worker.began + (job.seconds if need in worker.ready else START_SECONDS)
+                        worker.expires = worker.began + (job.seconds if need in worker.ready else self._start_seconds)
                         worker.outbox = memoryview(len(job.frame).to_bytes(4, "big") + job.frame if job.frame else b"")
                     busy = [worker for worker in self._pool if worker.job is not None]
                     if not busy:
@@ -264,6 +268,16 @@ class Pool:
         if self._pid == os.getpid():
             for worker in list(self._pool):
                 worker.kill()
+
+
+def environment(hidden: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the environment of a worker that finds modules as this process does.
+
+    Variables that begin with one of ``hidden`` are left out. So is the empty entry of ``sys.path``: it is the working
+    folder, whose files must not shadow modules.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    return {**kept, "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path if entry)}
 
 
 def cpu_share() -> int:

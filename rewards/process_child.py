@@ -1,9 +1,11 @@
 """The child of :class:`adhere.rewards.process.FunctionProcess`: load a user's function, call it with batches.
 
-Started as ``python -P -m adhere.rewards.process_child FD``. Frames are JSON. The first request is ``{load, params,
-plugins, check}``; the reply is empty or ``{key, problem}``. Each further one is ``{rollouts}``; the reply is
-``{rows}``, a row a rollout: a number, ``null``, ``{"verdict": [...]}``, ``{"error": reason}`` where the function
-raised, ``{"wrong": reason}`` where its value is of another type; or ``{"wrong": reason}`` for the whole batch.
+Started as ``python -P -m adhere.rewards.process_child``, with the frames of :mod:`adhere.rewards.pool`. A request is
+``{load, params, plugins, check, rollouts}``. The first one loads the function; its answer is ``{"ready": true}``, or
+``{key, problem}`` where the function cannot be used. Every request is then answered by ``{rows}``, a row a rollout: a
+number, ``null``, ``{"verdict": [...]}``, ``{"error": reason}`` where the function raised, ``{"wrong": reason}`` where
+its value is of another type. ``{"wrong": reason}`` without rows is about the whole batch. With ``check`` the reply is
+empty.
 """
 
 from __future__ import annotations
@@ -17,11 +19,9 @@ import json
 import numbers
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
 from adhere.rewards.errors import AdhereError, nearest
@@ -35,32 +35,40 @@ RAISED = (Exception, SystemExit)
 """What a function may raise without ending the process."""
 
 
-def main(fd: int) -> None:
-    """Serve requests from the socket ``fd`` until its other end closes."""
+def main() -> None:
+    """Serve requests from standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
-    # A fork of the function's must neither answer nor keep the socket open.
-    os.register_at_fork(after_in_child=lambda: os.close(fd))
+    # What the function reads or prints must not touch the frames; what it prints belongs to the log.
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    # A fork of the function's must neither answer nor keep the pipe open.
+    os.register_at_fork(after_in_child=replies.close)
     own = os.getpid()
-    with Connection(fd) as parent, asyncio.Runner() as runner:
+
+    def send(reply: dict[str, Any]) -> None:
+        body = json.dumps(reply).encode()
+        frame = memoryview(len(body).to_bytes(4, "big") + body)
+        while frame:
+            frame = frame[replies.write(frame) or 0 :]
+
+    with asyncio.Runner() as runner:
         call: Scorer | None = None
-        while True:
-            try:
-                request = json.loads(parent.recv_bytes())
-            except EOFError:
-                return
+        while head := requests.read(4):
+            request = json.loads(requests.read(int.from_bytes(head, "big")))
             try:
                 if call is None:
                     call = load(request["load"], request["params"], request["plugins"], check=request["check"])
-                    reply: dict[str, Any] = {}
-                else:
-                    reply = score(call, [parse_rollout(row) for row in request["rollouts"]], runner)
+                    send({"ready": True})
+                reply = {} if request["check"] else score(call, [parse_rollout(r) for r in request["rollouts"]], runner)
             except LoadError as error:
                 reply = {"key": error.key, "problem": str(error)}
             finally:
                 if os.getpid() != own:
                     os._exit(0)
-            parent.send_bytes(json.dumps(reply | {"batch": request["batch"]}).encode())
+            send(reply)
 
 
 def _end_with(parent: int) -> None:
@@ -98,7 +106,7 @@ def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            where = f"neither installed nor below {os.getcwd()}"  # noqa: PTH109 - the text alone
+            where = f"neither installed nor below {os.getcwd()}"  # noqa: PTH109 - only text
             raise LoadError("function", f"there is no module '{module_name}', {where}") from error
         raise LoadError("function", f"{module_name} needs the module '{error.name}', which is not installed") from error
     except RAISED as error:
@@ -138,7 +146,7 @@ def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check:
 
 
 def score(call: Scorer, rollouts: list[Rollout], runner: asyncio.Runner) -> dict[str, Any]:
-    """Return the reply to a batch; where the function raises, each rollout is tried alone."""
+    """Return the reply to a batch; where the function raises, each rollout is tried by itself."""
     try:
         return _called(call, rollouts, runner)
     except RAISED as error:
@@ -202,4 +210,4 @@ def _said(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Service(Protocol):
-    """One endpoint. An outage is found while a batch is scored; a fault of single questions is none."""
+    """One endpoint. An outage is found while a batch is scored; a fault of single questions is not an outage."""
 
     title: str
     """What messages call it, such as ``the judge``."""

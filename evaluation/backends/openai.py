@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from adhere.evaluation.generation import Generation, Sampling, draw_seed
 from adhere.prompts.item import PromptItem
-from adhere.rewards.chat import Background, CallError, ChatClient, Usage, cancel
+from adhere.rewards.chat import Background, ChatClient, Usage, cancel
+from adhere.rewards.posting import CallError
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
 SEED_BITS = 31

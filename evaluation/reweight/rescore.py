@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from adhere.evaluation.reweight.rollouts import Rollouts
-from adhere.rewards.components import ChecklistComponent, LengthComponent
+from adhere.rewards.components import ChecklistComponent
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import ConfigError, nearest
 
 FREE = {"weight", "gate"}
 """Settings of a component that come after its scores."""
-
-AGAIN: Mapping[type, frozenset[str]] = {
-    LengthComponent: frozenset({"target", "maximum"}),
-    ChecklistComponent: frozenset({"scoring"}),
-}
-"""Settings whose scores can be made again: from the tokens, and from the verdicts of the requirements."""
 
 
 def needs_requirements(original: RewardConfig, wanted: RewardConfig) -> bool:
@@ -46,7 +39,7 @@ def check_recomputable(original: RewardConfig, wanted: RewardConfig) -> None:
         changed = _changed(original, wanted, name)
         if "kind" in changed:
             raise ConfigError(f"{key}.kind: this run scored '{original.components[name].kind}' under that name")
-        for setting in sorted(changed - AGAIN.get(type(component), frozenset())):
+        for setting in sorted(changed - component.rescorable):
             raise ConfigError(
                 f"{key}.{setting}: the recorded scores depend on it, and there is no score under another one; only "
                 f"weights, gates, aggregation and scaling come after the scores. It takes a run of its own"
@@ -70,29 +63,16 @@ def rescored(rollouts: Rollouts, original: RewardConfig, wanted: RewardConfig) -
     """
     check_recomputable(original, wanted)
     scores = dict(rollouts.scores)
-    for name, component in wanted.components.items():
-        if not _changed(original, wanted, name):
-            continue
-        if isinstance(component, LengthComponent):
-            span = component.maximum - component.target
-            scores[name] = np.clip((component.maximum - rollouts.tokens) / span, 0.0, 1.0)
-            continue
-
-        # Join the requirements of each rollout, those with a score alone. A rollout keeps its recorded score where it
-        # has none: it was not decided, or failed as a whole.
-        assert isinstance(component, ChecklistComponent) and rollouts.requirements is not None
-        strict = component.scoring == "all"
+    parts, owners = np.empty(0), np.empty(0, dtype=int)
+    assert rollouts.requirements is not None or not needs_requirements(original, wanted)
+    if rollouts.requirements is not None:
         lists = rollouts.requirements.combine_chunks()
         lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
-        parts: np.ndarray = lists.flatten().field("score").to_numpy(zero_copy_only=False)
+        parts = lists.flatten().field("score").to_numpy(zero_copy_only=False)
         owners = np.repeat(np.arange(len(lists)), lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
-        known = ~np.isnan(parts)
-        counts = np.bincount(owners[known], minlength=len(lists))
-        met = parts[known] == 1.0 if strict else parts[known]
-        means = np.bincount(owners[known], weights=met, minlength=len(lists)) / np.maximum(1, counts)
-        joined = ((means == 1.0).astype(float) if strict else means).reshape(rollouts.shape)
-        undecided = np.isnan(scores[name]) | (counts == 0).reshape(rollouts.shape)
-        scores[name] = np.where(undecided, scores[name], joined)
+    for name, component in wanted.components.items():
+        if _changed(original, wanted, name):
+            scores[name] = component.rescored(scores[name], rollouts.tokens, parts, owners)
     return replace(rollouts, scores=scores)
 
 

@@ -53,7 +53,7 @@ def met(verdict: Verdict) -> bool:
 class Reading:
     """One response under one checklist: its ``text``, and the finished ``reasoning`` before it if there is one.
 
-    ``pooled`` leaves rules that may take long to workers. ``verdicts`` gives one verdict per requirement, ``None``
+    ``verdicts`` gives one verdict per requirement, ``None``
     where calls are still open; ``wanted`` then holds the open calls that can still matter. A branch that a rule has
     ruled out is never asked for, so it costs no judge.
     """
@@ -68,6 +68,16 @@ class Reading:
         *,
         pooled: bool = False,
     ) -> None:
+        """Decide nothing yet.
+
+        Args:
+            text: the part of the response that is checked.
+            prompt: the question with its instructions, which a judge reads.
+            checklist: the requirements.
+            mode: ``hardened`` or ``compat`` constraint checkers.
+            reasoning: the finished reasoning block; ``None`` where there is none.
+            pooled: leave rules that may take long to workers.
+        """
         self.wanted: list[Call] = []
         self._text, self._prompt, self._checklist, self._mode = text, prompt, checklist, mode
         self._reasoning, self._pooled = reasoning, pooled
@@ -83,20 +93,18 @@ class Reading:
     def _requirement(self, requirement: Requirement) -> Verdict | None:
         if requirement.only_if is None:
             return self._check(requirement.check, requirement.text)
-        condition = self._condition(requirement.only_if)
+        name = requirement.only_if
+        if name not in self._found:
+            self._found[name] = self._requirement(next(r for r in self._checklist if r.id == name))
+        condition = self._found[name]
         if condition is None:
             self._check(requirement.check, requirement.text)
             return None
         if condition.undecided:
-            return unscored(condition.status, f"'{requirement.only_if}', on which it depends: {condition.detail}")
+            return unscored(condition.status, f"'{name}', on which it depends: {condition.detail}")
         if not met(condition):
-            return unscored(Status.NOT_APPLICABLE, f"'{requirement.only_if}' is not met")
+            return unscored(Status.NOT_APPLICABLE, f"'{name}' is not met")
         return self._check(requirement.check, requirement.text)
-
-    def _condition(self, name: str) -> Verdict | None:
-        if name not in self._found:
-            self._found[name] = self._requirement(next(r for r in self._checklist if r.id == name))
-        return self._found[name]
 
     def _check(self, node: Check, text: str) -> Verdict | None:
         """Return the verdict of a check; ``text`` is its requirement's, the question of a judge that has none."""
@@ -108,7 +116,18 @@ class Reading:
             case JudgeCheck():
                 return self._judge(node, node.question or text)
             case AndCheck():
-                return _smallest([self._check(part, text) for part in node.checks])
+                parts = [self._check(part, text) for part in node.checks]
+                decided = [part for part in parts if part is not None]
+                if len(decided) < len(parts):
+                    return None
+                for number, part in enumerate(decided, start=1):
+                    if part.undecided:
+                        return _composed(None, decided, part.status, f"part {number}: {part.detail}")
+                scored = [part for part in decided if part.score is not None]
+                if not scored:
+                    return _composed(None, decided, Status.NOT_APPLICABLE, "no part applies")
+                worst = min(scored, key=lambda part: part.score or 0.0)
+                return _composed(worst.score, decided, Status.OK, worst.detail)
             case ChainCheck():
                 return self._chain(node, text)
             case SelectCheck():
@@ -188,20 +207,6 @@ class Reading:
         if verdict is None:
             return None
         return _composed(verdict.score, [condition, verdict], verdict.status, f"{name}: {verdict.detail}")
-
-
-def _smallest(parts: Sequence[Verdict | None]) -> Verdict | None:
-    decided = [part for part in parts if part is not None]
-    if len(decided) < len(parts):
-        return None
-    for number, part in enumerate(decided, start=1):
-        if part.undecided:
-            return _composed(None, decided, part.status, f"part {number}: {part.detail}")
-    scored = [part for part in decided if part.score is not None]
-    if not scored:
-        return _composed(None, decided, Status.NOT_APPLICABLE, "no part applies")
-    worst = min(scored, key=lambda part: part.score or 0.0)
-    return _composed(worst.score, decided, Status.OK, worst.detail)
 
 
 def _composed(score: float | None, parts: Sequence[Verdict], status: Status, detail: str) -> Verdict:

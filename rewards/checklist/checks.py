@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -12,7 +12,7 @@ from adhere.rewards.errors import DataError, nearest
 
 ENTRY_POINT = "verify_requirement"
 MAX_DEPTH = 8
-"""How deep checks may nest; a rule alone has depth 1."""
+"""How deep checks may nest; a single rule has depth 1."""
 
 MAX_CODE_CHARS = 20_000
 
@@ -65,7 +65,7 @@ class JudgeCheck:
     """Ask a judge. ``question`` is what it is asked; ``None`` stands for the requirement's own text.
 
     With a ``program`` the score is the mean of the two (RLCF, arXiv 2507.18624). Where either could not decide there is
-    none: with the judge's alone, a response that crashes a program would earn more than one that the program refuses.
+    none: with only the judge's, a response that crashes a program would earn more than one that the program refuses.
     """
 
     kind: ClassVar[str] = "judge"
@@ -150,13 +150,24 @@ def label(check: Check) -> str:
     return check.constraint if isinstance(check, RuleCheck) else check.kind
 
 
+CHECK_KEYS: Mapping[str, tuple[str, ...]] = {
+    "rule": ("constraint", "kwargs"),
+    "judge": ("question", "program"),
+    "program": ("code",),
+    "and": ("checks",),
+    "chain": ("checks",),
+    "select": ("if", "then", "else"),
+}
+"""For each kind of check the keys that it takes beside ``type``."""
+
+
 def parse_check(row: Any, where: str, depth: int = 1) -> Check:
     """Build a check from its JSON form; ``type`` is ``rule`` where there is none.
 
     Keys whose value is null count as absent: that is what parquet makes of rows with different keys.
 
     Raises:
-        DataError: an unknown kind or key, a part that is missing or of the wrong type, code that is no Python or lacks
+        DataError: an unknown kind or key, a part that is missing or of the wrong type, code that is not Python or lacks
             ``verify_requirement``, or more than ``MAX_DEPTH`` levels. The message opens with ``where``, the dotted
             place of the check.
         ConstraintError: a rule names an unknown constraint, or arguments that it does not take.
@@ -167,53 +178,44 @@ def parse_check(row: Any, where: str, depth: int = 1) -> Check:
         raise DataError(f"{where}: nests deeper than {MAX_DEPTH} checks; split the requirement")
     given = {key: value for key, value in row.items() if value is not None}
     kind = given.pop("type", "rule")
-    if not isinstance(kind, str) or kind not in _PARSERS:
-        hint = nearest(str(kind), _PARSERS)
-        raise DataError(f"{where}.type: '{kind}' is not a kind of check{hint}; known: {', '.join(_PARSERS)}")
-    keys, parser = _PARSERS[kind]
+    if not isinstance(kind, str) or kind not in CHECK_KEYS:
+        hint = nearest(str(kind), CHECK_KEYS)
+        raise DataError(f"{where}.type: '{kind}' is not a kind of check{hint}; known: {', '.join(CHECK_KEYS)}")
+    keys = CHECK_KEYS[kind]
     for key in given:
         if key not in keys:
             takes = f"takes {', '.join(keys)}"
             raise DataError(f"{where}.{key}: unknown key{nearest(str(key), keys)}; a check of type '{kind}' {takes}")
-    return parser(given, where, depth)
 
-
-def _rule(given: Mapping[str, Any], where: str, depth: int) -> Check:
-    if "constraint" not in given:
-        raise DataError(f"{where}: names no constraint; a rule is {{type: rule, constraint, kwargs}}")
-    return RuleCheck.of(prepare(given["constraint"], given.get("kwargs"), where))
-
-
-def _program(given: Mapping[str, Any], where: str, depth: int) -> Check:
-    if "code" not in given:
-        raise DataError(f"{where}: has no code; a program is {{type: program, code}}")
-    return ProgramCheck(_code(given["code"], f"{where}.code"))
-
-
-def _judge(given: Mapping[str, Any], where: str, depth: int) -> Check:
-    question = given.get("question")
-    if question is not None and (not isinstance(question, str) or not question.strip()):
-        raise DataError(f"{where}.question: {question!r} is no question; leave it out to ask the requirement's text")
-    program = _code(given["program"], f"{where}.program") if "program" in given else None
-    return JudgeCheck(question, program)
-
-
-def _several(build: Callable[[tuple[Check, ...]], Check]) -> Parser:
-    def parse(given: Mapping[str, Any], where: str, depth: int) -> Check:
-        rows = given.get("checks")
-        if isinstance(rows, str) or not isinstance(rows, Sequence) or not rows:
-            raise DataError(f"{where}.checks: needs a list of one or more checks, got {rows!r}")
-        return build(tuple(parse_check(row, f"{where}.checks[{i}]", depth + 1) for i, row in enumerate(rows)))
-
-    return parse
-
-
-def _select(given: Mapping[str, Any], where: str, depth: int) -> Check:
-    missing = [key for key in ("if", "then") if key not in given]
-    if missing:
-        raise DataError(f"{where}: lacks {', '.join(missing)}; a selection is {{type: select, if, then, else}}")
-    parts = {key: parse_check(value, f"{where}.{key}", depth + 1) for key, value in given.items()}
-    return SelectCheck(parts["if"], parts["then"], parts.get("else"))
+    match kind:
+        case "rule":
+            if "constraint" not in given:
+                raise DataError(f"{where}: names no constraint; a rule is {{type: rule, constraint, kwargs}}")
+            return RuleCheck.of(prepare(given["constraint"], given.get("kwargs"), where))
+        case "judge":
+            question = given.get("question")
+            if question is not None and (not isinstance(question, str) or not question.strip()):
+                raise DataError(
+                    f"{where}.question: {question!r} is not a question; leave it out to ask the requirement's text"
+                )
+            program = _code(given["program"], f"{where}.program") if "program" in given else None
+            return JudgeCheck(question, program)
+        case "program":
+            if "code" not in given:
+                raise DataError(f"{where}: has no code; a program is {{type: program, code}}")
+            return ProgramCheck(_code(given["code"], f"{where}.code"))
+        case "and" | "chain":
+            rows = given.get("checks")
+            if isinstance(rows, str) or not isinstance(rows, Sequence) or not rows:
+                raise DataError(f"{where}.checks: needs a list of one or more checks, got {rows!r}")
+            checks = tuple(parse_check(row, f"{where}.checks[{i}]", depth + 1) for i, row in enumerate(rows))
+            return AndCheck(checks) if kind == "and" else ChainCheck(checks)
+        case _:
+            lacking = [key for key in ("if", "then") if key not in given]
+            if lacking:
+                raise DataError(f"{where}: lacks {', '.join(lacking)}; a selection is {{type: select, if, then, else}}")
+            parts = {key: parse_check(value, f"{where}.{key}", depth + 1) for key, value in given.items()}
+            return SelectCheck(parts["if"], parts["then"], parts.get("else"))
 
 
 def _code(code: Any, where: str) -> str:
@@ -224,28 +226,11 @@ def _code(code: Any, where: str) -> str:
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise DataError(f"{where}: is no Python ({type(error).__name__}: {error}); drop or repair it") from error
-    if ENTRY_POINT not in _defined(tree):
+        raise DataError(f"{where}: is not Python ({type(error).__name__}: {error}); drop or repair it") from error
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            defined += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    if ENTRY_POINT not in defined:
         raise DataError(f"{where}: does not define {ENTRY_POINT}(text) -> bool at its top level")
     return code
-
-
-def _defined(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            yield node.name
-        elif isinstance(node, ast.Assign):
-            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-
-
-Parser: TypeAlias = Callable[[Mapping[str, Any], str, int], Check]
-
-_PARSERS: Mapping[str, tuple[tuple[str, ...], Parser]] = {
-    "rule": (("constraint", "kwargs"), _rule),
-    "judge": (("question", "program"), _judge),
-    "program": (("code",), _program),
-    "and": (("checks",), _several(AndCheck)),
-    "chain": (("checks",), _several(ChainCheck)),
-    "select": (("if", "then", "else"), _select),
-}
-"""For each kind of check the keys that it takes, and what builds it."""

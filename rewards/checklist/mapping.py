@@ -22,7 +22,7 @@ from adhere.rewards.constraints import Checker, Constraint, Param, registry
 from adhere.rewards.errors import ConstraintError
 
 LONGEST_TEXT = 1000
-"""Characters beyond which a text is no single requirement and is left to the judge."""
+"""Characters beyond which a text is not a single requirement and is left to the judge."""
 
 MOST_TRIALS = 20_000
 

@@ -61,4 +61,4 @@ def bound(text: str) -> tuple[str, int]:
         match = re.fullmatch(rf"(\S+) (?:{words})", said)
         if match is not None:
             return relation, number(match[1]) + shift
-    raise ValueError(f"{text!r} is no bound")
+    raise ValueError(f"{text!r} is not a bound")

@@ -75,7 +75,7 @@ def parse_checklist(rows: Sequence[Mapping[str, Any]], where: str) -> tuple[Requ
     """Build requirements from their JSON form; ``where`` (file and line) opens the message of every error.
 
     Raises:
-        DataError: it is no list of objects; or one of them has an unknown key, lacks one, has a weight that is no
+        DataError: it is not a list of objects; or one of them has an unknown key, lacks one, has a weight that is no
             number in [0, 100], an unknown category, a check that cannot be used, or an ``only_if`` that names no other
             requirement, several, or (in a circle) itself, or hangs on too many in a row.
         ConstraintError: a rule names an unknown constraint, or arguments that it does not take.
@@ -132,7 +132,7 @@ def _parse(row: Any, where: str) -> Requirement:
         raise DataError(f"{where}.category: '{category}' is not one of {', '.join(get_args(Category))}{hint}")
     weight = given.get("weight", 100.0 if category is None else CATEGORY_WEIGHTS[category])
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 100.0:
-        raise DataError(f"{where}.weight: {weight!r} is no number in [0, 100]")
+        raise DataError(f"{where}.weight: {weight!r} is not a number in [0, 100]")
     return Requirement(
         id=str(given["id"]),
         text=str(given["text"]),

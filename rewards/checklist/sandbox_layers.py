@@ -1,6 +1,6 @@
 """What shuts a process off from everything but its own memory: namespaces, and a filter of system calls.
 
-Used by ``sandbox_child`` alone, in a fresh interpreter, so it imports the standard library only. Linux; the filter
+Used only by ``sandbox_child``, in a fresh interpreter, so it imports the standard library only. Linux; the filter
 knows x86-64 and aarch64. Numbers are those of the kernel's headers (``unistd_64.h``, ``asm-generic/unistd.h``).
 """
 

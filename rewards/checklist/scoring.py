@@ -40,10 +40,19 @@ def score_batch(
     Requirements that do not apply are left out. One that could not be decided leaves the whole checklist without a
     score: a partial sum would reward whatever broke the check. A blank text meets nothing, whoever would decide.
 
-    Rules run here, those that may take long in ``engine``'s workers where one is given; then programs, then what is
-    still open of the judge's questions, each once for the whole batch. ``prompts`` are the users' questions with their
-    instructions, which the judge reads. ``reasonings`` are the finished reasoning blocks, which constraints of scope
-    ``reasoning`` are decided on; without one they are not met. ``programs`` defaults to this process's sandbox.
+    Rules run first, then programs, then what is still open of the judge's questions, each once for the whole batch.
+
+    Args:
+        texts: what is scored, one for each response.
+        checklists: the requirements of each text.
+        prompts: the users' questions with their instructions, which the judge reads.
+        scoring: how requirements become one score, see above.
+        mode: ``hardened`` or ``compat`` constraint checkers.
+        judge: decides the requirements that no rule decides; ``None`` where there are none.
+        programs: runs generated programs; ``None`` is this process's sandbox.
+        reasonings: the finished reasoning blocks, which constraints of scope ``reasoning`` are decided on; ``None`` in
+            a place means that there is no such block, and these constraints are not met.
+        engine: its workers run the rules that may take long; without one they run here.
 
     Raises:
         ConfigError: a requirement needs a judge and there is none.
@@ -51,7 +60,15 @@ def score_batch(
     """
     require_judge(checklists, judge, scoring)
     if scoring == "implicit" and judge is not None:
-        return _implicit(texts, checklists, prompts, judge)
+        questions = {
+            i: OverallQuestion(prompt, tuple((r.text, r.weight) for r in checklist), text)
+            for i, (text, checklist, prompt) in enumerate(zip(texts, checklists, prompts, strict=True))
+            if checklist and text.strip()
+        }
+        distinct = list(dict.fromkeys(questions.values()))
+        answers = dict(zip(distinct, judge.decide_overall(distinct), strict=True)) if distinct else {}
+        empty = {i: failed(EMPTY) if checklist else _nothing() for i, checklist in enumerate(checklists)}
+        return [answers[questions[i]] if i in questions else empty[i] for i in range(len(texts))]
     for checklist in checklists:
         check_dependencies(checklist)
     readings = [
@@ -60,11 +77,26 @@ def score_batch(
             texts, checklists, prompts, reasonings or [None] * len(texts), strict=True
         )
     ]
-    found = _decide(readings, judge, programs, engine)
-    return [
-        _total(checklist, parts if text.strip() else [failed(EMPTY) for _ in checklist], scoring)
-        for text, checklist, parts in zip(texts, checklists, found, strict=True)
-    ]
+    known: dict[Call, Verdict] = {}
+    while True:
+        found = [reading.verdicts(known) for reading in readings]
+        wanted = dict.fromkeys(call for reading in readings for call in reading.wanted)
+        rules = [call for call in wanted if isinstance(call, RuleCall)]
+        calls = [call for call in wanted if isinstance(call, ProgramCall)]
+        asked = [call for call in wanted if isinstance(call, JudgeQuestion)]
+        if rules and engine is not None:
+            known.update(check_batch(rules, engine).items())
+        elif calls:
+            known.update(zip(calls, (programs or shared_sandbox(SandboxLimits())).run(calls), strict=True))
+        elif asked and judge is not None:
+            known.update(zip(asked, judge.decide(asked), strict=True))
+        else:
+            break
+    scored = []
+    for text, checklist, verdicts in zip(texts, checklists, found, strict=True):
+        parts = [v for v in verdicts if v is not None] if text.strip() else [failed(EMPTY) for _ in checklist]
+        scored.append(_total(checklist, parts, scoring))
+    return scored
 
 
 def score_checklist(
@@ -78,7 +110,18 @@ def score_checklist(
     programs: ProgramRunner | None = None,
     reasoning: str | None = None,
 ) -> Verdict:
-    """Score one text; see :func:`score_batch`."""
+    """Score one text.
+
+    Args:
+        text: what is scored.
+        checklist: its requirements.
+        scoring: how requirements become one score in [0, 1]; this and the rest as for :func:`score_batch`.
+        mode: ``hardened`` or ``compat`` constraint checkers.
+        prompt: the question with its instructions, which the judge reads.
+        judge: decides the requirements that no rule decides.
+        programs: runs generated programs; ``None`` is this process's sandbox.
+        reasoning: the finished reasoning block; ``None`` where there is none.
+    """
     return score_batch([text], [checklist], [prompt], scoring, mode, judge, programs, reasonings=[reasoning])[0]
 
 
@@ -101,41 +144,6 @@ def require_judge(
         )
 
 
-def _decide(
-    readings: Sequence[Reading], judge: Decider | None, programs: ProgramRunner | None, engine: Engine | None
-) -> list[list[Verdict]]:
-    """Return the verdicts of each reading, asking first for long rules, then for programs, then the judge."""
-    known: dict[Call, Verdict] = {}
-    while True:
-        found = [reading.verdicts(known) for reading in readings]
-        wanted = dict.fromkeys(call for reading in readings for call in reading.wanted)
-        rules = [call for call in wanted if isinstance(call, RuleCall)]
-        calls = [call for call in wanted if isinstance(call, ProgramCall)]
-        questions = [call for call in wanted if isinstance(call, JudgeQuestion)]
-        if rules and engine is not None:
-            known.update(check_batch(rules, engine).items())
-        elif calls:
-            known.update(zip(calls, (programs or shared_sandbox(SandboxLimits())).run(calls), strict=True))
-        elif questions and judge is not None:
-            known.update(zip(questions, judge.decide(questions), strict=True))
-        else:
-            return [[verdict for verdict in row if verdict is not None] for row in found]
-
-
-def _implicit(
-    texts: Sequence[str], checklists: Sequence[Sequence[Requirement]], prompts: Sequence[str], judge: Decider
-) -> list[Verdict]:
-    questions = {
-        i: OverallQuestion(prompt, tuple((r.text, r.weight) for r in checklist), text)
-        for i, (text, checklist, prompt) in enumerate(zip(texts, checklists, prompts, strict=True))
-        if checklist and text.strip()
-    }
-    distinct = list(dict.fromkeys(questions.values()))
-    answers = dict(zip(distinct, judge.decide_overall(distinct), strict=True)) if distinct else {}
-    empty = {i: failed(EMPTY) if checklist else _nothing() for i, checklist in enumerate(checklists)}
-    return [answers[questions[i]] if i in questions else empty[i] for i in range(len(texts))]
-
-
 def _nothing() -> Verdict:
     return unscored(Status.NOT_APPLICABLE, "no requirement")
 
@@ -153,14 +161,11 @@ def _total(checklist: Sequence[Requirement], found: Sequence[Verdict], scoring: 
         return Verdict(None, Status.NOT_APPLICABLE, "no requirement applies", seconds, parts)
     missed = [r.id for r, p in zip(checklist, parts, strict=True) if p.score is not None and p.score < 1.0]
     detail = f"missed {', '.join(missed)}" if missed else "all met"
-    return Verdict(_aggregate(scored, scoring), detail=detail, seconds=seconds, parts=parts)
-
-
-def _aggregate(scored: Sequence[tuple[float, float]], scoring: ChecklistScoring) -> float:
     if scoring == "all":
-        return float(all(score == 1.0 for _, score in scored))
-    weights = [weight if scoring == "weighted_mean" else 1.0 for weight, _ in scored]
-    total = sum(weights)
-    if total == 0.0:
-        weights, total = [1.0] * len(scored), float(len(scored))
-    return min(1.0, sum(w * s for w, (_, s) in zip(weights, scored, strict=True)) / total)
+        score = float(all(score == 1.0 for _, score in scored))
+    else:
+        weights = [weight if scoring == "weighted_mean" else 1.0 for weight, _ in scored]
+        if sum(weights) == 0.0:
+            weights = [1.0] * len(scored)
+        score = min(1.0, sum(w * s for w, (_, s) in zip(weights, scored, strict=True)) / sum(weights))
+    return Verdict(score, detail=detail, seconds=seconds, parts=parts)

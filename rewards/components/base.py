@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from adhere.rewards.checklist.judge_protocol import Decider
@@ -72,6 +73,9 @@ class Component(Strict):
     operational: ClassVar[frozenset[str]] = frozenset()
     """Keys that decide how a score is reached, not what it is: a run goes on under other values of these."""
 
+    rescorable: ClassVar[frozenset[str]] = frozenset()
+    """Keys under whose other values :meth:`rescored` makes the scores of a finished run again."""
+
     @property
     def binary(self) -> bool:
         """Whether every score is 0 or 1, and nothing between."""
@@ -91,6 +95,17 @@ class Component(Strict):
     def score(self, rollouts: Sequence[Rollout], context: Context) -> list[Verdict]:
         """Return one verdict for each rollout, in order; what cannot be scored has none, which is never 0."""
         raise NotImplementedError(f"a component of kind '{self.kind}' has no method score")
+
+    def rescored(self, scores: np.ndarray, tokens: np.ndarray, parts: np.ndarray, owners: np.ndarray) -> np.ndarray:
+        """Return the scores of recorded rollouts under this component's values of the keys :attr:`rescorable`.
+
+        Args:
+            scores: the recorded scores, of any shape, in [0, 1]; NaN where there is none.
+            tokens: completion lengths, of the same shape.
+            parts: the scores of all requirements of all rollouts, one after another; NaN where there is none.
+            owners: for each of ``parts`` the place of its rollout in the flattened ``scores``.
+        """
+        raise NotImplementedError(f"the scores of a component of kind '{self.kind}' cannot be made again")
 
 
 def _problem(name: str, thing: Any) -> str | None:

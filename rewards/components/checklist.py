@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from adhere.rewards.checklist import score_batch, shared_sandbox
@@ -61,6 +62,7 @@ class ChecklistComponent(Component):
     """The model that decides the requirements which no rule decides; needed where the data has such requirements."""
 
     decides: ClassVar = "requirements"
+    rescorable: ClassVar = frozenset({"scoring"})
 
     @property
     def binary(self) -> bool:
@@ -88,3 +90,15 @@ class ChecklistComponent(Component):
             nothing = unscored(Status.NOT_APPLICABLE, "no requirement")
             scored[i] = Verdict(0.0, detail=missing(self.scope), parts=parts) if parts else nothing
         return [scored[i] for i in range(len(rollouts))]
+
+    def rescored(self, scores: np.ndarray, tokens: np.ndarray, parts: np.ndarray, owners: np.ndarray) -> np.ndarray:
+        """Return ``mean`` or ``all`` of the requirements with a score; see :meth:`Component.rescored`.
+
+        A rollout keeps its recorded score where it has none: it was not decided, or failed as a whole.
+        """
+        strict, known = self.scoring == "all", ~np.isnan(parts)
+        counts = np.bincount(owners[known], minlength=scores.size)
+        met = parts[known] == 1.0 if strict else parts[known]
+        means = np.bincount(owners[known], weights=met, minlength=scores.size) / np.maximum(1, counts)
+        joined = ((means == 1.0).astype(float) if strict else means).reshape(scores.shape)
+        return np.where(np.isnan(scores) | (counts == 0).reshape(scores.shape), scores, joined)

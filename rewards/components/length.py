@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from adhere.rewards.components.base import COMPONENTS, Component, Context
@@ -23,6 +24,8 @@ class LengthComponent(Component):
     maximum: int = Field(default=1024, ge=1)
     """Completion length in tokens from which the score is 0.0."""
 
+    rescorable: ClassVar = frozenset({"target", "maximum"})
+
     @model_validator(mode="after")
     def _ordered(self) -> LengthComponent:
         if self.target >= self.maximum:
@@ -30,8 +33,12 @@ class LengthComponent(Component):
         return self
 
     def score(self, rollouts: Sequence[Rollout], context: Context) -> list[Verdict]:
-        """Score the number of tokens alone."""
+        """Score the number of tokens."""
         span = self.maximum - self.target
         return [
             Verdict(min(1.0, max(0.0, (self.maximum - r.tokens) / span)), detail=f"{r.tokens} tokens") for r in rollouts
         ]
+
+    def rescored(self, scores: np.ndarray, tokens: np.ndarray, parts: np.ndarray, owners: np.ndarray) -> np.ndarray:
+        """Return the scores of recorded rollouts: of their ``tokens``; see :meth:`Component.rescored`."""
+        return np.clip((self.maximum - tokens) / (self.maximum - self.target), 0.0, 1.0)

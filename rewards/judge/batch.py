@@ -1,4 +1,4 @@
-"""One batch of judge calls on the event loop: cache, bounded concurrency, deadline; an outage is told from a fault."""
+"""One batch of judge calls on the event loop: cache, bounded concurrency, deadline, and outages apart from faults."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adhere.rewards.chat import CallError, ChatClient, Completion, Usage, cancel
+from adhere.rewards.chat import ChatClient, Completion, Usage, cancel
 from adhere.rewards.errors import StageError
 from adhere.rewards.judge.cache import ReplyCache, Scores
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
-from adhere.rewards.judge.prompts import Task, build_prompt
+from adhere.rewards.judge.prompts import GradingTask, build_prompt
 from adhere.rewards.judge.usage import JudgeUsage
+from adhere.rewards.posting import CallError
 from adhere.rewards.verdict import Status
 
 SAVE_EVERY = 256
@@ -27,7 +28,7 @@ class Draw:
     """One sample of the judge's answer to ``task``; ``key`` names it in the cache."""
 
     key: bytes
-    task: Task
+    task: GradingTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Session:
 
     @classmethod
     async def open(cls, config: JudgeConfig, key: str | None, usage: JudgeUsage) -> Session:
-        """Make one in the thread of the running event loop, which alone may use the cache."""
+        """Open a session in the thread of the running event loop, the only one that may use the cache."""
         return cls(config, key, usage)
 
     async def close(self) -> None:
@@ -161,7 +162,7 @@ class Session:
             fields |= {"logprobs": True, "top_logprobs": 20}
         return await self._client.complete([{"role": "user", "content": message}], fields | config.extra, spent)
 
-    def _scores(self, task: Task, reply: Completion) -> tuple[float | None, ...]:
+    def _scores(self, task: GradingTask, reply: Completion) -> tuple[float | None, ...]:
         scoring = self._config.scoring if task.kind == "each" else "scale"
         text, cut = reply.text or "", reply.finish_reason == "length"
         if task.scores > 1:

@@ -26,7 +26,7 @@ class ReplyCache:
         """Open the file, and make it where there is none.
 
         Raises:
-            ConfigError: it cannot be opened, or is no such file.
+            ConfigError: it cannot be opened, or is not such a file.
         """
         self._path = path
         try:

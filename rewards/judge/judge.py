@@ -14,7 +14,7 @@ from adhere.rewards.checklist.judge_protocol import JudgeQuestion, OverallQuesti
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.batch import Draw, Grade, Session
 from adhere.rewards.judge.config import OPERATIONAL, JudgeConfig
-from adhere.rewards.judge.prompts import PROMPT_VERSION, Task
+from adhere.rewards.judge.prompts import PROMPT_VERSION, GradingTask
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
@@ -98,7 +98,7 @@ class Judge:
             else:
                 chunks.append([i])
         tasks = [
-            Task(
+            GradingTask(
                 "each",
                 questions[c[0]].prompt,
                 tuple((questions[i].requirement, 100.0) for i in c),
@@ -117,7 +117,9 @@ class Judge:
         Raises:
             StageError: the endpoint refuses the key or does not know the model.
         """
-        tasks = [Task("overall" if q.items else "rating", q.prompt, tuple(q.items), q.response) for q in questions]
+        tasks = [
+            GradingTask("overall" if q.items else "rating", q.prompt, tuple(q.items), q.response) for q in questions
+        ]
         return [verdicts[0] for verdicts in self._grade(tasks)]
 
     def close(self) -> None:
@@ -136,7 +138,7 @@ class Judge:
                 self._pid = os.getpid()
             return self._thread
 
-    def _grade(self, tasks: Sequence[Task]) -> list[list[Verdict]]:
+    def _grade(self, tasks: Sequence[GradingTask]) -> list[list[Verdict]]:
         samples = range(self.config.samples)
         asked = [
             (task, [self._draw(task, n) for n in samples]) if task.response.strip() else (task, []) for task in tasks
@@ -152,7 +154,7 @@ class Judge:
             for task, drawn in asked
         ]
 
-    def _draw(self, task: Task, sample: int) -> Draw:
+    def _draw(self, task: GradingTask, sample: int) -> Draw:
         content = [self._identity, task.kind, task.prompt, task.requirements, task.response, sample]
         return Draw(hashlib.sha256(json.dumps(content).encode()).digest(), task)
 

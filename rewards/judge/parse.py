@@ -1,4 +1,4 @@
-"""Reading a judge's reply. A reply that cannot be read for certain is no score, never a low one."""
+"""Reading a judge's reply. A reply that cannot be read for certain gives no score, never a low one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_score(reply: str, *, cut: bool = False) -> float | None:
     Read are a lone number (``85``, ``85.``, ``85/100``, ``85 out of 100``), and a labelled one at the end (``Score:
     85``). Several numbers that differ, negative ones, those above 100, other scales (``7/7``) and fractions below 1,
     which may be on the scale 0–1, give ``None``. A reply that was ``cut`` at the token limit has to open with its
-    score: "8" may be the beginning of 85, and a number in an unfinished thought is no score.
+    score: "8" may be the beginning of 85, and a number in an unfinished thought is not a score.
     """
     text = OUT_OF.sub(" ", _spoken(reply))
     if OTHER_SCALE.search(text) or (cut and not OPENS.match(text)):
@@ -54,7 +54,11 @@ def parse_yes_no(reply: str) -> float | None:
 def parse_list(reply: str, count: int, *, yes_no: bool, cut: bool = False) -> list[float | None]:
     """Return ``count`` scores from lines like ``2: 85``; ``None`` where a number has no line, or lines that differ.
 
-    The last line of a reply that was ``cut`` at the token limit is not read.
+    Args:
+        reply: what the judge wrote.
+        count: how many numbers there are, from 1.
+        yes_no: read yes and no, not whole numbers from 0 to 100.
+        cut: the reply ended at the token limit, so its last line is not read.
     """
     found: dict[int, set[float | None]] = {}
     lines = _spoken(reply).splitlines()

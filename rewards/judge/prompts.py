@@ -79,7 +79,7 @@ CONTROL = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class GradingTask:
     """One thing that a judge is asked: grade ``requirements`` (text and weight) of a response in one of four ways.
 
     ``each``: one score per requirement. ``overall``: one score over all of them. ``rating``: one score without any.
@@ -96,7 +96,7 @@ class Task:
         return len(self.requirements) if self.kind == "each" else 1
 
 
-def build_prompt(task: Task, *, yes_no: bool, max_response_chars: int) -> str:
+def build_prompt(task: GradingTask, *, yes_no: bool, max_response_chars: int) -> str:
     """Return the one message that the judge gets."""
     prompt, response = quote(task.prompt), cut(quote(task.response), max_response_chars)
     code = fence_code(prompt, response)
@@ -104,7 +104,7 @@ def build_prompt(task: Task, *, yes_no: bool, max_response_chars: int) -> str:
     return "\n\n".join([RULES.format(code=code), QUOTED.format(code=code, prompt=prompt, response=response), asked])
 
 
-def _asked(task: Task, yes_no: bool) -> str:
+def _asked(task: GradingTask, yes_no: bool) -> str:
     texts = [" ".join(text.split()) for text, _ in task.requirements]
     numbered = "\n".join(f"{i}. {text}" for i, text in enumerate(texts, 1))
     if task.kind == "rating":

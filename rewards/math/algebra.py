@@ -1,8 +1,8 @@
-"""Decide in this process, exactly and within fixed bounds, what would else need sympy in a worker.
+"""Decide in this process, exactly and within fixed bounds, what would otherwise need sympy in a worker.
 
 Equality is proven by normal forms, difference by values whose error bounds do not meet; where neither is possible the
 answer is ``None`` and a worker decides. Two expressions that differ at one point are different functions, so one
-point with bounds is a proof and no sample: points are fixed by the symbols' names, never drawn.
+point with bounds is a proof, not a sample: points are fixed by the symbols' names, never drawn.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import zlib
 
 from adhere.rewards.math.error_bounds import CONSTANTS, UnboundedError, evaluate
-from adhere.rewards.math.expression import Term, read_term
+from adhere.rewards.math.expression import read_term
 from adhere.rewards.math.normal_form import (
     ONE,
     NoFormError,
@@ -52,8 +52,27 @@ def _decide(gold: str, answer: str) -> bool | None:
     except NoFormError:
         pass
     except UndefinedError:
-        return None if _undefined(left) else False
-    return None if _meet(left, right) else False
+        try:
+            normal_form(left)
+        except UndefinedError:
+            return None
+        except NoFormError:
+            pass
+        return False
+
+    # Two values that differ by more than their error bounds prove a difference.
+    for attempt in range(2):
+
+        def point(name: str, attempt: int = attempt) -> float:
+            return 1.125 + zlib.crc32(f"{attempt} {name}".encode()) / 2**31
+
+        try:
+            (a, a_error), (b, b_error) = evaluate(left, point), evaluate(right, point)
+        except UnboundedError:
+            continue
+        if abs(a - b) > a_error + b_error + TOLERANCE * max(abs(a), abs(b)):
+            return False
+    return None
 
 
 def _decide_equations(gold: str, answer: str) -> bool | None:
@@ -70,7 +89,7 @@ def _decide_equations(gold: str, answer: str) -> bool | None:
 
 
 def _difference(left: str, right: str) -> Sum | None:
-    """Return ``left - right`` as a polynomial, or ``None`` where it is none, or constant."""
+    """Return ``left - right`` as a polynomial, or ``None`` where it is not one, or constant."""
     terms = read_term(left), read_term(right)
     if terms[0] is None or terms[1] is None:
         return None
@@ -86,7 +105,7 @@ def _difference(left: str, right: str) -> Sum | None:
 
 
 def _irreducible(polynomial: Sum) -> bool:
-    """Whether some symbol occurs once, alone and to the first power: then the polynomial has no factors."""
+    """Whether some symbol occurs once, by itself and to the first power: then the polynomial has no factors."""
     counts: dict[str, int] = {}
     for monomial, _ in polynomial:
         for name, _ in monomial:
@@ -95,29 +114,3 @@ def _irreducible(polynomial: Sum) -> bool:
         len(monomial) == 1 and monomial[0][1] == 1 and counts[monomial[0][0]] == 1 and monomial[0][0] not in CONSTANTS
         for monomial, _ in polynomial
     )
-
-
-def _undefined(term: Term) -> bool:
-    try:
-        normal_form(term)
-    except UndefinedError:
-        return True
-    except NoFormError:
-        return False
-    return False
-
-
-def _meet(left: Term, right: Term) -> bool:
-    """Whether the values of both terms may be the same, as far as their error bounds tell."""
-    for attempt in range(2):
-
-        def point(name: str, attempt: int = attempt) -> float:
-            return 1.125 + zlib.crc32(f"{attempt} {name}".encode()) / 2**31
-
-        try:
-            (a, a_error), (b, b_error) = evaluate(left, point), evaluate(right, point)
-        except UnboundedError:
-            continue
-        if abs(a - b) > a_error + b_error + TOLERANCE * max(abs(a), abs(b)):
-            return False
-    return True

@@ -1,10 +1,9 @@
-"""Decide whether two answers are equal: exactly where both can be read, else by algebra at the leaves."""
+"""Decide whether two answers are equal: exactly where both can be read, otherwise by algebra at the leaves."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 
 from adhere.rewards.math.parsed_answer import (
     Based,
@@ -46,7 +45,10 @@ def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
     gold_value, value = _drop_names(gold_value, only_one=True), _drop_names(value)
     if not _RELATION.search(gold_value) and not _RELATION.search(value):
         return _equal(read(gold_value), read(value), leaf)
-    sides = _chain(answer)
+    # The sides of `x = 2 + 3 = 5` that claim to be the answer: all of them, less a leading name.
+    sides = [answer] if _INEQUALITY.search(answer) else split_top(answer, "=")
+    if len(sides) > 2 and split_name(f"{sides[0]}=0")[0]:
+        sides = sides[1:]
     if len(sides) > 1 and not _RELATION.search(gold_value):
         return _all([equal(gold_value, side, leaf) for side in sides])
     return leaf(gold, answer)
@@ -60,19 +62,21 @@ def _drop_names(text: str, only_one: bool = False) -> str:
     return ", ".join(value for _, value in named)
 
 
-def _chain(answer: str) -> list[str]:
-    """Return the sides of ``x = 2 + 3 = 5`` that claim to be the answer: all of them, less a leading name."""
-    if _INEQUALITY.search(answer):
-        return [answer]
-    sides = split_top(answer, "=")
-    return sides[1:] if len(sides) > 2 and split_name(f"{sides[0]}=0")[0] else sides
-
-
 def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
     if gold == answer:
         return True
     if isinstance(gold, Number) and isinstance(answer, Number):
-        return _equal_numbers(gold, answer)
+        if PERCENT not in (gold.unit, answer.unit):
+            return gold.value == answer.value and (not gold.unit or not answer.unit or gold.unit == answer.unit)
+        # 25 % equals 0.25, and a bare 25 (the question named the percent); 0.25 % does not equal 0.25.
+        if gold.unit == answer.unit:
+            return gold.value == answer.value
+        if gold.unit and answer.unit:
+            return False
+        if gold.value == answer.value:
+            return abs(gold.value) >= 1 or gold.value == 0
+        shares = [number.value / 100 if number.unit == PERCENT else number.value for number in (gold, answer)]
+        return shares[0] == shares[1]
     if isinstance(gold, Group) and isinstance(answer, Group):
         return _equal_groups(gold, answer, leaf)
     if isinstance(answer, Group) and answer.kind == "list" and not isinstance(gold, Group | Expression):
@@ -84,27 +88,6 @@ def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
     if isinstance(gold, Expression) or isinstance(answer, Expression):
         return leaf(gold.latex, answer.latex)
     return False
-
-
-def _equal_numbers(gold: Number, answer: Number) -> bool:
-    if PERCENT in (gold.unit, answer.unit):
-        return _equal_percent(gold, answer)
-    return gold.value == answer.value and (not gold.unit or not answer.unit or gold.unit == answer.unit)
-
-
-def _equal_percent(gold: Number, answer: Number) -> bool:
-    """25 % equals 0.25, and a bare 25 (the question named the percent); 0.25 % does not equal 0.25."""
-    if gold.unit == answer.unit:
-        return gold.value == answer.value
-    if gold.unit and answer.unit:
-        return False
-    if gold.value == answer.value:
-        return abs(gold.value) >= 1 or gold.value == 0
-    return _share(gold) == _share(answer)
-
-
-def _share(number: Number) -> Fraction:
-    return number.value / 100 if number.unit == PERCENT else number.value
 
 
 def _equal_groups(gold: Group, answer: Group, leaf: Leaf) -> bool | None:

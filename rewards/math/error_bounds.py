@@ -34,42 +34,38 @@ def evaluate(term: Term, point: Callable[[str], float]) -> Ball:
     Raises:
         UnboundedError: a pole, a branch cut, a number over 1e100 or an unsupported function.
     """
-    value, error = _evaluate(term, point)
-    if not (abs(value) < _HUGE and error < _HUGE):
-        raise UnboundedError
-    return value, error
-
-
-def _evaluate(term: Term, point: Callable[[str], float]) -> Ball:
     kind, children, payload = term
     if kind == "number":
         assert isinstance(payload, Fraction)
         if payload.numerator.bit_length() > 300 or payload.denominator.bit_length() > 300:
             raise UnboundedError
-        return _rounded(complex(float(payload)), 0.0)
-    if kind == "symbol":
+        found = _rounded(complex(float(payload)), 0.0)
+    elif kind == "symbol":
         name = str(payload)
-        return _rounded(CONSTANTS[name] if name in CONSTANTS else complex(point(name)), 0.0)
-    values = [evaluate(child, point) for child in children]
-    if kind == "+":
-        return _rounded(
-            sum(v for v, _ in values), sum(e for _, e in values), len(values) * max(abs(v) for v, _ in values)
-        )
-    if kind == "*":
-        product = values[0]
-        for factor in values[1:]:
-            product = _multiply(product, factor)
-        return product
-    if kind == "/":
-        return _multiply(values[0], _inverse(values[1]))
-    if kind == "neg":
-        return -values[0][0], values[0][1]
-    if kind == "^":
-        return _power(values[0], values[1], children[1])
-    if kind == "root":
-        assert isinstance(payload, Fraction)
-        return _root(values[0], int(payload))
-    return _call(str(payload), values[0])
+        found = _rounded(CONSTANTS[name] if name in CONSTANTS else complex(point(name)), 0.0)
+    else:
+        values = [evaluate(child, point) for child in children]
+        if kind == "+":
+            largest = max(abs(v) for v, _ in values)
+            found = _rounded(sum(v for v, _ in values), sum(e for _, e in values), len(values) * largest)
+        elif kind == "*":
+            found = values[0]
+            for factor in values[1:]:
+                found = _multiply(found, factor)
+        elif kind == "/":
+            found = _multiply(values[0], _inverse(values[1]))
+        elif kind == "neg":
+            found = -values[0][0], values[0][1]
+        elif kind == "^":
+            found = _power(values[0], values[1], children[1])
+        elif kind == "root":
+            assert isinstance(payload, Fraction)
+            found = _root(values[0], int(payload))
+        else:
+            found = _call(str(payload), values[0])
+    if not (abs(found[0]) < _HUGE and found[1] < _HUGE):
+        raise UnboundedError
+    return found
 
 
 def _rounded(value: complex, error: float, size: float | None = None) -> Ball:
@@ -98,15 +94,11 @@ def _power(base: Ball, exponent: Ball, term: Term) -> Ball:
             if not abs(result[0]) < _HUGE:
                 raise UnboundedError
         return result
-    logarithm = _call("ln", base)
-    return _exponential(_multiply(logarithm, exponent))
-
-
-def _exponential(a: Ball) -> Ball:
-    if a[0].real > 200 or abs(a[0].imag) > 1e6 or a[1] > 0.1:
+    product, error = _multiply(_call("ln", base), exponent)
+    if product.real > 200 or abs(product.imag) > 1e6 or error > 0.1:
         raise UnboundedError
-    value = cmath.exp(a[0])
-    return _rounded(value, abs(value) * 2 * a[1])
+    value = cmath.exp(product)
+    return _rounded(value, abs(value) * 2 * error)
 
 
 def _root(a: Ball, degree: int) -> Ball:

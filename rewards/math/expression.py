@@ -101,7 +101,11 @@ class _Reader:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise UnreadableError
-        parts = [self._signed()]
+        if self._take("-"):
+            parts: list[Term] = [("neg", (self._product(),), None)]
+        else:
+            self._take("+")
+            parts = [self._product()]
         while self.peek() in (("sign", "+"), ("sign", "-")):
             negative = self.peek()[1] == "-"
             self._at += 1
@@ -109,12 +113,6 @@ class _Reader:
             parts.append(("neg", (part,), None) if negative else part)
         self._depth -= 1
         return parts[0] if len(parts) == 1 else ("+", tuple(parts), None)
-
-    def _signed(self) -> Term:
-        if self._take("-"):
-            return ("neg", (self._product(),), None)
-        self._take("+")
-        return self._product()
 
     def _product(self) -> Term:
         parts = [self._power()]
@@ -130,29 +128,22 @@ class _Reader:
             elif (kind, text) in (("sign", "*"), ("command", "cdot"), ("command", "times")):
                 self._at += 1
                 parts.append(self._power())
-            elif self._starts_factor():
+            elif (
+                kind in ("number", "letter")
+                or (kind == "sign" and text in "({")
+                or (kind == "command" and (text in ("frac", "sqrt") or text in FUNCTIONS))
+            ):
                 if divided or kind == "number" or (_is_call(parts[-1]) and text not in FUNCTIONS):
                     raise UnreadableError
                 if parts[-1][0] == "number" and (kind, text) == ("command", "frac"):
-                    parts.append(self._not_mixed())
+                    factor = self._power()
+                    if factor[0] == "/" and all(child[0] == "number" for child in factor[1]):
+                        raise UnreadableError  # a mixed number
+                    parts.append(factor)
                 else:
                     parts.append(self._power())
             else:
                 return _times(parts)
-
-    def _not_mixed(self) -> Term:
-        factor = self._power()
-        if factor[0] == "/" and all(child[0] == "number" for child in factor[1]):
-            raise UnreadableError
-        return factor
-
-    def _starts_factor(self) -> bool:
-        kind, text = self.peek()
-        return (
-            kind in ("number", "letter")
-            or (kind == "sign" and text in "({")
-            or (kind == "command" and (text in ("frac", "sqrt") or text in FUNCTIONS))
-        )
 
     def _power(self) -> Term:
         base = self._atom()
@@ -195,21 +186,18 @@ class _Reader:
             top = self._argument()
             return ("/", (top, self._argument()), None)
         if kind == "command" and text == "sqrt":
-            return self._root()
+            degree = Fraction(2)
+            if self._take("["):
+                kind, text = self.peek()
+                if kind != "number" or text not in tuple("23456789"):
+                    raise UnreadableError
+                self._at += 1
+                self._expect("]")
+                degree = Fraction(text)
+            return ("root", (self._argument(),), degree)
         if kind == "command" and text in FUNCTIONS:
             return self._call(text)
         raise UnreadableError
-
-    def _root(self) -> Term:
-        degree = Fraction(2)
-        if self._take("["):
-            kind, text = self.peek()
-            if kind != "number" or text not in tuple("23456789"):
-                raise UnreadableError
-            self._at += 1
-            self._expect("]")
-            degree = Fraction(text)
-        return ("root", (self._argument(),), degree)
 
     def _call(self, name: str) -> Term:
         power = self._argument() if self._take("^") else None

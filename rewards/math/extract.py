@@ -62,13 +62,32 @@ def extract_answer(response: str) -> str | None:
     from_json = _json_answer(text)
     if from_json is not None:
         return _boxed(from_json) or _after_cue(from_json) or _clause(from_json)
-    return _boxed(text) or _after_cue(text) or _bare(text)
+    found = _boxed(text) or _after_cue(text)
+    if found or not text or len(text) > _LONGEST_BARE:
+        return found
+    return text if isinstance(read(canonical(text)), Number) else None
 
 
 def _boxed(text: str) -> str | None:
     if "\\" not in text:
         return None
-    boxes = _boxes(text)
+    # Each outermost box that closes and is not empty: where its command starts, its text starts and its brace ends.
+    starts = {match.end(): match.start() for match in _BOX.finditer(text)}
+    spans: list[tuple[int, int, int]] = []
+    opened: list[int] = []
+    for at in _braces(text, min(starts)) if starts else ():
+        if text[at] == "{":
+            opened.append(at)
+        elif opened:
+            brace = opened.pop()
+            holds_box = brace in starts and bool(spans) and spans[-1][0] > brace
+            # Only a span without a kept box is read here, so that nested boxes are read once.
+            if brace not in starts or not (holds_box or text[brace + 1 : at].strip(" {}$\n\t")):
+                continue
+            while spans and spans[-1][0] > brace:
+                spans.pop()
+            spans.append((starts[brace], at + 1, brace + 1))
+    boxes = [(start, end, text[inside : end - 1].strip()) for start, end, inside in spans]
     if not boxes:
         bare = [match[1] for match in _BARE_BOX.finditer(text)]
         return bare[-1] if bare else None
@@ -79,28 +98,6 @@ def _boxed(text: str) -> str | None:
         if before not in contents:
             contents.insert(0, before)
     return ", ".join(contents)
-
-
-def _boxes(text: str) -> list[tuple[int, int, str]]:
-    """Return start, end and content of each outermost box that closes and is not empty."""
-    starts = {match.end(): match.start() for match in _BOX.finditer(text)}
-    if not starts:
-        return []
-    boxes: list[tuple[int, int, int]] = []
-    opened: list[int] = []
-    for at in _braces(text, min(starts)):
-        if text[at] == "{":
-            opened.append(at)
-        elif opened:
-            brace = opened.pop()
-            holds_box = brace in starts and bool(boxes) and boxes[-1][0] > brace
-            # Only a span without a kept box is read here, so that nested boxes are read once.
-            if brace not in starts or not (holds_box or text[brace + 1 : at].strip(" {}$\n\t")):
-                continue
-            while boxes and boxes[-1][0] > brace:
-                boxes.pop()
-            boxes.append((starts[brace], at + 1, brace + 1))
-    return [(start, end, text[inside : end - 1].strip()) for start, end, inside in boxes]
 
 
 def _braces(text: str, start: int) -> Iterator[int]:
@@ -138,12 +135,6 @@ def _clause(text: str) -> str | None:
     if number and not _MORE_MATHS.search(number[2]):
         return " ".join([number[1], *(word for word in number[2].split()[:1] if word.isascii())])
     return sentence
-
-
-def _bare(text: str) -> str | None:
-    if not text or len(text) > _LONGEST_BARE or not isinstance(read(canonical(text)), Number):
-        return None
-    return text
 
 
 def _json_answer(text: str) -> str | None:

@@ -1,4 +1,4 @@
-r"""What an answer would cost to compare, told from its text alone: no clock decides what a hostile answer earns.
+r"""What an answer would cost to compare, from its text only: no clock decides what a hostile answer earns.
 
 Every rule is a count over the text, in linear time, so the same answer gets the same verdict on every machine. The
 bounds are far above what data sets hold: all gold answers of GSM8K, MATH and MathIF stay below them.

@@ -41,7 +41,7 @@ def normal_form(term: Term) -> Form:
     """Return the form of ``term``.
 
     Raises:
-        NoFormError: over 200 terms, an exponent over 64, or a power that is no rational one.
+        NoFormError: over 200 terms, an exponent over 64, or a power that is not rational.
         UndefinedError: a division by zero.
     """
     kind, children, payload = term
@@ -54,10 +54,14 @@ def normal_form(term: Term) -> Form:
     if kind == "+":
         total = forms[0]
         for form in forms[1:]:
-            total = _add(total, form)
+            if total[1] == form[1]:
+                total = _form(_sum(total[0], form[0]), form[1])
+            else:
+                top = _sum(_product(total[0], form[1]), _product(form[0], total[1]))
+                total = _form(top, _product(total[1], form[1]))
         return total
     if kind == "neg":
-        return _negative(forms[0][0]), forms[0][1]
+        return {key: -value for key, value in forms[0][0].items()}, forms[0][1]
     if kind == "*":
         product = forms[0]
         for form in forms[1:]:
@@ -92,12 +96,6 @@ def proportional(a: Sum, b: Sum) -> bool:
     return all(value == ratio * b[other] for other, value in a.items())
 
 
-def _add(a: Form, b: Form) -> Form:
-    if a[1] == b[1]:
-        return _form(_sum(a[0], b[0]), a[1])
-    return _form(_sum(_product(a[0], b[1]), _product(b[0], a[1])), _product(a[1], b[1]))
-
-
 def _times(a: Form, b: Form) -> Form:
     return _form(_product(a[0], b[0]), _product(a[1], b[1]))
 
@@ -114,10 +112,6 @@ def _form(top: Sum, bottom: Sum) -> Form:
 
 def _inverse(a: Form) -> Form:
     return _form(a[1], a[0])
-
-
-def _negative(a: Sum) -> Sum:
-    return {key: -value for key, value in a.items()}
 
 
 def _sum(a: Sum, b: Sum) -> Sum:
@@ -138,18 +132,15 @@ def _product(a: Sum, b: Sum) -> Sum:
     for (left, root), x in a.items():
         for (right, other), y in b.items():
             shared = math.gcd(root, other)
-            key = (_join(left, right), root * other // shared**2)
+            monomial = left or right
+            if left and right:
+                exponents = dict(left)
+                for name, exponent in right:
+                    exponents[name] = exponents.get(name, 0) + exponent
+                monomial = tuple(sorted(one for one in exponents.items() if one[1]))
+            key = (monomial, root * other // shared**2)
             total[key] = total.get(key, Fraction(0)) + x * y * shared
     return _bounded({key: value for key, value in total.items() if value})
-
-
-def _join(left: Monomial, right: Monomial) -> Monomial:
-    if not left or not right:
-        return left or right
-    exponents = dict(left)
-    for name, exponent in right:
-        exponents[name] = exponents.get(name, 0) + exponent
-    return tuple(sorted((name, exponent) for name, exponent in exponents.items() if exponent))
 
 
 def _bounded(a: Sum) -> Sum:
@@ -198,19 +189,14 @@ def _root(form: Form, degree: int) -> Form:
     radicand = value.numerator * value.denominator
     if radicand > _MAX_RADICAND:
         raise NoFormError
-    outside, inside = _squarefree(radicand)
-    return {((), inside): Fraction(outside, value.denominator)}, ONE
-
-
-def _squarefree(number: int) -> tuple[int, int]:
-    """Return (a, b) with ``number`` = a²·b and b squarefree; at most 10^4 divisions."""
-    outside, factor = 1, 2
-    while factor * factor <= number:
-        while number % (factor * factor) == 0:
-            number //= factor * factor
+    # radicand = outside² · inside with a squarefree inside; at most 10^4 divisions
+    outside, inside, factor = 1, radicand, 2
+    while factor * factor <= inside:
+        while inside % (factor * factor) == 0:
+            inside //= factor * factor
             outside *= factor
         factor += 1
-    return outside, number
+    return {((), inside): Fraction(outside, value.denominator)}, ONE
 
 
 def _generator(name: str, form: Form) -> Form:

@@ -130,7 +130,12 @@ def read(text: str) -> Value:
         return value
     matrix = _MATRIX.fullmatch(text)
     if matrix:
-        return _read_matrix(matrix[2], text)
+        rows = [row.split("&") for row in matrix[2].split(r"\\") if row.strip()]
+        if not rows or any(len(row) != len(rows[0]) for row in rows):
+            return Expression(text)
+        return Group(
+            "matrix", tuple(Group("row", tuple(read(c.strip()) for c in row), "&".join(row)) for row in rows), text
+        )
     unions = split_top(text, r"\cup")
     if len(unions) > 1:
         return Group("union", tuple(read(part) for part in unions), text)
@@ -140,9 +145,9 @@ def read(text: str) -> Value:
     group = _read_brackets(text)
     if group is not None:
         return group
-    signs = _both_signs(text)
-    if signs is not None:
-        return Group("list", _items(signs), text)
+    if text.count(r"\pm") == 1 and r"\mp" not in text:
+        left, right = (part.strip() for part in text.split(r"\pm"))
+        return Group("list", _items([f"{left} + {right}".lstrip(" +"), f"{left} - {right}".strip()]), text)
     return Expression(text.lstrip("+$€£ ") or text)
 
 
@@ -157,7 +162,10 @@ def read_number(text: str) -> Number | None:
     """Read ``text`` as one exact rational number with an optional unit, or return ``None``."""
     repeating = _REPEATING.fullmatch(text)
     if repeating:
-        return _repeating_decimal(repeating)
+        once, again = repeating["once"], repeating["again"]
+        start = Fraction(int((repeating["whole"] + once) or 0), 10 ** len(once))
+        exact = start + Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
+        return Number(-exact if repeating["sign"] else exact)
     match = _NUMBER.fullmatch(text)
     unit = read_unit(match["tail"]) if match else None
     if match is None or unit is None:
@@ -197,7 +205,13 @@ def _read_scalar(text: str) -> Value | None:
         return Words(choice[1].casefold())
     if text.lstrip("+-") == r"\infty":
         return Words(text.lstrip("+"))
-    bare = _without_unit(text) if len(split_top(text, ",")) == 1 else text
+    bare = text
+    if len(split_top(text, ",")) == 1:
+        while match := _TRAILING_UNIT.search(bare):
+            shorter = bare[: match.start()].strip()
+            if read_unit(match[0]) is None or not _MATHS.search(shorter):
+                break
+            bare = shorter
     if bare != text:
         return read(bare)
     if text in _EMPTY_SETS:
@@ -206,22 +220,8 @@ def _read_scalar(text: str) -> Value | None:
     if plain != text and read_number(plain) is not None:
         return read_number(plain)
     if _WRAPPED.fullmatch(text) or (_WORD.search(plain) and not _NOT_WORDS.search(plain)):
-        return _words(plain)
+        return Words(_ARTICLE.sub("", " ".join(plain.split()).strip("().").casefold()))
     return None
-
-
-def _without_unit(text: str) -> str:
-    while match := _TRAILING_UNIT.search(text):
-        bare = text[: match.start()].strip()
-        if read_unit(match[0]) is None or not _MATHS.search(bare):
-            break
-        text = bare
-    return text
-
-
-def _words(text: str) -> Words:
-    text = " ".join(text.split()).strip("().").casefold()
-    return Words(_ARTICLE.sub("", text))
 
 
 def _number_value(match: re.Match[str]) -> Fraction | None:
@@ -241,13 +241,6 @@ def _number_value(match: re.Match[str]) -> Fraction | None:
         return Fraction(int(group["power"]) ** exponent) if small else None
     ten = group["ten"] or group["ten2"] or group["ten3"]
     return _decimal(group["plain"]) * Fraction(10) ** int(ten or 0)
-
-
-def _repeating_decimal(match: re.Match[str]) -> Number:
-    once, again = match["once"], match["again"]
-    start = Fraction(int((match["whole"] + once) or 0), 10 ** len(once))
-    value = start + Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
-    return Number(-value if match["sign"] else value)
 
 
 def _decimal(text: str) -> Fraction:
@@ -283,18 +276,3 @@ def _one_pair(text: str) -> bool:
         if depth == 0:
             return i == len(text) - 1
     return False
-
-
-def _read_matrix(body: str, text: str) -> Value:
-    rows = [row.split("&") for row in body.split(r"\\") if row.strip()]
-    if not rows or any(len(row) != len(rows[0]) for row in rows):
-        return Expression(text)
-    read_rows = (Group("row", tuple(read(cell.strip()) for cell in row), "&".join(row)) for row in rows)
-    return Group("matrix", tuple(read_rows), text)
-
-
-def _both_signs(text: str) -> list[str] | None:
-    if text.count(r"\pm") != 1 or r"\mp" in text:
-        return None
-    left, right = text.split(r"\pm")
-    return [f"{left.strip()} + {right.strip()}".lstrip(" +"), f"{left.strip()} - {right.strip()}".strip()]

@@ -51,11 +51,11 @@ _PLAIN = re.compile(r"([A-Za-z]+(?:[ ./-]+[A-Za-z]+)*)\s*(?:\^\s*\{?(\d)\}?)?")
 
 
 def read_unit(tail: str) -> str | None:
-    """Return the unit that ``tail``, the text after a number, names, or ``None`` where it is no unit.
+    """Return the unit that ``tail``, the text after a number, names, or ``None`` where it is not a unit.
 
     The result is empty where there is none or where it is a word that this table does not know (``apples``):
     such a word says nothing against an answer. Outside ``\\text``, a single letter and letters that touch the
-    number (``2abc``) are variables. A word that changes the value (``million``, ``minus``) is no unit.
+    number (``2abc``) are variables. A word that changes the value (``million``, ``minus``) is not a unit.
     """
     apart, tail = tail[:1].isspace(), tail.strip()
     if not tail:

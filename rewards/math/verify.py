@@ -26,10 +26,10 @@ NO_ANSWER = "no answer found"
 def verify_answer(gold: str, response: str, *, timeout: float = 5.0) -> Verdict:
     """Return 1.0 where ``response`` commits to the gold answer, 0.0 where it commits to another or to none.
 
-    What counts is the part after ``</think>``; an unfinished reasoning block is no answer. Not scored:
+    What counts is the part after ``</think>``; an unfinished reasoning block is not an answer. Not scored:
     ``unparsed`` where ``gold`` cannot be read, ``timeout`` where algebra takes longer than ``timeout``
-    seconds. An answer over the bounds of :mod:`rewards.math.cost`, longer than 2,000 characters or nested deeper
-    than 40 brackets, is wrong: its text alone says so, no clock. May be called from any thread.
+    seconds. An answer over the bounds of :mod:`rewards.math.limits`, longer than 2,000 characters or nested deeper
+    than 40 brackets, is wrong: its text says so, not a clock. May be called from any thread.
     """
     answer = split_response(response).answer
     if answer is None:

@@ -209,7 +209,7 @@ def test_an_item_of_the_wrong_form_is_dropped_after_a_second_try(run: Any, tmp_p
     run("This is order.")
     checklist, report = outcome(tmp_path)
     assert [r["text"] for r in checklist] == [NO_COMMA]
-    assert report["dropped"] == [{"text": "Name Paris.", "reason": "is no question that yes or no answers"}]
+    assert report["dropped"] == [{"text": "Name Paris.", "reason": "is not a question that yes or no answers"}]
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_a_last_row_without_a_newline_is_kept_and_a_torn_one_is_made_again(
     [
         ({"question": "Tell me \ud800."}, r"question holds '\\ud800', half of a character"),
         ({"question": "Tell me.", "candidates": ["a", "\udc00"]}, r"candidates holds '\\udc00'"),
-        ({"question": "Tell me.", "candidates": 3}, "candidates is no list of texts"),
+        ({"question": "Tell me.", "candidates": 3}, "candidates is not a list of texts"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages holds"),
         ({"messages": [{"role": "user", "content": "Hi."}], "meta": {"x": float("nan")}}, "meta cannot be written"),
         ({"messages": [{"role": "user", "content": "Hi."}], "meta": "text"}, "meta is str, not an object"),

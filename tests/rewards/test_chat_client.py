@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from judge_server import Reply, Script, ScriptedServer, completion
 
-from adhere.rewards.chat import CallError, ChatClient, Completion, Usage
+from adhere.rewards.chat import ChatClient, Completion, Usage
 from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.posting import CallError
 
 SETTINGS: dict[str, Any] = {"concurrency": 4, "timeout": 10.0, "retries": 0, "backoff": 0.01}
 KEY = "sk-very-secret"

@@ -222,3 +222,13 @@ def test_a_dying_parent_leaves_no_worker(tmp_path: Path) -> None:
     while Path(f"/proc/{worker}").exists() and "Z" not in Path(f"/proc/{worker}/stat").read_text().split()[2]:
         assert time.monotonic() < end, "the worker outlived its parent"
         time.sleep(0.1)
+
+
+def test_a_file_in_the_working_folder_is_not_imported_by_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resource.py").write_text("raise SystemExit('the working folder comes first')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with Engine() as engine:
+        assert engine.map("adhere.rewards.verdict:passed", [("here",)])[0].passed

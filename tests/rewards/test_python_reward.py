@@ -400,9 +400,9 @@ def test_in_a_composite_it_is_gated_weighed_and_closed_like_any_other(engine: En
     scores = composite.score([Rollout("q", r"\boxed{4}", "4"), Rollout("q", r"\boxed{5}", "4")])
     assert scores.values["mine"] == [1.0, 0.0] and scores.decided == [True, True]
     other = composite.under(config.with_weights({"math": 1.0, "mine": 0.0}))
-    pids = [composite._contexts["mine"].resource._process.pid]
+    pids = composite._contexts["mine"].resource.worker_pids()
     assert other.score([Rollout("q", r"\boxed{4}", "4")]).values["mine"] == [1.0] and other.weights["mine"] == 0.0
-    assert [other._contexts["mine"].resource._process.pid] == pids, "an audit in training starts no second process"
+    assert other._contexts["mine"].resource.worker_pids() == pids, "an audit in training starts no second process"
     composite.close()
     assert composite.score([Rollout("q", r"\boxed{4} and more words", "4")]).values["mine"] == [0.0]
     composite.close()
@@ -415,7 +415,7 @@ def test_the_process_ends_with_the_one_that_started_it(lab: Path) -> None:
         "from adhere.rewards.process import FunctionProcess\n"
         "p = FunctionProcess('my_lab.rewards:words', {}, key='k', timeout=20)\n"
         "p.call([Rollout('q', 'a', None)])\n"
-        "print(p._process.pid, flush=True)\n"
+        "print(p.worker_pids()[0], flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = str(Path(__file__).parents[2])

@@ -39,7 +39,7 @@ MISTAKES = {
     ],
     f"generate nowhere.jsonl out.jsonl {HERE} model=m": ["nowhere.jsonl: no such file"],
     f"generate in.jsonl out.parquet {HERE} model=m": ["out.parquet: the output is written row by row", ".jsonl"],
-    f"generate bad.jsonl out.jsonl {HERE} model=m": ["bad.jsonl:1: candidates is no list of texts"],
+    f"generate bad.jsonl out.jsonl {HERE} model=m": ["bad.jsonl:1: candidates is not a list of texts"],
     f"generate in.jsonl ./in.jsonl {HERE} model=m": ["in.jsonl: is the input itself", "name another file"],
     f"generate a.report.jsonl a.jsonl {HERE} model=m": ["a.report.jsonl: is the input itself"],
     "inspect": ["usage: adhere checklist inspect FILE"],
@@ -105,7 +105,7 @@ def test_inspect_shows_counts_weights_kinds_and_doubts(tmp_path: Path, capsys: p
     assert main(["checklist", "inspect", "items.jsonl"]) == 0
     shown = capsys.readouterr().out
     assert "100 50" in shown
-    assert "items 4, with a checklist 3, decided by rules alone 1, invalid rows 0" in shown
+    assert "items 4, with a checklist 3, decided only by rules 1, invalid rows 0" in shown
     assert "requirements 6 (2.00 an item with a checklist): judge 3 rule 3" in shown
     assert "flags: contradictory 1 duplicate 1 generic 1 non-atomic 2" in shown
 
@@ -127,11 +127,11 @@ def test_inspect_names_every_invalid_row_and_ends_with_1(tmp_path: Path, capsys:
     assert "items 1, with a checklist 1" in shown and "invalid rows 7" in shown
     for part in (
         "items.jsonl:2: checklist[0]",
-        "101 is no number in [0, 100]",
+        "101 is not a number in [0, 100]",
         "items.jsonl:3: lacks messages",
         "did you mean 'punctuation:no_comma'?",
-        "items.jsonl:5: checklist[1].id: '1' is there twice",
-        "items.jsonl:6: id 'a' is there twice, first at items.jsonl:1",
+        "items.jsonl:5: checklist[1].id: '1' occurs twice",
+        "items.jsonl:6: id 'a' occurs twice, first at items.jsonl:1",
         "items.jsonl:7: checklist[0]",
         "items.jsonl:8: not JSON",
     ):

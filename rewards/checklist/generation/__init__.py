@@ -2,6 +2,6 @@
 
 from adhere.rewards.checklist.generation.config import GenerationConfig, Method
 from adhere.rewards.checklist.generation.review import Drop
-from adhere.rewards.checklist.generation.writer import Task, Writer, Written, connect
+from adhere.rewards.checklist.generation.writer import Writer, WritingTask, Written, connect
 
-__all__ = ["Drop", "GenerationConfig", "Method", "Task", "Writer", "Written", "connect"]
+__all__ = ["Drop", "GenerationConfig", "Method", "Writer", "WritingTask", "Written", "connect"]

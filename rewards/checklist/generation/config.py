@@ -29,7 +29,7 @@ class GenerationConfig(Strict):
     """Environment variable that holds the endpoint's key; it may be unset for local servers."""
 
     method: Method = "direct"
-    """``direct``: from the instruction alone; ``candidates``: from responses of varied quality as well (RLCF's
+    """``direct``: only from the instruction; ``candidates``: from responses of varied quality as well (RLCF's
     default); ``rar``: categories instead of weights, and with the reference answer."""
 
     candidates: int = Field(default=4, ge=2, le=16)

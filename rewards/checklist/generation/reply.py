@@ -69,7 +69,7 @@ def read_reply(text: str, *, categories: bool) -> Reply:
         raise Unreadable(f"unknown key '{unknown[0]}'; the object has the keys analysis and requirements")
     rows = found.get("requirements")
     if not isinstance(rows, list):
-        raise Unreadable("the key requirements is missing, or is no list")
+        raise Unreadable("the key requirements is missing, or is not a list")
     reply = Reply(notes=[note] if note else [])
     for row in rows:
         try:
@@ -136,21 +136,21 @@ def _syntax(text: str) -> str:
 def _draft(row: Any, categories: bool) -> Draft:
     grade = "category" if categories else "weight"
     if not isinstance(row, dict) or set(row) != {"question", grade}:
-        raise ValueError(f"is no object with the two keys question and {grade}")
+        raise ValueError(f"is not an object with the two keys question and {grade}")
     text, value = row["question"], row[grade]
     if not isinstance(text, str) or not text.strip():
-        raise ValueError("question is no text")
+        raise ValueError("question is not text")
     text = " ".join(text.split())
     if _HALF.search(text):
         raise ValueError("question holds half a character (a lone surrogate)")
     if len(text) > LONGEST_QUESTION:
         raise ValueError(f"question is {len(text)} characters long, more than {LONGEST_QUESTION}")
     if not is_question(text):
-        raise ValueError("is no question that yes or no answers")
+        raise ValueError("is not a question that yes or no answers")
     if categories:
         if not isinstance(value, str) or value.lower() not in CATEGORIES:
             raise ValueError(f"category {value!r} is none of {', '.join(CATEGORIES)}")
         return Draft(text, CATEGORIES[value.lower()], value.lower())
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise ValueError(f"weight {value!r} is no number from 0 to 100")
+        raise ValueError(f"weight {value!r} is not a number from 0 to 100")
     return Draft(text, float(value))

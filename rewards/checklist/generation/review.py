@@ -61,8 +61,11 @@ def review(
 ) -> Review:
     """Map drafts to rules, and drop those that repeat or contradict another; of two, the heavier one stays.
 
-    ``question`` and ``english`` are those of ``map_requirement``. ``existing`` requirements of the item stay as they
-    are.
+    Args:
+        drafts: the requirements as the model wrote them.
+        existing: requirements that the item has already; they stay as they are.
+        question: the problem without its instructions, where that is known; see ``map_requirement``.
+        english: whether the response has to be in English.
     """
     candidates = [
         Candidate(d.text, d.weight, map_requirement(d.text, question=question, english=english), d.category)

@@ -25,6 +25,6 @@ def check_rows(rows: Any, where: str) -> Sequence[Mapping[str, Any]]:
     seen: set[str] = set()
     for place, row in enumerate(rows):
         if str(row["id"]) in seen:
-            raise DataError(f"{where}: checklist[{place}].id: '{row['id']}' is there twice; give each its own")
+            raise DataError(f"{where}: checklist[{place}].id: '{row['id']}' occurs twice; give each its own")
         seen.add(str(row["id"]))
     return rows

@@ -1,4 +1,4 @@
-"""What can be said of a requirement by its words alone: its form, what makes it doubtful, and what it repeats."""
+"""What can be said of a requirement from its words: its form, what makes it doubtful, and what it repeats."""
 
 from __future__ import annotations
 

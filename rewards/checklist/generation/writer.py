@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adhere.rewards.chat import CallError, ChatClient, Usage
+from adhere.rewards.chat import ChatClient, Usage
 from adhere.rewards.checklist.generation import prompts
 from adhere.rewards.checklist.generation.config import GenerationConfig
 from adhere.rewards.checklist.generation.reply import (
@@ -23,6 +23,7 @@ from adhere.rewards.checklist.generation.reply import (
 from adhere.rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.constraints.text.languages import LANGUAGES, matches
+from adhere.rewards.posting import CallError
 
 UNIVERSAL: tuple[Draft, ...] = (
     Draft("Is everything in the response there to address the request?", 50.0),
@@ -36,7 +37,7 @@ _OTHER_LANGUAGE = re.compile(rf"\b(?:{_FOREIGN})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WritingTask:
     """An instruction that wants a checklist.
 
     ``question`` is the problem without its instructions where that is known, ``existing`` the rows of the checklist
@@ -95,8 +96,8 @@ class Writer:
         self._client = client
         self._config = config
 
-    async def write(self, task: Task) -> Written:
-        """Return the checklist of ``task``; what goes wrong with this one alone is its ``error``.
+    async def write(self, task: WritingTask) -> Written:
+        """Return the checklist of ``task``; what goes wrong with only this one is its ``error``.
 
         Raises:
             StageError: the endpoint refuses every request.
@@ -116,12 +117,36 @@ class Writer:
             reasons = "".join(f"; dropped '{d.text}' ({d.reason})" for d in made.dropped)
             made.error = f"{len(kept)} usable requirements, at least {low} wanted{reasons}"
             return made
-        made.rows = _named(kept, task.existing)
+        taken = {str(row["id"]) for row in task.existing}
+        free = (f"r{n}" for n in range(1, len(kept) + len(taken) + 1) if f"r{n}" not in taken)
+        made.rows = [one.row(name) for one, name in zip(kept, free, strict=False)]
         return made
 
-    async def _ask(self, task: Task, made: Written) -> Reply:
-        """Ask for the drafts; a reply with faults is sent back once, with the faults named."""
-        messages = await self._messages(task, made)
+    async def _ask(self, task: WritingTask, made: Written) -> Reply:
+        """Ask for the drafts, with candidates where the method wants them.
+
+        A reply with faults is sent back once, with the faults named.
+        """
+        config, items = self._config, self._config.items
+        if config.method == "rar":
+            messages = prompts.rubric_messages(task.instruction, items=items, reference=task.reference)
+        else:
+            candidates = list(task.candidates) if config.method == "candidates" else []
+            if config.method == "candidates" and not candidates:
+                # From other models at RLCF's temperature 0.6, or from this one at 0.6 rising to 1.3.
+                for i in range(config.candidates):
+                    models = config.candidate_models
+                    text, _ = await self._complete(
+                        [{"role": "user", "content": task.instruction}],
+                        made,
+                        model=models[i % len(models)] if models else config.model,
+                        temperature=0.6 if models else 0.6 + 0.7 * i / (config.candidates - 1),
+                        max_tokens=config.candidate_tokens,
+                    )
+                    candidates.append(text)
+            messages = prompts.checklist_messages(
+                task.instruction, items=items, candidates=candidates, reference=task.reference
+            )
         first, faults, said = await self._try(messages, made)
         if not faults:
             assert first is not None
@@ -170,38 +195,17 @@ class Writer:
             raise CallError(f"{config.base_url}: {why}", 200)
         return whole_characters(reply.text), reply.finish_reason == "length"
 
-    async def _messages(self, task: Task, made: Written) -> prompts.Messages:
-        items = self._config.items
-        if self._config.method == "rar":
-            return prompts.rubric_messages(task.instruction, items=items, reference=task.reference)
-        candidates: Sequence[str] = ()
-        if self._config.method == "candidates":
-            candidates = task.candidates or await self._candidates(task, made)
-        return prompts.checklist_messages(
-            task.instruction, items=items, candidates=candidates, reference=task.reference
-        )
-
-    async def _candidates(self, task: Task, made: Written) -> list[str]:
-        """Draw candidates: from other models at RLCF's temperature 0.6, or from this one at 0.6 rising to 1.3."""
-        count, models = self._config.candidates, self._config.candidate_models
-        drawn: list[str] = []
-        for i in range(count):
-            text, _ = await self._complete(
-                [{"role": "user", "content": task.instruction}],
-                made,
-                model=models[i % len(models)] if models else self._config.model,
-                temperature=0.6 if models else 0.6 + 0.7 * i / (count - 1),
-                max_tokens=self._config.candidate_tokens,
-            )
-            drawn.append(text)
-        return drawn
-
-    async def _reviewed(self, task: Task, reply: Reply, made: Written) -> list[Candidate]:
+    async def _reviewed(self, task: WritingTask, reply: Reply, made: Written) -> list[Candidate]:
         made.notes += reply.notes
         made.dropped += [Drop(text, reason) for text, reason in reply.refused]
-        existing = [_existing(row) for row in task.existing]
-        drafts = [*reply.drafts]
-        reviewed = review(drafts, existing=existing, question=task.question, english=_english(task.instruction))
+        existing = []
+        for row in task.existing:
+            check = row["check"]
+            rule = RuleCheck(check["constraint"], dict(check.get("kwargs") or {})) if "constraint" in check else None
+            existing.append(Candidate(str(row["text"]), float(row.get("weight", 100.0)), rule, fixed=True))
+        # English only where the instruction names no other language that the response could be in.
+        english = matches(task.instruction, "en")[0] and not _OTHER_LANGUAGE.search(task.instruction)
+        reviewed = review([*reply.drafts], existing=existing, question=task.question, english=english)
         if self._config.contradictions and len(reviewed.kept) > 1:
             await self._ask_contradictions(task, reviewed, made)
         keep_heaviest(reviewed, self._config.items[1])
@@ -212,44 +216,21 @@ class Writer:
         universal = [Candidate(draft.text, draft.weight, None) for draft in UNIVERSAL]
         return [*reviewed.kept, *universal] if reviewed.kept else []
 
-    async def _ask_contradictions(self, task: Task, reviewed: Review, made: Written) -> None:
+    async def _ask_contradictions(self, task: WritingTask, reviewed: Review, made: Written) -> None:
         """Have the model name pairs that exclude each other, and drop the lighter one of each."""
         texts = [one.text for one in reviewed.kept]
         text, _ = await self._complete(prompts.contradiction_messages(task.instruction, texts), made)
-        pairs = _pairs(text, len(texts))
+        rows = read_object(text)[0].get("contradictions")
+        if not isinstance(rows, list):
+            raise Unreadable("the list of contradictions is missing")
+        for row in rows:
+            whole = isinstance(row, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in row)
+            if not whole or len(row) != 2 or not all(1 <= n <= len(texts) for n in row) or row[0] == row[1]:
+                raise Unreadable(f"{row!r} is not a pair of numbers from 1 to {len(texts)}")
         losers: dict[int, str] = {}
-        for a, b in pairs:
+        for a, b in ((one - 1, other - 1) for one, other in rows):
             if a in losers or b in losers:
                 continue
             loser, winner = (a, b) if reviewed.kept[a].weight < reviewed.kept[b].weight else (b, a)
             losers[loser] = f"contradicts, says the model: {texts[winner]}"
         drop(reviewed, lambda place, _: losers.get(place))
-
-
-def _pairs(text: str, count: int) -> list[tuple[int, int]]:
-    found, _ = read_object(text)
-    rows = found.get("contradictions")
-    if not isinstance(rows, list):
-        raise Unreadable("the list of contradictions is missing")
-    for row in rows:
-        whole = isinstance(row, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in row)
-        if not whole or len(row) != 2 or not all(1 <= n <= count for n in row) or row[0] == row[1]:
-            raise Unreadable(f"{row!r} is no pair of two numbers from 1 to {count}")
-    return [(a - 1, b - 1) for a, b in rows]
-
-
-def _english(instruction: str) -> bool:
-    """Whether the instruction is in English and names no other language that the response could be in."""
-    return matches(instruction, "en")[0] and not _OTHER_LANGUAGE.search(instruction)
-
-
-def _existing(row: Mapping[str, Any]) -> Candidate:
-    check = row["check"]
-    rule = RuleCheck(check["constraint"], dict(check.get("kwargs") or {})) if "constraint" in check else None
-    return Candidate(str(row["text"]), float(row.get("weight", 100.0)), rule, fixed=True)
-
-
-def _named(kept: Sequence[Candidate], existing: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    taken = {str(row["id"]) for row in existing}
-    free = (f"r{n}" for n in range(1, len(kept) + len(taken) + 1) if f"r{n}" not in taken)
-    return [one.row(name) for one, name in zip(kept, free, strict=False)]

@@ -14,7 +14,14 @@ detect("Loading a task has a limit of its own, so that no item's deadline pays f
 
 
 def check_call(constraint: str, text: str, kwargs: str, mode: Mode) -> Verdict:
-    """Decide one call; ``kwargs`` is JSON, and clean."""
+    """Decide one call.
+
+    Args:
+        constraint: id of the constraint.
+        text: what is checked.
+        kwargs: its arguments, validated, as a JSON object.
+        mode: ``hardened`` or ``compat``.
+    """
     return Checker(CONSTRAINTS[constraint], json.loads(kwargs))(text, mode)
 
 

@@ -179,7 +179,7 @@ def register(cls: C) -> C:
         other = type(CONSTRAINTS[cls.id])
         if other.__module__ == cls.__module__ and other.__qualname__ != cls.__qualname__:
             raise ConfigError(
-                f"{cls.__module__}: the constraint '{cls.id}' is there twice, as {other.__qualname__} and "
+                f"{cls.__module__}: the constraint '{cls.id}' is registered twice, as {other.__qualname__} and "
                 f"{cls.__qualname__}; give each class an id of its own"
             )
     CONSTRAINTS.add(cls.id, cls(), cls.__module__)

@@ -33,7 +33,7 @@ enclose; an unclosed one is prose, and so are three or more words of two letters
 
 _DIFFERENCES = """## Where `compat` differs from the official code
 
-- A blank text fails everything. The official drivers of MathIF and IFEval do the same; their checkers alone would not.
+- A blank text fails everything. The official drivers of MathIF and IFEval do the same; their checkers do not.
 - `length_constraints:number_sentences`: IFEval counts with NLTK's trained Punkt model, which is downloaded at run time.
   The same rules are followed here with short tables of our own, so that a rare abbreviation before a capital letter can
   count differently.

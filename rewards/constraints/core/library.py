@@ -159,5 +159,13 @@ def sample(
     ranges: Mapping[str, tuple[int, int]] | None = None,
     question: str | None = None,
 ) -> dict[str, Any]:
-    """Return arguments drawn for a training prompt; see ``sample_checker``."""
+    """Return arguments drawn for a training prompt.
+
+    Args:
+        constraint_id: such as ``keywords:existence``; this and the rest as for :func:`sample_checker`.
+        rng: decides what is drawn.
+        keywords: the pool of words.
+        ranges: by name the lowest and the highest count, both included.
+        question: what ``combination:repeat_prompt`` has to repeat.
+    """
     return dict(sample_checker(constraint_id, rng, keywords=keywords, ranges=ranges, question=question).kwargs)

@@ -105,7 +105,14 @@ def holds(count: int, bound: int, relation: str) -> bool:
 
 
 def exclude(one: Mapping[str, Any], other: Mapping[str, Any], bound: str, relation: str) -> bool:
-    """Whether no count meets both of two bounds: ``bound`` and ``relation`` name the arguments that hold them."""
+    """Whether no count meets both of two bounds.
+
+    Args:
+        one: arguments of a constraint.
+        other: arguments of another one of the same kind.
+        bound: name of the argument that holds the number.
+        relation: name of the argument that holds ``at least`` or ``less than``.
+    """
     if one[relation] == other[relation]:
         return False
     low, high = (one, other) if one[relation] == "at least" else (other, one)

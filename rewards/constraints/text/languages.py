@@ -141,7 +141,7 @@ def _most_probable(prose: str, code: str, peers: frozenset[str]) -> tuple[bool, 
     except LangDetectException:
         return False, "too little text to tell the language"
     if not best:
-        return False, "the language cannot be told"
+        return False, "the language cannot be identified"
     detail = f"{LANGUAGES[best[0].lang]} ({best[0].prob:.0%})"
     return best[0].lang == code and best[0].prob >= MIN_PROBABILITY, detail
 

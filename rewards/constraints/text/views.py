@@ -1,4 +1,4 @@
-"""Views of a response: its mathematics and code masked, its LaTeX commands removed, its prose alone.
+"""Views of a response: its mathematics and code masked, its LaTeX commands removed, only its prose.
 
 All of them run in linear time: openers are paired with closers in one pass, never searched for again and again.
 """
@@ -160,7 +160,7 @@ def visible(text: str) -> str:
 
 
 def blank(text: str) -> bool:
-    """Whether nothing in ``text`` can be seen: white space and invisible format characters alone."""
+    """Whether nothing in ``text`` can be seen: only white space and invisible format characters."""
     return not text[:1].isalnum() and all(c.isspace() or unicodedata.category(c) == "Cf" for c in text)
 
 
