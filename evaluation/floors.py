@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.scoring import ScoredRow, score_batch
+from adhere.evaluation.scoring import ScoredRow, score_responses
 from adhere.prompts.item import PromptItem
 from adhere.prompts.probes import BOX, PROBES
 from adhere.rewards.checklist import Decider
@@ -48,7 +48,7 @@ def score_floors(
     rows: dict[str, list[ScoredRow]] = {}
     for name, respond in FLOORS.items():
         given = [(item, Generation(respond(item), None, True)) for item in items]
-        scores = score_batch(given, mode, engine, judge)
+        scores = score_responses(given, mode, engine, judge)
         rows[name] = [
             ScoredRow(item, 0, generation, score) for (item, generation), score in zip(given, scores, strict=True)
         ]

@@ -75,7 +75,7 @@ def finished_reasoning(generation: Generation) -> str | None:
     return split_response(generation.text, prefilled=generation.prefilled).finished_reasoning
 
 
-def score_batch(
+def score_responses(
     pairs: Sequence[tuple[PromptItem, Generation]],
     mode: Mode = "hardened",
     engine: Engine | None = None,
@@ -130,5 +130,5 @@ def score_batch(
 def score_response(
     item: PromptItem, generation: Generation, mode: Mode = "hardened", engine: Engine | None = None
 ) -> Score:
-    """Score one response; see `score_batch`."""
-    return score_batch([(item, generation)], mode, engine)[0]
+    """Score one response; see `score_responses`."""
+    return score_responses([(item, generation)], mode, engine)[0]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.report.course import Course, read_course
 from adhere.records.artifact import RESULTS, SPEC, Artifact, locked_inodes
+from adhere.records.course import Course, read_course
 from adhere.records.jsonl import read_jsonl
 from adhere.records.objects import read_object
 from adhere.records.run import PLAN, RunFolder, runs_below
