@@ -18,7 +18,7 @@ from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
 from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
 from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
 from adhere.evaluation.metrics import METRICS, Metric
-from adhere.evaluation.statistics import Bootstrap
+from adhere.evaluation.statistics import Bootstrap, open_end
 from adhere.records.jsonl import dump
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import atomic_file
@@ -122,6 +122,11 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
     for metric in METRICS:
         alone = replicate(responses.values[metric], draws)
         low, high = np.clip(bootstrap.interval(alone.draws), 0.0, 1.0)
+        for i, mean in enumerate(alone.means.tolist()):
+            scored = ~np.isnan(responses.values[metric][i])
+            if mean in (0.0, 1.0):  # resampling cannot vary what is equal everywhere, and would claim certainty
+                reach = open_end(int(scored.any(axis=0).sum()), 1.0 - bootstrap.level)
+                low[i], high[i] = (0.0, reach) if mean == 0.0 else (1.0 - reach, 1.0)
         for arm, *figures in zip(names, alone.means.tolist(), low.tolist(), high.tolist(), strict=True):
             means[arm][metric] = Mean(None, None, None) if math.isnan(figures[0]) else Mean(*figures)
         found[metric] = differences(names, responses.values[metric], reference, draws)

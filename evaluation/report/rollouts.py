@@ -99,17 +99,17 @@ def read_rollouts(data: ReportData) -> RolloutTable:
         DataError: a rollout file cannot be read.
     """
     growing = _Growing()
-    for arm in data.arms:
+    for arm in data.trained:
         growing.arm(arm.name)
-    for arm in data.arms:
-        if arm.grpo is not None and (files := rollout_files(Artifact(arm.grpo.path).rollouts)):
+    for arm in data.trained:
+        if files := rollout_files(Artifact(arm.path).rollouts):
             _add_training(growing, growing.arm(arm.name), read_rollout_files(files))
     for entry in data.evaluated:
         if (responses := Artifact(entry.path).responses).is_file():
             kinds = _kinds(data)
             rows = [row for row in read_responses(responses) if row["twin_of"] is None]
             _add_evaluation(growing, growing.arm(entry.name), rows, kinds)
-    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.arms}}
+    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.trained}}
     return _table(growing, groups, _judges(data))
 
 
@@ -190,7 +190,7 @@ def _kinds(data: ReportData) -> dict[str, str]:
     """Return the components that an evaluation decides too, maths and checklist, by their names in training."""
     return {
         name: str(component["kind"])
-        for arm in data.arms
+        for arm in data.trained
         for name, component in arm.components.items()
         if component.get("kind") in ("math", "checklist")
     } or {"math": "math", "checklist": "checklist"}
@@ -198,7 +198,7 @@ def _kinds(data: ReportData) -> dict[str, str]:
 
 def _judges(data: ReportData) -> list[str]:
     """Return the components that a language model scores, by name."""
-    kinds = [(name, component.get("kind")) for arm in data.arms for name, component in arm.components.items()]
+    kinds = [(name, component.get("kind")) for arm in data.trained for name, component in arm.components.items()]
     return list(dict.fromkeys(name for name, kind in kinds if kind == "judge"))
 
 

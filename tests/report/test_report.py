@@ -74,7 +74,9 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
         write_run(tmp_path / "sweep", name=f"seed{seed}", seed=seed)
     data = collect(tmp_path / "sweep")
     assert data.groups == ["math_only", "composite"] and data.reference == "math_only"
-    assert [arm.name for arm in data.arms if arm.group == "composite"] == [f"composite · seed {s}" for s in (0, 1, 2)]
+    assert [arm.name for arm in data.trained if arm.group == "composite"] == [
+        f"composite · seed {s}" for s in (0, 1, 2)
+    ]
     found = compare_models(data)
     assert found is not None and found.responses.seeds == (0, 1, 2)
     (difference,) = found.differences["hacc"]
@@ -90,7 +92,7 @@ def test_the_points_of_one_ablation_are_groups_of_their_seeds(tmp_path: Path) ->
     points = {arm: {"point": "weights", "seed": seed} for seed, arm in enumerate(("math_only", "composite"))}
     (run / "plan.json").write_text(json.dumps({**plan, "points": points}), encoding="utf-8")
     data = collect(run)
-    assert [(arm.name, arm.group) for arm in data.arms] == [(f"weights · seed {s}", "weights") for s in (0, 1)]
+    assert [(arm.name, arm.group) for arm in data.trained] == [(f"weights · seed {s}", "weights") for s in (0, 1)]
     assert [(e.name, e.seed) for e in data.evaluated] == [("weights · seed 0", 0), ("weights · seed 1", 1)]
     found = compare_models(data)
     assert found is not None and not found.differences["joint"]
