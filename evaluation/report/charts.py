@@ -79,8 +79,8 @@ def pareto_chart(analysis: Analysis | None, styles: Mapping[str, int]) -> Chart 
     series = []
     for arm in points:
         bounds = ([arm.y_low], [arm.y_high], [arm.x_low], [arm.x_high])
-        look = {"support": arm.support, "hollow": not arm.on_front}
-        series.append(Series(arm.arm, [arm.x], [arm.y], styles[arm.arm], *bounds, **look))
+        hollow = not arm.on_front
+        series.append(Series(arm.arm, [arm.x], [arm.y], styles[arm.arm], *bounds, support=arm.support, hollow=hollow))
     front = sorted((arm for arm in points if arm.on_front), key=lambda arm: (arm.x or 0.0, -(arm.y or 0.0)))
     line = [Series("front", [arm.x for arm in front], [arm.y for arm in front], FRONT)] if len(front) > 1 else []
     named = ", ".join(f"{arm.arm} ({arm.support:.0%})" for arm in front)

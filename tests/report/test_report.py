@@ -74,9 +74,7 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
         write_run(tmp_path / "sweep", name=f"seed{seed}", seed=seed)
     data = collect(tmp_path / "sweep")
     assert data.groups == ["math_only", "composite"] and data.reference == "math_only"
-    assert [arm.name for arm in data.trained if arm.group == "composite"] == [
-        f"composite · seed {s}" for s in (0, 1, 2)
-    ]
+    assert [e.name for e in data.trained if e.group == "composite"] == [f"composite · seed {s}" for s in (0, 1, 2)]
     found = compare_models(data)
     assert found is not None and found.responses.seeds == (0, 1, 2)
     (difference,) = found.differences["hacc"]
