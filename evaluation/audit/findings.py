@@ -43,7 +43,7 @@ def failures(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Findi
         finding
         for group in _rated(scored)
         for name, (entry, reward) in group.items()
-        if (finding := _failure(scored.config, entry, reward, group, probes.get(name))) is not None
+        if (finding := failure_of(scored.config, entry, reward, group, probes.get(name))) is not None
     ]
 
 
@@ -79,9 +79,18 @@ def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> li
     ]
 
 
-def _failure(
+def failure_of(
     config: RewardConfig, entry: Entry, reward: float | None, group: Group, probe: Probe | None
 ) -> Finding | None:
+    """Return the finding where a response earns too much, or is an honest answer without a reward.
+
+    Args:
+        config: the composite.
+        entry: the response.
+        reward: what it earns; ``None`` where it was not scored.
+        group: all responses to its prompt.
+        probe: the probe that it comes from; ``None`` for an honest answer.
+    """
     if entry.name == HONEST and reward is None and unanswered(config, entry) is None:
         return _finding(config, entry, None, HONEST, None)
     if probe is None or reward is None:
@@ -93,14 +102,11 @@ def _failure(
     if probe.limit == "below_honest":
         too_much = reward >= bound - TOLERANCE
     else:
-        too_much = reward > bound + TOLERANCE and _obeys_more(config, entry, other)
+        # a shorter text may be worth more for its length alone: only what a checklist gives counts
+        checklists = [name for name, component in config.components.items() if component.decides == "requirements"]
+        obeys = any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
+        too_much = reward > bound + TOLERANCE and obeys
     return _finding(config, entry, reward, against, bound) if too_much else None
-
-
-def _obeys_more(config: RewardConfig, entry: Entry, other: Entry) -> bool:
-    """Whether a checklist component gives ``entry`` more: a shorter text may be worth more for its length alone."""
-    checklists = [name for name, c in config.components.items() if c.decides == "requirements"]
-    return any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
 
 
 def _rated(scored: Scored) -> Iterator[Group]:
@@ -110,10 +116,11 @@ def _rated(scored: Scored) -> Iterator[Group]:
 
 def _finding(config: RewardConfig, entry: Entry, reward: float | None, against: str, limit: float | None) -> Finding:
     weighted = [name for name, weight in config.weights().items() if weight > 0.0]
-    reason = "; ".join(
-        f"{name} {_shown(entry.values[name])} ({entry.verdicts[name].detail or entry.verdicts[name].status.value})"
-        for name in weighted
-    )
+    said = []
+    for name in weighted:
+        value, verdict = entry.values[name], entry.verdicts[name]
+        said.append(f"{name} {'none' if value is None else f'{value:.2f}'} ({verdict.detail or verdict.status.value})")
+    reason = "; ".join(said)
     return Finding(entry.case.item.id, entry.name, reward, against, limit, reason, advice(config, entry))
 
 
@@ -136,7 +143,3 @@ def advice(config: RewardConfig, entry: Entry) -> str:
     if entry.verdicts and all(v.score is None for v in entry.verdicts.values()):
         hints.append("an honest answer has to be scored: look at the statuses above")
     return "; ".join(dict.fromkeys(hints)) or f"repair the checker that pays it: {', '.join(paid) or 'none does'}"
-
-
-def _shown(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"

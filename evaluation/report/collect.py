@@ -41,7 +41,8 @@ class Stage:
     @property
     def origin(self) -> str:
         """What made the stage's model of what, in words."""
-        return f"{self.kind} from {' and '.join(self.sources) or 'the base model'}"
+        *most, last = self.sources or ("the base model",)
+        return f"{self.kind} from {', '.join(most)}{' and ' if most else ''}{last}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,12 +84,12 @@ def headline(data: ReportData, analysis: Analysis | None) -> str:
     found = [] if analysis is None else [d for d in analysis.differences["joint"] if d.arm in candidates]
     scored = [d for d in found if d.mean is not None]
     if analysis is None or not scored:
-        return "No two arms have been evaluated yet, so there is nothing to compare."
+        return "No two models have been evaluated yet, so there is nothing to compare."
     best = max(scored, key=lambda d: d.mean or 0.0)
     sentence = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))[best.arm]
     if best.sign > 0:
         return f"{sentence}."
-    return f"No arm is measurably better than {best.reference} on joint. The nearest: {sentence}."
+    return f"No model is measurably better than {best.reference} on joint. The nearest: {sentence}."
 
 
 def verdicts(analysis: Analysis) -> list[str]:

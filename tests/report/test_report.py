@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import report_run
-from report_run import PROMPTS, STEPS, write_ablation, write_run
+from report_run import PROMPTS, STEPS, write_ablation, write_graph, write_run
 
 from adhere.evaluation.report.chart import Chart, Panel, Series
 from adhere.evaluation.report.charts import build_charts
@@ -94,7 +94,7 @@ def test_the_points_of_one_ablation_are_groups_of_their_seeds(tmp_path: Path) ->
     assert [(e.name, e.seed) for e in data.evaluated] == [("weights · seed 0", 0), ("weights · seed 1", 1)]
     found = compare_models(data)
     assert found is not None and not found.differences["joint"]
-    assert headline(data, found).startswith("No two arms")
+    assert headline(data, found).startswith("No two models")
 
 
 @pytest.mark.slow
@@ -208,3 +208,41 @@ def test_latex_writes_out_what_it_would_read_as_a_command() -> None:
     text = latex(chart)
     assert r"Cost\_of \{x\}. 100 \%" in text
     assert r"a\_b \& 50\% & 50.0 [40.0, 60.0] & 25.0 [20.0, 30.0] & 90.0 \\" in text
+
+
+def test_a_graph_shows_how_each_model_was_made_and_its_merge_may_be_the_best(tmp_path: Path) -> None:
+    data = collect(write_graph(tmp_path))
+    found = compare_models(data)
+    assert found is not None
+    assert [entry.name for entry in data.trained] == ["maths", "instructions", "again"]
+    assert data.reference == found.reference == "whole: maths"
+    assert headline(data, found).startswith("whole: both is better than whole: maths on joint by 40.0 ± ")
+    rows = {row.name: row for row in table(data, found)}
+    assert rows["whole: base"].note == ""
+    assert rows["whole: both"].note == "merge from sft, maths and instructions"
+    assert rows["whole: again"].note == "grpo from both"
+    assert rows["part: again"].note == "answered other items, so it is not compared; grpo from both"
+    floors = [row.name for row in rows.values() if row.floor]
+    assert "toy, 40 prompts: constant 0" in floors and "toy, 8 prompts: constant 0" in floors
+    page = write_report(data.folder).page.read_text(encoding="utf-8")
+    assert "<td>merge</td><td>sft, maths, instructions</td>" in page
+
+
+def test_the_headline_is_of_what_rewards_trained_not_of_a_better_model_before(tmp_path: Path) -> None:
+    data = collect(write_graph(tmp_path))
+    assert [e.name for e in data.evaluated if not e.candidate] == ["whole: base", "whole: sft"]
+
+
+def test_stages_of_several_trainings_in_one_arm_are_not_taken_for_seeds(tmp_path: Path) -> None:
+    run = write_ablation(tmp_path, {"first": (20, 20), "second": (30, 30), "third": (10, 10)})
+    plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+    for stage in [stage for stage in plan["stages"] if stage["label"].startswith("grpo")]:
+        more = {"label": stage["label"].replace("grpo", "warm"), "name": "warm", "kind": "grpo"}
+        key = f"w{stage['key']}"
+        plan["stages"].insert(0, stage | more | {"key": key, "artifact": f"grpo-{key}"})
+    (run / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    data = collect(run)
+    assert {"first", "second", "third", "warm[first]", "warm[second]", "warm[third]"} == set(data.groups)
+    assert sorted((e.name, e.seed) for e in data.trained if e.group == "warm[first]") == [
+        (f"warm[first] · seed {seed}", seed) for seed in (0, 1, 2)
+    ]
