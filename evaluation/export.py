@@ -30,6 +30,12 @@ def export(run: Path, fmt: Format, dst: Path, *, model: Path | None = None) -> l
     ``lm-eval``: ``results_adhere.json`` and ``samples_<suite>_adhere.jsonl`` as lm-evaluation-harness 0.4
     logs them. ``hf``: the ``model`` folder with its card, and the results beside it, ready to upload.
 
+    Args:
+        run: folder of a finished evaluation.
+        fmt: the format.
+        dst: folder to write into.
+        model: folder of the weights, for ``hf``.
+
     Raises:
         ConfigError: the format is unknown, ``hf`` lacks ``model``, or ``dst`` is not empty for ``hf``.
         DataError: ``run`` is not the folder of a finished evaluation, or ``mathif`` gets responses to other

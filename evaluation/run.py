@@ -73,12 +73,12 @@ def evaluate(
         StageError: more than ``max_error_share`` of the responses are missing, or could not be scored; what was
             generated is kept in ``log``.
         DataError: ``log`` belongs to another model or sampling.
-        ConfigError: a requirement needs a judge and there is none; said before anything is generated.
+        ConfigError: a requirement needs a judge and ``judge`` is ``None``; raised before anything is generated.
     """
     require_judge([item.checklist for item in suite.items], judge)
     bootstrap = bootstrap or Bootstrap()
 
-    # Generate, going on from the log where there is one.
+    # Generate, or continue from the log.
     responses = ResponseLog(log, generator.name, sampling) if log else None
     asked = (*suite.items, *(suite.twins() if without_constraints else ()))
     drawn = generate_all(asked, generator, sampling, responses, chunk=chunk, progress=progress)

@@ -27,12 +27,18 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
     """Score every row of ``src`` and write it to ``dst`` with its verdicts; either may end in ``.gz``.
 
     Each row keeps its fields and gains ``verdicts`` (one a constraint, in order), ``correct``, ``hacc``,
-    ``sacc`` and ``joint``; a value is null where there is nothing to score or no verdict could be reached.
+    ``sacc`` and ``joint``; a value is null where nothing is to be scored or no verdict could be reached.
     ``compat`` cuts the response as MathIF's driver does, ``hardened`` scores what follows the reasoning
     block.
 
     The whole input is checked before the first row is scored, so a malformed row costs no work; output goes
     to a temporary name and takes its final one when it is complete.
+
+    Args:
+        src: JSONL file with the responses.
+        dst: where to write, another file.
+        mode: the constraint checkers that decide.
+        engine: worker pool of the maths verifier; default: the shared one.
 
     Returns:
         ``{rows, mode, accuracy, hacc, sacc, joint, unscored}``: means over the scored rows (``None`` without
@@ -48,7 +54,7 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
     if src.resolve() == dst.resolve():
         raise ConfigError(f"{dst}: is the input itself; name another file for the output")
     if sum(_item(row) is not None for row in read_rows(src)) == 0:
-        raise DataError(f"{src}: holds no row; {FORM}")
+        raise DataError(f"{src}: holds no rows; {FORM}")
     values: dict[str, list[float | None]] = {"accuracy": [], "hacc": [], "sacc": [], "joint": []}
     with atomic_file(dst) as out:
         source = read_rows(src)

@@ -56,7 +56,7 @@ class Course:
 
 
 def read_course(run: RunFolder) -> Course | None:
-    """Return what the run's ``arms.json`` says, or ``None`` where there is none: the run is not an ablation."""
+    """Return what the run's ``arms.json`` says, or ``None`` where it is missing: the run is not an ablation."""
     found = read_object(run.course_file)
     if not found:
         return None

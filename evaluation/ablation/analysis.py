@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 from adhere.evaluation.ablation.differences import Difference, differences, family_differences
 from adhere.evaluation.ablation.pareto import FrontArm, best_shares, pareto_front
-from adhere.evaluation.ablation.resampling import Draws, replicate
+from adhere.evaluation.ablation.resampling import Draws, own_intervals, replicate
 from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
 from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
 from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
 from adhere.evaluation.metrics import METRICS, Metric
-from adhere.evaluation.statistics import Bootstrap, open_end
+from adhere.evaluation.statistics import Bootstrap
 from adhere.records.jsonl import dump
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import atomic_file
@@ -31,7 +29,7 @@ SLICE_RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """One arm's figure with its interval, taken alone; ``None`` where nothing was scored."""
+    """One arm's figure with its own interval; ``None`` where nothing was scored."""
 
     mean: float | None
     low: float | None
@@ -116,17 +114,12 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
         raise ConfigError(f"reference: there is no arm '{reference}'; there are {', '.join(names)}")
     draws = Draws.make(len(names), len(responses.prompts), bootstrap)
 
-    # Every arm alone, then against the reference.
+    # Every arm by itself, then against the reference.
     means: dict[str, dict[Metric, Mean]] = {arm: {} for arm in names}
     found: dict[Metric, Sequence[Difference]] = {}
     for metric in METRICS:
         alone = replicate(responses.values[metric], draws)
-        low, high = np.clip(bootstrap.interval(alone.draws), 0.0, 1.0)
-        for i, mean in enumerate(alone.means.tolist()):
-            scored = ~np.isnan(responses.values[metric][i])
-            if mean in (0.0, 1.0):  # resampling cannot vary what is equal everywhere, and would claim certainty
-                reach = open_end(int(scored.any(axis=0).sum()), 1.0 - bootstrap.level)
-                low[i], high[i] = (0.0, reach) if mean == 0.0 else (1.0 - reach, 1.0)
+        low, high = own_intervals(responses.values[metric], alone, bootstrap)
         for arm, *figures in zip(names, alone.means.tolist(), low.tolist(), high.tolist(), strict=True):
             means[arm][metric] = Mean(None, None, None) if math.isnan(figures[0]) else Mean(*figures)
         found[metric] = differences(names, responses.values[metric], reference, draws)

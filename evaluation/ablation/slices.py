@@ -19,7 +19,7 @@ FEWEST = 5
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The prompts at ``places`` of the table with one figure on them, ``values`` (A, R, P'); NaN is no score."""
+    """The prompts at ``places`` of the table with one figure on them, ``values`` (A, R, P'); NaN is a missing score."""
 
     kind: SliceKind
     name: str

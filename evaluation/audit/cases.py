@@ -93,7 +93,7 @@ def build_cases(items: Sequence[PromptItem], form: Form | None = None) -> Cases:
     """Build the case of every item that has a gold answer and an honest answer.
 
     Raises:
-        DataError: there is none, with the reasons.
+        DataError: no case could be built, with the reasons.
     """
     form = form or Form()
     built: list[Case] = []
@@ -113,14 +113,14 @@ def build_cases(items: Sequence[PromptItem], form: Form | None = None) -> Cases:
 
 
 def rules(item: PromptItem) -> list[RuleCheck]:
-    """Return the constraints on the answer that alone decide a requirement."""
+    """Return the constraints on the answer that decide a requirement by themselves."""
     return [rule for r in item.checklist if (rule := r.rule) is not None and rule.checker.constraint.scope == "answer"]
 
 
 def build_case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | str:
-    """Return the case of ``item``, or why there is none; ``items`` are those that a donor is taken from."""
+    """Return the case of ``item``, or why none can be built; a donor is one of ``items``."""
     if item.answer is None:
-        return "no gold answer, so that no answer can be told to be right"
+        return "no gold answer, so nobody can say which answer is right"
     for requirement in item.checklist:
         rule = requirement.rule
         if requirement.rules and (rule is None or rule.checker.constraint.scope != "answer"):
@@ -162,7 +162,7 @@ def decided_by_program(leaf: Leaf) -> bool:
 
 
 def worked_answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
-    """Return a worked answer that ends in ``value``, made as SFT targets are; else a short one in the right language.
+    """Return a worked answer that ends in ``value``, made as SFT targets are, or a short one in the right language.
 
     The obeying one meets every constraint in both modes.
     """

@@ -22,7 +22,7 @@ def without_unreachable(
 ) -> tuple[RewardConfig, list[PromptItem], list[str]]:
     """Return ``config`` and ``items`` without what asks an endpoint that refuses a connection, and the reasons.
 
-    A component that an endpoint decides alone goes (kinds ``judge`` and ``http``, ``scoring: implicit``), and gates on
+    A component that only an endpoint decides goes (kinds ``judge`` and ``http``, ``scoring: implicit``), and gates on
     it open. Another checklist component stays, without its judge: the requirements that a judge decides go from the
     items, and those that hang on them. Where another component's judge lives, the items stay whole and the dead one's
     component goes.

@@ -18,7 +18,7 @@ Group = Mapping[str, tuple[Entry, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One response that earns too much on one prompt: at least ``limit``, which ``against`` earns there.
+    """One response that earns too much on one prompt: at least ``limit``, which ``against`` earns on that prompt.
 
     ``reason`` says what its components gave, ``advice`` which key to change. ``step`` is the first audited optimizer
     step where it does, ``None`` where the weights are the same at every step.
@@ -102,7 +102,7 @@ def failure_of(
     if probe.limit == "below_honest":
         too_much = reward >= bound - TOLERANCE
     else:
-        # a shorter text may be worth more for its length alone: only what a checklist gives counts
+        # a shorter text may be worth more only for its length: only what a checklist gives counts
         checklists = [name for name, component in config.components.items() if component.decides == "requirements"]
         obeys = any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
         too_much = reward > bound + TOLERANCE and obeys

@@ -32,7 +32,15 @@ TABLE_ROWS = 400
 def render(
     data: ReportData, rollouts: RolloutTable, charts: Sequence[Chart], packed: Packed, analysis: Analysis | None
 ) -> Iterator[str]:
-    """Yield the page in parts; the rollouts' blocks, the bulk of it, come after all that is seen first."""
+    """Yield the page in parts; the rollouts' blocks, the bulk of it, come after all that is seen first.
+
+    Args:
+        data: what was collected.
+        rollouts: the table of rollouts, for its names.
+        charts: in the order of the page.
+        packed: the rollouts as blocks.
+        analysis: the comparison of the models; ``None`` where none could be made.
+    """
     import jinja2
     import plotly.offline
 

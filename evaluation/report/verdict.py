@@ -28,10 +28,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: a point, a model that is no point, or a trivial floor.
+    """One line of the table: a point, a model that is not a point, or a trivial floor.
 
     ``cells`` are by metric in `ORDER`. ``joint`` and ``accuracy`` are the differences from the reference, ``front`` the
-    place on the Pareto front; ``runs`` are the seeds' own lines, of which there is none where one run is all there is.
+    place on the Pareto front; ``runs`` are the seeds' own lines, left out where the model has one run.
     ``note`` says what a reader has to know, such as that training ended early.
     """
 
@@ -47,7 +47,7 @@ class Row:
 
 
 def compare_models(data: ReportData) -> Analysis | None:
-    """Compare all models that answered the items of the reference, or ``None`` where no responses are there.
+    """Compare all models that answered the items of the reference, or ``None`` where no responses are on disk.
 
     Seeds pair by their number. A model that was made once, such as the base model, stands for all seeds; so does each
     arm of a run whose arms share one seed.

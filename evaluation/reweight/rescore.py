@@ -78,8 +78,8 @@ def rescored(rollouts: Rollouts, original: RewardConfig, wanted: RewardConfig) -
             scores[name] = np.clip((component.maximum - rollouts.tokens) / span, 0.0, 1.0)
             continue
 
-        # Join the requirements of each rollout, those with a score alone. A rollout keeps its recorded score where it
-        # has none: it was not decided, or failed as a whole.
+        # Join the requirements of each rollout, only those with a score. A rollout without any keeps its
+        # recorded score: it was not decided, or failed as a whole.
         assert isinstance(component, ChecklistComponent) and rollouts.requirements is not None
         strict = component.scoring == "all"
         lists = rollouts.requirements.combine_chunks()

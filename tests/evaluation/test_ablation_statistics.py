@@ -225,3 +225,11 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     pq.write_table(table.set_column(0, "id", pa.array([f"q{i}" for i in range(len(table))])), other)
     with pytest.raises(DataError, match="no prompt is in the evaluations of all arms"):
         read_responses([arms[0], Arm("other", {0: other})])
+
+
+def test_an_arm_that_is_right_everywhere_is_not_claimed_to_be_certain() -> None:
+    values = np.stack([np.ones((1, 20)), np.zeros((1, 20))])
+    draws = Draws.make(2, 20, Bootstrap(200))
+    always, never = pareto_front(ARMS[:2], values, values, draws)
+    assert (always.x_low, always.x_high) == (pytest.approx(1 - never.x_high), 1.0)
+    assert never.x_low == 0.0 and 0.1 < never.x_high < 0.2
