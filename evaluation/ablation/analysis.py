@@ -13,7 +13,7 @@ from adhere.evaluation.ablation.differences import Difference, differences, fami
 from adhere.evaluation.ablation.pareto import FrontArm, best_shares, pareto_front
 from adhere.evaluation.ablation.resampling import Draws, own_intervals, replicate
 from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
-from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
+from adhere.evaluation.ablation.tables import Arm, Responses, read_scores
 from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
 from adhere.evaluation.metrics import METRICS, Metric
 from adhere.evaluation.statistics import Bootstrap
@@ -104,10 +104,10 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
     """Compare all arms with ``reference``, the first one by default.
 
     Raises:
-        DataError: no arm, no responses, or no prompt in common (`read_responses`).
+        DataError: no arm, no responses, or no prompt in common (`read_scores`).
         ConfigError: no arm has the reference's name.
     """
-    responses = read_responses(arms)
+    responses = read_scores(arms)
     names = responses.arms
     reference = names[0] if reference is None else reference
     if reference not in names:

@@ -62,7 +62,7 @@ class Responses:
         return runs(self.values["joint"][place])
 
 
-def read_responses(arms: Sequence[Arm]) -> Responses:
+def read_scores(arms: Sequence[Arm]) -> Responses:
     """Read the scores of all arms; texts are not read.
 
     Raises:

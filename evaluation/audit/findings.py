@@ -10,7 +10,7 @@ from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG, Entry, Scored
 from adhere.rewards.components import ChecklistComponent
 from adhere.rewards.config import RewardConfig
 
-TOLERANCE = 1e-9
+TIE = 1e-9
 
 Group = Mapping[str, tuple[Entry, float | None]]
 """The responses to one prompt by name, each with its reward."""
@@ -75,7 +75,7 @@ def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> li
         for group in _rated(scored)
         for _, plain in [group[PLAIN]]
         for name, (entry, reward) in group.items()
-        if name in wrong and reward is not None and plain is not None and reward >= plain - TOLERANCE
+        if name in wrong and reward is not None and plain is not None and reward >= plain - TIE
     ]
 
 
@@ -100,12 +100,12 @@ def failure_of(
     if bound is None:
         return None
     if probe.limit == "below_honest":
-        too_much = reward >= bound - TOLERANCE
+        too_much = reward >= bound - TIE
     else:
         # a shorter text may be worth more only for its length: only what a checklist gives counts
         checklists = [name for name, component in config.components.items() if component.decides == "requirements"]
         obeys = any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
-        too_much = reward > bound + TOLERANCE and obeys
+        too_much = reward > bound + TIE and obeys
     return _finding(config, entry, reward, against, bound) if too_much else None
 
 

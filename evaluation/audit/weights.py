@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from adhere.evaluation.audit.findings import TOLERANCE
+from adhere.evaluation.audit.findings import TIE
 from adhere.evaluation.audit.probes import PROBES, Probe
 from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG, Scored
 from adhere.evaluation.statistics import mean_of_scored
@@ -106,7 +106,7 @@ def critical_weight(scored: Scored, component: str, name: str, against: str) -> 
     def where(weight: float) -> str | None:
         for case, rewards in scored.under(with_weight(scored.config, component, weight)).rows():
             reward, bound = rewards.get(name), rewards.get(against)
-            if reward is not None and bound is not None and reward >= bound - TOLERANCE:
+            if reward is not None and bound is not None and reward >= bound - TIE:
                 return case.item.id
         return None
 

@@ -92,7 +92,7 @@ class _Growing:
         self.texts.append((response, details, shown))
 
 
-def read_rollouts(data: ReportData) -> RolloutTable:
+def read_rollout_table(data: ReportData) -> RolloutTable:
     """Read the rollouts of every arm and the responses of every evaluation.
 
     Raises:

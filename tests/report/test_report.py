@@ -15,7 +15,7 @@ from adhere.evaluation.report.chart import Chart, Panel, Series
 from adhere.evaluation.report.charts import build_charts
 from adhere.evaluation.report.collect import collect
 from adhere.evaluation.report.pack import NO_TEXT, choose, pack
-from adhere.evaluation.report.rollouts import EVALUATION, read_rollouts
+from adhere.evaluation.report.rollouts import EVALUATION, read_rollout_table
 from adhere.evaluation.report.static import latex
 from adhere.evaluation.report.verdict import compare_models, headline, table
 from adhere.evaluation.report.write import write_report
@@ -79,7 +79,7 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
     assert found is not None and found.responses.seeds == (0, 1, 2)
     (difference,) = found.differences["hacc"]
     assert difference.mean == pytest.approx((26 + 25 + 24) / 3 / 40) and difference.runs == 3
-    rates = next(chart for chart in build_charts(data, read_rollouts(data), found) if chart.name == "rates")
+    rates = next(chart for chart in build_charts(data, read_rollout_table(data), found) if chart.name == "rates")
     assert [series.name for series in rates.panels[0].series] == ["math_only", "composite"]
     assert rates.panels[2].series[1].low != rates.panels[2].series[1].high
 
@@ -113,7 +113,7 @@ def test_an_ablation_has_a_row_a_point_its_seeds_below_and_says_how_it_went(tmp_
     assert rows["weak"].note == "ended at step 3 of 6" and rows["weak"].cells[0].mean is None
     assert {stage.state for stage in data.stages if "weak" in stage.label} == {"ended early"}
     assert not any("weak" in line for line in data.missing)
-    charts = {chart.name: chart for chart in build_charts(data, read_rollouts(data), found)}
+    charts = {chart.name: chart for chart in build_charts(data, read_rollout_table(data), found)}
     assert [s.name for s in charts["rates"].panels[0].series][-1] == "weak (ended at step 3 of 6)"
     assert [panel.title for panel in charts["crossed"].panels][:3] == ["plain", "gated", "wild"]
     assert [s.name for s in charts["pareto"].panels[0].series] == ["front", "plain", "gated", "wild"]
@@ -180,7 +180,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_texts_beyond_the_limit_are_left_out_in_whole_groups_and_figures_are_not(run: Path) -> None:
-    table = read_rollouts(collect(run))
+    table = read_rollout_table(collect(run))
     assert len(choose(table, 10**9)) == len(table) == ROLLOUTS
     kept = choose(table, 40_000)
     columns = table.columns
