@@ -1,4 +1,4 @@
-"""Means with bootstrap intervals, resampled by prompt."""
+"""Means with bootstrap intervals, resampled by prompt, or by run and the values within it."""
 
 from __future__ import annotations
 
