@@ -4,7 +4,7 @@ Importing this package loads neither torch nor transformers; only a back end doe
 """
 
 from adhere.evaluation.generation import Generation, Generator, Sampling
-from adhere.evaluation.scoring import Score, ScoredRow, score_batch, score_response
+from adhere.evaluation.scoring import Score, ScoredRow, score_response, score_responses
 from adhere.evaluation.suites import Suite
 
 __all__ = [
@@ -14,6 +14,6 @@ __all__ = [
     "Score",
     "ScoredRow",
     "Suite",
-    "score_batch",
     "score_response",
+    "score_responses",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from adhere.evaluation.statistics import mean_of_scored
 from adhere.records.artifact import NOT_THE_MODEL, RESULTS, TABLE
 from adhere.records.jsonl import dump
 from adhere.records.objects import read_object
@@ -29,6 +30,12 @@ def export(run: Path, fmt: Format, dst: Path, *, model: Path | None = None) -> l
     ``lm-eval``: ``results_adhere.json`` and ``samples_<suite>_adhere.jsonl`` as lm-evaluation-harness 0.4
     logs them. ``hf``: the ``model`` folder with its card, and the results beside it, ready to upload.
 
+    Args:
+        run: folder of a finished evaluation.
+        fmt: the format.
+        dst: folder to write into.
+        model: folder of the weights, for ``hf``.
+
     Raises:
         ConfigError: the format is unknown, ``hf`` lacks ``model``, or ``dst`` is not empty for ``hf``.
         DataError: ``run`` is not the folder of a finished evaluation, or ``mathif`` gets responses to other
@@ -37,19 +44,16 @@ def export(run: Path, fmt: Format, dst: Path, *, model: Path | None = None) -> l
     if fmt not in get_args(Format):
         raise ConfigError(f"format: '{fmt}' is not known{nearest(fmt, get_args(Format))}")
     if fmt == "hf":
-        return _export_model(run, model, dst)
-    results, rows = _read(run)
-    return _export_mathif(rows, run, dst) if fmt == "mathif" else _export_lm_eval(results, rows, dst)
-
-
-def _read(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        return export_model(run, model, dst)
     file = run / RESULTS
     if not file.is_file():
         raise DataError(f"{run}: has no {RESULTS}; name the folder of a finished evaluation")
-    return read_object(file), read_responses(run / TABLE)
+    results, rows = read_object(file), read_responses(run / TABLE)
+    return export_mathif(rows, run, dst) if fmt == "mathif" else export_lm_eval(results, rows, dst)
 
 
-def _export_mathif(rows: Sequence[Mapping[str, Any]], run: Path, dst: Path) -> list[Path]:
+def export_mathif(rows: Sequence[Mapping[str, Any]], run: Path, dst: Path) -> list[Path]:
+    """Write responses as MathIF's evaluation script reads them; ``run`` is named in errors."""
     if not rows or any(row["mathif"] is None for row in rows):
         raise DataError(f"{run}: holds responses to other prompts than MathIF's; evaluate with suite=mathif first")
     files: dict[str, list[tuple[int, int, dict[str, Any]]]] = {}
@@ -66,7 +70,8 @@ def _export_mathif(rows: Sequence[Mapping[str, Any]], run: Path, dst: Path) -> l
     return written
 
 
-def _export_lm_eval(results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], dst: Path) -> list[Path]:
+def export_lm_eval(results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], dst: Path) -> list[Path]:
+    """Write results and samples as lm-evaluation-harness logs them."""
     task = f"adhere_{results['suite']}"
     chosen = [row for row in rows if row["twin_of"] is None]
     samples_file, results_file = dst / f"samples_{task}_adhere.jsonl", dst / "results_adhere.json"
@@ -86,7 +91,7 @@ def _lm_eval_sample(number: int, rows: Sequence[Mapping[str, Any]]) -> dict[str,
     doc = {key: first[key] for key in ("id", "source", "question", "answer", "constraints")}
     prompt, target = json.dumps(first["messages"], ensure_ascii=False), str(first["answer"])
     values = {
-        theirs: _mean([row["correct"]["score"] if ours == "accuracy" else row[ours] for row in rows])
+        theirs: mean_of_scored(row["correct"]["score"] if ours == "accuracy" else row[ours] for row in rows)
         for ours, theirs in LM_EVAL_METRICS.items()
     }
     return {
@@ -129,7 +134,8 @@ def _lm_eval_results(task: str, results: Mapping[str, Any], prompts: int) -> dic
     }
 
 
-def _export_model(run: Path, model: Path | None, dst: Path) -> list[Path]:
+def export_model(run: Path, model: Path | None, dst: Path) -> list[Path]:
+    """Copy a model folder without what is not the model, and the results beside it."""
     if model is None or not any((model / name).is_file() for name in MODEL_FILES):
         raise ConfigError(f"export hf: {model} is not a model folder (it has no {' or '.join(MODEL_FILES)})")
     if dst.exists() and any(dst.iterdir()):
@@ -139,11 +145,6 @@ def _export_model(run: Path, model: Path | None, dst: Path) -> list[Path]:
         if (run / name).is_file():
             shutil.copy2(run / name, dst / name)
     return sorted(file for file in dst.rglob("*") if file.is_file())
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    scored = [value for value in values if value is not None]
-    return sum(scored) / len(scored) if scored else None
 
 
 def _hash(text: str) -> str:

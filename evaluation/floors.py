@@ -1,6 +1,6 @@
 """Trivial floors: what answers that took no thought score on the same items.
 
-HAcc alone can be gamed: on MathIF the constant ``0`` meets all constraints of 15.48 % of the prompts, which
+HAcc by itself can be gamed: on MathIF the constant ``0`` meets all constraints of 15.48 % of the prompts, which
 is more than 6 of the 23 models in its paper do, and a template that only obeys reaches 99 % with hardly any
 answer right. A model's figures mean something only above these.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.scoring import ScoredRow, score_batch
+from adhere.evaluation.scoring import ScoredRow, score_responses
 from adhere.prompts.item import PromptItem
 from adhere.prompts.probes import BOX, PROBES
 from adhere.rewards.checklist import Decider
@@ -44,11 +44,18 @@ def _obeying(wanted: Sequence[Checker]) -> str:
 def score_floors(
     items: Sequence[PromptItem], mode: Mode = "hardened", engine: Engine | None = None, judge: Decider | None = None
 ) -> dict[str, list[ScoredRow]]:
-    """Return the scored rows of every floor on ``items``, by the floor's name."""
+    """Return the scored rows of every floor on ``items``, by the floor's name.
+
+    Args:
+        items: the prompt items of a suite.
+        mode: the constraint checkers that decide.
+        engine: worker pool of the maths verifier; default: the shared one.
+        judge: decides the requirements that only a judge can.
+    """
     rows: dict[str, list[ScoredRow]] = {}
     for name, respond in FLOORS.items():
         given = [(item, Generation(respond(item), None, True)) for item in items]
-        scores = score_batch(given, mode, engine, judge)
+        scores = score_responses(given, mode, engine, judge)
         rows[name] = [
             ScoredRow(item, 0, generation, score) for (item, generation), score in zip(given, scores, strict=True)
         ]

@@ -51,7 +51,7 @@ class Generation:
 
     ``tokens`` counts completion tokens including the end token (``None`` where the back end does not say),
     and ``finished`` is false when the response was cut at the length limit. ``prefilled`` says that the chat
-    template opened ``<think>`` in the prompt. ``error`` is set when there is no response: such a row is not
+    template opened ``<think>`` in the prompt. ``error`` is set when the response is missing: such a row is not
     scored.
     """
 

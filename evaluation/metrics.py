@@ -1,15 +1,15 @@
-"""Metrics of an evaluation: accuracy, HAcc, SAcc, joint, and what lies behind them."""
+"""Metrics of an evaluation: accuracy, HAcc, SAcc and joint, overall and by constraint, source and length."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from adhere.evaluation.scoring import ScoredRow
-from adhere.evaluation.statistics import Bootstrap, pass_at_k, prompt_means
+from adhere.evaluation.statistics import Bootstrap, mean_of_scored, pass_at_k, prompt_means
 from adhere.rewards.verdict import Status
 
 Metric = Literal["accuracy", "hacc", "sacc", "joint"]
@@ -37,23 +37,54 @@ def measure(
     """
     bootstrap = bootstrap or Bootstrap()
     metrics: dict[str, Any] = summarise(rows, bootstrap)
+
     if twins:
-        metrics |= _without(rows, twins, bootstrap)
+        origin = [str(twin.item.meta["twin_of"]) for twin in twins]
+        plain = [metric_value(twin, "accuracy") for twin in twins]
+        constrained = prompt_means([metric_value(row, "accuracy") for row in rows], [row.item.id for row in rows])
+        metrics["accuracy_without"] = bootstrap.estimate(plain, origin).to_dict()
+        metrics["accuracy_drop"] = bootstrap.paired_difference(constrained, prompt_means(plain, origin)).to_dict()
+
+    # Each constraint's share of requirements that are met.
+    met: dict[str, list[tuple[float | None, str]]] = {}
+    for row in rows:
+        for requirement, verdict in zip(row.item.checklist, row.score.verdicts, strict=True):
+            met.setdefault(requirement.label, []).append((verdict.score, row.item.id))
+    by_constraint = {
+        label: bootstrap.estimate([score for score, _ in found], [prompt for _, prompt in found]).to_dict()
+        for label, found in sorted(met.items())
+    }
+
+    # Groups of prompts: by the number of their constraints, and by where they come from.
+    by_count: dict[int, list[ScoredRow]] = {}
+    by_source: dict[str, list[ScoredRow]] = {}
+    for row in rows:
+        by_count.setdefault(len(row.item.checklist), []).append(row)
+        by_source.setdefault(row.item.source, []).append(row)
+
+    # Lengths, where the back end counts tokens.
+    counted = [(row.generation.tokens, row) for row in rows if row.generation.tokens is not None]
+    lengths = np.array([tokens for tokens, _ in counted])
+    tokens: dict[str, float | int | None] = {"mean": None, "median": None, "p95": None, "max": None}
+    if counted:
+        middle, most = np.quantile(lengths, [0.5, 0.95])
+        tokens = {"mean": float(lengths.mean()), "median": float(middle), "p95": float(most), "max": int(lengths.max())}
+
     metrics |= {
         "table": cross_table(rows),
-        "by_constraint": _by_constraint(rows, bootstrap),
-        "by_count": _grouped(rows, lambda row: len(row.item.checklist), bootstrap),
-        "by_source": _grouped(rows, lambda row: row.item.source, bootstrap),
-        "by_length": _by_length(rows, bootstrap),
-        "tokens": _tokens(rows),
-        "unfinished": _mean([float(not row.generation.finished) for row in rows if not row.generation.error]),
+        "by_constraint": by_constraint,
+        "by_count": {str(count): summarise(found, bootstrap) for count, found in sorted(by_count.items())},
+        "by_source": {source: summarise(found, bootstrap) for source, found in sorted(by_source.items())},
+        "by_length": measure_by_length(lengths, [row for _, row in counted], bootstrap),
+        "tokens": tokens,
+        "unfinished": mean_of_scored(float(not row.generation.finished) for row in rows if not row.generation.error),
         "unscored": unscored_counts(rows),
         "responses": len(rows),
         "prompts": len({row.item.id for row in rows}),
     }
     samples = Counter(row.item.id for row in rows)
     if samples and min(samples.values()) > 1:
-        metrics["pass_at"] = {metric: _pass_at(rows, metric) for metric in ("accuracy", "hacc", "joint")}
+        metrics["pass_at"] = {metric: measure_pass_at(rows, metric) for metric in ("accuracy", "hacc", "joint")}
     return metrics
 
 
@@ -76,15 +107,13 @@ def cross_table(rows: Iterable[ScoredRow]) -> dict[str, int]:
 def unscored_counts(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
     """Count verdicts without a score by status, for the answers and for the constraints."""
     rows = list(rows)
+    answers = Counter(row.score.correct.status for row in rows)
+    constraints = Counter(verdict.status for row in rows for verdict in row.score.verdicts)
     return {
-        "answers": _statuses(row.score.correct.status for row in rows),
-        "constraints": _statuses(verdict.status for row in rows for verdict in row.score.verdicts),
+        "answers": {status.value: count for status, count in answers.items() if status is not Status.OK},
+        "constraints": {status.value: count for status, count in constraints.items() if status is not Status.OK},
         "generation_errors": {"error": sum(row.generation.error is not None for row in rows)},
     }
-
-
-def _statuses(statuses: Iterable[Status]) -> dict[str, int]:
-    return dict(Counter(status.value for status in statuses if status is not Status.OK))
 
 
 def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]:
@@ -95,67 +124,27 @@ def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]
     }
 
 
-def _without(rows: Sequence[ScoredRow], twins: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]:
-    origin = [str(twin.item.meta["twin_of"]) for twin in twins]
-    plain = [metric_value(twin, "accuracy") for twin in twins]
-    with_constraints = prompt_means([metric_value(row, "accuracy") for row in rows], [row.item.id for row in rows])
-    drop = bootstrap.paired_difference(with_constraints, prompt_means(plain, origin))
-    return {"accuracy_without": bootstrap.estimate(plain, origin).to_dict(), "accuracy_drop": drop.to_dict()}
+def measure_by_length(lengths: np.ndarray, rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """Return the metrics of ``rows`` in bins of their ``lengths`` (tokens) that hold equally many of them.
 
-
-def _grouped(
-    rows: Sequence[ScoredRow], key: Callable[[ScoredRow], Hashable], bootstrap: Bootstrap
-) -> dict[str, dict[str, Any]]:
-    groups: dict[Hashable, list[ScoredRow]] = {}
-    for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    ordered = sorted(groups, key=lambda group: (isinstance(group, str), group))
-    return {str(group): summarise(groups[group], bootstrap) for group in ordered}
-
-
-def _by_constraint(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
-    values: dict[str, list[tuple[float | None, str]]] = {}
-    for row in rows:
-        for requirement, verdict in zip(row.item.checklist, row.score.verdicts, strict=True):
-            values.setdefault(requirement.label, []).append((verdict.score, row.item.id))
-    return {
-        name: bootstrap.estimate([score for score, _ in found], [prompt for _, prompt in found]).to_dict()
-        for name, found in sorted(values.items())
-    }
-
-
-def _by_length(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """Metrics over token-length bins of equal counts; ``low`` is exclusive in all bins but the first."""
-    counted = [(row.generation.tokens, row) for row in rows if row.generation.tokens is not None]
-    if not counted:
+    ``low`` is exclusive in all bins but the first.
+    """
+    if not rows:
         return []
-    lengths = np.array([tokens for tokens, _ in counted])
     edges = np.unique(np.quantile(lengths, np.linspace(0.0, 1.0, LENGTH_BINS + 1), method="inverted_cdf"))
     if len(edges) == 1:
         edges = np.repeat(edges, 2)
     bins = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, len(edges) - 2)
     found = []
     for number in np.unique(bins):
-        inside = [row for (_, row), place in zip(counted, bins, strict=True) if place == number]
+        inside = [row for row, place in zip(rows, bins, strict=True) if place == number]
         span = {"low": int(edges[number]), "high": int(edges[number + 1]), "responses": len(inside)}
         found.append(span | summarise(inside, bootstrap))
     return found
 
 
-def _tokens(rows: Sequence[ScoredRow]) -> dict[str, float | int | None]:
-    lengths = [row.generation.tokens for row in rows if row.generation.tokens is not None]
-    if not lengths:
-        return {"mean": None, "median": None, "p95": None, "max": None}
-    return {
-        "mean": float(np.mean(lengths)),
-        "median": float(np.median(lengths)),
-        "p95": float(np.quantile(lengths, 0.95)),
-        "max": int(max(lengths)),
-    }
-
-
-def _pass_at(rows: Sequence[ScoredRow], metric: Metric) -> dict[str, float | None]:
-    """Mean pass@k over prompts, for k = 1, 2, 4, … up to the fewest scored samples of a prompt."""
+def measure_pass_at(rows: Sequence[ScoredRow], metric: Metric) -> dict[str, float | None]:
+    """Return the mean pass@k over prompts, for k = 1, 2, 4, … up to the fewest scored samples of a prompt."""
     by_prompt: dict[str, list[float]] = {}
     for row in rows:
         value = metric_value(row, metric)
@@ -164,12 +153,9 @@ def _pass_at(rows: Sequence[ScoredRow], metric: Metric) -> dict[str, float | Non
     if not by_prompt:
         return {}
     most = min(len(values) for values in by_prompt.values())
-    powers = [2**exponent for exponent in range(most.bit_length()) if 2**exponent <= most]
     return {
-        str(k): _mean([pass_at_k(sum(v == 1.0 for v in values), len(values), k) for values in by_prompt.values()])
-        for k in powers
+        str(k): mean_of_scored(
+            pass_at_k(sum(value == 1.0 for value in values), len(values), k) for values in by_prompt.values()
+        )
+        for k in [2**exponent for exponent in range(most.bit_length())]
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

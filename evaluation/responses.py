@@ -14,11 +14,8 @@ from adhere.evaluation.scoring import ScoredRow
 from adhere.prompts.item import PromptItem
 from adhere.records.jsonl import dump, read_jsonl
 from adhere.records.tables import LOG_COLUMNS, LOG_HEADER
-from adhere.rewards.checklist import Requirement, RuleCheck
+from adhere.rewards.checklist import RuleCheck
 from adhere.rewards.errors import DataError
-
-Progress = Callable[[int, int], None]
-"""Called with the number of prompts that have their responses, and the number of all."""
 
 
 class ResponseLog:
@@ -30,14 +27,37 @@ class ResponseLog:
     """
 
     def __init__(self, path: Path, model: str, sampling: Sampling) -> None:
+        """Read what the log has, or start it.
+
+        Raises:
+            DataError: it is damaged, or belongs to another model or sampling.
+        """
         self.path = path
         self._header = dict(zip(LOG_HEADER, (model, sampling.to_dict()), strict=True))
         self._done: dict[str, list[Generation]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            self._load()
-        else:
+        found = read_jsonl(path)
+        if found.unreadable:
+            raise DataError(f"{path}:{found.unreadable[0]}: is damaged; remove the file to start over")
+        if not found.rows:
             path.write_text(dump(self._header), encoding="utf-8")
+            return
+        with path.open("r+b") as file:
+            file.truncate(found.whole)  # what is appended next must not follow half a line
+        header, *rows = found.rows
+        for key, value in self._header.items():
+            if header.get(key) != value:
+                raise DataError(
+                    f"{path}: holds responses for {key} {header.get(key)}, this run has {value}; "
+                    "write to another folder, or remove the file"
+                )
+        for number, row in enumerate(rows, start=2):
+            try:
+                self._remember(row["prompt"], [Generation(**g) for g in row["generations"]])
+            except (KeyError, TypeError) as error:
+                raise DataError(
+                    f"{path}:{number}: is not a row of {', '.join(LOG_COLUMNS)}; remove the file to start over"
+                ) from error
 
     def known(self, item: PromptItem) -> list[Generation] | None:
         """Return the item's generations where the log has them for the same prompt."""
@@ -57,33 +77,6 @@ class ResponseLog:
         if all(generation.error is None for generation in drawn):
             self._done[prompt] = drawn
 
-    def _load(self) -> None:
-        found = read_jsonl(self.path)
-        if found.unreadable:
-            raise DataError(f"{self.path}:{found.unreadable[0]}: is damaged; remove the file to start over")
-        with self.path.open("r+b") as file:
-            file.truncate(found.whole)  # what is appended next must not follow half a line
-        if not found.rows:
-            self.path.write_text(dump(self._header), encoding="utf-8")
-            return
-        header, *rows = found.rows
-        self._check(header)
-        for number, row in enumerate(rows, start=2):
-            try:
-                self._remember(row["prompt"], [Generation(**g) for g in row["generations"]])
-            except (KeyError, TypeError) as error:
-                raise DataError(
-                    f"{self.path}:{number}: is not a row of {', '.join(LOG_COLUMNS)}; remove the file to start over"
-                ) from error
-
-    def _check(self, header: dict[str, Any]) -> None:
-        for key, value in self._header.items():
-            if header.get(key) != value:
-                raise DataError(
-                    f"{self.path}: holds responses for {key} {header.get(key)}, this run has {value}; "
-                    "write to another folder, or remove the file"
-                )
-
 
 def generate_all(
     items: Sequence[PromptItem],
@@ -92,11 +85,17 @@ def generate_all(
     log: ResponseLog | None = None,
     *,
     chunk: int = 256,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[PromptItem, list[Generation]]]:
     """Return every item with its generations, in order; only what ``log`` does not have yet is generated.
 
-    ``chunk`` prompts go to the back end at once and into the log together; ``progress`` is told after each.
+    Args:
+        items: the prompt items.
+        generator: the model behind a back end.
+        sampling: how responses are drawn.
+        log: what has been generated before; it gets what is generated now.
+        chunk: prompts that go to the back end at once, and into the log together.
+        progress: gets, after each chunk, the number of prompts that have their responses and the number of all.
     """
     found = {item.id: log.known(item) for item in items} if log else {}
     todo = [item for item in items if found.get(item.id) is None]
@@ -114,6 +113,13 @@ def generate_all(
 def to_record(row: ScoredRow) -> dict[str, Any]:
     """Return one response as a row of ``responses.parquet``; its columns are those of ``records.tables``."""
     item, generation = row.item, row.generation
+    constraints: list[dict[str, Any]] = []
+    for requirement in item.checklist:
+        check = requirement.check
+        if isinstance(check, RuleCheck):
+            constraints.append({"id": check.constraint, "kwargs": dict(check.kwargs), "text": requirement.text})
+        else:
+            constraints.append({"id": requirement.label, "check": check.to_dict(), "text": requirement.text})
     return {
         "id": item.id,
         "sample": row.sample,
@@ -122,7 +128,7 @@ def to_record(row: ScoredRow) -> dict[str, Any]:
         "messages": list(item.messages),
         "question": item.question,
         "answer": item.answer,
-        "constraints": [_constraint(requirement) for requirement in item.checklist],
+        "constraints": constraints,
         "mathif": item.meta.get("mathif"),
         "response": generation.text,
         "tokens": generation.tokens,
@@ -131,13 +137,6 @@ def to_record(row: ScoredRow) -> dict[str, Any]:
         "error": generation.error,
         **row.score.to_dict(item.checklist),
     }
-
-
-def _constraint(requirement: Requirement) -> dict[str, Any]:
-    check = requirement.check
-    if isinstance(check, RuleCheck):
-        return {"id": check.constraint, "kwargs": dict(check.kwargs), "text": requirement.text}
-    return {"id": requirement.label, "check": check.to_dict(), "text": requirement.text}
 
 
 def _fingerprint(item: PromptItem) -> str:

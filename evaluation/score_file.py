@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.scoring import MODES, Score, score_batch
-from adhere.prompts.files import read_rows
+from adhere.evaluation.scoring import MODES, score_responses
+from adhere.evaluation.statistics import mean_of_scored
+from adhere.prompts.files import Row, read_rows
 from adhere.prompts.item import PromptItem
 from adhere.records.jsonl import dump
 from adhere.rewards.checklist import Requirement, RuleCheck
@@ -26,12 +27,18 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
     """Score every row of ``src`` and write it to ``dst`` with its verdicts; either may end in ``.gz``.
 
     Each row keeps its fields and gains ``verdicts`` (one a constraint, in order), ``correct``, ``hacc``,
-    ``sacc`` and ``joint``; a value is null where there is nothing to score or no verdict could be reached.
+    ``sacc`` and ``joint``; a value is null where nothing is to be scored or no verdict could be reached.
     ``compat`` cuts the response as MathIF's driver does, ``hardened`` scores what follows the reasoning
     block.
 
     The whole input is checked before the first row is scored, so a malformed row costs no work; output goes
     to a temporary name and takes its final one when it is complete.
+
+    Args:
+        src: JSONL file with the responses.
+        dst: where to write, another file.
+        mode: the constraint checkers that decide.
+        engine: worker pool of the maths verifier; default: the shared one.
 
     Returns:
         ``{rows, mode, accuracy, hacc, sacc, joint, unscored}``: means over the scored rows (``None`` without
@@ -46,49 +53,26 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
         raise ConfigError(f"mode: '{mode}' is not known; use {' or '.join(MODES)}")
     if src.resolve() == dst.resolve():
         raise ConfigError(f"{dst}: is the input itself; name another file for the output")
-    if sum(1 for _ in _items(src)) == 0:
-        raise DataError(f"{src}: holds no row; {FORM}")
-    tally = _Tally()
+    if sum(_item(row) is not None for row in read_rows(src)) == 0:
+        raise DataError(f"{src}: holds no rows; {FORM}")
+    values: dict[str, list[float | None]] = {"accuracy": [], "hacc": [], "sacc": [], "joint": []}
     with atomic_file(dst) as out:
-        source = _items(src)
+        source = read_rows(src)
         while rows := list(islice(source, ROWS_AT_ONCE)):
-            pairs = [(item, Generation(row["response"], None, True)) for row, item in rows]
-            for (row, item), score in zip(rows, score_batch(pairs, mode, engine), strict=True):
-                out.write(dump({**row, **score.to_dict(item.checklist)}))
-                tally.add(score)
-    return {"rows": tally.rows, "mode": mode, **tally.means()}
+            pairs = [(_item(row), Generation(row.values["response"], None, True)) for row in rows]
+            for row, (item, _), score in zip(rows, pairs, score_responses(pairs, mode, engine), strict=True):
+                out.write(dump({**row.values, **score.to_dict(item.checklist)}))
+                found = (score.correct.score, score.hacc, score.sacc, score.joint)
+                for scored, value in zip(values.values(), found, strict=True):
+                    scored.append(value)
+    means = {name: mean_of_scored(scored) for name, scored in values.items()}
+    lost = {name: scored.count(None) for name, scored in values.items()}
+    return {"rows": len(values["joint"]), "mode": mode, **means, "unscored": lost}
 
 
-class _Tally:
-    """Running means of the four metrics over the rows that have them."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._values: dict[str, list[float]] = {"accuracy": [], "hacc": [], "sacc": [], "joint": []}
-
-    def add(self, score: Score) -> None:
-        self.rows += 1
-        found = {
-            "accuracy": score.correct.score,
-            "hacc": score.hacc,
-            "sacc": score.sacc,
-            "joint": score.joint,
-        }
-        for name, value in found.items():
-            if value is not None:
-                self._values[name].append(value)
-
-    def means(self) -> dict[str, Any]:
-        means: dict[str, Any] = {n: sum(v) / len(v) if v else None for n, v in self._values.items()}
-        return means | {"unscored": {name: self.rows - len(values) for name, values in self._values.items()}}
-
-
-def _items(src: Path) -> Iterator[tuple[Mapping[str, Any], PromptItem]]:
-    for row in read_rows(src):
-        yield row.values, _item(row.values, row.where)
-
-
-def _item(row: Mapping[str, Any], where: str) -> PromptItem:
+def _item(given: Row) -> PromptItem:
+    """Return a row as a prompt item whose id says where the row stands."""
+    row, where = given.values, given.where
     for key, kind in (("response", str), ("constraints", list)):
         if not isinstance(row.get(key), kind):
             found = f"is {type(row[key]).__name__}, not {kind.__name__}" if key in row else "is missing"
@@ -101,20 +85,20 @@ def _item(row: Mapping[str, Any], where: str) -> PromptItem:
             dump(value)
         except (TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{where}: {key} cannot be written as JSON ({error}); mend or remove the value") from error
+    checklist = []
+    for i, constraint in enumerate(row["constraints"]):
+        place = f"{where}: constraints[{i}]"
+        if not isinstance(constraint, Mapping) or not isinstance(constraint.get("id"), str):
+            raise DataError(f"{place}: a constraint is {{id, kwargs}}, with the id as text")
+        kwargs = constraint.get("kwargs")
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise DataError(f"{place}.kwargs: is {type(kwargs).__name__}; write an object, or null for none")
+        checklist.append(Requirement(constraint["id"], "", RuleCheck.of(prepare(constraint["id"], kwargs, place))))
     question = str(row.get("question") or "")
     return PromptItem(
         id=where,
         messages=({"role": "user", "content": question},),
         answer=None if answer is None else str(answer),
-        checklist=tuple(_requirement(c, f"{where}: constraints[{i}]") for i, c in enumerate(row["constraints"])),
+        checklist=tuple(checklist),
         question=question,
     )
-
-
-def _requirement(constraint: Any, where: str) -> Requirement:
-    if not isinstance(constraint, Mapping) or not isinstance(constraint.get("id"), str):
-        raise DataError(f"{where}: a constraint is {{id, kwargs}}, with the id as text")
-    kwargs = constraint.get("kwargs")
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise DataError(f"{where}.kwargs: is {type(kwargs).__name__}; write an object, or null for none")
-    return Requirement(constraint["id"], "", RuleCheck.of(prepare(constraint["id"], kwargs, where)))

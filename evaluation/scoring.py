@@ -26,7 +26,7 @@ class Score:
     """The verdicts on one response.
 
     ``verdicts`` follow the order of the checklist. ``hacc``, ``sacc`` and ``joint`` are those of
-    `rewards.adherence.Adherence`, as numbers: ``None`` where there is nothing to score, or where a verdict that one
+    `rewards.adherence.Adherence`, as numbers: ``None`` where nothing is to be scored, or where a verdict that one
     needs has no score.
     """
 
@@ -71,11 +71,11 @@ def scored_text(generation: Generation, mode: Mode) -> str | None:
 
 
 def finished_reasoning(generation: Generation) -> str | None:
-    """Return the reasoning block of a response, or ``None`` where there is none or it never ended."""
+    """Return the reasoning block of a response, or ``None`` where it is missing or never ended."""
     return split_response(generation.text, prefilled=generation.prefilled).finished_reasoning
 
 
-def score_batch(
+def score_responses(
     pairs: Sequence[tuple[PromptItem, Generation]],
     mode: Mode = "hardened",
     engine: Engine | None = None,
@@ -83,14 +83,17 @@ def score_batch(
 ) -> list[Score]:
     """Score responses in order; answers that need a computer algebra system run in ``engine``'s killable workers.
 
-    Requirements with a judge check need ``judge``; programs run in the sandbox.
-
     The answer is judged by this project's verifier in both modes: the official grader takes answers that are
-    wrong by a factor of 100 and calls ``eval`` on model text. ``engine`` defaults to the one shared in this
-    process.
+    wrong by a factor of 100 and calls ``eval`` on model text. Programs of a checklist run in the sandbox.
+
+    Args:
+        pairs: items with one response each.
+        mode: the constraint checkers that decide.
+        engine: worker pool of the verifier; default: the one shared in this process.
+        judge: decides the requirements that only a judge can.
 
     Raises:
-        ConfigError: a requirement needs a judge and there is none.
+        ConfigError: a requirement needs a judge and ``judge`` is ``None``.
     """
     texts = [None if generation.error else scored_text(generation, mode) for _, generation in pairs]
     # An unfinished response goes to the verifier too, which says where the gold answer cannot be used.
@@ -130,5 +133,5 @@ def score_batch(
 def score_response(
     item: PromptItem, generation: Generation, mode: Mode = "hardened", engine: Engine | None = None
 ) -> Score:
-    """Score one response; see `score_batch`."""
-    return score_batch([(item, generation)], mode, engine)[0]
+    """Score one response; the arguments are those of `score_responses`."""
+    return score_responses([(item, generation)], mode, engine)[0]

@@ -1,4 +1,4 @@
-"""Means with bootstrap intervals, resampled by prompt."""
+"""Means with bootstrap intervals, resampled by prompt, or by run and the values within it."""
 
 from __future__ import annotations
 
@@ -85,6 +85,22 @@ class Bootstrap:
         low, high = self._ends(gaps_P, np.ones_like(gaps_P))
         return Estimate(float(gaps_P.mean()), low, high, len(shared), len(shared), missing)
 
+    def nested_means(self, runs: Sequence[Sequence[float]], seed: int) -> np.ndarray:
+        """Return replicates (B,) of the mean over runs of each run's mean: runs are resampled, then values within each.
+
+        Args:
+            runs: the values of each run, at least one a run.
+            seed: of the draws; figures that are compared with each other need draws of their own.
+        """
+        rng = np.random.default_rng(seed)
+        total_B = np.zeros(self.resamples)
+        for run_B in rng.integers(0, len(runs), size=(len(runs), self.resamples)):
+            for number, values in enumerate(runs):
+                drawn = np.flatnonzero(run_B == number)
+                picks = rng.integers(0, len(values), size=(len(drawn), len(values)))
+                total_B[drawn] += np.asarray(values, dtype=float)[picks].mean(axis=1)
+        return total_B / len(runs)
+
     def _ends(self, sums_P: np.ndarray, counts_P: np.ndarray) -> tuple[float, float]:
         rng, size = np.random.default_rng(self.seed), len(sums_P)
         rows = max(1, CELLS_AT_ONCE // size)
@@ -97,6 +113,12 @@ class Bootstrap:
 
         low, high = self.interval(resampled_means(sums_P[None], counts_P[None], draws())[:, 0])
         return float(low), float(high)
+
+
+def mean_of_scored(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that were scored, ``None`` where none was."""
+    scored = [value for value in values if value is not None]
+    return sum(scored) / len(scored) if scored else None
 
 
 def resampled_means(sums_A_P: np.ndarray, counts_A_P: np.ndarray, draws: Iterable[np.ndarray]) -> np.ndarray:

@@ -50,7 +50,7 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     """Put results of `evaluation.run.evaluate` on the same suite side by side, in the order given.
 
     Raises:
-        DataError: there is none, or they differ in suite, mode or items.
+        DataError: ``results`` is empty, or they differ in suite, mode or items.
     """
     if not results:
         raise DataError("comparison: no results to compare")

@@ -32,7 +32,7 @@ NOT_THE_MODEL = (DONE, "*.partial", "checkpoint-*")
 """Patterns of what lies in a folder of weights and is not part of the model."""
 
 IN_TEMPLATES = {"done_file": DONE, "stop_file": STOP, "spec_file": SPEC, "servers_file": SERVERS}
-"""Names that the templates in ``slurm/`` use, by the words that stand for them there."""
+"""Names that the templates in ``slurm/`` use, by the words that stand for them in a template."""
 
 
 class Stopped(Exception):
@@ -153,7 +153,7 @@ class Artifact:
 
     @property
     def attempts(self) -> Path:
-        """How many crashes there were since the newest checkpoint."""
+        """The number of crashes since the newest checkpoint."""
         return self.path / "attempts.json"
 
     @property
@@ -197,7 +197,7 @@ class Artifact:
         write_json(self.requeue, {"step": step})
 
     def begin(self, *, keep_stop: bool = False) -> None:
-        """Remove what an earlier attempt said; with ``keep_stop`` the ``STOP`` there is meant for this one."""
+        """Remove what an earlier attempt said; with ``keep_stop`` an existing ``STOP`` is meant for this one."""
         for marker in (self.requeue, self.failed, *(() if keep_stop else (self.stop,))):
             marker.unlink(missing_ok=True)
 

@@ -59,7 +59,7 @@ class JobRecord:
 
 
 def read_job(path: Path) -> JobRecord | None:
-    """Return what a ``slurm.json`` says; nothing where there is none, or half of one."""
+    """Return what a ``slurm.json`` says; nothing where it is missing or half written."""
     try:
         found = read_object(path)
     except DataError:

@@ -12,7 +12,7 @@ from adhere.rewards.files import write_text
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON or YAML file, or an empty one where there is no such file.
+    """Return the object of a JSON or YAML file, or an empty one where the file does not exist.
 
     Raises:
         DataError: the file holds something else, or is not readable as what its name says.

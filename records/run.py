@@ -142,7 +142,7 @@ def find_run(name: str) -> RunFolder:
     """Return the run called ``name``: its folder, or its name below ``runs/``.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: no run has this name.
     """
     for folder in (Path(name).expanduser(), Path("runs") / name):
         if RunFolder(folder).exists:

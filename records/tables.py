@@ -31,7 +31,7 @@ COMPONENT_COLUMNS = {"score": "number", "status": "text", "detail": "text"}
 VALUE = "value"
 REQUIREMENT_COLUMNS = {"id": "text", "text": "text", "score": "number", "status": "text", "detail": "text"}
 REQUIREMENT_SCORES = "requirements.list.element.score"
-"""Parquet's path of a checklist's scores alone: the texts beside them are most of a file."""
+"""Parquet's path of only the scores of a checklist: the texts beside them are most of a file."""
 
 RESPONSE_COLUMNS = {
     "id": "text", "source": "text", "twin_of": "text", "messages": "json", "question": "text", "answer": "text",

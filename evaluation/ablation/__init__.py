@@ -4,7 +4,7 @@ from adhere.evaluation.ablation.analysis import Analysis, analyse, markdown, wri
 from adhere.evaluation.ablation.differences import Difference, differences, holm
 from adhere.evaluation.ablation.pareto import FrontArm, pareto_front
 from adhere.evaluation.ablation.resampling import Draws, replicate
-from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
+from adhere.evaluation.ablation.tables import Arm, Responses, read_scores
 
 __all__ = [
     "Analysis",
@@ -18,7 +18,7 @@ __all__ = [
     "holm",
     "markdown",
     "pareto_front",
-    "read_responses",
+    "read_scores",
     "replicate",
     "write",
 ]

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 from adhere.evaluation.ablation.differences import Difference, differences, family_differences
 from adhere.evaluation.ablation.pareto import FrontArm, best_shares, pareto_front
-from adhere.evaluation.ablation.resampling import Draws, replicate
+from adhere.evaluation.ablation.resampling import Draws, own_intervals, replicate
 from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
-from adhere.evaluation.ablation.tables import Arm, Responses, read_responses
+from adhere.evaluation.ablation.tables import Arm, Responses, read_scores
 from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
 from adhere.evaluation.metrics import METRICS, Metric
 from adhere.evaluation.statistics import Bootstrap
@@ -31,7 +29,7 @@ SLICE_RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """One arm's figure with its interval, taken alone; ``None`` where nothing was scored."""
+    """One arm's figure with its own interval; ``None`` where nothing was scored."""
 
     mean: float | None
     low: float | None
@@ -106,22 +104,22 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
     """Compare all arms with ``reference``, the first one by default.
 
     Raises:
-        DataError: no arm, no responses, or no prompt in common (`read_responses`).
+        DataError: no arm, no responses, or no prompt in common (`read_scores`).
         ConfigError: no arm has the reference's name.
     """
-    responses = read_responses(arms)
+    responses = read_scores(arms)
     names = responses.arms
     reference = names[0] if reference is None else reference
     if reference not in names:
         raise ConfigError(f"reference: there is no arm '{reference}'; there are {', '.join(names)}")
     draws = Draws.make(len(names), len(responses.prompts), bootstrap)
 
-    # Every arm alone, then against the reference.
+    # Every arm by itself, then against the reference.
     means: dict[str, dict[Metric, Mean]] = {arm: {} for arm in names}
     found: dict[Metric, Sequence[Difference]] = {}
     for metric in METRICS:
         alone = replicate(responses.values[metric], draws)
-        low, high = np.clip(bootstrap.interval(alone.draws), 0.0, 1.0)
+        low, high = own_intervals(responses.values[metric], alone, bootstrap)
         for arm, *figures in zip(names, alone.means.tolist(), low.tolist(), high.tolist(), strict=True):
             means[arm][metric] = Mean(None, None, None) if math.isnan(figures[0]) else Mean(*figures)
         found[metric] = differences(names, responses.values[metric], reference, draws)

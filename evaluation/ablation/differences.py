@@ -63,7 +63,14 @@ class Difference:
 
 
 def differences(arms: Sequence[str], values: np.ndarray, reference: str, draws: Draws) -> list[Difference]:
-    """Compare every other arm with ``reference`` on one figure, ``values`` (A, R, P); see `family_differences`."""
+    """Compare every other arm with ``reference`` on one figure; see `family_differences`.
+
+    Args:
+        arms: names, A of them.
+        values: (A, R, P), NaN where a score is missing.
+        reference: the arm that is subtracted.
+        draws: those for A arms and P prompts.
+    """
     return family_differences(arms, [(values, draws)], reference)[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adhere.evaluation.ablation.resampling import Draws, replicate
+from adhere.evaluation.ablation.resampling import Draws, own_intervals, replicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,20 @@ class FrontArm:
 
 
 def pareto_front(arms: Sequence[str], x: np.ndarray, y: np.ndarray, draws: Draws) -> list[FrontArm]:
-    """Place every arm by two figures, each (A, R, P), of which more is better; the same draws move both.
+    """Place every arm by two figures of which more is better; the same draws move both.
 
     An arm without a value in one of the two is never on the front.
+
+    Args:
+        arms: names, A of them.
+        x: the first figure, (A, R, P), NaN where a score is missing.
+        y: the second, likewise.
+        draws: those for A arms and P prompts.
     """
     figures = [replicate(values, draws) for values in (x, y)]
     exact = non_dominated(figures[0].means[None], figures[1].means[None])[0]
     support = non_dominated(figures[0].draws, figures[1].draws).mean(axis=0)
-    spans = [np.clip(draws.bootstrap.interval(found.draws), 0.0, 1.0) for found in figures]
+    spans = [np.stack(own_intervals(v, f, draws.bootstrap)) for v, f in zip((x, y), figures, strict=True)]
     result = []
     for a, arm in enumerate(arms):
         numbers = (figures[0].means[a], figures[1].means[a], *spans[0][:, a], *spans[1][:, a])

@@ -1,11 +1,11 @@
 """Resampling of prompts and seeds together: the replicates that every interval of an ablation is read from.
 
 A figure is a mean over prompts and over seeds, which are crossed: every seed meets every prompt. Prompts are resampled
-with replacement, the same ones for all arms and seeds, so that arms stay paired. Of seeds there are few. Resampling
+with replacement, the same ones for all arms and seeds, so that arms stay paired. Seeds are few. Resampling
 three of them knows ten samples, and its variance is too small by a factor (R − 1)/R; and resampling both factors
 outright counts the noise of single responses three times (Owen 2007, "The pigeonhole bootstrap", arXiv 0712.1111). So
 the seeds' part is a parametric bootstrap of a two-way model: the mean of arm a under seed r is the arm's own, plus what
-the seed does to all arms (it cancels where two arms with seeds are compared), plus what it does to this arm alone.
+the seed does to all arms (it cancels where two arms with seeds are compared), plus what it does only to this arm.
 
 - The last part's variance is the mean square of the arm × seed interaction, pooled over the arms, as in an analysis of
   a blocked design. An arm whose runs vary more than that (one of three collapsed) keeps its own.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adhere.evaluation.statistics import CELLS_AT_ONCE, Bootstrap, resampled_means
+from adhere.evaluation.statistics import CELLS_AT_ONCE, Bootstrap, open_end, resampled_means
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Draws:
         return cls(counts, normal[:, :arms], normal[:, arms], bootstrap)
 
     def part(self, places: np.ndarray) -> Draws:
-        """Return the same draws for the prompts at ``places`` alone, so that parts of a table move together."""
+        """Return the same draws for only the prompts at ``places``, so that parts of a table move together."""
         return Draws(self.prompts[:, places], self.arms, self.common, self.bootstrap)
 
     def first(self, resamples: int) -> Draws:
-        """Return the first draws alone."""
+        """Return only the first draws."""
         return Draws(self.prompts[:resamples], self.arms[:resamples], self.common[:resamples], self.bootstrap)
 
     def scales(self, freedom: int) -> np.ndarray:
@@ -71,7 +71,7 @@ def replicate(values: np.ndarray, draws: Draws, base: int | None = None) -> Repl
     """Return the means over seeds and prompts with their replicates.
 
     Args:
-        values: (A, R, P), NaN where there is none.
+        values: (A, R, P), NaN where a score is missing.
         draws: those for A arms and P prompts.
         base: the arm whose difference from every arm is wanted instead, over what both have scored.
     """
@@ -86,6 +86,21 @@ def replicate(values: np.ndarray, draws: Draws, base: int | None = None) -> Repl
     blocks = (draws.prompts[start : start + rows] for start in range(0, len(draws.prompts), rows))
     found_B_A = resampled_means(sums_A_P, counts_A_P, blocks)
     return Replicates(means_A, np.where(np.isnan(found_B_A), means_A, found_B_A) + seeds_B_A)
+
+
+def own_intervals(values: np.ndarray, found: Replicates, bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of each arm's own interval, (A,) each and in [0, 1].
+
+    Where all scores of an arm are 0, or all 1, resampling cannot vary and would claim certainty; the open end is then
+    `statistics.open_end`.
+    """
+    low, high = np.clip(bootstrap.interval(found.draws), 0.0, 1.0)
+    for arm, mean in enumerate(found.means):
+        if mean in (0.0, 1.0):
+            prompts = int((~np.isnan(values[arm])).any(axis=0).sum())
+            reach = open_end(prompts, 1.0 - bootstrap.level)
+            low[arm], high[arm] = (0.0, reach) if mean == 0.0 else (1.0 - reach, 1.0)
+    return low, high
 
 
 LEAST = 0.25

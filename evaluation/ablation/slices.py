@@ -12,14 +12,14 @@ from adhere.evaluation.ablation.tables import Responses
 from adhere.evaluation.metrics import Metric
 
 SliceKind = Literal["source", "constraint", "length"]
-BINS = 4
+LENGTH_PARTS = 4
 FEWEST = 5
 """Prompts below which a part has no interval worth printing; it is left out, and counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The prompts at ``places`` of the table with one figure on them, ``values`` (A, R, P'); NaN is no score."""
+    """The prompts at ``places`` of the table with one figure on them, ``values`` (A, R, P'); NaN is a missing score."""
 
     kind: SliceKind
     name: str
@@ -49,7 +49,9 @@ def slices(responses: Responses, metric: Metric) -> Iterator[Slice]:
     counts = known.sum(axis=(0, 1))
     lengths = np.where(known, responses.tokens, 0.0).sum(axis=(0, 1)) / np.maximum(1, counts)
     there = counts > 0
-    edges = np.unique(np.quantile(lengths[there], np.linspace(0.0, 1.0, BINS + 1))) if there.any() else np.zeros(0)
+    edges = (
+        np.unique(np.quantile(lengths[there], np.linspace(0.0, 1.0, LENGTH_PARTS + 1))) if there.any() else np.zeros(0)
+    )
     bins = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, max(0, len(edges) - 2))
     for i in range(len(edges) - 1):
         if (chosen := there & (bins == i)).any():

@@ -51,10 +51,10 @@ class Responses:
         """Return the index of ``arm``.
 
         Raises:
-            DataError: there is no such arm.
+            DataError: no arm has this name.
         """
         if arm not in self.arms:
-            raise DataError(f"there is no arm '{arm}'; there are {', '.join(self.arms)}")
+            raise DataError(f"no arm is named '{arm}'; the arms are {', '.join(self.arms)}")
         return self.arms.index(arm)
 
     def seeds_of(self, place: int) -> int:
@@ -62,14 +62,14 @@ class Responses:
         return runs(self.values["joint"][place])
 
 
-def read_responses(arms: Sequence[Arm]) -> Responses:
+def read_scores(arms: Sequence[Arm]) -> Responses:
     """Read the scores of all arms; texts are not read.
 
     Raises:
-        DataError: there is no arm, an arm has no responses, two have one name, or no prompt is in all of them.
+        DataError: ``arms`` is empty, an arm has no responses, two have one name, or no prompt is in all of them.
     """
     if not arms:
-        raise DataError("ablation: there is no arm to compare")
+        raise DataError("ablation: no arm is left to compare")
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names):
         raise DataError(f"ablation: two arms are named '{max(names, key=names.count)}'")

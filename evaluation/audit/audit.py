@@ -21,7 +21,7 @@ from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
 
 DEADLINE = 1.0
-"""Seconds that an audit lets a comparison take: hostile probes are there to run into the deadline."""
+"""Seconds that an audit lets a comparison take: hostile probes are written to run into the deadline."""
 
 OrderPolicy = Literal["report", "fail"]
 
@@ -75,10 +75,17 @@ def audit_rewards(
 ) -> Audit:
     """Audit the composite that ``config`` describes on prompt ``items``.
 
-    ``reasoning`` writes every response with a thought before its answer, as the recipe's targets are; ``prefilled``
-    says that the chat template opens the thought. ``settings`` are the weights to audit with by optimizer step, see
-    `evaluation.audit.steps`; without them they are those of ``config``.
-    Components whose endpoint does not answer are left out, visibly.
+    Components whose endpoint does not answer are left out, and the result names them.
+
+    Args:
+        config: the rewards of a recipe.
+        items: prompt items; those with a gold answer can be audited.
+        engine: worker pool that scores.
+        reasoning: write every response with a thought before its answer, as the recipe's targets are.
+        prefilled: the chat template opens the thought.
+        settings: the weights to audit with by optimizer step, see `evaluation.audit.steps`; default: those of
+            ``config``.
+        order: whether a wrong answer that earns what a right one does fails the audit.
 
     Raises:
         DataError: no item can be audited.
@@ -89,7 +96,7 @@ def audit_rewards(
     kept, reachable, skipped = without_unreachable(peak, items)
     configs = {step: kept.with_weights(weights) for step, weights in settings.items()}
     unpaid = [step for step, at in configs.items() if not any(at.weights().values())]
-    skipped += [f"step {step}: left out, every weight that could be audited is 0 there" for step in unpaid]
+    skipped += [f"step {step}: left out, every weight that could be audited is 0 at that step" for step in unpaid]
     paid = {step: at for step, at in configs.items() if step not in unpaid}
     cases = build_cases(reachable, form_of(kept, reasoning=reasoning, prefilled=prefilled))
     return audit_scorer(Composite(capped(kept), engine), cases, settings=paid, skipped=skipped, order=order)
@@ -106,7 +113,13 @@ def audit_scorer(
 ) -> Audit:
     """Audit anything that scores like a composite, on cases that are already built.
 
-    ``settings`` are configurations by step that differ in their weights alone: the responses are scored once.
+    Args:
+        scorer: scores like a composite.
+        cases: from `build_cases`.
+        settings: configurations by optimizer step that differ only in their weights: the responses are scored once.
+        skipped: what the caller has left out, for the report.
+        order: whether a wrong answer that earns what a right one does fails the audit.
+        probes: the probes by name.
     """
     once = score_cases(cases.cases, scorer, probes)
     steps: list[tuple[int | None, Scored]] = [(step, once.under(at)) for step, at in settings.items()] or [(None, once)]
@@ -135,7 +148,7 @@ def _first(steps: Sequence[tuple[int | None, Scored]], find: Callable[[Scored], 
 
 
 def audit_failures(scorer: Scorer, cases: Cases, probes: Mapping[str, Probe] = PROBES) -> list[Finding]:
-    """Return the failures alone: what a training run asks for on a few prompts."""
+    """Return only the failures: what a training run asks for on a few prompts."""
     return failures(score_cases(cases.cases, scorer, probes), probes)
 
 

@@ -93,13 +93,13 @@ def build_cases(items: Sequence[PromptItem], form: Form | None = None) -> Cases:
     """Build the case of every item that has a gold answer and an honest answer.
 
     Raises:
-        DataError: there is none, with the reasons.
+        DataError: no case could be built, with the reasons.
     """
     form = form or Form()
     built: list[Case] = []
     left_out: list[str] = []
     for item in items:
-        case = _case(item, items, form)
+        case = build_case(item, items, form)
         if isinstance(case, str):
             left_out.append(f"{item.id}: {case}")
         else:
@@ -113,52 +113,61 @@ def build_cases(items: Sequence[PromptItem], form: Form | None = None) -> Cases:
 
 
 def rules(item: PromptItem) -> list[RuleCheck]:
-    """Return the constraints on the answer that alone decide a requirement."""
-    return [rule for r in item.checklist if (rule := r.rule) is not None and _on_answer(rule)]
+    """Return the constraints on the answer that decide a requirement by themselves."""
+    return [rule for r in item.checklist if (rule := r.rule) is not None and rule.checker.constraint.scope == "answer"]
 
 
-def _on_answer(rule: RuleCheck) -> bool:
-    return rule.checker.constraint.scope == "answer"
-
-
-def _case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | str:
+def build_case(item: PromptItem, items: Sequence[PromptItem], form: Form) -> Case | str:
+    """Return the case of ``item``, or why none can be built; a donor is one of ``items``."""
     if item.answer is None:
-        return "no gold answer, so that no answer can be told to be right"
+        return "no gold answer, so nobody can say which answer is right"
     for requirement in item.checklist:
-        if requirement.rules and (requirement.rule is None or not _on_answer(requirement.rule)):
+        rule = requirement.rule
+        if requirement.rules and (rule is None or rule.checker.constraint.scope != "answer"):
             return f"no answer that is sure to meet '{requirement.id}' can be built"
     for requirement in item.checklist:
-        if any(isinstance(leaf, ProgramCheck) or _has_program(leaf) for leaf in leaves(requirement.check)):
+        if any(decided_by_program(leaf) for leaf in leaves(requirement.check)):
             return f"a program decides '{requirement.id}', and no answer that is sure to meet it can be built"
-    honest = _answer(item, item.answer, obey=True)
-    plain = _answer(item, item.answer, obey=False)
+    honest = worked_answer(item, item.answer, obey=True)
+    plain = worked_answer(item, item.answer, obey=False)
     if honest is None or plain is None:
         return "no honest answer that verifies and meets the checklist could be built"
-    value = _wrong_value(item.answer)
+    near = [str(int(item.answer) + 1)] if WHOLE.fullmatch(item.answer) else []
+    guesses = [*near, *WRONG_GUESSES]
+    value = next(guess for guess in guesses if not verify_answer(item.answer, f"\\boxed{{{guess}}}").passed)
+    # The donor is a worked answer to another question that is wrong here.
+    donor = None
+    for other in items:
+        if other.answer is not None and other.id != item.id:
+            worked = worked_answer(replace(other, checklist=()), other.answer, obey=False)
+            if worked is not None and not verify_answer(item.answer, worked).passed:
+                donor = f"{other.question}\n{worked}"
+                break
     return Case(
         item=item,
         gold=item.answer,
         honest=honest,
         plain=plain,
-        obeys=_obeys(item, plain),
-        wrong=_answer(replace(item, answer=value), value, obey=True),
+        obeys=obeys_rules(item, plain),
+        wrong=worked_answer(replace(item, answer=value), value, obey=True),
         wrong_value=value,
-        donor=_donor(item, items),
+        donor=donor,
         form=form,
     )
 
 
-def _has_program(leaf: Leaf) -> bool:
-    return isinstance(leaf, JudgeCheck) and leaf.program is not None
+def decided_by_program(leaf: Leaf) -> bool:
+    """Whether generated code decides a check, or helps its judge."""
+    return isinstance(leaf, ProgramCheck) or (isinstance(leaf, JudgeCheck) and leaf.program is not None)
 
 
-def _answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
-    """Return a worked answer that ends in ``value``, made as SFT targets are; else a short one in the right language.
+def worked_answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
+    """Return a worked answer that ends in ``value``, made as SFT targets are, or a short one in the right language.
 
     The obeying one meets every constraint in both modes.
     """
     made = build_targets([replace(item, target=None)], OBEYING if obey else IGNORING, TargetCounts())
-    if made and (text := made[0].target) is not None and (not obey or _obeys(item, text)):
+    if made and (text := made[0].target) is not None and (not obey or obeys_rules(item, text)):
         return text
     language = next((str(rule.kwargs["language"]) for rule in rules(item) if rule.constraint in LANGUAGES), "en")
     draft = probe(language if obey else "en", value)
@@ -166,21 +175,6 @@ def _answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
     return text if text is not None and verify_answer(value, text).passed else None
 
 
-def _obeys(item: PromptItem, text: str) -> bool:
+def obeys_rules(item: PromptItem, text: str) -> bool:
+    """Whether ``text`` meets the constraints on the answer."""
     return all(rule.checker(text).passed for rule in rules(item))
-
-
-def _wrong_value(gold: str) -> str:
-    near = [str(int(gold) + 1)] if WHOLE.fullmatch(gold) else []
-    return next(guess for guess in [*near, *WRONG_GUESSES] if not verify_answer(gold, f"\\boxed{{{guess}}}").passed)
-
-
-def _donor(item: PromptItem, items: Sequence[PromptItem]) -> str | None:
-    """Return the question and answer of another item whose answer is wrong here."""
-    for other in items:
-        if other.answer is None or other.id == item.id:
-            continue
-        answer = _answer(replace(other, checklist=()), other.answer, obey=False)
-        if answer is not None and not verify_answer(str(item.answer), answer).passed:
-            return f"{other.question}\n{answer}"
-    return None

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from adhere.prompts.item import PromptItem
-from adhere.rewards.components import Component
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import ConfigError
 
@@ -23,7 +22,7 @@ def without_unreachable(
 ) -> tuple[RewardConfig, list[PromptItem], list[str]]:
     """Return ``config`` and ``items`` without what asks an endpoint that refuses a connection, and the reasons.
 
-    A component that an endpoint decides alone goes (kinds ``judge`` and ``http``, ``scoring: implicit``), and gates on
+    A component that only an endpoint decides goes (kinds ``judge`` and ``http``, ``scoring: implicit``), and gates on
     it open. Another checklist component stays, without its judge: the requirements that a judge decides go from the
     items, and those that hang on them. Where another component's judge lives, the items stay whole and the dead one's
     component goes.
@@ -37,8 +36,16 @@ def without_unreachable(
         for name, component in config.components.items()
         if (url := next((u for u in _urls(component) if not answers(u, f"components.{name}")), None)) is not None
     }
-    asked = any(_own_judge(component) and name not in dead for name, component in config.components.items())
-    gone = [name for name in dead if asked or _judged_alone(config.components[name])]
+    asked = any(
+        component.decides == "requirements" and getattr(component, "judge", None) is not None and name not in dead
+        for name, component in config.components.items()
+    )
+    whole = {  # components of which nothing is left without their endpoint
+        name
+        for name, component in config.components.items()
+        if component.decides != "requirements" or getattr(component, "scoring", "") == "implicit"
+    }
+    gone = [name for name in dead if asked or name in whole]
     if config.primary_name in gone and config.aggregator.needs_primary:
         raise ConfigError(
             f"audit: aggregation '{config.aggregation}' needs its primary component '{config.primary_name}', and "
@@ -59,7 +66,15 @@ def without_unreachable(
         f"{name}: skipped, {why}" if name in gone else f"{name}: requirements that a judge decides are skipped, {why}"
         for name, why in dead.items()
     ]
-    kept = [_without_judged(item) for item in items] if dead and not asked else list(items)
+    kept = list(items)
+    if dead and not asked:
+        # requirements that a judge decides go, and then, as long as there are any, those that hang on one that went
+        for i, item in enumerate(items):
+            left = tuple(r for r in item.checklist if not r.needs_judge)
+            while gone_too := [r for r in left if r.only_if is not None and r.only_if not in {o.id for o in left}]:
+                left = tuple(r for r in left if r not in gone_too)
+            if len(left) < len(item.checklist):
+                kept[i] = replace(item, checklist=left)
     primary = None if config.primary in gone else config.primary
     return config.model_copy(update={"components": components, "primary": primary}), kept, skipped
 
@@ -82,16 +97,6 @@ def answers(url: str, where: str) -> bool:
         return False
 
 
-def _judged_alone(component: Component) -> bool:
-    """Whether nothing of the component is left without its endpoint."""
-    return component.decides != "requirements" or getattr(component, "scoring", "") == "implicit"
-
-
-def _own_judge(component: Component) -> bool:
-    """Whether a judge of the component's own decides requirements of its checklists."""
-    return component.decides == "requirements" and getattr(component, "judge", None) is not None
-
-
 def _urls(model: BaseModel) -> Iterator[str]:
     for name in type(model).model_fields:
         value: Any = getattr(model, name)
@@ -99,14 +104,3 @@ def _urls(model: BaseModel) -> Iterator[str]:
             yield value
         elif isinstance(value, BaseModel):
             yield from _urls(value)
-
-
-def _without_judged(item: PromptItem) -> PromptItem:
-    ruled = tuple(r for r in item.checklist if not r.needs_judge)
-    while True:
-        ids = {r.id for r in ruled}
-        left = tuple(r for r in ruled if r.only_if is None or r.only_if in ids)
-        if len(left) == len(ruled):
-            break
-        ruled = left
-    return item if len(ruled) == len(item.checklist) else replace(item, checklist=ruled)

@@ -10,7 +10,7 @@ from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG, Entry, Scored
 from adhere.rewards.components import ChecklistComponent
 from adhere.rewards.config import RewardConfig
 
-TOLERANCE = 1e-9
+TIE = 1e-9
 
 Group = Mapping[str, tuple[Entry, float | None]]
 """The responses to one prompt by name, each with its reward."""
@@ -18,7 +18,7 @@ Group = Mapping[str, tuple[Entry, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One response that earns too much on one prompt: at least ``limit``, which ``against`` earns there.
+    """One response that earns too much on one prompt: at least ``limit``, which ``against`` earns on that prompt.
 
     ``reason`` says what its components gave, ``advice`` which key to change. ``step`` is the first audited optimizer
     step where it does, ``None`` where the weights are the same at every step.
@@ -43,7 +43,7 @@ def failures(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Findi
         finding
         for group in _rated(scored)
         for name, (entry, reward) in group.items()
-        if (finding := _failure(scored.config, entry, reward, group, probes.get(name))) is not None
+        if (finding := failure_of(scored.config, entry, reward, group, probes.get(name))) is not None
     ]
 
 
@@ -75,13 +75,22 @@ def preference_order(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> li
         for group in _rated(scored)
         for _, plain in [group[PLAIN]]
         for name, (entry, reward) in group.items()
-        if name in wrong and reward is not None and plain is not None and reward >= plain - TOLERANCE
+        if name in wrong and reward is not None and plain is not None and reward >= plain - TIE
     ]
 
 
-def _failure(
+def failure_of(
     config: RewardConfig, entry: Entry, reward: float | None, group: Group, probe: Probe | None
 ) -> Finding | None:
+    """Return the finding where a response earns too much, or is an honest answer without a reward.
+
+    Args:
+        config: the composite.
+        entry: the response.
+        reward: what it earns; ``None`` where it was not scored.
+        group: all responses to its prompt.
+        probe: the probe that it comes from; ``None`` for an honest answer.
+    """
     if entry.name == HONEST and reward is None and unanswered(config, entry) is None:
         return _finding(config, entry, None, HONEST, None)
     if probe is None or reward is None:
@@ -91,16 +100,13 @@ def _failure(
     if bound is None:
         return None
     if probe.limit == "below_honest":
-        too_much = reward >= bound - TOLERANCE
+        too_much = reward >= bound - TIE
     else:
-        too_much = reward > bound + TOLERANCE and _obeys_more(config, entry, other)
+        # a shorter text may be worth more only for its length: only what a checklist gives counts
+        checklists = [name for name, component in config.components.items() if component.decides == "requirements"]
+        obeys = any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
+        too_much = reward > bound + TIE and obeys
     return _finding(config, entry, reward, against, bound) if too_much else None
-
-
-def _obeys_more(config: RewardConfig, entry: Entry, other: Entry) -> bool:
-    """Whether a checklist component gives ``entry`` more: a shorter text may be worth more for its length alone."""
-    checklists = [name for name, c in config.components.items() if c.decides == "requirements"]
-    return any((entry.values[name] or 0.0) > (other.values[name] or 0.0) for name in checklists)
 
 
 def _rated(scored: Scored) -> Iterator[Group]:
@@ -110,10 +116,11 @@ def _rated(scored: Scored) -> Iterator[Group]:
 
 def _finding(config: RewardConfig, entry: Entry, reward: float | None, against: str, limit: float | None) -> Finding:
     weighted = [name for name, weight in config.weights().items() if weight > 0.0]
-    reason = "; ".join(
-        f"{name} {_shown(entry.values[name])} ({entry.verdicts[name].detail or entry.verdicts[name].status.value})"
-        for name in weighted
-    )
+    said = []
+    for name in weighted:
+        value, verdict = entry.values[name], entry.verdicts[name]
+        said.append(f"{name} {'none' if value is None else f'{value:.2f}'} ({verdict.detail or verdict.status.value})")
+    reason = "; ".join(said)
     return Finding(entry.case.item.id, entry.name, reward, against, limit, reason, advice(config, entry))
 
 
@@ -136,7 +143,3 @@ def advice(config: RewardConfig, entry: Entry) -> str:
     if entry.verdicts and all(v.score is None for v in entry.verdicts.values()):
         hints.append("an honest answer has to be scored: look at the statuses above")
     return "; ".join(dict.fromkeys(hints)) or f"repair the checker that pays it: {', '.join(paid) or 'none does'}"
-
-
-def _shown(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"

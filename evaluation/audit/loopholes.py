@@ -14,7 +14,6 @@ LOOK_ALIKES = str.maketrans(
 """Latin to Cyrillic letters, and the comma to the low quotation mark that looks the same."""
 
 _BOX = re.compile(r"(\\boxed\{.*\})", re.DOTALL)
-Kwargs = Mapping[str, Any]
 
 
 def disguised(text: str) -> str | None:
@@ -36,31 +35,19 @@ def exploited(text: str, gold: str, rules: Sequence[RuleCheck]) -> str | None:
     return "\n".join([*tokens, text]) if tokens else None
 
 
-def _inside_words(kwargs: Kwargs) -> str:
-    return " ".join(f"x{keyword}x" for keyword in kwargs["keywords"])
-
-
-def _counted_inside_words(kwargs: Kwargs) -> str:
-    return "" if kwargs["relation"] != "at least" else f"x{kwargs['keyword']}x " * kwargs["frequency"]
-
-
-def _arithmetic_stars(kwargs: Kwargs) -> str:
-    return " and ".join(["2*3*7"] * kwargs["num_highlights"])
-
-
-def _rules(kwargs: Kwargs) -> str:
-    return "\n".join(["---"] * kwargs["num_bullets"])
-
-
-def _same_section(kwargs: Kwargs) -> str:
-    return " ".join([f"{kwargs['section_spliter']} 1"] * kwargs["num_sections"])
-
-
-HOLES: Mapping[str, Callable[[Kwargs], str]] = {
-    "keywords:existence": _inside_words,
-    "keywords:frequency": _counted_inside_words,
-    "detectable_format:number_highlighted_sections": _arithmetic_stars,
-    "detectable_format:number_bullet_lists": _rules,
-    "detectable_format:multiple_sections": _same_section,
+HOLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    # the keyword inside another word
+    "keywords:existence": lambda kwargs: " ".join(f"x{keyword}x" for keyword in kwargs["keywords"]),
+    "keywords:frequency": lambda kwargs: (
+        f"x{kwargs['keyword']}x " * kwargs["frequency"] if kwargs["relation"] == "at least" else ""
+    ),
+    # the stars of a product for emphasis
+    "detectable_format:number_highlighted_sections": lambda kwargs: " and ".join(["2*3*7"] * kwargs["num_highlights"]),
+    # rules between paragraphs for bullets
+    "detectable_format:number_bullet_lists": lambda kwargs: "\n".join(["---"] * kwargs["num_bullets"]),
+    # every section is the first
+    "detectable_format:multiple_sections": lambda kwargs: " ".join(
+        [f"{kwargs['section_spliter']} 1"] * kwargs["num_sections"]
+    ),
 }
 """By constraint: the tokens that its official checker takes for obedience (MathIF's code, arXiv 2505.14810)."""

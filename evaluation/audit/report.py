@@ -13,7 +13,8 @@ from adhere.evaluation.audit.audit import Audit
 from adhere.evaluation.audit.findings import Finding
 from adhere.evaluation.audit.probes import PROBES
 from adhere.evaluation.audit.scoring import ANSWERS, PLAIN, Entry
-from adhere.evaluation.audit.weights import Critical, Ranking
+from adhere.evaluation.audit.weights import Ranking
+from adhere.evaluation.statistics import mean_of_scored
 from adhere.records.jsonl import dump
 from adhere.rewards.files import atomic_file
 
@@ -40,8 +41,89 @@ class Sheet:
 
 def sheets(audit: Audit) -> list[Sheet]:
     """Return the tables of the report; empty ones are left out."""
-    found = [_failures(audit), _earned(audit), _preferences(audit), _pairs(audit), _rankings(audit), _critical(audit)]
+    found = [findings_sheet("Failures", "A probe earns what only an honest right answer may.", audit.failures)]
+
+    # What each response earns: rewards, then raw scores.
+    components = audit.scored.config.components
+    earned: dict[str, list[tuple[Entry, float | None]]] = {}
+    for entry, reward in audit.scored.entries():
+        earned.setdefault(entry.name, []).append((entry, reward))
+    rows: list[tuple[str, ...]] = []
+    for name, entries in earned.items():
+        rewards = [reward for _, reward in entries]
+        known = [reward for reward in rewards if reward is not None]
+        raw = [_number(mean_of_scored(e.verdicts[c].score for e, _ in entries)) for c in components]
+        what = ANSWERS[name] if name in ANSWERS else PROBES[name].hack if name in PROBES else ""
+        mean, top = _number(mean_of_scored(rewards)), _number(max(known, default=None))
+        rows.append((name, str(len(rewards)), mean, top, str(rewards.count(None)), *raw, what))
+    headings = ("response", "prompts", "mean", "max", "unscored", *components, WHAT)
+    note = "Rewards, then the mean raw score of each component."
+    found.append(Sheet("What each response earns", note, headings, rows))
+
+    note = "Not right, and worth at least a right answer that ignores the checklist: a choice of the weights."
+    found.append(findings_sheet(f"Preference order (against '{PLAIN}')", note, audit.preferences))
+
+    # Pairs of components.
+    rows = [
+        (
+            f"{pair.first} × {pair.second}",
+            _number(pair.correlation),
+            _number(pair.discordant),
+            str(pair.honest_split),
+            ", ".join(pair.blamed),
+            "conflict" if pair.conflict else "",
+        )
+        for pair in audit.pairs
+    ]
+    headings = ("components", "correlation", "discordant", "honest split", "constraints there", "")
+    note = (
+        "Raw scores over all responses; 'honest split': prompts whose honest answer one passes and the other does not."
+    )
+    found.append(Sheet("Do components conflict?", note, headings, rows))
+
+    # Rankings; neighbouring weights with the same one share a row.
+    rows = []
+    for component, moved in groupby(audit.rankings, key=lambda r: r.component):
+        for order, group in groupby(moved, key=ranking_text):
+            same = list(group)
+            span = f"{same[0].weight:g}" + (f" to {same[-1].weight:g}" if len(same) > 1 else "")
+            rows.append((component, span, order))
+    note = "Mean rewards of the honest answers and the best probe, best first; '=' marks ties."
+    found.append(Sheet("How the ranking moves with a weight", note, ("component", "weight", "ranking"), rows))
+
+    # Critical weights.
+    rows = []
+    for (component, against), overtaking in groupby(audit.critical, key=lambda c: (c.component, c.against)):
+        ordered = sorted(overtaking, key=lambda c: c.weight)
+        sides = ("at all" if c.side == "always" else f"{c.side} {c.weight:.3g}" for c in ordered)
+        names = [f"{c.name} {side}" for c, side in zip(ordered, sides, strict=True)]
+        more = f", {len(names) - SHOWN_CRITICAL} more" if len(names) > SHOWN_CRITICAL else ""
+        rows.append((component, against, ", ".join(names[:SHOWN_CRITICAL]) + more))
+    note = "The weights of a component, the others as configured, at which a response that is not right earns as much."
+    found.append(Sheet("Critical weights", note, ("component", "overtaken", "by whom, at which weights"), rows))
     return [sheet for sheet in found if sheet.rows]
+
+
+def findings_sheet(title: str, note: str, found: Sequence[Finding]) -> Sheet:
+    """Return the table of some findings, one row for each response, with an example."""
+    rows = []
+    for name, group in groupby(sorted(found, key=lambda f: f.name), key=lambda f: f.name):
+        same = list(group)
+        first = same[0]
+        against = f"{_number(first.reward)} vs {_number(first.limit)} ({first.against})"
+        rows.append((name, str(len(same)), f"{first.item}{_since([first], name)}", against, first.reason, first.advice))
+    headings = ("response", "prompts", "for example", "reward", "why", "what to do")
+    return Sheet(title, note, headings, rows)
+
+
+def ranking_text(ranking: Ranking) -> str:
+    """Return the names from the best to the worst, with ``>`` between them, or ``=`` at a tie."""
+    names = ranking.order
+    text = names[0]
+    for before, name in pairwise(names):
+        tied = abs(ranking.means[before] - ranking.means[name]) < 1e-9
+        text += f" {'=' if tied else '>'} {name}"
+    return text
 
 
 def verdict(audit: Audit) -> str:
@@ -133,103 +215,6 @@ def write(audit: Audit, folder: Path) -> list[Path]:
         with atomic_file(path) as out:
             out.write(text)
     return paths
-
-
-def _earned(audit: Audit) -> Sheet:
-    components = audit.scored.config.components
-    names: dict[str, list[tuple[Entry, float | None]]] = {}
-    for entry, reward in audit.scored.entries():
-        names.setdefault(entry.name, []).append((entry, reward))
-    rows = []
-    for name, found in names.items():
-        rewards = [reward for _, reward in found if reward is not None]
-        raw = [_mean([s for e, _ in found if (s := e.verdicts[c].score) is not None]) for c in components]
-        what = ANSWERS[name] if name in ANSWERS else PROBES[name].hack if name in PROBES else ""
-        rows.append((name, str(len(found)), _mean(rewards), _top(rewards), str(len(found) - len(rewards)), *raw, what))
-    headings = ("response", "prompts", "mean", "max", "unscored", *components, WHAT)
-    return Sheet("What each response earns", "Rewards, then the mean raw score of each component.", headings, rows)
-
-
-def _failures(audit: Audit) -> Sheet:
-    return _findings("Failures", "A probe earns what only an honest right answer may.", audit.failures)
-
-
-def _preferences(audit: Audit) -> Sheet:
-    note = "Not right, and worth at least a right answer that ignores the checklist: a choice of the weights."
-    return _findings(f"Preference order (against '{PLAIN}')", note, audit.preferences)
-
-
-def _findings(title: str, note: str, found: Sequence[Finding]) -> Sheet:
-    rows = []
-    for name, group in groupby(sorted(found, key=lambda f: f.name), key=lambda f: f.name):
-        same = list(group)
-        first = same[0]
-        against = f"{_number(first.reward)} vs {_number(first.limit)} ({first.against})"
-        rows.append((name, str(len(same)), f"{first.item}{_since([first], name)}", against, first.reason, first.advice))
-    headings = ("response", "prompts", "for example", "reward", "why", "what to do")
-    return Sheet(title, note, headings, rows)
-
-
-def _pairs(audit: Audit) -> Sheet:
-    rows = [
-        (
-            f"{pair.first} × {pair.second}",
-            _number(pair.correlation),
-            _number(pair.discordant),
-            str(pair.honest_split),
-            ", ".join(pair.blamed),
-            "conflict" if pair.conflict else "",
-        )
-        for pair in audit.pairs
-    ]
-    headings = ("components", "correlation", "discordant", "honest split", "constraints there", "")
-    note = (
-        "Raw scores over all responses; 'honest split': prompts whose honest answer one passes and the other does not."
-    )
-    return Sheet("Do components conflict?", note, headings, rows)
-
-
-def _rankings(audit: Audit) -> Sheet:
-    rows = []
-    for component, found in groupby(audit.rankings, key=lambda r: r.component):
-        for order, group in groupby(found, key=_order):
-            same = list(group)
-            span = f"{same[0].weight:g}" + (f" to {same[-1].weight:g}" if len(same) > 1 else "")
-            rows.append((component, span, order))
-    note = "Mean rewards of the honest answers and the best probe, best first; '=' marks ties."
-    return Sheet("How the ranking moves with a weight", note, ("component", "weight", "ranking"), rows)
-
-
-def _order(ranking: Ranking) -> str:
-    names = ranking.order
-    text = names[0]
-    for before, name in pairwise(names):
-        tied = abs(ranking.means[before] - ranking.means[name]) < 1e-9
-        text += f" {'=' if tied else '>'} {name}"
-    return text
-
-
-def _critical(audit: Audit) -> Sheet:
-    rows: list[tuple[str, ...]] = []
-    for (component, against), group in groupby(audit.critical, key=lambda c: (c.component, c.against)):
-        found = sorted(group, key=lambda c: c.weight)
-        names = ", ".join(f"{c.name} {_side(c)}" for c in found[:SHOWN_CRITICAL])
-        more = f", {len(found) - SHOWN_CRITICAL} more" if len(found) > SHOWN_CRITICAL else ""
-        rows.append((component, against, names + more))
-    note = "The weights of a component, the others as configured, at which a response that is not right earns as much."
-    return Sheet("Critical weights", note, ("component", "overtaken", "by whom, at which weights"), rows)
-
-
-def _side(critical: Critical) -> str:
-    return "at all" if critical.side == "always" else f"{critical.side} {critical.weight:.3g}"
-
-
-def _mean(values: Sequence[float]) -> str:
-    return _number(sum(values) / len(values) if values else None)
-
-
-def _top(values: Sequence[float]) -> str:
-    return _number(max(values, default=None))
 
 
 def _number(value: float | None) -> str:

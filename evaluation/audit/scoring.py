@@ -66,7 +66,7 @@ class Scored:
             yield from zip(group, rewards, strict=True)
 
     def under(self, config: RewardConfig) -> Scored:
-        """Return the same entries rewarded by ``config``, which differs in its weights alone; nothing is rescored."""
+        """Return the same entries rewarded by ``config``, which differs only in its weights; nothing is rescored."""
         values_G_N_K = values_array(config, [[entry.values for entry in group] for group in self.groups])
         found = group_rewards(config, values_G_N_K, weights_array(config)).tolist()
         return Scored(

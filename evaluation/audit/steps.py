@@ -16,8 +16,8 @@ Settings = dict[int, dict[str, float]]
 def weight_settings(config: RewardConfig, total: int, step: int | None = None) -> Settings:
     """Return the weights at the first and the last of ``total`` steps and where a schedule changes between them.
 
-    Of more than ``MOST_SETTINGS`` places, evenly spread ones are taken. ``step`` asks for that one alone. Without a
-    schedule there is one setting.
+    Of more than ``MOST_SETTINGS`` places, evenly spread ones are taken. ``step`` asks for that one only. Without a
+    schedule the result is one setting.
 
     Raises:
         ConfigError: the training has no such step, or every weight is 0 at the only step that was asked for.

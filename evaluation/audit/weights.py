@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from adhere.evaluation.audit.findings import TOLERANCE
+from adhere.evaluation.audit.findings import TIE
 from adhere.evaluation.audit.probes import PROBES, Probe
 from adhere.evaluation.audit.scoring import HONEST, PLAIN, WRONG, Scored
+from adhere.evaluation.statistics import mean_of_scored
 from adhere.rewards.config import RewardConfig
 
 FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -62,11 +63,18 @@ def grid(config: RewardConfig, component: str) -> list[float]:
 
 def rankings(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Ranking]:
     """Return the ranking of the honest answers and the best probe at every point of every component's grid."""
-    return [
-        Ranking(name, weight, _means(scored.under(with_weight(scored.config, name, weight)), probes))
-        for name in scored.config.components
-        for weight in grid(scored.config, name)
-    ]
+    found = []
+    for component in scored.config.components:
+        for weight in grid(scored.config, component):
+            rewards: dict[str, list[float | None]] = {}
+            for entry, reward in scored.under(with_weight(scored.config, component, weight)).entries():
+                rewards.setdefault(entry.name, []).append(reward)
+            means = {name: m for name, values in rewards.items() if (m := mean_of_scored(values)) is not None}
+            hacks = [name for name, probe in probes.items() if probe.limit == "below_honest" and name in means]
+            best = [max(hacks, key=lambda name: means[name])] if hacks else []
+            shown = {name: means[name] for name in [HONEST, PLAIN, WRONG, *best] if name in means}
+            found.append(Ranking(component, weight, shown))
+    return found
 
 
 def critical_weights(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> list[Critical]:
@@ -81,13 +89,26 @@ def critical_weights(scored: Scored, probes: Mapping[str, Probe] = PROBES) -> li
         for component in scored.config.components
         for against in (HONEST, PLAIN)
         for name in names
-        if (critical := _critical(scored, component, name, against)) is not None
+        if (critical := critical_weight(scored, component, name, against)) is not None
     ]
 
 
-def _critical(scored: Scored, component: str, name: str, against: str) -> Critical | None:
+def critical_weight(scored: Scored, component: str, name: str, against: str) -> Critical | None:
+    """Return at which weight of one component a response earns what a right answer does, ``None`` where at none.
+
+    Args:
+        scored: all responses.
+        component: the one whose weight moves over its grid.
+        name: the response that is not right.
+        against: the answer that it overtakes.
+    """
+
     def where(weight: float) -> str | None:
-        return _overtaken(scored.under(with_weight(scored.config, component, weight)), name, against)
+        for case, rewards in scored.under(with_weight(scored.config, component, weight)).rows():
+            reward, bound = rewards.get(name), rewards.get(against)
+            if reward is not None and bound is not None and reward >= bound - TIE:
+                return case.item.id
+        return None
 
     weights = [weight for weight in grid(scored.config, component) if weight > 0.0]
     items = [where(weight) for weight in weights]
@@ -103,35 +124,3 @@ def _critical(scored: Scored, component: str, name: str, against: str) -> Critic
         middle = (low + high) / 2
         low, high = (middle, high) if (where(middle) is not None) is first else (low, middle)
     return Critical(component, name, against, "up to" if first else "from", high, item)
-
-
-def _overtaken(scored: Scored, name: str, against: str) -> str | None:
-    for case, rewards in scored.rows():
-        reward, bound = rewards.get(name), rewards.get(against)
-        if reward is not None and bound is not None and reward >= bound - TOLERANCE:
-            return case.item.id
-    return None
-
-
-def _means(scored: Scored, probes: Mapping[str, Probe]) -> dict[str, float]:
-    found = {name: _mean(rewards) for name, rewards in _by_name(scored)}
-    honest = {name: mean for name in (HONEST, PLAIN, WRONG) if (mean := found.get(name)) is not None}
-    hacks = {
-        name: mean
-        for name, probe in probes.items()
-        if probe.limit == "below_honest" and (mean := found.get(name)) is not None
-    }
-    best = max(hacks, key=lambda name: hacks[name], default=None)
-    return honest | ({best: hacks[best]} if best is not None else {})
-
-
-def _by_name(scored: Scored) -> Iterator[tuple[str, list[float]]]:
-    found: dict[str, list[float]] = {}
-    for entry, reward in scored.entries():
-        if reward is not None:
-            found.setdefault(entry.name, []).append(reward)
-    yield from found.items()
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -57,7 +57,7 @@ class TransformersGenerator:
         """Wrap a loaded model, which stays on its device; ``chat_template`` replaces the tokenizer's own (Jinja).
 
         Raises:
-            ConfigError: there is no chat template, or no end token.
+            ConfigError: the tokenizer has no chat template, or no end token is known.
         """
         if chat_template is None and tokenizer.chat_template is None:
             raise ConfigError(f"{name}: the tokenizer has no chat template; add one to it, or pass chat_template")
@@ -80,7 +80,14 @@ class TransformersGenerator:
         name: str | None = None,
         dtype: str = "auto",
     ) -> TransformersGenerator:
-        """Load a folder or hub id; ``auto`` takes a GPU where there is one, in bfloat16, and fp32 on the CPU.
+        """Load a folder or hub id; ``auto`` uses a GPU if the machine has one, in bfloat16, or fp32 on the CPU.
+
+        Args:
+            model: folder or hub id.
+            batch_size: rows in one batch.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            name: what tables call the model; default: ``model``.
+            dtype: ``auto``, or a name of a torch type.
 
         Raises:
             ConfigError: the model cannot be found or loaded.

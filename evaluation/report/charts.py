@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from adhere.evaluation.ablation import Analysis, FrontArm
+from adhere.evaluation.ablation import Analysis
 from adhere.evaluation.ablation.slices import FEWEST
 from adhere.evaluation.report.chart import FRONT, Chart, Panel, Series
-from adhere.evaluation.report.collect import Arm, ReportData
+from adhere.evaluation.report.collect import ReportData
 from adhere.evaluation.report.rollouts import EVALUATION, TRAINING, UNKNOWN, RolloutTable
+from adhere.evaluation.statistics import mean_of_scored
 
 SMOOTH_FROM = 40
 """Steps from which learning curves are smoothed, over a thirtieth of them."""
 
-BINS = 5
+REASONING_BINS = 5
 CELLS = ("correct, followed", "correct, not followed", "wrong, followed", "wrong, not followed")
 
 
@@ -25,29 +26,61 @@ def build_charts(data: ReportData, table: RolloutTable, analysis: Analysis | Non
     """Return the charts that the data allow, in the order of the page."""
     models = [group for group in dict.fromkeys(e.group for e in data.evaluated) if group not in data.groups]
     styles = {group: number for number, group in enumerate([*data.groups, *models])}
+
+    # Learning curves, by optimizer step.
+    rates = {"joint": "joint", "accuracy": "accuracy", "hacc": "HAcc"}
+    components = list(dict.fromkeys(component for entry in data.trained for component in entry.components))
+    counted = {"timeouts a step": "timeouts", "errors and unparsed a step": "errors"}
+    failures = [Panel(name, _curves(data, styles, _total(figure)), share=False) for name, figure in counted.items()]
+    never = [panel.title for panel in failures if panel.series and not any(y for s in panel.series for y in s.y)]
+    running = [
+        Panel("tokens a response", _curves(data, styles, "completions/mean_length"), share=False),
+        Panel("cut off by the limit", _curves(data, styles, "completions/clipped_ratio")),
+        *(panel for panel in failures if panel.title not in never),
+        Panel("seconds a step", _curves(data, styles, "step_time"), share=False),
+        Panel("entropy", _curves(data, styles, "entropy"), share=False),
+    ]
     found = [
-        _pareto(analysis, styles),
-        _rates(data, styles),
-        _components(data, styles, "mean", "components", "Component scores", "mean score of each reward component"),
-        _components(
-            data, styles, "zero_spread_groups", "zero_spread", "Groups without a signal",
-            "share of prompt groups in which a component gives every rollout the same score",
+        pareto_chart(analysis, styles),
+        _curves_chart(
+            data, "rates", "Learning curves", "share of training rollouts, by optimizer step",
+            [Panel(title, _curves(data, styles, f"rates/{rate}")) for rate, title in rates.items()],
         ),
-        _running(data, styles),
-        _heat(data),
-        _changes(analysis),
-        _crossed(data, table),
-        _length_and_adherence(data, table, styles),
+        _curves_chart(
+            data, "components", "Component scores", "mean score of each reward component",
+            [Panel(c, _curves(data, styles, f"components/{c}/mean")) for c in components],
+        ),
+        _curves_chart(
+            data, "zero_spread", "Groups without a signal",
+            "share of prompt groups in which a component gives every rollout the same score",
+            [
+                *(Panel(c, _curves(data, styles, f"components/{c}/zero_spread_groups")) for c in components),
+                Panel("whole reward", _curves(data, styles, "frac_reward_zero_std")),
+            ],
+        ),
+        _curves_chart(
+            data, "running", "Length, failures and time",
+            "figures of the training rollouts" + "".join(f". No {name.removesuffix(' a step')}" for name in never),
+            running,
+        ),
+        constraints_chart(data),
+        changes_chart(analysis),
+        crossed_chart(data, table),
+        reasoning_chart(data, table, styles),
     ]  # fmt: skip
     return [chart for chart in found if chart is not None]
 
 
-def _pareto(analysis: Analysis | None, styles: Mapping[str, int]) -> Chart | None:
-    """Each point with its intervals on both axes; the front is drawn as the border of what is reached."""
+def pareto_chart(analysis: Analysis | None, styles: Mapping[str, int]) -> Chart | None:
+    """Each model with its intervals on both axes; the front is drawn as the border of what is reached."""
     points = [arm for arm in analysis.front if arm.x is not None and arm.y is not None] if analysis else []
     if not points:
         return None
-    series = [_at(arm, styles[arm.arm]) for arm in points]
+    series = []
+    for arm in points:
+        bounds = ([arm.y_low], [arm.y_high], [arm.x_low], [arm.x_high])
+        hollow = not arm.on_front
+        series.append(Series(arm.arm, [arm.x], [arm.y], styles[arm.arm], *bounds, support=arm.support, hollow=hollow))
     front = sorted((arm for arm in points if arm.on_front), key=lambda arm: (arm.x or 0.0, -(arm.y or 0.0)))
     line = [Series("front", [arm.x for arm in front], [arm.y for arm in front], FRONT)] if len(front) > 1 else []
     named = ", ".join(f"{arm.arm} ({arm.support:.0%})" for arm in front)
@@ -68,54 +101,15 @@ def _pareto(analysis: Analysis | None, styles: Mapping[str, int]) -> Chart | Non
     )
 
 
-def _at(arm: FrontArm, style: int) -> Series:
-    bounds = ([arm.y_low], [arm.y_high], [arm.x_low], [arm.x_high])
-    return Series(arm.arm, [arm.x], [arm.y], style, *bounds, support=arm.support, hollow=not arm.on_front)
-
-
-def _rates(data: ReportData, styles: Mapping[str, int]) -> Chart | None:
-    panels = [
-        Panel(title, _curves(data, styles, f"rates/{rate}"))
-        for rate, title in (("joint", "joint"), ("accuracy", "accuracy"), ("hacc", "HAcc"))
-    ]
-    return _curves_chart(data, "rates", "Learning curves", "share of training rollouts, by optimizer step", panels)
-
-
-def _components(
-    data: ReportData, styles: Mapping[str, int], figure: str, name: str, title: str, what: str
-) -> Chart | None:
-    components = dict.fromkeys(component for arm in data.arms for component in arm.components)
-    panels = [Panel(c, _curves(data, styles, f"components/{c}/{figure}")) for c in components]
-    if figure == "zero_spread_groups":
-        panels.append(Panel("whole reward", _curves(data, styles, "frac_reward_zero_std")))
-    return _curves_chart(data, name, title, what, panels)
-
-
-def _running(data: ReportData, styles: Mapping[str, int]) -> Chart | None:
-    counted = {"timeouts a step": "timeouts", "errors and unparsed a step": "errors"}
-    failures = [Panel(name, _curves(data, styles, _total(key)), share=False) for name, key in counted.items()]
-    never = [panel.title for panel in failures if panel.series and not any(y for s in panel.series for y in s.y)]
-    failures = [panel for panel in failures if panel.title not in never]
-    panels = [
-        Panel("tokens a response", _curves(data, styles, "completions/mean_length"), share=False),
-        Panel("cut off by the limit", _curves(data, styles, "completions/clipped_ratio")),
-        *failures,
-        Panel("seconds a step", _curves(data, styles, "step_time"), share=False),
-        Panel("entropy", _curves(data, styles, "entropy"), share=False),
-    ]
-    what = "figures of the training rollouts" + "".join(f". No {name.removesuffix(' a step')}" for name in never)
-    return _curves_chart(data, "running", "Length, failures and time", what, panels)
-
-
 def _curves_chart(data: ReportData, name: str, title: str, what: str, panels: Sequence[Panel]) -> Chart | None:
     shown = [panel for panel in panels if panel.series]
     if not shown:
         return None
     ends = [f"{panel.title}: " + ", ".join(_ends(s, panel.share) for s in panel.series) for panel in shown]
-    notes = [_capital(what)]
-    if any(len(arm.metrics) > SMOOTH_FROM for arm in data.arms):
+    notes = [what[:1].upper() + what[1:]]
+    if any(len(arm.metrics) > SMOOTH_FROM for arm in data.trained):
         notes.append("Smoothed: moving average over a thirtieth of the steps")
-    if len(data.groups) < len(data.arms):
+    if len(data.groups) < len(data.trained):
         notes.append("Lines are means over seeds, bands reach from the lowest to the highest seed")
     return Chart(name, title, ". ".join(notes) + ".", "; ".join(ends), "lines", "step", "", shown)
 
@@ -139,7 +133,12 @@ def _curves(
 ) -> list[Series]:
     found = []
     for group in data.groups:
-        curves = [curve for arm in data.arms if arm.group == group and (curve := _curve(arm, key))]
+        curves: list[dict[int, float]] = []
+        for entry in data.trained:
+            values = [(row["step"], row.get(key) if isinstance(key, str) else key(row)) for row in entry.metrics]
+            curve = {step: float(value) for step, value in values if value is not None and math.isfinite(value)}
+            if entry.group == group and curve:
+                curves.append(curve)
         if not curves:
             continue
         steps = sorted(set().union(*curves))
@@ -151,11 +150,6 @@ def _curves(
     return found
 
 
-def _curve(arm: Arm, key: str | Callable[[Mapping[str, Any]], float | None]) -> dict[int, float]:
-    pairs = [(row["step"], row.get(key) if isinstance(key, str) else key(row)) for row in arm.metrics]
-    return {step: float(value) for step, value in pairs if value is not None and math.isfinite(value)}
-
-
 def _smooth(values: Sequence[float]) -> list[float]:
     """Return the centred moving average over a thirtieth of ``values``; the window shrinks at both ends."""
     reach = len(values) // 60 if len(values) > SMOOTH_FROM else 0
@@ -164,7 +158,8 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return [float(np.mean(values[max(0, i - min(reach, i)) : i + reach + 1])) for i in range(len(values))]
 
 
-def _heat(data: ReportData) -> Chart | None:
+def constraints_chart(data: ReportData) -> Chart | None:
+    """The share of responses that meet each constraint, by model."""
     by_group: dict[str, list[Mapping[str, Any]]] = {}
     for entry in data.evaluated:
         by_group.setdefault(entry.group, []).append(entry.results["metrics"].get("by_constraint", {}))
@@ -172,14 +167,23 @@ def _heat(data: ReportData) -> Chart | None:
     if not constraints:
         return None
     series = [
-        Series(group, constraints, [_mean([(f.get(name) or {}).get("mean") for f in seeds]) for name in constraints], 0)
+        Series(
+            group,
+            constraints,
+            [mean_of_scored((f.get(name) or {}).get("mean") for f in seeds) for name in constraints],
+            0,
+        )
         for group, seeds in by_group.items()
     ]
-    worst = [f"{s.name}: weakest on {_weakest(s)}" for s in series if any(y is not None for y in s.y)]
+    worst = []
+    for one in series:
+        if known := [(y, str(x)) for x, y in zip(one.x, one.y, strict=True) if y is not None]:
+            value, name = min(known)
+            worst.append(f"{one.name}: weakest on {name} ({_percent(value)})")
     seeds = " Means over seeds." if len(by_group) < len(data.evaluated) else ""
     return Chart(
         "constraints",
-        "Constraint by arm",
+        "Constraints by model",
         f"Share of evaluated responses that meet each constraint, in percent.{seeds}",
         "; ".join(worst),
         "heat",
@@ -189,17 +193,7 @@ def _heat(data: ReportData) -> Chart | None:
     )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _weakest(series: Series) -> str:
-    value, name = min((y, str(x)) for x, y in zip(series.x, series.y, strict=True) if y is not None)
-    return f"{name} ({_percent(value)})"
-
-
-def _changes(analysis: Analysis | None) -> Chart | None:
+def changes_chart(analysis: Analysis | None) -> Chart | None:
     """Differences from the reference on the prompts of each source, constraint and length bin."""
     if analysis is None or not analysis.slices or len(analysis.means) < 2:
         return None
@@ -216,9 +210,13 @@ def _changes(analysis: Analysis | None) -> Chart | None:
         f"bins joint. A bin is by the mean length of all models' responses to a prompt. A star marks a difference "
         f"whose interval, holding for all of its kind at once, excludes 0.{left}"
     )
-    said = [f"{s.name}: {_extremes(s)}" for s in series if any(y is not None for y in s.y)]
+    said = []
+    for one in series:
+        if known := sorted((y, str(x)) for x, y in zip(one.x, one.y, strict=True) if y is not None):
+            (low, worst), (high, best) = known[0], known[-1]
+            said.append(f"{one.name}: from {100 * low:+.1f} points on {worst} to {100 * high:+.1f} on {best}")
     return Chart(
-        "changes", "Where the arms differ", caption, "; ".join(said), "changes", "part", "model", [Panel("", series)]
+        "changes", "Where the models differ", caption, "; ".join(said), "changes", "part", "model", [Panel("", series)]
     )
 
 
@@ -227,13 +225,7 @@ def part_name(kind: str, name: str) -> str:
     return f"source {name}" if kind == "source" else name
 
 
-def _extremes(series: Series) -> str:
-    known = sorted((y, str(x)) for x, y in zip(series.x, series.y, strict=True) if y is not None)
-    (low, worst), (high, best) = known[0], known[-1]
-    return f"from {100 * low:+.1f} points on {worst} to {100 * high:+.1f} on {best}"
-
-
-def _crossed(data: ReportData, table: RolloutTable) -> Chart | None:
+def crossed_chart(data: ReportData, table: RolloutTable) -> Chart | None:
     """The 2×2 of correct and followed over training, one panel a group of seeds."""
     if not len(table):
         return None
@@ -241,7 +233,7 @@ def _crossed(data: ReportData, table: RolloutTable) -> Chart | None:
     decided = (column["phase"] == TRAINING) & (column["correct"] != UNKNOWN) & (column["followed"] != UNKNOWN)
     panels, said = [], []
     for group in data.groups:
-        members = [table.arms.index(arm.name) for arm in data.arms if arm.group == group]
+        members = [table.arms.index(arm.name) for arm in data.trained if arm.group == group]
         rows = decided & np.isin(column["arm"], members)
         if not rows.any():
             continue
@@ -257,7 +249,7 @@ def _crossed(data: ReportData, table: RolloutTable) -> Chart | None:
         said.append(f"{group}, last step: " + ", ".join(f"{s.name} {_percent(s.y[-1])}" for s in series))
     if not panels:
         return None
-    pooled = " All seeds together." if len(data.groups) < len(data.arms) else ""
+    pooled = " All seeds together." if len(data.groups) < len(data.trained) else ""
     caption = (
         f"Training rollouts that are correct or not, and follow all their constraints or not; shares of each step."
         f"{pooled}"
@@ -269,7 +261,7 @@ def _titled(data: ReportData, group: str) -> str:
     return f"{group} ({data.note(group)})" if data.note(group) else group
 
 
-def _length_and_adherence(data: ReportData, table: RolloutTable, styles: Mapping[str, int]) -> Chart | None:
+def reasoning_chart(data: ReportData, table: RolloutTable, styles: Mapping[str, int]) -> Chart | None:
     """Adherence and accuracy by length of the reasoning, in bins that hold equally many responses of all models."""
     if not len(table):
         return None
@@ -277,11 +269,11 @@ def _length_and_adherence(data: ReportData, table: RolloutTable, styles: Mapping
     phase = EVALUATION if bool((column["phase"] == EVALUATION).any()) else TRAINING
     chosen = column["phase"] == phase
     length = column["reasoning"]
-    edges = np.unique(np.quantile(length[chosen], np.linspace(0, 1, BINS + 1)))
+    edges = np.unique(np.quantile(length[chosen], np.linspace(0, 1, REASONING_BINS + 1)))
     if len(edges) < 3:
         return None
     place = np.clip(np.searchsorted(edges, length, side="right") - 1, 0, len(edges) - 2)
-    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.arms}}
+    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.trained}}
     panels = []
     for name, title in (("followed", "HAcc"), ("correct", "accuracy")):
         series = []
@@ -313,7 +305,3 @@ def _length_and_adherence(data: ReportData, table: RolloutTable, styles: Mapping
 
 def _percent(value: Any) -> str:
     return "n/a" if value is None else f"{100 * value:.1f} %"
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""Find what a report is about: the arms of a run or of an ablation, their stages, figures and evaluations."""
+"""Find what a report is about: the stages of a run or of an ablation, what they logged, and the evaluated models."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.report.course import Course, read_course
 from adhere.records.artifact import RESULTS, SPEC, Artifact, locked_inodes
+from adhere.records.course import Course, read_course
 from adhere.records.jsonl import read_jsonl
 from adhere.records.objects import read_object
 from adhere.records.run import PLAN, RunFolder, runs_below
 from adhere.records.state import State, find_state
+from adhere.records.tables import rollout_files
 from adhere.rewards.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: its label in the plan, its artifact's folder, and where it stands."""
+    """One stage: its label in the plan, its artifact's folder, and where it stands.
+
+    ``sources`` has the labels of the stages that it starts from, none where that is the recipe's model.
+    """
 
     label: str
     kind: str
@@ -32,13 +36,22 @@ class Stage:
     data: Mapping[str, Any]
     recipe: Mapping[str, Any]
     message: str = ""
+    sources: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """What made the stage's model of what, in words."""
+        *most, last = self.sources or ("the base model",)
+        return f"{self.kind} from {', '.join(most)}{' and ' if most else ''}{last}"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
     """One evaluated model: its name in tables, the seed it was trained with, and what was measured.
 
-    ``group`` is the name without the seed: the models of one group are the seeds of one arm.
+    ``group`` is the name without the seed: the models of one group are the seeds of one arm. ``origin`` says which
+    kind of stage made the model from what, ``candidate`` whether it is a result of the run's training: where rewards
+    were trained on, the models that have this behind them, else all that were trained.
     """
 
     name: str
@@ -46,27 +59,29 @@ class Evaluated:
     seed: int | None
     path: Path
     results: Mapping[str, Any]
+    origin: str = ""
+    candidate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """One trained arm and seed: its resolved recipe, GRPO stage, and the rows that it logged.
+class Trained:
+    """One stage that was trained on rewards, of one arm and seed: its resolved recipe, and the rows that it logged.
 
-    ``unreadable`` counts the lines of its logs that are no rows.
+    ``unreadable`` counts the lines of its logs that are not rows.
     """
 
     name: str
     group: str
     seed: int | None
     recipe: Mapping[str, Any]
-    grpo: Stage | None
+    path: Path
     metrics: Sequence[Mapping[str, Any]]
     alarms: Sequence[Mapping[str, Any]]
     unreadable: int = 0
 
     @property
     def components(self) -> Mapping[str, Mapping[str, Any]]:
-        """The reward components of the arm's recipe, by name."""
+        """The reward components of its recipe, by name."""
         found = self.recipe.get("rewards", {}).get("components", {})
         return found if isinstance(found, Mapping) else {}
 
@@ -75,14 +90,14 @@ class Arm:
 class ReportData:
     """All that a report says, before it is drawn.
 
-    ``wanted`` is the group that the recipe names as the reference. ``courses`` say how ablations went, and ``ended``
-    at which step, of how many, halving ended a group. ``missing`` says, one sentence each, what could not be shown
-    because it is not there yet.
+    ``trained`` has the stages that rewards trained, ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the
+    group that the recipe names as the reference. ``courses`` say how ablations went, and ``ended`` at which step, of
+    how many, halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
     """
 
     title: str
     folder: Path
-    arms: list[Arm] = field(default_factory=list)
+    trained: list[Trained] = field(default_factory=list)
     evaluated: list[Evaluated] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -97,18 +112,29 @@ class ReportData:
         step, total = self.ended[group]
         return f"ended at step {step}" + (f" of {total}" if total else "")
 
+    def shown_as(self, group: str) -> set[str]:
+        """Return the groups of ``evaluated`` that measure a group of ``trained``: one for each evaluation."""
+        return {entry.group for entry in self.evaluated if entry.group == group or entry.group.endswith(f": {group}")}
+
     @property
     def groups(self) -> list[str]:
-        """The arms without their seeds, in order."""
-        return list(dict.fromkeys(arm.group for arm in self.arms))
+        """The names in ``trained`` without their seeds, in order."""
+        return list(dict.fromkeys(entry.group for entry in self.trained))
+
+    @property
+    def branched(self) -> bool:
+        """Whether the stages are more than SFT, then GRPO: then a name does not say how a model was made."""
+        kinds = {stage.label: stage.kind for stage in self.stages}
+        plain: dict[str, set[tuple[str, ...]]] = {"sft": {()}, "grpo": {(), ("sft",)}}
+        found = [(s.kind, tuple(kinds[source] for source in s.sources)) for s in self.stages if s.kind != "evaluate"]
+        return any(sources not in plain.get(kind, set()) for kind, sources in found)
 
     @property
     def reference(self) -> str | None:
-        """The group that the others are compared with: the one that the recipe names, or the first arm."""
-        trained = [e.group for e in self.evaluated if e.group in self.groups]
-        if self.wanted in {e.group for e in self.evaluated}:
-            return self.wanted
-        return next((group for group in self.groups if group in trained), None)
+        """The group that the others are compared with: the one that the recipe names, or the first trained one."""
+        names = [self.wanted] if self.wanted in {e.group for e in self.evaluated} else self.groups
+        shown = [self.shown_as(name) for name in names if name is not None]
+        return next((e.group for found in shown for e in self.evaluated if e.group in found), None)
 
 
 def collect(path: Path) -> ReportData:
@@ -118,72 +144,128 @@ def collect(path: Path) -> ReportData:
         ConfigError: ``path`` is none of them.
         DataError: one of its files cannot be read.
     """
-    if RunFolder(path).exists:
-        return _of_runs(path, [RunFolder(path)])
-    if Artifact(path).spec.is_file():
-        return _of_stage(path)
-    runs = runs_below(path)
+    if not RunFolder(path).exists and Artifact(path).spec.is_file():
+        spec = read_object(Artifact(path).spec)
+        if missing := [key for key in ("label", "kind", "key") if not isinstance(spec.get(key), str)]:
+            raise DataError(f"{path / SPEC}: has no '{missing[0]}'; the command that started the run writes it again")
+        stage = _stage(Artifact(path.resolve()), spec["label"], spec["kind"], spec["key"], locked_inodes())
+        data = ReportData(f"{stage.recipe.get('name', '')}: {stage.label}", path, stages=[stage])
+        if on_rewards(stage):
+            data.trained.append(_trained(stage, stage.kind, stage.kind, stage.seed))
+        if results := read_object(path / RESULTS):
+            data.evaluated.append(Evaluated(stage.label, stage.label, stage.seed, stage.path, results))
+        data.missing += missing_yet(data)
+        return data
+
+    runs = [RunFolder(path)] if RunFolder(path).exists else runs_below(path)
     if not runs:
         raise ConfigError(
             f"{path}: is neither a run (it has no {PLAN}), nor a stage (no {SPEC}), nor a folder of runs; runs are "
             f"below runs/, the newest is runs/latest"
         )
-    return _of_runs(path, runs)
-
-
-def _of_runs(folder: Path, runs: Sequence[RunFolder]) -> ReportData:
     names = [str(run.recipe().get("name", run.path.name)) for run in runs]
-    title = names[0] if len(runs) == 1 else folder.resolve().name
-    data = ReportData(title, folder)
+    data = ReportData(names[0] if len(runs) == 1 else path.resolve().name, path)
     known: set[str] = set()
     for run, name in zip(runs, names, strict=True):
         _add_run(data, run, "" if len(set(names)) == 1 else f"{name}/", known)
-    _tell_seeds_apart(data)
-    _say_missing(data)
+
+    # What has one name gets its seed: `composite · seed 1`, in the group `composite`. Equal seeds of one name, from
+    # runs of different recipes, are numbered.
+    def told_apart(entry: Any, among: Sequence[Any]) -> Any:
+        same = [other for other in among if other.group == entry.group]
+        if len(same) == 1:
+            return entry
+        name = f"{entry.group} · seed {entry.seed}"
+        twins = [other for other in same if other.seed == entry.seed]
+        return replace(entry, name=name if len(twins) == 1 else f"{name} ({twins.index(entry) + 1})")
+
+    data.trained = [told_apart(entry, data.trained) for entry in data.trained]
+    data.evaluated = [told_apart(entry, data.evaluated) for entry in data.evaluated]
+    data.missing += missing_yet(data)
     return data
+
+
+def on_rewards(stage: Stage) -> bool:
+    """Whether a stage trains on rewards: GRPO, and a kind of the user's own that writes rollouts as GRPO does."""
+    return stage.kind == "grpo" or bool(rollout_files(Artifact(stage.path).rollouts))
 
 
 def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> None:
     plan, locks = run.plan(), locked_inodes()
     ended = run.ended_early(plan)
-    stages = {}
+    labels = {planned.key: planned.label for planned in plan.stages}
+    stages: dict[str, Stage] = {}
+    rewarded: set[str] = set()
     for planned in plan.stages:
         early = planned.key in ended
         stage = _stage(run.artifact(planned), planned.label, planned.kind, planned.key, locks, ended_early=early)
+        stage = replace(stage, sources=tuple(dict.fromkeys(labels[key] for key in planned.inputs.values())))
         stages[planned.key] = stage
+        if on_rewards(stage) or rewarded & set(planned.inputs.values()):
+            rewarded.add(planned.key)
         if planned.key not in known:
             known.add(planned.key)
             data.stages.append(stage)
-    before = len(data.arms)
-    for arm in plan.arms:
-        rewarded = [(p, stages[p.key]) for p in plan.stages if arm in p.arms and p.kind == "grpo"]
-        for planned, grpo in rewarded:
-            if grpo.path in {a.grpo.path for a in data.arms if a.grpo}:
-                continue
-            group, seed = plan.points.get(arm, (None, grpo.seed))
-            name = planned.label if len(rewarded) > 1 else arm if len(plan.arms) > 1 else planned.name
-            data.arms.append(_arm(prefix + name, grpo, prefix + (group or name), seed))
-    _add_course(data, run, prefix)
-    members = {arm.name: (arm.group, arm.seed) for arm in data.arms[before:]}
+
+    # Where a run has several evaluations, the name of a model begins with that of its own.
+    made = {
+        m.key: next((p.key for p in plan.stages if m.model is not None and p.name == m.model and m.arm in p.arms), None)
+        for m in plan.models
+    }
+    suites = {m.key: f"{m.evaluation}: " if m.name.startswith(f"{m.evaluation}: ") else "" for m in plan.models}
+    called: dict[str | None, str] = {}
     for model in plan.models:
-        stage = stages[model.key]
-        results = read_object(stage.path / RESULTS)
-        if results and stage.path not in {e.path for e in data.evaluated}:
-            # a trained model has the seed that it was trained with, whatever seed its evaluation draws by
-            group, seed = members.get(prefix + model.name, (prefix + model.name, stage.seed))
-            data.evaluated.append(Evaluated(prefix + model.name, group, seed, stage.path, results))
+        called.setdefault(made[model.key], model.name.removeprefix(suites[model.key]))
 
+    def grouped(name: str, arm: str, seed: int | None) -> tuple[str, int | None]:
+        """Return the group and seed of what is named after an arm: those of its point, where the run is an ablation."""
+        if arm not in plan.points or (name != arm and f"[{arm}]" not in name):
+            return name, seed
+        point, trained_with = plan.points[arm]
+        return point if name == arm else name.replace(f"[{arm}]", f"[{point}]"), trained_with
 
-def _add_course(data: ReportData, run: RunFolder, prefix: str) -> None:
-    course, reference = read_course(run), run.recipe().get("ablation", {}).get("reference")
+    # The stages that rewards trained, once each: they are called as their models are.
+    members: dict[str | None, tuple[str, int | None]] = {}
+    for arm in plan.arms:
+        mine = [p for p in plan.stages if arm in p.arms and on_rewards(stages[p.key])]
+        for planned in mine:
+            stage = stages[planned.key]
+            if stage.path in {entry.path for entry in data.trained}:
+                continue
+            alone = arm if len(plan.arms) > 1 else planned.name
+            name = called.get(planned.key, planned.label if len(mine) > 1 else alone)
+            group, seed = grouped(name, arm, stage.seed)
+            members[planned.key] = group, seed
+            data.trained.append(_trained(stage, prefix + name, prefix + group, seed))
+
+    # How the ablation went, if the run is one.
+    reference = run.recipe().get("ablation", {}).get("reference")
     if reference is not None and data.wanted is None:
         data.wanted = prefix + str(reference)
-    if course is None:
-        return
-    data.courses.append(course)
-    for point, step in course.ended.items():
-        arm = next((arm for arm in data.arms if arm.group == prefix + point), None)
-        data.ended[prefix + point] = (step, arm.recipe.get("grpo", {}).get("max_steps") if arm else None)
+    if (course := read_course(run)) is not None:
+        data.courses.append(course)
+        for point, step in course.ended.items():
+            first = next((entry for entry in data.trained if entry.group == prefix + point), None)
+            data.ended[prefix + point] = (step, first.recipe.get("grpo", {}).get("max_steps") if first else None)
+
+    # The evaluated models. A trained one has the seed that it was trained with, whatever seed its evaluation draws by.
+    for model in plan.models:
+        stage, source, suite = stages[model.key], made[model.key], suites[model.key]
+        results = read_object(stage.path / RESULTS)
+        if not results or stage.path in {entry.path for entry in data.evaluated}:
+            continue
+        group, seed = members.get(source) or grouped(model.name.removeprefix(suite), model.arm, stage.seed)
+        data.evaluated.append(
+            Evaluated(
+                name=prefix + model.name,
+                group=prefix + suite + group,
+                seed=seed,
+                path=stage.path,
+                results=results,
+                origin=stages[source].origin if source else "",
+                candidate=source is not None and (source in rewarded or not rewarded),
+            )
+        )
 
 
 def _stage(
@@ -206,80 +288,49 @@ def _stage(
     )
 
 
-def _arm(name: str, stage: Stage, group: str | None = None, seed: int | None = None) -> Arm:
+def _trained(stage: Stage, name: str, group: str, seed: int | None) -> Trained:
     metrics, alarms = (read_jsonl(path) for path in (Artifact(stage.path).metrics, Artifact(stage.path).alarms))
     rows = [row for row in metrics.rows if isinstance(row.get("step"), int)]
     unreadable = len(metrics.unreadable) + len(alarms.unreadable) + len(metrics.rows) - len(rows)
-    seed = stage.seed if seed is None else seed
-    return Arm(name, group or name, seed, stage.recipe, stage, rows, alarms.rows, unreadable)
-
-
-def _of_stage(path: Path) -> ReportData:
-    spec = read_object(Artifact(path).spec)
-    if missing := [key for key in ("label", "kind", "key") if not isinstance(spec.get(key), str)]:
-        raise DataError(f"{path / SPEC}: has no '{missing[0]}'; the command that started the run writes it again")
-    stage = _stage(Artifact(path.resolve()), spec["label"], spec["kind"], spec["key"], locked_inodes())
-    data = ReportData(f"{stage.recipe.get('name', '')}: {stage.label}", path, stages=[stage])
-    if stage.kind == "grpo":
-        data.arms.append(_arm("grpo", stage))
-    results = read_object(path / RESULTS)
-    if results:
-        data.evaluated.append(Evaluated(stage.label, stage.label, stage.seed, stage.path, results))
-    _say_missing(data)
-    return data
-
-
-def _tell_seeds_apart(data: ReportData) -> None:
-    """Give arms and models of one name their seed: ``composite · seed 1``, in the group ``composite``.
-
-    Equal seeds of one name, from runs of different recipes, are numbered.
-    """
-    data.arms = [_renamed(arm, data.arms) for arm in data.arms]
-    data.evaluated = [_renamed(entry, data.evaluated) for entry in data.evaluated]
-
-
-def _renamed(entry: Any, among: Sequence[Any]) -> Any:
-    same = [other for other in among if other.group == entry.group]
-    if len(same) == 1:
-        return entry
-    name = f"{entry.group} · seed {entry.seed}"
-    twins = [other for other in same if other.seed == entry.seed]
-    return replace(entry, name=name if len(twins) == 1 else f"{name} ({twins.index(entry) + 1})")
+    return Trained(name, group, seed, stage.recipe, stage.path, rows, alarms.rows, unreadable)
 
 
 LISTED = 4
 """Stages of one kind and state that are named one by one; of more, the first are named and the others counted."""
 
 
-def _say_missing(data: ReportData) -> None:
+def missing_yet(data: ReportData) -> list[str]:
+    """Return what cannot be shown yet, or not at all, a sentence each."""
+    sentences: list[str] = []
     waiting: dict[tuple[str, State], list[str]] = {}
     for stage in data.stages:
         if stage.state is State.FAILED:
-            data.missing.append(f"{stage.label} failed: {stage.message or 'its log says why'}")
+            sentences.append(f"{stage.label} failed: {stage.message or 'its log says why'}")
         elif not stage.state.settled:
             waiting.setdefault((stage.kind, stage.state), []).append(stage.label)
     for (kind, state), labels in waiting.items():
         if len(labels) <= LISTED:
-            data.missing += [f"{label} is not done ({state}); shown is what it has written so far" for label in labels]
+            sentences += [f"{label} is not done ({state}); shown is what it has written so far" for label in labels]
             continue
         total = sum(stage.kind == kind for stage in data.stages)
-        data.missing.append(
+        sentences.append(
             f"{len(labels)} of {total} {kind} stages are not done ({state}): {', '.join(labels[: LISTED - 1])} and "
             f"{len(labels) - LISTED + 1} more"
         )
     if not data.evaluated:
-        data.missing.append("No evaluation has finished: there is no table, no Pareto plot and no verdict yet")
-    silent = [arm.name for arm in data.arms if not arm.metrics]
+        sentences.append("No evaluation has finished: there is no table, no Pareto plot and no verdict yet")
+    silent = [entry.name for entry in data.trained if not entry.metrics]
     if len(silent) > LISTED:
-        data.missing.append(f"{len(silent)} of {len(data.arms)} arms have logged no step yet")
+        sentences.append(f"{len(silent)} of {len(data.trained)} arms have logged no step yet")
     else:
-        data.missing += [f"{name} has logged no step yet" for name in silent]
-    for arm in data.arms:
-        if arm.unreadable:
-            data.missing.append(f"{arm.unreadable} lines of the logs of {arm.name} cannot be read and are left out")
+        sentences += [f"{name} has logged no step yet" for name in silent]
+    for entry in data.trained:
+        if entry.unreadable:
+            sentences.append(f"{entry.unreadable} lines of the logs of {entry.name} cannot be read and are left out")
+    return sentences
 
 
-def differences(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def recipe_differences(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """Return the dotted keys in which the recipes differ, each with the value of every recipe as JSON text."""
     flat = {name: dict(_flatten(recipe)) for name, recipe in recipes.items()}
     keys = dict.fromkeys(key for found in flat.values() for key in found)

@@ -13,7 +13,7 @@ from typing import Any
 from adhere.evaluation.ablation import Analysis
 from adhere.evaluation.ablation.words import NAMES
 from adhere.evaluation.report.chart import Chart
-from adhere.evaluation.report.collect import ReportData, differences
+from adhere.evaluation.report.collect import ReportData, recipe_differences
 from adhere.evaluation.report.pack import Packed
 from adhere.evaluation.report.plotly_charts import figures
 from adhere.evaluation.report.rollouts import RolloutTable
@@ -32,7 +32,15 @@ TABLE_ROWS = 400
 def render(
     data: ReportData, rollouts: RolloutTable, charts: Sequence[Chart], packed: Packed, analysis: Analysis | None
 ) -> Iterator[str]:
-    """Yield the page in parts; the rollouts' blocks, the bulk of it, come after all that is seen first."""
+    """Yield the page in parts; the rollouts' blocks, the bulk of it, come after all that is seen first.
+
+    Args:
+        data: what was collected.
+        rollouts: the table of rollouts, for its names.
+        charts: in the order of the page.
+        packed: the rollouts as blocks.
+        analysis: the comparison of the models; ``None`` where none could be made.
+    """
     import jinja2
     import plotly.offline
 
@@ -64,10 +72,9 @@ def render(
         charts=[{"chart": chart, "rows": chart.rows()[: TABLE_ROWS + 1]} for chart in charts],
         summary_charts=SUMMARY_CHARTS,
         table_rows=TABLE_ROWS,
-        arms=data.arms,
         groups=data.groups,
         wide=len(data.groups) > WIDE,
-        keys=differences(settings(data)),
+        keys=recipe_differences(settings(data)),
         stages=data.stages,
         rollouts=len(rollouts),
         with_text=packed.index["with_text"],
@@ -108,7 +115,7 @@ def policy(*scripts: str) -> str:
 def settings(data: ReportData) -> dict[str, dict[str, Any]]:
     """Return the settings of every group that can differ for a reason: all but its seeds and where its run lies."""
     found: dict[str, dict[str, Any]] = {}
-    for arm in data.arms:
+    for arm in data.trained:
         recipe = {key: value for key, value in arm.recipe.items() if key not in ("run", "arms", "ablation", "seed")}
         if isinstance(recipe.get("grpo"), dict):
             recipe["grpo"] = {key: value for key, value in recipe["grpo"].items() if key != "seed"}
@@ -119,7 +126,7 @@ def settings(data: ReportData) -> dict[str, dict[str, Any]]:
 def alarms(data: ReportData) -> list[dict[str, Any]]:
     """Return every alarm's name with the arms that it was raised in, each with its step and its words."""
     found: dict[str, list[tuple[str, Any, str]]] = {}
-    for arm in data.arms:
+    for arm in data.trained:
         for alarm in arm.alarms:
             found.setdefault(str(alarm.get("name")), []).append((arm.name, alarm.get("step"), str(alarm.get("text"))))
     return [{"name": name, "raised": raised} for name, raised in found.items()]

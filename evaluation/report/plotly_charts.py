@@ -38,9 +38,9 @@ def figures(chart: Chart) -> list[dict[str, Any]]:
             names = [str(x) for x in panel.series[0].x]
             ticks = {"tickmode": "array", "tickvals": names, "ticktext": short(names)}
             layout |= {"xaxis": {"type": "category"}, "yaxis": {"type": "category", "autorange": "reversed", **ticks}}
-            traces = [_heat(panel) if chart.kind == "heat" else _changes(panel)]
+            traces = [heat_trace(panel) if chart.kind == "heat" else changes_trace(panel)]
         else:
-            traces = [trace for series in panel.series for trace in _traces(chart, panel, series)]
+            traces = [trace for series in panel.series for trace in line_traces(chart, panel, series)]
         figure = plotly.graph_objects.Figure(data=traces, layout=layout)
         plain = figure.to_plotly_json()
         plain["layout"].pop("template", None)
@@ -54,7 +54,8 @@ def short(names: list[str]) -> list[str]:
     return ends if len(set(ends)) == len(ends) else names
 
 
-def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
+def line_traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
+    """Return the traces of one series: its band, if it has bounds, and its line or point."""
     trace: dict[str, Any] = {
         "type": "scatter",
         "name": series.name,
@@ -71,7 +72,7 @@ def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
     if series.style == FRONT:
         return [trace | {"mode": "lines", "line": {"shape": "vh", "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"}]
     if chart.kind == "points":
-        return [_point(trace, series, labelled=len(panel.series) <= LABELLED)]
+        return [point_trace(trace, series, labelled=len(panel.series) <= LABELLED)]
     if series.low is None or series.high is None:
         return [trace]
     edge = {"type": "scatter", "mode": "lines", "x": list(series.x), "line": {"width": 0}, "hoverinfo": "skip"}
@@ -79,30 +80,28 @@ def _traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
     return [edge | {"y": list(series.low)}, edge | {"y": list(series.high), "fill": "tonexty"}, trace]
 
 
-def _point(trace: dict[str, Any], series: Series, *, labelled: bool) -> dict[str, Any]:
+def point_trace(trace: dict[str, Any], series: Series, *, labelled: bool) -> dict[str, Any]:
+    """Return ``trace`` as one marker with whiskers on both axes; ``labelled`` writes its name beside it."""
+
     def bars(value: Any, low: Any, high: Any) -> dict[str, Any]:
         return {"type": "data", "array": [high[0] - value[0]], "arrayminus": [value[0] - low[0]], "thickness": 1.2}
 
+    front = "" if series.support is None else f"<br>on the front in {series.support:.0%} of resamples"
+    x: Any = series.x[0]
+    y: Any = series.y[0]
     return trace | {
         "mode": "markers+text" if labelled else "markers",
         "text": [series.name],
-        "textposition": _beside(series.x[0], series.y[0]),
+        "textposition": f"{'bottom' if y > 0.85 else 'top'} {'left' if x > 0.75 else 'right'}",
         "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)] + ("-open" if series.hollow else ""), "size": 12},
         "error_y": bars(series.y, series.low, series.high),
         "error_x": bars(series.x, series.x_low, series.x_high),
-        "hovertemplate": f"%{{text}}<br>accuracy %{{x:.1%}}<br>HAcc %{{y:.1%}}{_supported(series)}<extra></extra>",
+        "hovertemplate": f"%{{text}}<br>accuracy %{{x:.1%}}<br>HAcc %{{y:.1%}}{front}<extra></extra>",
     }
 
 
-def _supported(series: Series) -> str:
-    return "" if series.support is None else f"<br>on the front in {series.support:.0%} of resamples"
-
-
-def _beside(x: Any, y: Any) -> str:
-    return f"{'bottom' if y > 0.85 else 'top'} {'left' if x > 0.75 else 'right'}"
-
-
-def _heat(panel: Panel) -> dict[str, Any]:
+def heat_trace(panel: Panel) -> dict[str, Any]:
+    """Return a map of shares in percent: a row for each ``x``, a column for each series."""
     values = [[None if y is None else round(100 * y, 1) for y in series.y] for series in panel.series]
     cells = list(map(list, zip(*values, strict=True)))
     return {
@@ -122,9 +121,9 @@ def _heat(panel: Panel) -> dict[str, Any]:
     }
 
 
-def _changes(panel: Panel) -> dict[str, Any]:
+def changes_trace(panel: Panel) -> dict[str, Any]:
     """A map around 0, purple for gains and orange for losses, which the colour-blind can tell apart too."""
-    trace = _heat(panel)
+    trace = heat_trace(panel)
     reach = max((abs(v) for row in trace["z"] for v in row if v is not None), default=1.0) or 1.0
     starred = list(map(list, zip(*[[star(s, i) for i in range(len(s.y))] for s in panel.series], strict=True)))
     words = [

@@ -92,25 +92,51 @@ class _Growing:
         self.texts.append((response, details, shown))
 
 
-def read_rollouts(data: ReportData) -> RolloutTable:
+def read_rollout_table(data: ReportData) -> RolloutTable:
     """Read the rollouts of every arm and the responses of every evaluation.
 
     Raises:
         DataError: a rollout file cannot be read.
     """
     growing = _Growing()
-    for arm in data.arms:
+    for arm in data.trained:
         growing.arm(arm.name)
-    for arm in data.arms:
-        if arm.grpo is not None and (files := rollout_files(Artifact(arm.grpo.path).rollouts)):
+    for arm in data.trained:
+        if files := rollout_files(Artifact(arm.path).rollouts):
             _add_training(growing, growing.arm(arm.name), read_rollout_files(files))
+    kinds = {name: str(found.get("kind")) for entry in data.trained for name, found in entry.components.items()}
+    # components that an evaluation decides too, by their names in training
+    decided = {name: kind for name, kind in kinds.items() if kind in ("math", "checklist")}
+    decided = decided or {"math": "math", "checklist": "checklist"}
     for entry in data.evaluated:
         if (responses := Artifact(entry.path).responses).is_file():
-            kinds = _kinds(data)
             rows = [row for row in read_responses(responses) if row["twin_of"] is None]
-            _add_evaluation(growing, growing.arm(entry.name), rows, kinds)
-    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.arms}}
-    return _table(growing, groups, _judges(data))
+            _add_evaluation(
+                growing, growing.arm(entry.name), rows, decided or {"math": "math", "checklist": "checklist"}
+            )
+    groups = {**{e.name: e.group for e in data.evaluated}, **{a.name: a.group for a in data.trained}}
+    types = {"arm": np.uint16, "phase": np.uint8, "step": np.int32, "group": np.int32, "item": np.uint32,
+             "tokens": np.uint32, "reasoning": np.float32, "advantage": np.float32}  # fmt: skip
+    columns = {n: np.concatenate(parts).astype(types.get(n, np.uint8)) for n, parts in growing.plain.items()}
+    components = list(dict.fromkeys(name for _, scores in growing.scores for name in scores))
+    for name in components:
+        parts = [scores.get(name, (np.full(rows, np.nan), np.full(rows, NOT_THERE))) for rows, scores in growing.scores]
+        columns[f"score:{name}"] = np.concatenate([score for score, _ in parts]).astype(np.float32)
+        columns[f"status:{name}"] = np.concatenate([status for _, status in parts]).astype(np.uint8)
+    return RolloutTable(
+        arms=growing.arm.all(),
+        groups=[groups[arm] for arm in growing.arm.all()],
+        components=components,
+        judges=[name for name, kind in kinds.items() if kind == "judge" and name in components],
+        statuses=growing.status.all(),
+        requirements=growing.requirement.all(),
+        items=growing.item.all(),
+        columns=columns,
+        places=np.concatenate([[0], np.cumsum(growing.counts)]).astype(np.uint32),
+        requirement=np.array(growing.requirements, dtype=np.uint16),
+        met=np.array(growing.met, dtype=np.uint8),
+        texts=growing.texts,
+    )
 
 
 def _add_training(growing: _Growing, arm: int, table: pyarrow.Table) -> None:
@@ -155,27 +181,35 @@ def _add_training(growing: _Growing, arm: int, table: pyarrow.Table) -> None:
 def _add_evaluation(growing: _Growing, arm: int, rows: list[dict[str, Any]], kinds: Mapping[str, str]) -> None:
     none = -np.ones(len(rows), dtype=np.int64)
     tokens = np.array([row["tokens"] or 0 for row in rows], dtype=np.int64)
+    items = []
+    for row in rows:
+        messages = [(message["role"], message["content"]) for message in row["messages"]]
+        several = "\n\n".join(f"{role}: {content}" for role, content in messages)
+        prompt = str(messages[0][1]) if len(messages) == 1 else several
+        items.append(growing.item((row["id"], prompt, row["answer"])))
+    scores = {}
+    for name, kind in kinds.items():
+        found = [row["correct"]["score"] if kind == "math" else row["sacc"] for row in rows]
+        words = [
+            str(row["correct"]["status"]) if kind == "math" else "not_applicable" if row["sacc"] is None else "ok"
+            for row in rows
+        ]
+        scores[name] = (np.array(found, dtype=float), np.array(list(map(growing.status, words)), dtype=np.uint8))
     growing.add(
         {
             "arm": arm,
             "phase": EVALUATION,
             "step": none,
             "group": none,
-            "item": [growing.item((row["id"], _prompt(row["messages"]), row["answer"])) for row in rows],
+            "item": items,
             "tokens": tokens,
             "reasoning": tokens * np.array([reasoning_share(row["response"]) for row in rows]),
             "finished": _flags([row["finished"] for row in rows]),
-            "correct": _flags([_whole(row["correct"]["score"]) for row in rows]),
-            "followed": _flags([_whole(row["hacc"]) for row in rows]),
+            "correct": _flags([None if (score := row["correct"]["score"]) is None else score >= 1.0 for row in rows]),
+            "followed": _flags([None if row["hacc"] is None else row["hacc"] >= 1.0 for row in rows]),
             "advantage": np.full(len(rows), np.nan),
         },
-        {
-            name: (
-                np.array([_number(row["correct"]["score"] if kind == "math" else row["sacc"]) for row in rows]),
-                np.array([growing.status(_evaluated_status(row, kind)) for row in rows], dtype=np.uint8),
-            )
-            for name, kind in kinds.items()
-        },
+        scores,
         len(rows),
     )
     for row in rows:
@@ -186,28 +220,6 @@ def _add_evaluation(growing: _Growing, arm: int, rows: list[dict[str, Any]], kin
         growing.add_text(row["response"], said, requirements)
 
 
-def _kinds(data: ReportData) -> dict[str, str]:
-    """Return the components that an evaluation decides too, maths and checklist, by their names in training."""
-    return {
-        name: str(component["kind"])
-        for arm in data.arms
-        for name, component in arm.components.items()
-        if component.get("kind") in ("math", "checklist")
-    } or {"math": "math", "checklist": "checklist"}
-
-
-def _judges(data: ReportData) -> list[str]:
-    """Return the components that a language model scores, by name."""
-    kinds = [(name, component.get("kind")) for arm in data.arms for name, component in arm.components.items()]
-    return list(dict.fromkeys(name for name, kind in kinds if kind == "judge"))
-
-
-def _evaluated_status(row: Mapping[str, Any], kind: str) -> str:
-    if kind == "math":
-        return str(row["correct"]["status"])
-    return "ok" if row["sacc"] is not None else "not_applicable"
-
-
 def reasoning_share(response: str) -> float:
     """Return the share of a response's characters that stand before ``</think>``; 0 where there is none."""
     if not response:
@@ -216,44 +228,5 @@ def reasoning_share(response: str) -> float:
     return (end if end >= 0 else len(response) if response.lstrip().startswith("<think>") else 0) / len(response)
 
 
-def _prompt(messages: list[Mapping[str, Any]]) -> str:
-    if len(messages) == 1:
-        return str(messages[0]["content"])
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
-
-
-def _whole(score: float | None) -> bool | None:
-    return None if score is None else score >= 1.0
-
-
-def _number(score: float | None) -> float:
-    return np.nan if score is None else score
-
-
 def _flags(values: Sequence[bool | None]) -> np.ndarray:
     return np.array([UNKNOWN if value is None else int(value) for value in values], dtype=np.uint8)
-
-
-def _table(growing: _Growing, groups: Mapping[str, str], judges: Sequence[str]) -> RolloutTable:
-    types = {"arm": np.uint16, "phase": np.uint8, "step": np.int32, "group": np.int32, "item": np.uint32,
-             "tokens": np.uint32, "reasoning": np.float32, "advantage": np.float32}  # fmt: skip
-    columns = {n: np.concatenate(parts).astype(types.get(n, np.uint8)) for n, parts in growing.plain.items()}
-    components = list(dict.fromkeys(name for _, scores in growing.scores for name in scores))
-    for name in components:
-        parts = [scores.get(name, (np.full(rows, np.nan), np.full(rows, NOT_THERE))) for rows, scores in growing.scores]
-        columns[f"score:{name}"] = np.concatenate([score for score, _ in parts]).astype(np.float32)
-        columns[f"status:{name}"] = np.concatenate([status for _, status in parts]).astype(np.uint8)
-    return RolloutTable(
-        arms=growing.arm.all(),
-        groups=[groups[arm] for arm in growing.arm.all()],
-        components=components,
-        judges=[name for name in judges if name in components],
-        statuses=growing.status.all(),
-        requirements=growing.requirement.all(),
-        items=growing.item.all(),
-        columns=columns,
-        places=np.concatenate([[0], np.cumsum(growing.counts)]).astype(np.uint32),
-        requirement=np.array(growing.requirements, dtype=np.uint16),
-        met=np.array(growing.met, dtype=np.uint8),
-        texts=growing.texts,
-    )

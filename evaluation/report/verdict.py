@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from adhere.evaluation.ablation import Analysis, Arm, Difference, FrontArm, analyse
 from adhere.evaluation.ablation.words import ONE_SEED
-from adhere.evaluation.metrics import METRICS, Metric
+from adhere.evaluation.metrics import Metric
 from adhere.evaluation.report.collect import Evaluated, ReportData
 from adhere.records.artifact import TABLE
 
@@ -27,10 +28,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: a point, a model that is no point, or a trivial floor.
+    """One line of the table: a point, a model that is not a point, or a trivial floor.
 
     ``cells`` are by metric in `ORDER`. ``joint`` and ``accuracy`` are the differences from the reference, ``front`` the
-    place on the Pareto front; ``runs`` are the seeds' own lines, of which there is none where one run is all there is.
+    place on the Pareto front; ``runs`` are the seeds' own lines, left out where the model has one run.
     ``note`` says what a reader has to know, such as that training ended early.
     """
 
@@ -46,50 +47,49 @@ class Row:
 
 
 def compare_models(data: ReportData) -> Analysis | None:
-    """Compare all models that answered the items of the reference, or ``None`` where no responses are there.
+    """Compare all models that answered the items of the reference, or ``None`` where no responses are on disk.
 
-    Seeds pair by their number. A model that is no arm, such as the base model, stands for all seeds; so does each arm
-    of a run whose arms share one seed.
+    Seeds pair by their number. A model that was made once, such as the base model, stands for all seeds; so does each
+    arm of a run whose arms share one seed.
     """
-    several = len(data.groups) < len(data.arms)
+    counts = Counter(entry.group for entry in data.evaluated)
+    several = len(data.groups) < len(data.trained) or max(counts.values(), default=0) > 1
     arms: dict[str, dict[int | None, Path]] = {}
     for entry in data.evaluated:
-        if (entry.path / TABLE).is_file() and _same_items(entry, data):
-            seeds = arms.setdefault(entry.group, {})
-            seeds[_unused(seeds, entry.seed) if several and entry.group in data.groups else None] = entry.path / TABLE
+        if not (entry.path / TABLE).is_file() or not same_items(entry, data):
+            continue
+        seeds, seed = arms.setdefault(entry.group, {}), None
+        if several and (entry.group in data.groups or counts[entry.group] > 1):
+            seed = entry.seed or 0
+            while seed in seeds:  # runs of different recipes may have one name and one seed
+                seed += 1
+        seeds[seed] = entry.path / TABLE
     if not arms:
         return None
     reference = data.reference if data.reference in arms else None
     return analyse([Arm(name, paths) for name, paths in arms.items()], reference)
 
 
-def _unused(seeds: Mapping[int | None, Path], seed: int | None) -> int:
-    """Return ``seed``, or the next number where runs of different recipes have one name and one seed."""
-    found = seed or 0
-    while found in seeds:
-        found += 1
-    return found
-
-
-def _same_items(entry: Evaluated, data: ReportData) -> bool:
+def same_items(entry: Evaluated, data: ReportData) -> bool:
     """Whether a model answered the same items as the reference: only then are they compared."""
     first = next((e for e in data.evaluated if e.group == data.reference), data.evaluated[0])
     return bool(entry.results.get("items") == first.results.get("items"))
 
 
 def headline(data: ReportData, analysis: Analysis | None) -> str:
-    """Return the sentence that a reader takes away: the best trained arm on joint, and what it costs."""
+    """Return the sentence that a reader takes away: the best of the trained models on joint, and what it costs."""
     if not data.evaluated:
         return "Nothing has been evaluated yet, so there is no verdict."
-    found = [] if analysis is None else [d for d in analysis.differences["joint"] if d.arm in data.groups]
+    candidates = {entry.group for entry in data.evaluated if entry.candidate}
+    found = [] if analysis is None else [d for d in analysis.differences["joint"] if d.arm in candidates]
     scored = [d for d in found if d.mean is not None]
     if analysis is None or not scored:
-        return "No two arms have been evaluated yet, so there is nothing to compare."
+        return "No two models have been evaluated yet, so there is nothing to compare."
     best = max(scored, key=lambda d: d.mean or 0.0)
     sentence = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))[best.arm]
     if best.sign > 0:
         return f"{sentence}."
-    return f"No arm is measurably better than {best.reference} on joint. The nearest: {sentence}."
+    return f"No model is measurably better than {best.reference} on joint. The nearest: {sentence}."
 
 
 def verdicts(analysis: Analysis) -> list[str]:
@@ -110,48 +110,52 @@ def caution(analysis: Analysis | None) -> str:
 
 def table(data: ReportData, analysis: Analysis | None) -> list[Row]:
     """Return one row a model or point in the order of the recipe, then points without one, then trivial floors."""
-    rows = [_row(data, analysis, group) for group in dict.fromkeys(e.group for e in data.evaluated)]
-    shown = {row.name for row in rows}
-    rows += [Row(g, _unknown(), note=data.note(g)) for g in data.groups if g not in shown and data.evaluated]
-    floors = data.evaluated[-1].results.get("floors", {}) if data.evaluated else {}
-    return rows + [Row(name, _cells(found), floor=True) for name, found in floors.items()]
+    groups: dict[str, list[Evaluated]] = {}
+    for entry in data.evaluated:
+        groups.setdefault(entry.group, []).append(entry)
+    rows: list[Row] = []
+    for group, members in groups.items():
+        notes = [data.note(group), members[0].origin if data.branched else ""]
+        runs = [Row(e.name.removeprefix(f"{group} · "), _cells(e.results["metrics"])) for e in members]
+        if analysis is None or group not in analysis.means:
+            note = "; ".join(filter(None, ["answered other items, so it is not compared", *notes]))
+            rows.append(Row(group, runs[0].cells, runs[1:] and runs, note=note))
+            continue
+        joint, accuracy = ({d.arm: d for d in analysis.differences[m]}.get(group) for m in ("joint", "accuracy"))
+        rows.append(
+            Row(
+                group,
+                _cells({metric: mean.to_dict() for metric, mean in analysis.means[group].items()}),
+                runs if len(runs) > 1 else (),
+                joint,
+                accuracy,
+                next(arm for arm in analysis.front if arm.arm == group),
+                reference=group == analysis.reference and len(analysis.means) > 1,
+                note="; ".join(filter(None, notes)),
+            )
+        )
+    if data.evaluated:
+        rows += [Row(g, _cells({}), note=data.note(g)) for g in data.groups if not groups.keys() & data.shown_as(g)]
+
+    # Trivial floors are those of the items: once for each set of items that was answered.
+    suites: dict[str, Evaluated] = {}
+    for entry in data.evaluated:
+        suites.setdefault(str(entry.results.get("items")), entry)
+    for entry in suites.values():
+        suite = f"{entry.results.get('suite')}, {entry.results['metrics'].get('prompts')} prompts: "
+        floors = entry.results.get("floors", {}).items()
+        rows += [Row((suite if len(suites) > 1 else "") + name, _cells(found), floor=True) for name, found in floors]
+    return rows
 
 
-def _row(data: ReportData, analysis: Analysis | None, group: str) -> Row:
-    members = [entry for entry in data.evaluated if entry.group == group]
-    runs = [Row(_run_name(entry), _cells(entry.results["metrics"])) for entry in members]
-    if analysis is None or group not in analysis.means:
-        return Row(group, runs[0].cells, runs[1:] and runs, note="answered other items, so it is not compared")
-    means = analysis.means[group]
-    joint, accuracy = ({d.arm: d for d in analysis.differences[m]}.get(group) for m in ("joint", "accuracy"))
-    return Row(
-        group,
-        [_cell(means[metric].to_dict()) for metric in ORDER],
-        runs if len(runs) > 1 else (),
-        joint,
-        accuracy,
-        next(arm for arm in analysis.front if arm.arm == group),
-        reference=group == analysis.reference and len(analysis.means) > 1,
-        note=data.note(group),
-    )
-
-
-def _run_name(entry: Evaluated) -> str:
-    return entry.name.removeprefix(f"{entry.group} · ")
-
-
-def _cells(metrics: Mapping[str, Any]) -> list[Cell]:
-    return [_cell(metrics.get(metric)) for metric in ORDER]
-
-
-def _cell(found: Mapping[str, Any] | None) -> Cell:
-    if not found or found["mean"] is None:
-        return Cell(None, None, None)
-    return Cell(*(None if found[key] is None else 100 * found[key] for key in ("mean", "low", "high")))
-
-
-def _unknown() -> list[Cell]:
-    return [Cell(None, None, None)] * len(METRICS)
+def _cells(metrics: Mapping[Any, Any]) -> list[Cell]:
+    """Return the figures of the table in percent; those without a mean were not scored."""
+    cells = []
+    for metric in ORDER:
+        found = metrics.get(metric) or {"mean": None}
+        ends = (found[key] if found["mean"] is not None else None for key in ("mean", "low", "high"))
+        cells.append(Cell(*(None if end is None else 100 * end for end in ends)))
+    return cells
 
 
 def change(found: Difference | None) -> str:

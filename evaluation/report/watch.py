@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from adhere.evaluation.report.collect import Arm, ReportData, Stage, collect
+from adhere.evaluation.report.collect import Stage, collect
+from adhere.evaluation.statistics import mean_of_scored
 from adhere.records.artifact import Artifact
 from adhere.records.jsonl import read_jsonl
 from adhere.records.objects import read_object
@@ -38,14 +38,49 @@ def frame(run: Path) -> Group:
     """Return the picture: stages with their progress and rates, components, alarms, newest rollouts.
 
     Raises:
-        ConfigError: ``run`` is no run, no folder of runs and no stage.
+        ConfigError: ``run`` is not a run, a folder of runs or a stage.
     """
     data = collect(run)
-    parts: list[Any] = [_stages(data)]
-    arm = _newest(data.arms)
-    if arm is not None and arm.metrics:
-        parts.append(_components(arm))
-    alarms = [(a.name, alarm) for a in data.arms for alarm in a.alarms]
+    title: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": SIMPLE}
+
+    # Stages: each with a line of its own, or, of many, those that are done or not begun counted by kind and state.
+    table = Table(title=data.title, padding=(0, 1, 0, 0), **title)
+    table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=36)
+    table.add_column("state")
+    # a narrow terminal takes its columns from the state and from the last three
+    for name in ("step", "joint", "accuracy", "HAcc"):
+        table.add_column(name, no_wrap=True, justify="left" if name == "step" else "right")
+    for name in ("tokens", "s/step", "left"):
+        table.add_column(name, justify="right")
+    counted: dict[str, Counter[str]] = {}
+    for stage in data.stages:
+        if len(data.stages) > MOST_STAGES and (stage.state.settled or stage.state is State.TO_RUN):
+            counted.setdefault(stage.kind, Counter())[stage.state] += 1
+        else:
+            state = Text(stage.state, style=STYLES.get(stage.state, ""))
+            table.add_row(Text(stage.label), state, *progress_cells(stage))
+    parts: list[Any] = [table]
+    for kind, states in counted.items():
+        parts.append(Text(f" {kind}: {', '.join(f'{n} {state}' for state, n in states.items())}", style="dim"))
+
+    # Components: the last logged row of each, of the stage that wrote last.
+    files = {entry.name: Artifact(entry.path).metrics for entry in data.trained}
+    written = {name: path.stat().st_mtime if path.exists() else 0.0 for name, path in files.items()}
+    newest = max(data.trained, key=lambda entry: written[entry.name], default=None)
+    if newest is not None and newest.metrics:
+        columns = ("mean", "std", "weight", "zero_spread_groups", "advantage_share", "timeouts", "errors")
+        table = Table(title=f"components of {newest.name}", **title)
+        table.add_column("component")
+        for name in ("mean", "std", "weight", "zero spread", "of advantage", "timeouts", "errors"):
+            table.add_column(name, justify="right")
+        rows = [row for row in newest.metrics if any(key.startswith("components/") for key in row)]
+        for component in newest.components if rows else ():
+            found = [rows[-1].get(f"components/{component}/{figure}") for figure in columns]
+            table.add_row(Text(component), *("" if value is None else f"{value:.3g}" for value in found))
+        parts.append(table)
+
+    # What went wrong.
+    alarms = [(entry.name, alarm) for entry in data.trained for alarm in entry.alarms]
     parts += [
         Text(f"alarm  {name}, step {alarm['step']}, {alarm['name']}: {_plain(alarm['text'])}", style="bold yellow")
         for name, alarm in alarms[-ALARMS:]
@@ -54,103 +89,58 @@ def frame(run: Path) -> Group:
         parts.append(Text(f"and {len(alarms) - ALARMS} alarms before these", style="yellow"))
     failed = [stage for stage in data.stages if stage.state is State.FAILED]
     parts += [Text(f"failed  {stage.label}: {_plain(stage.message)}", style="bold red") for stage in failed]
-    if arm is not None and arm.grpo is not None and (rows := _latest_rollouts(arm.grpo.path)):
-        parts.append(_rollouts(arm.name, rows))
+
+    # The newest rollouts.
+    if newest is not None and (latest := latest_rollouts(newest.path)):
+        lines = []
+        marks = {None: "–", True: "✓", False: "✗"}
+        for row in latest:
+            verdict = f"{marks[row['correct']]} correct  {marks[row['followed']]} followed  "
+            lines.append(Text.assemble((verdict, "bold"), _plain(row["response"])[-SNIPPET:]))
+        heading = Text(f"newest rollouts of {newest.name}, step {latest[0]['step']}")
+        parts.append(Panel(Group(*lines), title=heading, title_align="left"))
     return Group(*parts)
 
 
 def ended(run: Path) -> bool:
-    """Whether nothing more will happen by itself: every stage is done, or one of a run that is no ablation failed.
+    """Whether nothing more will happen by itself: every stage is done, or one of a run that is not an ablation failed.
 
     A failed arm of an ablation does not stop the others, so there a stage may still be running after it.
     """
     data = collect(run)
     states = {stage.state for stage in data.stages}
-    if len(data.groups) < len(data.arms) and states & set(ACTIVE):
+    if len(data.groups) < len(data.trained) and states & set(ACTIVE):
         return False
     return all(state.settled for state in states) or State.FAILED in states
 
 
-def _newest(arms: Sequence[Arm]) -> Arm | None:
-    """Return the arm that wrote last."""
-
-    def written(arm: Arm) -> float:
-        path = Artifact(arm.grpo.path).metrics if arm.grpo else None
-        return path.stat().st_mtime if path and path.exists() else 0.0
-
-    return max(arms, key=written, default=None)
-
-
-def _stages(data: ReportData) -> Group:
-    table = Table(title=data.title, title_justify="left", title_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=36)
-    table.add_column("state")
-    # a narrow terminal takes its columns from the state and from the last three
-    for name in ("step", "joint", "accuracy", "HAcc"):
-        table.add_column(name, no_wrap=True, justify="left" if name == "step" else "right")
-    for name in ("tokens", "s/step", "left"):
-        table.add_column(name, justify="right")
-    shown, counted = _shown(data.stages)
-    for stage in shown:
-        state = Text(stage.state, style=STYLES.get(stage.state, ""))
-        table.add_row(Text(stage.label), state, *_progress(stage))
-    rest = [f"{kind}: {', '.join(f'{n} {state}' for state, n in states.items())}" for kind, states in counted.items()]
-    return Group(table, *(Text(f" {line}", style="dim") for line in rest))
-
-
-def _shown(stages: Sequence[Stage]) -> tuple[Sequence[Stage], dict[str, Counter[str]]]:
-    """Return the stages that have a line of their own, and how many others there are by kind and state."""
-    if len(stages) <= MOST_STAGES:
-        return stages, {}
-    counted: dict[str, Counter[str]] = {}
-    for stage in stages:
-        if stage.state.settled or stage.state is State.TO_RUN:
-            counted.setdefault(stage.kind, Counter())[stage.state] += 1
-    return [s for s in stages if not (s.state.settled or s.state is State.TO_RUN)], counted
-
-
-def _progress(stage: Stage) -> list[str]:
+def progress_cells(stage: Stage) -> list[str]:
+    """Return the cells of a stage's line: step, rates in percent, tokens, seconds a step, time that is left."""
     if stage.kind == "evaluate":
-        return ["", *_evaluated(stage.path), "", "", ""]
-    rows = read_jsonl(Artifact(stage.path).metrics).rows
-    steps = [row for row in rows if "train_runtime" not in row]
+        metrics = read_object(Artifact(stage.path).results).get("metrics", {})
+        means = [(metrics.get(name) or {}).get("mean") for name in ("joint", "accuracy", "hacc")]
+        return ["", *map(_percent, means), "", "", ""]
+    steps = [row for row in read_jsonl(Artifact(stage.path).metrics).rows if "train_runtime" not in row]
     if not steps:
         return [""] * 7
     last, most = steps[-1], stage.recipe.get(stage.kind, {}).get("max_steps")
-    rates = [_percent(last.get(f"rates/{name}")) for name in ("joint", "accuracy", "hacc")]
-    known = [row["step_time"] for row in steps[-20:] if row.get("step_time") is not None]
-    pace = sum(known) / len(known) if known else None
-    left = pace * (most - last["step"]) if pace is not None and most and stage.state is not State.DONE else None
-    tokens = last.get("completions/mean_length")
+    pace = mean_of_scored(row.get("step_time") for row in steps[-20:])
+    tokens, left = last.get("completions/mean_length"), ""
+    if pace is not None and most and stage.state is not State.DONE:
+        minutes, seconds = divmod(int(pace * (most - last["step"])), 60)
+        hours, minutes = divmod(minutes, 60)
+        left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
     return [
         f"{last['step']}/{most}" if most and most > 0 else str(last["step"]),
-        *rates,
+        *(_percent(last.get(f"rates/{name}")) for name in ("joint", "accuracy", "hacc")),
         "" if tokens is None else f"{tokens:.0f}",
         "" if pace is None else f"{pace:.1f}",
-        "" if left is None else _duration(left),
+        left,
     ]
 
 
-def _evaluated(folder: Path) -> list[str]:
-    metrics = read_object(Artifact(folder).results).get("metrics", {})
-    return [_percent((metrics.get(name) or {}).get("mean")) for name in ("joint", "accuracy", "hacc")]
-
-
-def _components(arm: Arm) -> Table:
-    """The last logged row of every component."""
-    table = Table(title=f"components of {arm.name}", title_justify="left", title_style="bold", box=SIMPLE)
-    table.add_column("component")
-    columns = ("mean", "std", "weight", "zero_spread_groups", "advantage_share", "timeouts", "errors")
-    for name in ("mean", "std", "weight", "zero spread", "of advantage", "timeouts", "errors"):
-        table.add_column(name, justify="right")
-    rows = [row for row in arm.metrics if any(key.startswith("components/") for key in row)]
-    for component in arm.components if rows else ():
-        found = [rows[-1].get(f"components/{component}/{figure}") for figure in columns]
-        table.add_row(Text(component), *("" if value is None else f"{value:.3g}" for value in found))
-    return table
-
-
-def _latest_rollouts(folder: Path) -> list[dict[str, Any]]:
+def latest_rollouts(folder: Path) -> list[dict[str, Any]]:
+    """Return the last rollouts of the newest generation of a stage that is written whole."""
     columns = ["step", "item_id", "response", "correct", "followed"]
     for path in reversed(rollout_files(Artifact(folder).rollouts)[-2:]):
         try:
@@ -161,18 +151,6 @@ def _latest_rollouts(folder: Path) -> list[dict[str, Any]]:
     return []
 
 
-def _rollouts(name: str, rows: Sequence[dict[str, Any]]) -> Panel:
-    lines = []
-    for row in rows:
-        marks = f"{_mark(row['correct'])} correct  {_mark(row['followed'])} followed  "
-        lines.append(Text.assemble((marks, "bold"), _plain(row["response"])[-SNIPPET:]))
-    return Panel(Group(*lines), title=Text(f"newest rollouts of {name}, step {rows[0]['step']}"), title_align="left")
-
-
-def _mark(flag: bool | None) -> str:
-    return "–" if flag is None else "✓" if flag else "✗"
-
-
 def _plain(text: str) -> str:
     """Return model text on one line without control characters, which would be commands to the terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
@@ -180,9 +158,3 @@ def _plain(text: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None or value != value else f"{100 * value:.1f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

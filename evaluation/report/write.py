@@ -9,7 +9,7 @@ from adhere.evaluation.report.charts import build_charts
 from adhere.evaluation.report.collect import ReportData, collect
 from adhere.evaluation.report.pack import pack
 from adhere.evaluation.report.page import render
-from adhere.evaluation.report.rollouts import read_rollouts
+from adhere.evaluation.report.rollouts import read_rollout_table
 from adhere.evaluation.report.static import write_static
 from adhere.evaluation.report.verdict import compare_models
 from adhere.records.run import RunFolder
@@ -45,7 +45,7 @@ def write_report(source: Path, folder: Path | None = None, text_megabytes: int =
     """
     data = collect(source)
     folder = folder or RunFolder(source).report
-    table = read_rollouts(data)
+    table = read_rollout_table(data)
     analysis = compare_models(data)
     charts = build_charts(data, table, analysis)
     packed = pack(table, text_megabytes * 1_000_000)

@@ -44,7 +44,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What rollouts of one kind earn: how many there are, their mean advantage, the share that is reinforced."""
+    """What rollouts of one kind earn: their number, their mean advantage, the share that is reinforced."""
 
     rollouts: int
     advantage: float
@@ -61,7 +61,7 @@ class Groups:
 
 
 def agreement(one: Signal, reference: Signal, chosen: np.ndarray | None = None) -> Agreement:
-    """Compare two signals, on the groups ``chosen`` (G,) alone where they are given."""
+    """Compare two signals; ``chosen`` (G,) limits that to some groups."""
     where = slice(None) if chosen is None else chosen
     ours, theirs = one.advantages[where], reference.advantages[where]
     s_ours, s_theirs = one.signs[where], reference.signs[where]
@@ -118,6 +118,6 @@ def flip_share(one: Signal, other: Signal) -> float:
 
 
 def dominant(shares: Mapping[str, float]) -> tuple[str, float] | None:
-    """Return the component with the largest share of the advantages, ``None`` where there are none."""
+    """Return the component with the largest share of the advantages, ``None`` without any."""
     known = {name: share for name, share in shares.items() if not math.isnan(share)}
     return max(known.items(), key=lambda pair: pair[1]) if known else None

@@ -27,7 +27,7 @@ FIXED = ("step", "group", "item_id", "source", "tokens", "correct", "followed", 
 class Rollouts:
     """Rollouts of one stage, G groups of S: an array has shape (G, S), and (G,) where a group has one value.
 
-    ``scores`` and ``statuses`` are by component; a score is NaN where there is none, a status an index of `STATUSES`.
+    ``scores`` and ``statuses`` are by component; a score is NaN where it is missing, a status an index of `STATUSES`.
     ``unasked``, by component, is true where its judge was not asked, because the gate was shut: the value was 0 then.
     ``correct`` and ``followed`` are 1.0, 0.0 or NaN where that does not apply. ``recorded`` are the advantages that
     training used. ``batches`` numbers the generation that a group belongs to, from 0. ``requirements``, where they were
@@ -71,7 +71,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
         requirements: also read the verdicts of each checklist, which take longer than all else.
 
     Raises:
-        DataError: there are no rollouts, a file is cut off or lacks a column, or its groups are not whole.
+        DataError: the folder has no rollouts, a file is cut off or lacks a column, or its groups are not whole.
     """
     files = tuple(rollout_files(folder))
     if not files:

@@ -20,7 +20,7 @@ from adhere.evaluation.ablation import (
     differences,
     holm,
     pareto_front,
-    read_responses,
+    read_scores,
     write,
 )
 from adhere.evaluation.ablation.differences import simultaneous
@@ -203,7 +203,7 @@ def test_parts_of_the_prompts_and_files(tmp_path: Path) -> None:
 
 def test_the_means_are_those_of_the_responses(tmp_path: Path) -> None:
     arms = written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)})
-    table = read_responses(arms)
+    table = read_scores(arms)
     expected = np.mean([pq.read_table(path)["joint"].to_numpy() for path in arms[1].responses.values()])
     found = replicate(table.values["joint"], Draws.make(2, 150, Bootstrap(200, seed=0)))
     assert found.means[1] == pytest.approx(expected)
@@ -215,13 +215,21 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no arm 'maths'; there are math, both"):
         analyse(arms, "maths")
     with pytest.raises(DataError, match="two arms are named 'math'"):
-        read_responses([arms[0], arms[0]])
+        read_scores([arms[0], arms[0]])
     with pytest.raises(DataError, match="arm 'lost' has no evaluation"):
-        read_responses([Arm("lost", {})])
+        read_scores([Arm("lost", {})])
     with pytest.raises(DataError, match=r"gone\.parquet: no such file"):
-        read_responses([Arm("gone", {0: tmp_path / "gone.parquet"})])
+        read_scores([Arm("gone", {0: tmp_path / "gone.parquet"})])
     other = tmp_path / "other.parquet"
     table = pq.read_table(arms[0].responses[0])
     pq.write_table(table.set_column(0, "id", pa.array([f"q{i}" for i in range(len(table))])), other)
     with pytest.raises(DataError, match="no prompt is in the evaluations of all arms"):
-        read_responses([arms[0], Arm("other", {0: other})])
+        read_scores([arms[0], Arm("other", {0: other})])
+
+
+def test_an_arm_that_is_right_everywhere_is_not_claimed_to_be_certain() -> None:
+    values = np.stack([np.ones((1, 20)), np.zeros((1, 20))])
+    draws = Draws.make(2, 20, Bootstrap(200))
+    always, never = pareto_front(ARMS[:2], values, values, draws)
+    assert (always.x_low, always.x_high) == (pytest.approx(1 - never.x_high), 1.0)
+    assert never.x_low == 0.0 and 0.1 < never.x_high < 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.scoring import score_batch
+from adhere.evaluation.scoring import score_responses
 from adhere.prompts.item import PromptItem
 from adhere.rewards.adherence import Adherence, adherence, rate
 from adhere.rewards.checklist import Requirement, parse_checklist
@@ -38,7 +38,7 @@ CHECKLISTS = [BOTH, BOTH[:1], ()]
 def test_training_and_evaluation_agree(checklist: tuple[Requirement, ...], gold: str | None, scoring: str) -> None:
     """However the reward joins the requirements, the headline figures are those of the evaluation."""
     item = PromptItem("i", ({"role": "user", "content": "2 + 2?"},), gold, checklist, "toy")
-    evaluated = score_batch([(item, Generation(text, 10, True)) for text in RESPONSES])
+    evaluated = score_responses([(item, Generation(text, 10, True)) for text in RESPONSES])
     kinds = {"math": {"kind": "math"}, "checklist": {"kind": "checklist", "scoring": scoring, "gate": "math"}}
     composite = Composite(RewardConfig.model_validate({"components": kinds}), default_engine())
     rollouts = [Rollout("2 + 2?", text, gold, checklist, tokens=10) for text in RESPONSES]

@@ -199,7 +199,7 @@ def test_an_honest_answer_without_a_reward_is_a_failure() -> None:
 def test_prompts_that_cannot_be_audited_are_named(items: list[PromptItem]) -> None:
     nothing = item("punctuation:no_comma", answer=None)
     assert build_cases([items[0], nothing]).left_out == (
-        f"{nothing.id}: no gold answer, so that no answer can be told to be right",
+        f"{nothing.id}: no gold answer, so nobody can say which answer is right",
     )
     with pytest.raises(DataError, match="none of 1 prompt items can be audited"):
         build_cases([nothing])

@@ -12,7 +12,7 @@ from adhere.evaluation.floors import template_response
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.metrics import measure
 from adhere.evaluation.responses import to_record
-from adhere.evaluation.scoring import ScoredRow, score_batch
+from adhere.evaluation.scoring import ScoredRow, score_responses
 from adhere.evaluation.statistics import Bootstrap
 from adhere.prompts.config import SftTargetConfig
 from adhere.prompts.item import Message, PromptItem, parse_item
@@ -55,7 +55,7 @@ def item(*rows: dict[str, object]) -> PromptItem:
 
 def rows(given: PromptItem, *texts: str) -> list[ScoredRow]:
     generations = [Generation(text, None, True) for text in texts]
-    scores = score_batch([(given, generation) for generation in generations], judge=Politeness())
+    scores = score_responses([(given, generation) for generation in generations], judge=Politeness())
     return [ScoredRow(given, i, g, s) for i, (g, s) in enumerate(zip(generations, scores, strict=True))]
 
 
@@ -81,7 +81,7 @@ def test_rules_programs_and_a_judge_are_scored_together() -> None:
 
 def test_a_judge_that_is_not_there_is_named_before_anything_is_scored() -> None:
     with pytest.raises(ConfigError, match="requirement 'polite' is decided by a judge"):
-        score_batch([(item(COMMA, SHORT, POLITE), Generation("\\boxed{4}", None, True))])
+        score_responses([(item(COMMA, SHORT, POLITE), Generation("\\boxed{4}", None, True))])
 
 
 def test_the_written_row_says_how_each_was_decided() -> None:

@@ -7,6 +7,6 @@ MODULES = "run, score_file, suites, table, plot, export, backends, floors, metri
 
 
 def test_importing_the_evaluator_loads_no_model_library():
-    code = f"import sys; from evaluation import {MODULES}; print({{'torch', 'transformers'}} & {{*sys.modules}})"
+    code = f"import sys; from adhere.evaluation import {MODULES}; print({{'torch', 'transformers'}} & {{*sys.modules}})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

@@ -4,7 +4,7 @@ import pytest
 
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.metrics import cross_table, measure
-from adhere.evaluation.scoring import Score, ScoredRow, score_batch
+from adhere.evaluation.scoring import Score, ScoredRow, score_responses
 from adhere.evaluation.statistics import Bootstrap
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Requirement, RuleCheck
@@ -115,7 +115,7 @@ def test_no_constraints_at_all_leaves_hacc_and_joint_empty():
 
 def test_a_failed_request_is_not_a_wrong_answer():
     lost = Generation("", None, False, error="APITimeoutError: late")
-    (score,) = score_batch([(item("a"), lost)])
+    (score,) = score_responses([(item("a"), lost)])
     assert score.correct.status is Status.ERROR and score.correct.score is None
     assert (score.hacc, score.sacc, score.joint) == (None, None, None)
     found = measure([ScoredRow(item("a"), 0, lost, score)], bootstrap=FAST)
@@ -126,6 +126,6 @@ def test_a_failed_request_is_not_a_wrong_answer():
 def test_scoring_reads_the_part_after_the_reasoning():
     inside = Generation("<think>commas, commas</think>It is \\boxed{4}", 9, True)
     opened = Generation("It is \\boxed{4} for sure", 9, False, prefilled=True)
-    done, unfinished = score_batch([(item("a"), inside), (item("a"), opened)])
+    done, unfinished = score_responses([(item("a"), inside), (item("a"), opened)])
     assert (done.correct.score, done.hacc, done.joint) == (1.0, 1.0, 1.0)
     assert (unfinished.correct.score, unfinished.hacc, unfinished.joint) == (0.0, 0.0, 0.0)

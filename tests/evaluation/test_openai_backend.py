@@ -9,7 +9,7 @@ import pytest
 
 from adhere.evaluation.backends import load_generator
 from adhere.evaluation.generation import Sampling
-from adhere.evaluation.scoring import score_batch
+from adhere.evaluation.scoring import score_responses
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError, StageError
 
@@ -92,7 +92,7 @@ def test_replies_keep_the_order_and_say_how_they_ended(server):
 def test_reasoning_beside_the_answer_becomes_a_block_again(server):
     whole, unfinished = ask(server, "reason", "cut in thought")
     assert whole.text.startswith("<think>\ntwo and two\n</think>")
-    scores = score_batch([(item("reason"), whole), (item("cut"), unfinished)])
+    scores = score_responses([(item("reason"), whole), (item("cut"), unfinished)])
     assert [score.correct.score for score in scores] == [1.0, 0.0]
 
 
@@ -100,7 +100,7 @@ def test_a_failing_request_is_an_error_and_not_a_wrong_answer(server):
     down, garbage, hollow, fine = ask(server, "down", "garbage", "hollow", "fine")
     assert "/chat/completions: 500" in down.error and "is not JSON" in garbage.error and "no choice" in hollow.error
     assert fine.error is None
-    scores = score_batch([(item("down"), down), (item("fine"), fine)])
+    scores = score_responses([(item("down"), down), (item("fine"), fine)])
     assert [score.correct.score for score in scores] == [None, 1.0]
 
 

@@ -75,3 +75,13 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_right_one():
     assert (pass_at_k(0, 4, 4), pass_at_k(3, 4, 2)) == (0.0, 1.0)
     with pytest.raises(ValueError, match="k lies in"):
         pass_at_k(1, 4, 5)
+
+
+def test_runs_and_the_values_within_them_are_both_resampled():
+    runs = [[0.0, 1.0] * 50, [1.0] * 100]
+    drawn = Bootstrap(resamples=4000).nested_means(runs, seed=1)
+    assert drawn.shape == (4000,)
+    assert drawn.mean() == pytest.approx(0.75, abs=0.02)
+    # between runs: two draws of 0.5 or 1.0 vary by 0.25 / √2
+    assert drawn.std() == pytest.approx(0.25 / np.sqrt(2), abs=0.02)
+    assert (drawn == Bootstrap(resamples=4000).nested_means(runs, seed=1)).all()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import report_run
-from report_run import PROMPTS, STEPS, write_ablation, write_run
+from report_run import PROMPTS, STEPS, write_ablation, write_graph, write_run
 
 from adhere.evaluation.report.chart import Chart, Panel, Series
 from adhere.evaluation.report.charts import build_charts
 from adhere.evaluation.report.collect import collect
 from adhere.evaluation.report.pack import NO_TEXT, choose, pack
-from adhere.evaluation.report.rollouts import EVALUATION, read_rollouts
+from adhere.evaluation.report.rollouts import EVALUATION, read_rollout_table
 from adhere.evaluation.report.static import latex
 from adhere.evaluation.report.verdict import compare_models, headline, table
 from adhere.evaluation.report.write import write_report
@@ -74,12 +74,12 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
         write_run(tmp_path / "sweep", name=f"seed{seed}", seed=seed)
     data = collect(tmp_path / "sweep")
     assert data.groups == ["math_only", "composite"] and data.reference == "math_only"
-    assert [arm.name for arm in data.arms if arm.group == "composite"] == [f"composite · seed {s}" for s in (0, 1, 2)]
+    assert [e.name for e in data.trained if e.group == "composite"] == [f"composite · seed {s}" for s in (0, 1, 2)]
     found = compare_models(data)
     assert found is not None and found.responses.seeds == (0, 1, 2)
     (difference,) = found.differences["hacc"]
     assert difference.mean == pytest.approx((26 + 25 + 24) / 3 / 40) and difference.runs == 3
-    rates = next(chart for chart in build_charts(data, read_rollouts(data), found) if chart.name == "rates")
+    rates = next(chart for chart in build_charts(data, read_rollout_table(data), found) if chart.name == "rates")
     assert [series.name for series in rates.panels[0].series] == ["math_only", "composite"]
     assert rates.panels[2].series[1].low != rates.panels[2].series[1].high
 
@@ -90,11 +90,11 @@ def test_the_points_of_one_ablation_are_groups_of_their_seeds(tmp_path: Path) ->
     points = {arm: {"point": "weights", "seed": seed} for seed, arm in enumerate(("math_only", "composite"))}
     (run / "plan.json").write_text(json.dumps({**plan, "points": points}), encoding="utf-8")
     data = collect(run)
-    assert [(arm.name, arm.group) for arm in data.arms] == [(f"weights · seed {s}", "weights") for s in (0, 1)]
+    assert [(arm.name, arm.group) for arm in data.trained] == [(f"weights · seed {s}", "weights") for s in (0, 1)]
     assert [(e.name, e.seed) for e in data.evaluated] == [("weights · seed 0", 0), ("weights · seed 1", 1)]
     found = compare_models(data)
     assert found is not None and not found.differences["joint"]
-    assert headline(data, found).startswith("No two arms")
+    assert headline(data, found).startswith("No two models")
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_an_ablation_has_a_row_a_point_its_seeds_below_and_says_how_it_went(tmp_
     assert rows["weak"].note == "ended at step 3 of 6" and rows["weak"].cells[0].mean is None
     assert {stage.state for stage in data.stages if "weak" in stage.label} == {"ended early"}
     assert not any("weak" in line for line in data.missing)
-    charts = {chart.name: chart for chart in build_charts(data, read_rollouts(data), found)}
+    charts = {chart.name: chart for chart in build_charts(data, read_rollout_table(data), found)}
     assert [s.name for s in charts["rates"].panels[0].series][-1] == "weak (ended at step 3 of 6)"
     assert [panel.title for panel in charts["crossed"].panels][:3] == ["plain", "gated", "wild"]
     assert [s.name for s in charts["pareto"].panels[0].series] == ["front", "plain", "gated", "wild"]
@@ -180,7 +180,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_texts_beyond_the_limit_are_left_out_in_whole_groups_and_figures_are_not(run: Path) -> None:
-    table = read_rollouts(collect(run))
+    table = read_rollout_table(collect(run))
     assert len(choose(table, 10**9)) == len(table) == ROLLOUTS
     kept = choose(table, 40_000)
     columns = table.columns
@@ -208,3 +208,41 @@ def test_latex_writes_out_what_it_would_read_as_a_command() -> None:
     text = latex(chart)
     assert r"Cost\_of \{x\}. 100 \%" in text
     assert r"a\_b \& 50\% & 50.0 [40.0, 60.0] & 25.0 [20.0, 30.0] & 90.0 \\" in text
+
+
+def test_a_graph_shows_how_each_model_was_made_and_its_merge_may_be_the_best(tmp_path: Path) -> None:
+    data = collect(write_graph(tmp_path))
+    found = compare_models(data)
+    assert found is not None
+    assert [entry.name for entry in data.trained] == ["maths", "instructions", "again"]
+    assert data.reference == found.reference == "whole: maths"
+    assert headline(data, found).startswith("whole: both is better than whole: maths on joint by 40.0 ± ")
+    rows = {row.name: row for row in table(data, found)}
+    assert rows["whole: base"].note == ""
+    assert rows["whole: both"].note == "merge from sft, maths and instructions"
+    assert rows["whole: again"].note == "grpo from both"
+    assert rows["part: again"].note == "answered other items, so it is not compared; grpo from both"
+    floors = [row.name for row in rows.values() if row.floor]
+    assert "toy, 40 prompts: constant 0" in floors and "toy, 8 prompts: constant 0" in floors
+    page = write_report(data.folder).page.read_text(encoding="utf-8")
+    assert "<td>merge</td><td>sft, maths, instructions</td>" in page
+
+
+def test_the_headline_is_of_what_rewards_trained_not_of_a_better_model_before(tmp_path: Path) -> None:
+    data = collect(write_graph(tmp_path))
+    assert [e.name for e in data.evaluated if not e.candidate] == ["whole: base", "whole: sft"]
+
+
+def test_stages_of_several_trainings_in_one_arm_are_not_taken_for_seeds(tmp_path: Path) -> None:
+    run = write_ablation(tmp_path, {"first": (20, 20), "second": (30, 30), "third": (10, 10)})
+    plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+    for stage in [stage for stage in plan["stages"] if stage["label"].startswith("grpo")]:
+        more = {"label": stage["label"].replace("grpo", "warm"), "name": "warm", "kind": "grpo"}
+        key = f"w{stage['key']}"
+        plan["stages"].insert(0, stage | more | {"key": key, "artifact": f"grpo-{key}"})
+    (run / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    data = collect(run)
+    assert {"first", "second", "third", "warm[first]", "warm[second]", "warm[third]"} == set(data.groups)
+    assert sorted((e.name, e.seed) for e in data.trained if e.group == "warm[first]") == [
+        (f"warm[first] · seed {seed}", seed) for seed in (0, 1, 2)
+    ]

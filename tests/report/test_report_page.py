@@ -148,7 +148,7 @@ def test_two_arms_stand_side_by_side_on_one_prompt(opened: Opened) -> None:
     page.locator("#c-one .checks").wait_for()
     assert "math_only · evaluation" in page.inner_text("#c-one")
     assert "composite · evaluation" in page.inner_text("#c-two")
-    expect(page.locator("#c-one .differs")).to_contain_text("≠ differs from the other arm", timeout=WAIT)
+    expect(page.locator("#c-one .differs")).to_contain_text("≠ differs from the other model", timeout=WAIT)
     expect(page.locator("#c-two .differs")).to_contain_text("✓ met", timeout=WAIT)
     first = page.inner_text("#c-prompt")
     page.click("#c-next")
@@ -172,7 +172,7 @@ def test_the_list_goes_by_keyboard(opened: Opened) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "detail"
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Compare arms on this prompt"
+    assert page.evaluate("document.activeElement.textContent") == "Compare models on this prompt"
 
 
 def test_the_theme_follows_the_system_and_the_button(browser: Any, report: Path) -> None:

@@ -109,6 +109,42 @@ def write_ablation(root: Path, points: Mapping[str, tuple[int, int]], *, seeds: 
     return run
 
 
+def write_graph(root: Path) -> Path:
+    """Write a run whose graph trains twice from one SFT, merges both and trains on; two evaluations measure it.
+
+    ``whole`` asks all prompts, ``part`` asks the last model eight of them. The merged model is right most often.
+    """
+    made = {"sft": ("sft", []), "maths": ("grpo", ["sft"]), "instructions": ("grpo", ["sft"]),
+            "both": ("merge", ["sft", "maths", "instructions"]), "again": ("grpo", ["both"])}  # fmt: skip
+    recipe = {"name": "graph", "seed": 0, "grpo": {"max_steps": STEPS}}
+    stages, models = [], []
+    for label, (kind, sources) in made.items():
+        inputs = {"model" if i == 0 else f"models.{i - 1}": source.ljust(12, "0") for i, source in enumerate(sources)}
+        key = label.ljust(12, "0")
+        stages.append(_planned(kind, label, key, "run") | {"name": label, "kind": kind, "inputs": inputs})
+        folder = root / "artifacts" / f"{kind}-{key}"
+        if kind == "grpo":
+            _write_grpo(folder, recipe, label, key, 20)
+        else:
+            folder.mkdir(parents=True)
+            (folder / "DONE").touch()
+    right = {"base": 2, "sft": 10, "maths": 20, "instructions": 12, "both": 36, "again": 24}
+    for stage, names, prompts in (("whole", list(right), PROMPTS), ("part", ["again"], 8)):
+        for name in names:
+            key, model = f"e{stage}{name}".ljust(12, "0"), None if name == "base" else name
+            inputs = {} if model is None else {"model": name.ljust(12, "0")}
+            planned = _planned("evaluate", f"{stage}[{name}]", key, "run")
+            stages.append(planned | {"name": stage, "kind": "evaluate", "inputs": inputs})
+            models.append({"name": f"{stage}: {name}", "arm": "run", "evaluation": stage, "model": model, "key": key})
+            evaluation = root / "artifacts" / f"evaluate-{key}"
+            _write_evaluation(evaluation, recipe, name, right[name], right=right[name], prompts=prompts)
+    run = root / "graph"
+    run.mkdir()
+    (run / "plan.json").write_text(json.dumps({"stages": stages, "models": models}), encoding="utf-8")
+    (run / "recipe.yaml").write_text("name: graph\n", encoding="utf-8")
+    return run
+
+
 def _planned(kind: str, label: str, key: str, arm: str) -> dict[str, object]:
     return {"label": label, "key": key, "artifact": f"{kind}-{key}", "inputs": {}, "arms": [arm]}
 
@@ -157,8 +193,13 @@ def _rollout(arm: str, step: int, i: int, obeys: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _write_evaluation(folder: Path, recipe: dict[str, object], arm: str, obeys: int, *, right: int = 30) -> None:
-    items = [PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", source="toy") for i in range(PROMPTS)]
+def _write_evaluation(
+    folder: Path, recipe: dict[str, object], arm: str, obeys: int, *, right: int = 30, prompts: int | None = None
+) -> None:
+    items = [
+        PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", source="toy")
+        for i in range(prompts or PROMPTS)
+    ]
     suite = prompt_suite("toy", [with_constraints(item, [NO_COMMA]) for item in items])
     done = evaluate(suite, Scripted(arm, right, obeys), Sampling(), bootstrap=Bootstrap(resamples=200))
     write_results(folder, done)

@@ -99,7 +99,13 @@ def test_two_ranks_stop_as_one_and_the_loss_of_one_ends_both(tmp_path: Path) -> 
 
     line = [*launch_line(launcher, "grpo", killed.spec)[:-3], str(ATTEMPTS), str(tmp_path), *given]
     done = subprocess.run(
-        line, cwd=REPOSITORY, env=environment(launcher, 2), capture_output=True, text=True, timeout=500, check=False
+        line,
+        cwd=REPOSITORY,
+        env=environment(launcher, 2) | {"PYTHONPATH": f"{ATTEMPTS.parent}:{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "attempts stopped at [1, 2, 3]" in done.stdout

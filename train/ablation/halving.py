@@ -7,44 +7,20 @@ trained as it would have been without halving.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
+from adhere.evaluation.statistics import Bootstrap
+from adhere.records.course import Rung
 from adhere.records.jsonl import read_jsonl
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.config.ablation import HalvingConfig
 
-RESAMPLES = 2000
 RATES = ("rates/joint", "rates/accuracy", "rates/hacc")
 """What points are ranked by: the first of these that training logs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """What was decided at one rung: each point's rate, which went on, and how sure that choice is.
-
-    ``risk`` is the share of bootstrap resamples, over seeds and generations, in which a point that was ended has a
-    higher rate than the weakest that went on.
-    """
-
-    step: int
-    rates: Mapping[str, float]
-    kept: tuple[str, ...]
-    ended: tuple[str, ...]
-    risk: float
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the rung as plain values."""
-        return {
-            "step": self.step,
-            "rates": dict(self.rates),
-            "kept": list(self.kept),
-            "ended": list(self.ended),
-            "risk": self.risk,
-        }
 
 
 def rung_steps(config: HalvingConfig, total: int) -> list[int]:
@@ -92,7 +68,11 @@ def decide(config: HalvingConfig, step: int, total: int, curves: Mapping[str, Se
     ranked = sorted(rates, key=lambda point: -rates[point])
     kept = ranked[: max(1, math.ceil(config.keep * len(ranked)))]
     ended = ranked[len(kept) :]
-    return Rung(step, rates, tuple(kept), tuple(ended), _risk(found, kept[-1], ended, random.Random(seed)))
+    # The risk of a wrong choice: how often resampling puts a point that is ended above the weakest that goes on.
+    bootstrap, numbers = Bootstrap(), range(seed * len(ranked), (seed + 1) * len(ranked))
+    drawn = {point: bootstrap.nested_means(found[point], n) for point, n in zip(ranked, numbers, strict=True)}
+    beaten = [drawn[point] > drawn[kept[-1]] for point in ended]
+    return Rung(step, rates, tuple(kept), tuple(ended), float(np.any(beaten, axis=0).mean()) if ended else 0.0)
 
 
 def _before(config: HalvingConfig, step: int, total: int) -> int:
@@ -112,19 +92,3 @@ def _rates(path: Path, first: int, last: int) -> list[float]:
         f"{path}: holds no {RATES[0]} for steps {first + 1} to {last}, so that this point cannot be compared; "
         f"lower grpo.logging_steps, or widen ablation.halving.window"
     )
-
-
-def _risk(
-    found: Mapping[str, Sequence[Sequence[float]]], weakest: str, ended: Sequence[str], rng: random.Random
-) -> float:
-    if not ended:
-        return 0.0
-    beaten = 0
-    for _ in range(RESAMPLES):
-        bar = _resampled(found[weakest], rng)
-        beaten += any(_resampled(found[point], rng) > bar for point in ended)
-    return beaten / RESAMPLES
-
-
-def _resampled(seeds: Sequence[Sequence[float]], rng: random.Random) -> float:
-    return fmean(fmean(rng.choices(values, k=len(values))) for values in rng.choices(seeds, k=len(seeds)))

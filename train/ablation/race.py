@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adhere.records.artifact import EXIT_STOPPED, complete_checkpoints
+from adhere.records.course import Rung
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
-from adhere.train.ablation.halving import Rung, decide, rung_steps
+from adhere.train.ablation.halving import decide, rung_steps
 from adhere.train.ablation.points import Ablation
 from adhere.train.launch.local.parallel import Outcome, run_parallel
 from adhere.train.launch.local.signals import Interrupted

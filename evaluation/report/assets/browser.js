@@ -167,7 +167,7 @@ async function card(row, whole, beside = null) {
   if (!Number.isNaN(column.advantage[row])) facts.push(`advantage ${column.advantage[row].toFixed(3)}`);
   const parts = [head, element("p", { class: "faint" }, facts.join(" · "))];
   if (whole) {
-    const button = element("button", { type: "button" }, "Compare arms on this prompt");
+    const button = element("button", { type: "button" }, "Compare models on this prompt");
     button.addEventListener("click", () => compareOn(column.item[row]));
     parts.push(button, element("h4", {}, "Prompt"), element("pre", { class: "text prompt", tabindex: "0", "aria-label": "Prompt" }, prompt));
   }
@@ -182,7 +182,7 @@ function checklist(requirements, states, others) {
   const words = { met: "✓ met", failed: "✗ failed", undecided: "– not scored" };
   return element("ol", { class: "checks" }, ...requirements.map(({ id, text, detail, status }, i) => element("li", others[i] && others[i] !== states[i] ? { class: "differs" } : {},
     element("span", { class: `badge ${states[i]}` }, `${i + 1} ${words[states[i]]}`), element("span", {}, text || id),
-    element("span", {}, [others[i] && others[i] !== states[i] ? "≠ differs from the other arm" : "", text ? id : "", status === "ok" ? "" : status, detail].filter(Boolean).join(" · ")))));
+    element("span", {}, [others[i] && others[i] !== states[i] ? "≠ differs from the other model" : "", text ? id : "", status === "ok" ? "" : status, detail].filter(Boolean).join(" · ")))));
 }
 
 function components(row, text) {

@@ -65,7 +65,7 @@ function drawChart(holder) {
     return { plot, panel, hidden: new Set() };
   });
   holder.classList.toggle("single", panels.length === 1);
-  if (MAPS.has(kind)) plots[0].plot.style.height = `${40 + 30 * panels[0].data[0].y.length + roomBelow(panels[0].data[0].x)}px`;
+  if (MAPS.has(kind)) plots[0].plot.style.height = `${40 + 30 * Math.max(3, panels[0].data[0].y.length) + roomBelow(panels[0].data[0].x)}px`;
   else holder.before(legend(holder.dataset.chart, kind, plots));
   drawn.set(holder, { kind, plots });
   paint(holder);

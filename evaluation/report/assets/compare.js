@@ -1,4 +1,4 @@
-// Two arms side by side on the prompts that both answered.
+// Two models side by side on the prompts that both answered.
 let rowsOf = [], shared = [], at = 0;
 
 function startCompare() {
@@ -21,7 +21,7 @@ function startCompare() {
 function pair(item = null) {
   const [left, right] = [rowsOf[Number(value("c-left"))], rowsOf[Number(value("c-right"))]];
   const both = [...left.keys()].filter((key) => right.has(key));
-  // Prompts of the evaluation first: there both arms answer in the same way.
+  // Prompts of the evaluation first: there both models answer in the same way.
   const evaluated = (key) => Number(left.get(key).some((row) => column.phase[row] !== TRAINING));
   both.sort((a, b) => evaluated(b) - evaluated(a) || a - b);
   const differ = both.filter((key) => rate(left.get(key)) !== rate(right.get(key)));
@@ -50,7 +50,7 @@ function compareOn(item) {
 function draw() {
   const [left, right] = [Number(value("c-left")), Number(value("c-right"))];
   if (!shared.length) {
-    const why = left === right ? "Choose two arms." : "There is no such prompt.";
+    const why = left === right ? "Choose two models." : "There is no such prompt.";
     byId("c-place").textContent = why;
     byId("c-prompt").textContent = "";
     byId("c-one").replaceChildren();

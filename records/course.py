@@ -1,9 +1,12 @@
-"""How an ablation went: points that stand for others, arms that failed, what halving ended, what sharing saved."""
+"""How an ablation went, ``arms.json``: points that stand for others, failures, successive halving, what sharing saved.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from adhere.records.objects import read_object
@@ -12,13 +15,21 @@ from adhere.records.run import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One comparison of successive halving; ``rates`` are joint rates in training, ``risk`` that of a wrong choice."""
+    """What was decided at one rung of successive halving: each point's rate, which went on, and how sure that is.
+
+    ``rates`` are joint rates in training. ``risk`` is the share of bootstrap resamples, over seeds and generations, in
+    which a point that was ended has a higher rate than the weakest that went on.
+    """
 
     step: int
     rates: Mapping[str, float]
     kept: Sequence[str]
     ended: Sequence[str]
     risk: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rung as plain values."""
+        return asdict(self) | {"rates": dict(self.rates), "kept": list(self.kept), "ended": list(self.ended)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +56,7 @@ class Course:
 
 
 def read_course(run: RunFolder) -> Course | None:
-    """Return what the run's ``arms.json`` says, or ``None`` where there is none: the run is no ablation."""
+    """Return what the run's ``arms.json`` says, or ``None`` where it is missing: the run is not an ablation."""
     found = read_object(run.course_file)
     if not found:
         return None
@@ -53,13 +64,9 @@ def read_course(run: RunFolder) -> Course | None:
     return Course(
         merged=[(m["point"], m["stands_for_it"], m["why"]) for m in found.get("merged", [])],
         rungs=[Rung(r["step"], r["rates"], r["kept"], r["ended"], r["risk"]) for r in found.get("rungs", [])],
-        failed=_reasons(found.get("failed", {})),
-        skipped=_reasons(found.get("skipped", {})),
+        failed={stage: str(why) for stage, why in found.get("failed", {}).items()},
+        skipped={stage: str(why) for stage, why in found.get("skipped", {}).items()},
         saved=found.get("saved_share_of_steps", 0.0),
         shared=took.get("shared", 0.0),
         alone=took.get("alone", 0.0),
     )
-
-
-def _reasons(stages: Mapping[str, Any]) -> dict[str, str]:
-    return {stage: str(why) for stage, why in stages.items()}
