@@ -1,39 +1,58 @@
-"""The copy of the code that queued jobs run: editing the checkout after submitting changes nothing for them."""
+"""The copy of the code that queued jobs run: editing it after submitting changes nothing for them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 
 import adhere
 from adhere.rewards.errors import StageError
+from adhere.rewards.plugins import package_files
 
 LEFT_OUT = {"__pycache__", "local"}
 """``recipes/local`` holds a user's own paths; a worker composes nothing and needs none."""
 
 
-def snapshot(root: Path) -> Path:
-    """Copy the package to ``root/code/<hash of their content>`` unless they are there, and return that folder.
+def snapshot(root: Path, packages: Iterable[str] = ()) -> Path:
+    """Copy our code and users' to ``root/code/<hash of their content>``, unless it is there; return that folder.
+
+    Args:
+        root: folder of all runs.
+        packages: top-level packages or modules of plug-ins and rewards in Python, as they are found here. What belongs
+            to Python, and installed packages with compiled parts, stay where they are.
 
     Raises:
+        ConfigError: there is no such package.
         StageError: the folder cannot be written.
     """
     source = Path(adhere.__file__).resolve().parent.parent
-    files = sorted(_files(source / "adhere"))
+    files = {str(path.relative_to(source)): path for path in files_below(source / "adhere", LEFT_OUT)}
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    for package in sorted(set(packages) - sys.stdlib_module_names - {"adhere"}):
+        python = package_files(package)
+        files |= {name: path for name, path in python.items() if os.sep not in name}
+        # A package without __init__.py may have several folders; the first on the path wins.
+        for place in {path.parents[name.count(os.sep)]: None for name, path in python.items() if os.sep in name}:
+            found = files_below(place / package, {"__pycache__"}, root)
+            if place.resolve() not in installed or not any(path.suffix == ".so" for path in found):
+                files = {str(path.relative_to(place)): path for path in found} | files
+
     content = hashlib.sha256()
-    for path in files:
-        content.update(f"{path.relative_to(source)}\0{path.stat().st_size}\0".encode())
-        content.update(path.read_bytes())
+    for name in sorted(files):
+        content.update(f"{name}\0{files[name].stat().st_size}\0".encode())
+        content.update(files[name].read_bytes())
     target = root / "code" / content.hexdigest()[:12]
     if target.is_dir():
         return target
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        for path in files:
-            copy = temporary / path.relative_to(source)
+        for name, path in files.items():
+            copy = temporary / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
         temporary.rename(target)
@@ -47,7 +66,19 @@ def snapshot(root: Path) -> Path:
     return target
 
 
-def _files(package: Path) -> Iterator[Path]:
+def files_below(package: Path, left_out: set[str], root: Path | None = None) -> list[Path]:
+    """Return the files of a package, with those behind links; without hidden folders and the runs below ``root``.
+
+    Args:
+        package: its folder.
+        left_out: names of folders that are passed over.
+        root: a folder that is passed over.
+    """
+    found = []
     for folder, names, files in os.walk(package, followlinks=True):
-        names[:] = [name for name in names if name not in LEFT_OUT]
-        yield from (Path(folder) / name for name in files)
+        here = Path(folder)
+        inner = [here / name for name in names if name not in left_out and not name.startswith(".")]
+        # A link to a folder above would lead round and round.
+        names[:] = [p.name for p in inner if p.resolve() not in {root, *here.resolve().parents, here.resolve()}]
+        found += [here / name for name in files if (here / name).is_file()]
+    return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from adhere.records.jobs import JobRecord, read_job, write_job
 from adhere.records.names import slug
 from adhere.records.run import RunFolder
+from adhere.rewards.plugins import plugin_modules, plugin_packages
 from adhere.train.launch.local.stage import worker_flags
 from adhere.train.launch.serve.servers import servers_of
 from adhere.train.launch.slurm.batches import Batch, plan_batches
@@ -45,7 +46,7 @@ def submit_run(run: Run, waiting: Sequence[PlannedStage]) -> Submission:
     profile = profile_of(run)
     client("sbatch")
     with _one_at_a_time(run.root):
-        code = snapshot(run.root)
+        code = snapshot(run.root, packages_of(run))
         queued = queued_stages(run, waiting)
         batches = batches_of(run, waiting, queued)
         made, submitted = dict(queued), list[str]()
@@ -68,6 +69,14 @@ def profile_of(run: Run) -> Profile:
     for stage in run.graph.stages.values():
         check_profile(profile, stage.recipe.launcher, run.root)
     return profile
+
+
+def packages_of(run: Run) -> set[str]:
+    """Return the top-level packages of users that the run's processes import: plug-ins, and rewards in Python."""
+    recipes = [stage.recipe for stage in run.graph.stages.values()]
+    modules = [*plugin_modules(), *(module for recipe in recipes for module in recipe.plugins)]
+    named = set().union(*(plugin_packages(recipe.model_dump()) for recipe in recipes))
+    return named | {module.partition(".")[0] for module in modules}
 
 
 @contextmanager
@@ -152,16 +161,13 @@ def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path)
 
 
 def dependency(batch: Batch, made: Mapping[str, str], submitted: Sequence[str]) -> list[str]:
-    """Return what ``sbatch`` is told of what a batch waits for.
+    """Return the options of ``sbatch`` by which a batch waits for what it starts from.
 
     ``made`` are the jobs of stages by their keys, ``submitted`` those of the batches before it.
     """
-    if batch.along is not None:
-        return [f"--dependency=aftercorr:{submitted[batch.along]}", "--kill-on-invalid-dep=yes"]
-    if batch.after:
-        ids = ":".join(made[key] for key in batch.after)
-        return [f"--dependency=afterok:{ids}", "--kill-on-invalid-dep=yes"]
-    return []
+    jobs_of = {"aftercorr": [submitted[index] for index in batch.along], "afterok": [made[key] for key in batch.after]}
+    waits = [f"{how}:{':'.join(ids)}" for how, ids in jobs_of.items() if ids]
+    return [f"--dependency={','.join(waits)}", "--kill-on-invalid-dep=yes"] if waits else []
 
 
 def _record(run: Run, batch: Batch, job: str, folder: Path) -> dict[str, str]:
