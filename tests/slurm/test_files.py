@@ -133,13 +133,19 @@ def test_a_graph_of_two_arms_is_submitted_with_the_shared_stage_once(
     lines = re.findall(
         r"^  sbatch (?:--dependency=(\S+) --kill-on-invalid-dep=yes )?/\S*/\d+-(\S+)/job", said, flags=re.M
     )
+    grpo, both = "<grpo-x4>", ["low", "high"]
     assert {name: waits for waits, name in lines} == {
         "sft": "",
         "grpo-x4": "afterok:<sft>",
-        "both-low": "afterok:<grpo-x4>_0:<grpo-x4>_1",
+        "both-low": f"afterok:<sft>:{grpo}_0:{grpo}_1",
+        "both-high": f"afterok:<sft>:{grpo}_2:{grpo}_3",
         "again-low": "afterok:<both[low]>",
-        "both-high": "afterok:<grpo-x4>_2:<grpo-x4>_3",
         "again-high": "afterok:<both[high]>",
+        "evaluate-base": "",
+        "evaluate-sft": "afterok:<sft>",
+        "evaluate-x4": "aftercorr:<grpo-x4>",
+        **{f"evaluate-both,-{arm}": f"afterok:<both[{arm}]>" for arm in both},
+        **{f"evaluate-{arm}": f"afterok:<again[{arm}]>" for arm in both},
     }
 
 

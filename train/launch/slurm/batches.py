@@ -47,7 +47,7 @@ def plan_batches(
     for stage in stages:
         if stage.key in placed:
             continue
-        after = waits[stage.key]
+        after, inputs = waits[stage.key], dict.fromkeys(stage.inputs.values())
         # The arrays with one task that the stage waits for, and what it waits for besides.
         arrays = {i: [s.key for s in batch.stages] for i, batch in enumerate(batches) if len(batch.stages) > 1}
         arrays = {i: keys for i, keys in arrays.items() if len(after & set(keys)) == 1}
@@ -59,10 +59,10 @@ def plan_batches(
             and len({len(keys) for keys in arrays.values()}) == 1
             and all([shapes[s.key] for s in found] == [shapes[stage.key]] for found in heirs)
         ):
-            batch = Batch(tuple(found[0] for found in heirs), tuple(sorted(shared)), tuple(arrays))
+            batch = Batch(tuple(found[0] for found in heirs), tuple(k for k in inputs if k in shared), tuple(arrays))
         else:
             alike = [s for s in stages if shapes[s.key] == shapes[stage.key] and waits[s.key] == after]
-            batch = Batch(tuple(alike), tuple(sorted(after)))
+            batch = Batch(tuple(alike), tuple(k for k in inputs if k in after))
         batches.append(batch)
         placed |= {s.key for s in batch.stages}
     return batches
