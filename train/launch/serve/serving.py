@@ -43,7 +43,7 @@ from adhere.train.launch.serve.servers import (
     split_gpus,
     visible_gpus,
 )
-from adhere.train.launch.slurm.supervise import GRACE_SECONDS, end_group
+from adhere.train.launch.serve.supervise import GRACE_SECONDS, end_group
 
 POLL_SECONDS = 0.2
 TELL_EVERY = 15.0
@@ -224,7 +224,7 @@ def _start(server: Server, share: Sequence[str], logs: Path, host: str, bind: st
     command = server_command(server, bind, port, cpu=not share)
     print(f"  starting the server of {server.keys[0]}: {server.model} on port {port}, log {log}", flush=True)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "adhere.train.launch.slurm.supervise", str(os.getpid()), str(log), *command],
+        [sys.executable, "-P", "-m", "adhere.train.launch.serve.supervise", str(os.getpid()), str(log), *command],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(share), **(server.variables or {})},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
