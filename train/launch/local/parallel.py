@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from adhere.records.artifact import EXIT_STOPPED
-from adhere.train.launch.orphans import end_with_parent
 from adhere.train.launch.local.signals import Interrupted
+from adhere.train.launch.orphans import end_with_parent
 from adhere.train.run.graph import PlannedStage
 
 POLL_SECONDS = 0.1

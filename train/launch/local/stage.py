@@ -18,8 +18,8 @@ from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.config.stage import read_spec
-from adhere.train.launch.orphans import end_with_parent
 from adhere.train.launch.local.signals import Interrupted, Notice
+from adhere.train.launch.orphans import end_with_parent
 from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.launch.serve.serving import serving
 
