@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tiny_run import REPOSITORY
 
 from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError, StageError
@@ -42,6 +43,7 @@ GPU = Profile(
 
 
 RECIPE = compose_recipe(["recipe=quickstart"])
+ROOMS = ("train", "evaluation", "records", "prompts", "rewards")
 
 
 def stage(kind: str, name: str, *after: str) -> PlannedStage:
@@ -341,7 +343,9 @@ def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(
 
 def test_the_snapshot_is_named_by_its_content_and_made_once(tmp_path: Path) -> None:
     first = snapshot(tmp_path)
-    assert (first / "adhere/train/worker.py").exists() and (first / "adhere/slurm/job.sbatch").exists()
+    ours = {path.relative_to(REPOSITORY) for room in ROOMS for path in (REPOSITORY / room).rglob("*.py")}
+    assert {path.relative_to(first / "adhere") for path in (first / "adhere").rglob("*.py")} >= ours
+    assert (first / "adhere/slurm/job.sbatch").exists() and not (first / "adhere/recipes/local").exists()
     (first / "marker").touch()
     assert snapshot(tmp_path) == first and (first / "marker").exists()
 

@@ -14,9 +14,6 @@ import adhere
 from adhere.rewards.errors import StageError
 from adhere.rewards.plugins import package_files
 
-LEFT_OUT = {"__pycache__", "local"}
-"""``recipes/local`` holds a user's own paths; a worker composes nothing and needs none."""
-
 
 def snapshot(root: Path, packages: Iterable[str] = ()) -> Path:
     """Copy our code and users' to ``root/code/<hash of their content>``, unless it is there; return that folder.
@@ -31,14 +28,16 @@ def snapshot(root: Path, packages: Iterable[str] = ()) -> Path:
         StageError: the folder cannot be written.
     """
     source = Path(adhere.__file__).resolve().parent.parent
-    files = {str(path.relative_to(source)): path for path in files_below(source / "adhere", LEFT_OUT)}
+    # recipes/local holds a user's own paths; a worker composes nothing and needs none.
+    ours = files_below(source / "adhere", left_out=source / "adhere" / "recipes" / "local")
+    files = {str(path.relative_to(source)): path for path in ours}
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     for package in sorted(set(packages) - sys.stdlib_module_names - {"adhere"}):
         python = package_files(package)
         files |= {name: path for name, path in python.items() if os.sep not in name}
         # A package without __init__.py may have several folders; the first on the path wins.
         for place in {path.parents[name.count(os.sep)]: None for name, path in python.items() if os.sep in name}:
-            found = files_below(place / package, {"__pycache__"}, root)
+            found = files_below(place / package, left_out=root)
             if place.resolve() not in installed or not any(path.suffix == ".so" for path in found):
                 files = {str(path.relative_to(place)): path for path in found} | files
 
@@ -66,19 +65,14 @@ def snapshot(root: Path, packages: Iterable[str] = ()) -> Path:
     return target
 
 
-def files_below(package: Path, left_out: set[str], root: Path | None = None) -> list[Path]:
-    """Return the files of a package, with those behind links; without hidden folders and the runs below ``root``.
-
-    Args:
-        package: its folder.
-        left_out: names of folders that are passed over.
-        root: a folder that is passed over.
-    """
+def files_below(package: Path, left_out: Path) -> list[Path]:
+    """Return the files of a package, also behind links; not those of hidden folders and of the folder ``left_out``."""
     found = []
     for folder, names, files in os.walk(package, followlinks=True):
-        here = Path(folder)
-        inner = [here / name for name in names if name not in left_out and not name.startswith(".")]
+        here = Path(folder).resolve()
         # A link to a folder above would lead round and round.
-        names[:] = [p.name for p in inner if p.resolve() not in {root, *here.resolve().parents, here.resolve()}]
-        found += [here / name for name in files if (here / name).is_file()]
+        passed = {left_out.resolve(), here, *here.parents}
+        inner = [name for name in names if name != "__pycache__" and not name.startswith(".")]
+        names[:] = [name for name in inner if (here / name).resolve() not in passed]
+        found += [Path(folder) / name for name in files if (here / name).is_file()]
     return found
