@@ -411,7 +411,7 @@ def test_every_shipped_profile_is_one(path: Path) -> None:
         ("gpus_per_node: 0\ntime: '1'\nshared: /x\n", r"partition: is missing"),
         ("partition: a\npartitoin: b\ngpus_per_node: 0\ntime: '1'\nshared: /x\n", r"did you mean 'partition'"),
         ("partition: a\ngpus_per_node: 0\ntime: tomorrow\nshared: /x\n", r"time: "),
-        ("a: [", r"is not YAML"),
+        ("a: [", r"is not valid YAML"),
     ],
 )
 def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.1
 class Outcome:
     """How the stages of a run ended, by label: what ran, why some failed, what others had waited for.
 
-    ``stopped`` are those that somebody asked to end by their ``STOP`` file, short of where they were to come.
+    ``stopped`` are those that somebody asked to end by their ``STOP`` file, before their end.
     """
 
     ran: list[str] = field(default_factory=list)
@@ -71,16 +71,16 @@ def run_parallel(
     per_stage: Callable[[PlannedStage], int] = lambda stage: 1,
     reached: Callable[[PlannedStage], bool] = lambda stage: False,
 ) -> Outcome:
-    """Run ``stages`` as soon as what they start from is there, at most ``parallel`` at a time.
+    """Run ``stages`` as soon as what they start from is done, at most ``parallel`` at a time.
 
     Args:
         stages: in an order in which they can run.
         done: keys of the stages that have ended before.
         prepare: writes a stage's ``stage.yaml`` and returns its path.
         parallel: stages at a time.
-        devices: GPUs to share out; a stage gets the ``slot``-th part of them. Empty leaves the choice to the stage.
+        devices: GPUs to share; a stage gets the ``slot``-th part of them. Empty leaves the choice to the stage.
         per_stage: devices that a stage needs.
-        reached: whether a stage that has not ended is as far as it is to come for now.
+        reached: whether a stage that has not ended has come as far as it should for now.
 
     An interrupt asks every running stage to write a checkpoint and end, and is raised again when they have.
 
@@ -137,7 +137,7 @@ def _share(devices: Sequence[str], slot: int, needed: int) -> dict[str, str]:
 
 
 def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, str]) -> _Started:
-    """Start the stage in a session of its own, so that an interrupt at the terminal reaches it through us alone."""
+    """Start the stage in a session of its own, so that an interrupt at the terminal reaches it only through us."""
     print(f"  running {stage.label}", flush=True)
     output = spec.parent / "logs" / "driver.log"
     output.parent.mkdir(parents=True, exist_ok=True)

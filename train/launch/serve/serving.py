@@ -3,7 +3,7 @@
 ``serving`` does all of it for a local stage. The same for a batch script, on one node or several:
 
     … around STAGE.YAML -- COMMAND …  start its servers here, run COMMAND beside them
-    … run STAGE.YAML --host NODE  start its servers here, and stay until told
+    … run STAGE.YAML --host NODE  start its servers here, and stay until a signal comes
     … wait URL --seconds 900 [--pid PID]  until URL/health answers; 1 if PID ends first
     … wait STAGE.YAML --seconds 900  until ``run`` has written the addresses
 """
@@ -47,7 +47,7 @@ from adhere.train.launch.serve.supervise import GRACE_SECONDS, end_group
 
 POLL_SECONDS = 0.2
 TELL_EVERY = 15.0
-"""Seconds between two words on a server that is still loading."""
+"""Seconds between two messages about a server that is still loading."""
 
 TAIL_LINES = 12
 TAIL_BYTES = 16384
@@ -180,8 +180,8 @@ def running_servers(
 def wait_healthy(url: str, seconds: float, alive: Alive = lambda: None, *, name: str = "server") -> None:
     """Wait until ``GET /health`` below the root of ``url`` answers 200.
 
-    ``alive`` returns how the server ended, or ``None``; it is asked before every look, so that a dead server is met at
-    once, and last of all, so that nobody else on the same port is taken for it.
+    ``alive`` returns how the server ended, or ``None``; it is asked after every look, so that a dead server is found at
+    once, and another one on the same port is not taken for it.
 
     Raises:
         StageError: the server has ended, or ``seconds`` are over.

@@ -41,10 +41,10 @@ def job_files(
     code: Path,
     servers: Sequence[Server] = (),
 ) -> dict[str, str]:
-    """Return the text of each file of one job that is to lie in ``folder``; several ``artifacts`` are an array.
+    """Return the text of each file of one job in ``folder``; several ``artifacts`` are an array.
 
     Args:
-        folder: where the files are to lie.
+        folder: where the files go.
         name: of the job, for people.
         kind: of its stages.
         artifacts: the stages' folders, one for each task.
@@ -134,7 +134,7 @@ def write_finish(folder: Path, run: Path, launcher: LauncherConfig, profile: Pro
     """Write the batch file of the job that ends a run: one core, no GPU, half an hour.
 
     Args:
-        folder: where the file is to lie.
+        folder: where the file goes.
         run: the run's folder.
         launcher: for its options of ``sbatch``.
         profile: of the cluster.
