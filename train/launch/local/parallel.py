@@ -96,12 +96,19 @@ def run_parallel(
             while waiting or running or came:
                 if came:
                     raise Interrupted("stopped; the same command goes on from the checkpoints", 128 + came[0])
-                _skip(waiting, outcome, labels)
+                for stage in list(waiting):
+                    gone = {*outcome.failed, *outcome.stopped, *outcome.skipped}
+                    lost = [labels[key] for key in stage.inputs.values() if labels.get(key) in gone]
+                    if lost:
+                        waiting.remove(stage)
+                        outcome.skipped[stage.label] = lost[0]
                 ready = [stage for stage in waiting if set(stage.inputs.values()) <= finished]
                 for stage in ready[: parallel - len(running)]:
                     waiting.remove(stage)
                     slot = min(set(range(parallel)) - {started.slot for started in running})
-                    running.append(_start(stage, prepare(stage), slot, _share(devices, slot, per_stage(stage))))
+                    mine = devices[slot * per_stage(stage) : (slot + 1) * per_stage(stage)]
+                    visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
+                    running.append(_start(stage, prepare(stage), slot, visible))
                 for started in [started for started in running if started.process.poll() is not None]:
                     running.remove(started)
                     if started.process.returncode == EXIT_STOPPED:
@@ -115,25 +122,18 @@ def run_parallel(
                         print(f"  failed  {started.stage.label}: {outcome.failed[started.stage.label]}", flush=True)
                 time.sleep(POLL_SECONDS)
         except BaseException:
-            _stop(running)
+            # Every stage writes a checkpoint and ends; a second interrupt kills them.
+            for started in running:
+                started.process.send_signal(signal.SIGTERM)
+            try:
+                for started in running:
+                    started.process.wait()
+            except BaseException:
+                for started in running:
+                    os.killpg(started.process.pid, signal.SIGKILL)
+                raise
             raise
     return outcome
-
-
-def _skip(waiting: list[PlannedStage], outcome: Outcome, labels: dict[str, str]) -> None:
-    """Take out of ``waiting`` what starts from a stage that failed, was stopped or was skipped."""
-    for stage in list(waiting):
-        gone = {*outcome.failed, *outcome.stopped, *outcome.skipped}
-        lost = [labels[key] for key in stage.inputs.values() if labels.get(key) in gone]
-        if lost:
-            waiting.remove(stage)
-            outcome.skipped[stage.label] = lost[0]
-
-
-def _share(devices: Sequence[str], slot: int, needed: int) -> dict[str, str]:
-    """Return the environment that shows a stage its own ``needed`` devices."""
-    mine = devices[slot * needed : (slot + 1) * needed]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
 
 
 def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, str]) -> _Started:
@@ -162,16 +162,3 @@ def _reason(started: _Started) -> str:
     return (
         said or f"its driver ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}; see {started.output}"
     )
-
-
-def _stop(running: Sequence[_Started]) -> None:
-    """Ask every running stage to write a checkpoint and end, and wait until it has; a second interrupt kills them."""
-    for started in running:
-        started.process.send_signal(signal.SIGTERM)
-    try:
-        for started in running:
-            started.process.wait()
-    except BaseException:
-        for started in running:
-            os.killpg(started.process.pid, signal.SIGKILL)
-        raise

@@ -46,27 +46,23 @@ def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
     if not kind_of(kind).distributed or (ranks == 1 and launcher.strategy in ("single", "ddp")):
         return []
     line = ["--quiet", "--num_processes", str(ranks), "--mixed_precision", "no", "--dynamo_backend", "no"]
-    return line + _strategy(launcher)
+    if launcher.strategy == "ddp":
+        return [*line, "--multi_gpu"]
+    if launcher.strategy == "fsdp2":
+        wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_reshard_after_forward", "true"]
+        offload = ["--fsdp_offload_params", str(launcher.offload).lower()]
+        state = ["--fsdp_state_dict_type", "FULL_STATE_DICT"]
+        return [*line, "--use_fsdp", "--fsdp_version", "2", *wrap, *offload, *state]
+    where = "cpu" if launcher.offload else "none"
+    line += ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
+    if launcher.strategy == "zero3":
+        line += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
+    return line
 
 
 def ranks_of(launcher: LauncherConfig, kind: str) -> int:
     """Return how many processes a stage has; one where its kind is not distributed, as an evaluation."""
     return launcher.processes if kind_of(kind).distributed else 1
-
-
-def _strategy(launcher: LauncherConfig) -> list[str]:
-    if launcher.strategy == "ddp":
-        return ["--multi_gpu"]
-    if launcher.strategy == "fsdp2":
-        wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_reshard_after_forward", "true"]
-        offload = ["--fsdp_offload_params", str(launcher.offload).lower()]
-        state = ["--fsdp_state_dict_type", "FULL_STATE_DICT"]
-        return ["--use_fsdp", "--fsdp_version", "2", *wrap, *offload, *state]
-    where = "cpu" if launcher.offload else "none"
-    zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
-    if launcher.strategy == "zero3":
-        zero += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
-    return zero
 
 
 def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: str) -> None:

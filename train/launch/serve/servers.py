@@ -59,7 +59,8 @@ class Server:
 def servers_of(spec: StageSpec) -> list[Server]:
     """Return the servers that the launcher has to start for the stage; equal judges share one."""
     recipe = spec.recipe
-    found = [_rollouts(spec)] if spec.kind == "grpo" and _serves_rollouts(recipe) else []
+    served = spec.kind == "grpo" and recipe.grpo.generation == "vllm_server" and recipe.grpo.vllm.base_url is None
+    found = [_rollouts(spec)] if served else []
     return [*found, *judge_servers(judges_of(spec.kind, recipe))]
 
 
@@ -81,6 +82,7 @@ def judge_servers(judges: Mapping[str, JudgeConfig]) -> list[Server]:
         if judge.serve is None:
             continue
         wanted = judge.serve
+        split = wanted.command == "vllm" and wanted.gpus > 1
         server = Server(
             name="",
             keys=(key,),
@@ -89,7 +91,7 @@ def judge_servers(judges: Mapping[str, JudgeConfig]) -> list[Server]:
             gpus=wanted.gpus,
             port=wanted.port,
             seconds=wanted.start_seconds,
-            arguments=(*_split_over(wanted.command, wanted.gpus), *wanted.options),
+            arguments=(*(["--tensor-parallel-size", str(wanted.gpus)] if split else []), *wanted.options),
             suffix="/v1",
         )
         same = next(
@@ -236,14 +238,6 @@ def _rollouts(spec: StageSpec) -> Server:
         arguments=tuple(arguments),
         variables={"VLLM_SERVER_DEV_MODE": "1"},
     )
-
-
-def _serves_rollouts(recipe: Recipe) -> bool:
-    return recipe.grpo.generation == "vllm_server" and recipe.grpo.vllm.base_url is None
-
-
-def _split_over(command: str, gpus: int) -> list[str]:
-    return ["--tensor-parallel-size", str(gpus)] if command == "vllm" and gpus > 1 else []
 
 
 def _vllm_version() -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from adhere.records.artifact import Artifact
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import AdhereError, StageError
 from adhere.rewards.files import write_json
-from adhere.train.config.schema import LauncherConfig, Recipe
+from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec, read_spec
 from adhere.train.launch.serve.servers import (
     LOOPBACK,
@@ -112,7 +112,12 @@ def serving(
 ) -> Iterator[Servers]:
     """Run the stage's servers for as long as the block lasts; its worker finds their addresses beside ``stage.yaml``.
 
-    ``ranks`` is how many GPUs of this machine training takes, ``host`` the name under which workers reach it.
+    Args:
+        spec: the stage.
+        artifact: its folder, for logs and addresses.
+        ranks: how many GPUs of this machine training takes.
+        host: the name under which workers reach this machine.
+        bind: the address that servers listen on.
 
     Raises:
         ConfigError: the GPUs do not suffice.
@@ -125,7 +130,12 @@ def serving(
     addresses.unlink(missing_ok=True)
     with running_servers(servers, shares, artifact.logs, host, bind) as running:
         if running:
-            write_json(addresses, _addresses(spec, running, bind))
+            found: dict[str, dict[str, Any]] = {key: {"base_url": r.url} for r in running for key in r.server.keys}
+            if "grpo.vllm" in found:
+                # TRL's own port for weights is fixed, so that two runs on a machine would collide.
+                port = free_port(bind, spec.recipe.grpo.vllm.group_port, "grpo.vllm.group_port")
+                found["grpo.vllm"]["group_port"] = port
+            write_json(addresses, found)
         beside = Servers(running, {"CUDA_VISIBLE_DEVICES": ",".join(training)} if any(shares) else {})
         try:
             yield beside
@@ -174,7 +184,11 @@ def running_servers(
         for started in running:
             started.process.terminate()  # all at once: each may take its whole grace
         for started in running:
-            _end(started)
+            try:
+                started.process.wait(timeout=GRACE_SECONDS + 5.0)
+            except subprocess.TimeoutExpired:
+                started.process.kill()  # the server goes with its supervisor, by the kernel
+                started.process.wait()
 
 
 def wait_healthy(url: str, seconds: float, alive: Alive = lambda: None, *, name: str = "server") -> None:
@@ -232,14 +246,6 @@ def _start(server: Server, share: Sequence[str], logs: Path, host: str, bind: st
     return Running(server, process, server.url(host, port), log)
 
 
-def _end(started: Running) -> None:
-    try:
-        started.process.wait(timeout=GRACE_SECONDS + 5.0)
-    except subprocess.TimeoutExpired:
-        started.process.kill()  # the server goes with its supervisor, by the kernel
-        started.process.wait()
-
-
 def _healthy(root: str) -> bool:
     try:
         with urllib.request.urlopen(f"{root}/health", timeout=5) as reply:
@@ -248,17 +254,10 @@ def _healthy(root: str) -> bool:
         return False
 
 
-def _addresses(spec: StageSpec, running: Sequence[Running], bind: str) -> dict[str, dict[str, Any]]:
-    """Return what the keys of each server take. TRL's own port for weights is fixed, so that two runs would meet."""
-    found: dict[str, dict[str, Any]] = {key: {"base_url": r.url} for r in running for key in r.server.keys}
-    if "grpo.vllm" in found:
-        found["grpo.vllm"]["group_port"] = free_port(bind, spec.recipe.grpo.vllm.group_port, "grpo.vllm.group_port")
-    return found
-
-
 def _around(path: Path, command: Sequence[str], host: str) -> int:
     artifact, spec = Artifact(path.parent), read_spec(path)
-    with serving(spec, artifact, _local_ranks(spec.recipe.launcher), host=host, bind=_bind(host)) as servers:
+    ranks = -(-spec.recipe.launcher.processes // spec.recipe.launcher.nodes)
+    with serving(spec, artifact, ranks, host=host, bind=_bind(host)) as servers:
         process = subprocess.Popen(command, env={**os.environ, **servers.environment}, start_new_session=True)
         servers.guard(process)
         try:
@@ -294,10 +293,6 @@ def _wait(target: str, seconds: float, pid: int | None) -> int:
             )
         time.sleep(POLL_SECONDS)
     return 0
-
-
-def _local_ranks(launcher: LauncherConfig) -> int:
-    return -(-launcher.processes // launcher.nodes)
 
 
 def _bind(host: str) -> str:

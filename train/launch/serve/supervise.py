@@ -2,8 +2,8 @@
 
 python -m adhere.train.launch.serve.supervise PARENT LOG COMMAND [ARGUMENT ...]
 
-A process between the driver and a server, because the kernel signals only a direct child when its parent was killed, and
-a server such as vLLM's has children of its own. Standard library only: it has to start fast.
+A process between the driver and a server, because the kernel signals only a direct child when its parent was killed,
+and a server such as vLLM's has children of its own. Standard library only: it has to start fast.
 """
 
 from __future__ import annotations

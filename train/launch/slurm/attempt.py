@@ -71,7 +71,7 @@ def refuse(artifact: Artifact, words: str) -> None:
 
 
 def why_ending(job: str) -> str:
-    """Return why Slurm ends the job that ``scontrol show job -o`` describes: RUNNING where it does not, otherwise a reason.
+    """Return why Slurm ends the job that ``scontrol show job -o`` describes, or RUNNING where it does not end it.
 
     While a job is taken down Slurm calls it COMPLETING, whether it was cancelled or ran into its limit; its times tell.
     """
@@ -116,7 +116,16 @@ def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tupl
         return REQUEUE, f"stopped with a checkpoint at step {artifact.stopped_at()}; requeued"
     if state == "PREEMPTED":
         return REQUEUE, "preempted before a checkpoint could be written; requeued, it goes on from its newest one"
-    again, reason = LATE if state == "TIMEOUT" else _explain(_tail(artifact, attempt))
+    # What the end of the attempt's logs says.
+    tail = ""
+    for path in sorted(artifact.logs.glob(f"attempt_{attempt}[._]*log")):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            tail += file.read().decode("utf-8", errors="replace") + "\n"
+    killed = re.search(r"exitcode\s*:\s*-9|Signal 9|SIGKILL", tail)
+    unknown = (True, "a rank was killed (SIGKILL)" if killed else "the worker ended without an error message")
+    known_end = ((again, meaning) for pattern, again, meaning in KNOWN_ENDS if re.search(pattern, tail))
+    again, reason = LATE if state == "TIMEOUT" else next(known_end, unknown)
     known, newest = read_marker(artifact.attempts), max(complete_checkpoints(artifact.checkpoints), default=None)
     spent = known.get("crashes", 0) + 1 if known.get("checkpoint") == newest else 1
     if again and spent <= max_requeues:
@@ -128,23 +137,6 @@ def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tupl
     artifact.fail(reason)
     artifact.attempts.unlink(missing_ok=True)
     return FAILED, reason
-
-
-def _explain(tail: str) -> tuple[bool, str]:
-    for pattern, again, meaning in KNOWN_ENDS:
-        if re.search(pattern, tail):
-            return again, meaning
-    killed = re.search(r"exitcode\s*:\s*-9|Signal 9|SIGKILL", tail)
-    return True, "a rank was killed (SIGKILL)" if killed else "the worker ended without an error message"
-
-
-def _tail(artifact: Artifact, attempt: int) -> str:
-    texts = []
-    for path in sorted(artifact.logs.glob(f"attempt_{attempt}[._]*log")):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            texts.append(file.read().decode("utf-8", errors="replace"))
-    return "\n".join(texts)
 
 
 def main() -> int:
