@@ -68,7 +68,13 @@ def ranks_of(launcher: LauncherConfig, kind: str) -> int:
 def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: str) -> None:
     """Run the stage and wait for it; its output goes to the terminal and to a log file of this attempt.
 
-    A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step, and is waited for.
+    A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step; the stop is waited for.
+
+    Args:
+        artifact: the stage's folder, with its ``stage.yaml``.
+        launcher: ranks, strategy, device and threads.
+        kind: of the stage.
+        label: its name in messages.
 
     Raises:
         StageError: another process runs the stage; or the stage, or a server beside it, ended without ``DONE``: the

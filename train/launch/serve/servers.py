@@ -105,7 +105,14 @@ def judge_servers(judges: Mapping[str, JudgeConfig]) -> list[Server]:
 
 
 def server_command(server: Server, host: str, port: int, *, cpu: bool = False) -> list[str]:
-    """Return the command that serves ``server`` on ``host`` and ``port``; ``cpu`` keeps transformers off the GPUs."""
+    """Return the command that starts ``server``.
+
+    Args:
+        server: what to serve.
+        host: the address that it listens on.
+        port: of that address.
+        cpu: whether transformers is kept off the GPUs; vLLM takes what ``CUDA_VISIBLE_DEVICES`` shows.
+    """
     # Run as modules: the scripts' own first lines may name another interpreter than the one that has the packages.
     programs = {
         "vllm": [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve"],
@@ -166,6 +173,12 @@ def split_gpus(
     """Return the GPUs of the ``ranks`` and of each server: ranks take the first, servers the last, none shares one.
 
     On a machine without GPUs, or with ``launcher.device=cpu``, all of them are empty.
+
+    Args:
+        launcher: its device decides whether GPUs count.
+        servers: each with the number of GPUs that it needs.
+        visible: identifiers of this machine's GPUs.
+        ranks: GPUs that training takes, one a rank.
 
     Raises:
         ConfigError: there are too few; or a server cannot do without.

@@ -172,7 +172,15 @@ def judged(recipe: Recipe, folder: Path) -> Iterator[RewardConfig]:
 def running_servers(
     servers: Sequence[Server], shares: Sequence[Sequence[str]], logs: Path, host: str = LOOPBACK, bind: str = LOOPBACK
 ) -> Iterator[list[Running]]:
-    """Start ``servers``, each on its share of GPUs, and yield when all are healthy; end them with the block."""
+    """Start ``servers``, yield when all are healthy, and end them with the block.
+
+    Args:
+        servers: what to start.
+        shares: identifiers of the GPUs of each, in the same order; empty for the CPU.
+        logs: folder of their logs.
+        host: the name in their addresses.
+        bind: the address that they listen on.
+    """
     running: list[Running] = []
     try:
         for server, share in zip(servers, shares, strict=True):
@@ -194,8 +202,12 @@ def running_servers(
 def wait_healthy(url: str, seconds: float, alive: Alive = lambda: None, *, name: str = "server") -> None:
     """Wait until ``GET /health`` below the root of ``url`` answers 200.
 
-    ``alive`` returns how the server ended, or ``None``; it is asked after every look, so that a dead server is found at
-    once, and another one on the same port is not taken for it.
+    Args:
+        url: of the server, with or without ``/v1``.
+        seconds: how long to wait at most.
+        alive: returns how the server ended, or ``None``. It is asked after every look, so that a dead server is found
+            at once, and another one on the same port is not taken for it.
+        name: of the server in messages.
 
     Raises:
         StageError: the server has ended, or ``seconds`` are over.

@@ -145,7 +145,15 @@ def folder_of(run: Run, batch: Batch, number: int) -> Path:
 
 
 def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path) -> dict[str, str]:
-    """Return the files of a batch's job by their names."""
+    """Return the files of a batch's job by their names.
+
+    Args:
+        run: the run.
+        batch: of its stages.
+        folder: where the files go.
+        profile: of the cluster.
+        code: the snapshot that the job runs.
+    """
     first = batch.stages[0]
     return job_files(
         folder,
