@@ -1,4 +1,4 @@
-"""What the design promises of imports: rooms know only what is below them, and the driver starts without torch."""
+"""What the design promises of imports: arrows run down, there is no circle, and the driver starts without torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("rewards", "prompts", "records", "evaluation", "train")
 """From the bottom up; a room imports itself and what stands before it."""
+
+TRAIN = (
+    "config", "model", "run", "launch", "drive", "plan", "ablation", "stages", "worker", "commands", "cli"
+)  # fmt: skip
+"""The parts of ``train`` from the bottom up."""
+
+LAUNCH = ("orphans", "serve", "local", "slurm")
+"""The parts of ``train/launch`` from the bottom up."""
+
+UPWARD = {"train/run/run.py imports train.launch"}
+"""The driver in this file starts stages, and so knows the launcher."""
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
 TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py", "train/model/reward_model.py"}
@@ -58,6 +70,43 @@ def test_a_room_knows_only_what_is_below_it(room: str) -> None:
         if name in above
     ]
     assert upward == []
+
+
+def modules_of_ours(path: Path) -> set[str]:
+    """Return every module of ours that ``path`` imports, also for types or in functions, as ``train.run.graph``."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write a relative import out, from adhere down"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found = {name for name in inner if (ROOT / f"{name.replace('.', '/')}.py").exists()}
+            names |= found | ({str(node.module)} if found != inner else set())
+    return {name.removeprefix("adhere.") for name in names if name.startswith("adhere.")}
+
+
+@pytest.mark.parametrize(("folder", "order"), [("train", TRAIN), ("train/launch", LAUNCH)])
+def test_a_part_of_train_knows_only_what_is_below_it(folder: str, order: tuple[str, ...]) -> None:
+    prefix, upward, unnamed = folder.replace("/", ".") + ".", set(), set()
+    for path in modules(folder):
+        own = path.relative_to(ROOT / folder).with_suffix("").parts[0]
+        others = {name.removeprefix(prefix).split(".")[0] for name in modules_of_ours(path) if name.startswith(prefix)}
+        unnamed |= {part for part in {own, *others} - {"__init__"} if part not in order}
+        if own in order:
+            above = others & set(order[order.index(own) + 1 :])
+            upward |= {f"{path.relative_to(ROOT)} imports {prefix}{part}" for part in above}
+    assert not unnamed, f"{folder}: say where {sorted(unnamed)} stand in the order"
+    assert sorted(upward - UPWARD) == []
+
+
+def test_in_train_no_modules_import_each_other_in_a_circle() -> None:
+    files = modules("train")
+    graph = {".".join(path.relative_to(ROOT).with_suffix("").parts): modules_of_ours(path) for path in files}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("room", ["rewards", "prompts", "records"])

@@ -15,7 +15,7 @@ from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, Stoppe
 from adhere.rewards.errors import AdhereError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.stage import StageSpec, read_spec
-from adhere.train.launch.local.orphans import end_with_parent
+from adhere.train.launch.orphans import end_with_parent
 
 FULL_DISK = 64 * 1024 * 1024
 RANK = int(os.environ.get("RANK", "0"))

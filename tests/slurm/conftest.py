@@ -30,12 +30,12 @@ class Site:
         path.write_text(yaml.safe_dump({key: value for key, value in merged.items() if value is not None}))
         return path
 
-    def adhere(self, *line: str, code: int = 0, place: Path = REPOSITORY) -> str:
-        """Run a command, expect its exit code, and return all that it prints."""
+    def adhere(self, *line: str, code: int = 0, place: Path = REPOSITORY, folder: Path | None = None) -> str:
+        """Run a command with the code of ``place`` in ``folder``, expect its exit code, return all that it prints."""
         environment = {**self.cluster.environment, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, "-m", "adhere.train.cli", *line],
-            cwd=place, env=environment, capture_output=True, text=True, timeout=400, check=False,
+            [sys.executable, "-P", "-m", "adhere.train.cli", *line],
+            cwd=folder or place, env=environment, capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr

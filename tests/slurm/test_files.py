@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tiny_run import REPOSITORY
 
 from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError, StageError
@@ -19,11 +22,13 @@ from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.launch.serve.servers import Server
 from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
-from adhere.train.launch.slurm.batches import plan_batches
+from adhere.train.launch.slurm.batches import Batch, plan_batches
 from adhere.train.launch.slurm.jobfile import job_files, write_finish, write_job_files
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
 from adhere.train.launch.slurm.snapshot import snapshot
+from adhere.train.launch.slurm.submit import dependency, packages_of
 from adhere.train.run.graph import PlannedStage
+from adhere.train.run.run import plan_run
 
 GPU = Profile(
     partition="gpu",
@@ -38,6 +43,7 @@ GPU = Profile(
 
 
 RECIPE = compose_recipe(["recipe=quickstart"])
+ROOMS = ("train", "evaluation", "records", "prompts", "rewards")
 
 
 def stage(kind: str, name: str, *after: str) -> PlannedStage:
@@ -46,7 +52,7 @@ def stage(kind: str, name: str, *after: str) -> PlannedStage:
 
 def batches(
     stages: list[PlannedStage], queued: set[str] | None = None
-) -> list[tuple[int, tuple[str, ...], int | None]]:
+) -> list[tuple[int, tuple[str, ...], tuple[int, ...]]]:
     found = plan_batches(stages, queued or set(), lambda stage: stage.kind)
     return [(len(batch.stages), batch.after, batch.along) for batch in found]
 
@@ -55,18 +61,94 @@ def test_sixty_arms_are_one_job_an_array_and_an_array_along_it() -> None:
     arms = [str(i) for i in range(60)]
     stages = [stage("sft", "a"), *(stage("grpo", a, "sft-a") for a in arms)]
     stages += [stage("evaluate", a, f"grpo-{a}") for a in arms]
-    assert batches(stages) == [(1, (), None), (60, ("sft-a",), None), (60, (), 1)]
+    assert batches(stages) == [(1, (), ()), (60, ("sft-a",), ()), (60, (), (1,))]
 
 
 def test_two_seeds_are_an_array_and_their_arms_wait_each_for_its_own_seed() -> None:
     stages = [stage("sft", "0"), stage("sft", "1")]
     stages += [stage("grpo", f"{arm}{seed}", f"sft-{seed}") for arm in "abc" for seed in "01"]
-    assert batches(stages) == [(2, (), None), (3, ("sft-0",), None), (3, ("sft-1",), None)]
+    assert batches(stages) == [(2, (), ()), (3, ("sft-0",), ()), (3, ("sft-1",), ())]
 
 
 def test_done_stages_are_not_waited_for_and_queued_ones_are() -> None:
     stages = [stage("grpo", "a", "sft-done"), stage("grpo", "b", "sft-queued")]
-    assert batches(stages, {"sft-queued"}) == [(1, (), None), (1, ("sft-queued",), None)]
+    assert batches(stages, {"sft-queued"}) == [(1, (), ()), (1, ("sft-queued",), ())]
+
+
+def merge(name: str, *models: str) -> PlannedStage:
+    return PlannedStage("merge", "merge", f"merge[{name}]", None, {"models": models}, f"merge-{name}", RECIPE)
+
+
+def test_a_merge_waits_for_each_of_its_inputs_and_what_follows_for_the_merge() -> None:
+    stages = [stage("sft", "a"), stage("grpo", "x", "sft-a"), stage("grpo", "y", "sft-a")]
+    stages += [merge("xy", "grpo-x", "grpo-y"), stage("grpo", "again", "merge-xy")]
+    found = [(1, (), ()), (2, ("sft-a",), ()), (1, ("grpo-x", "grpo-y"), ()), (1, ("merge-xy",), ())]
+    assert batches(stages) == found
+
+
+def test_merges_of_two_arrays_are_an_array_along_both() -> None:
+    arms = [str(i) for i in range(5)]
+    stages = [stage("sft", "a"), *(stage("sft", f"x{a}", "sft-a") for a in arms)]
+    stages += [stage("grpo", f"y{a}", "sft-a") for a in arms]
+    both = [merge(a, f"sft-x{a}", f"grpo-y{a}") for a in arms]
+    assert batches([*stages, *both])[3:] == [(5, (), (1, 2))]
+    shared = [merge(a, "sft-a", f"sft-x{a}", f"grpo-y{a}") for a in arms]
+    assert batches([*stages, *shared])[3:] == [(5, ("sft-a",), (1, 2))]
+    crossed = [merge(a, f"sft-x{a}", f"grpo-y{b}") for a, b in zip(arms, reversed(arms), strict=True)]
+    assert [batch[0] for batch in batches([*stages, *crossed])[3:]] == [1, 1, 1, 1, 1]
+
+
+def test_an_array_waits_task_by_task_and_for_what_its_tasks_share() -> None:
+    batch = Batch((merge("0"), merge("1")), after=("sft-a",), along=(1, 2))
+    line = ["--dependency=aftercorr:8:9,afterok:7", "--kill-on-invalid-dep=yes"]
+    assert dependency(batch, {"sft-a": "7"}, ["7", "8", "9"]) == line
+    assert dependency(Batch((merge("0"),)), {}, []) == []
+
+
+GRAPH = """\
+# @package _global_
+defaults: [quickstart]
+stages:
+  sft: {}
+  maths: {kind: grpo, from: sft, with: [rewards.components.checklist.weight=0]}
+  instructions:
+    kind: grpo
+    from: sft
+    with: [rewards.components.math.weight=0, rewards.components.checklist.gate=null]
+  both: {kind: merge, from: sft, inputs: {models: [maths, instructions]}, with: ['merge.weights=[0.5, 0.5]']}
+  again: {kind: grpo, from: both}
+  evaluate: {of: [base, sft, maths, instructions, both, again]}
+"""
+
+
+def test_a_graph_of_two_arms_is_submitted_with_the_shared_stage_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine" / "recipe").mkdir(parents=True)
+    (tmp_path / "mine" / "recipe" / "graph.yaml").write_text(GRAPH)
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(f"partition: gpu\ngpus_per_node: 4\ntime: '4:00:00'\nshared: {tmp_path}\n")
+    place = [f"hydra.searchpath=[{tmp_path}/mine]", "recipe=graph", f"run.root={tmp_path}/runs"]
+    arms = ["~arms", "+arms={low: ['grpo.learning_rate=1e-4'], high: ['grpo.learning_rate=1e-3']}"]
+    assert main(["plan", *place, *arms, "launcher=slurm", f"launcher.slurm.profile={profile}"]) == 0
+    said = capsys.readouterr().out
+    lines = re.findall(
+        r"^  sbatch (?:--dependency=(\S+) --kill-on-invalid-dep=yes )?/\S*/\d+-(\S+)/job", said, flags=re.M
+    )
+    grpo, both = "<grpo-x4>", ["low", "high"]
+    assert {name: waits for waits, name in lines} == {
+        "sft": "",
+        "grpo-x4": "afterok:<sft>",
+        "both-low": f"afterok:<sft>:{grpo}_0:{grpo}_1",
+        "both-high": f"afterok:<sft>:{grpo}_2:{grpo}_3",
+        "again-low": "afterok:<both[low]>",
+        "again-high": "afterok:<both[high]>",
+        "evaluate-base": "",
+        "evaluate-sft": "afterok:<sft>",
+        "evaluate-x4": "aftercorr:<grpo-x4>",
+        **{f"evaluate-both,-{arm}": f"afterok:<both[{arm}]>" for arm in both},
+        **{f"evaluate-{arm}": f"afterok:<again[{arm}]>" for arm in both},
+    }
 
 
 def job(
@@ -261,9 +343,61 @@ def test_a_taken_port_is_passed_over_and_attempts_are_counted_on(
 
 def test_the_snapshot_is_named_by_its_content_and_made_once(tmp_path: Path) -> None:
     first = snapshot(tmp_path)
-    assert (first / "adhere/train/worker.py").exists() and (first / "adhere/slurm/job.sbatch").exists()
+    ours = {path.relative_to(REPOSITORY) for room in ROOMS for path in (REPOSITORY / room).rglob("*.py")}
+    assert {path.relative_to(first / "adhere") for path in (first / "adhere").rglob("*.py")} >= ours
+    assert (first / "adhere/slurm/job.sbatch").exists() and not (first / "adhere/recipes/local").exists()
     (first / "marker").touch()
     assert snapshot(tmp_path) == first and (first / "marker").exists()
+
+
+LAB = """\
+from my_lab.words import BONUS
+
+def brevity(rollouts):
+    return [BONUS for _ in rollouts]
+"""
+
+
+def test_the_snapshot_holds_the_packages_of_plug_ins_and_rewards_and_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, root = tmp_path / "work" / "my_lab", tmp_path / "work" / "my_lab" / "runs"
+    (lab / "data").mkdir(parents=True)
+    (lab / "rewards.py").write_text(LAB)
+    (lab / "words.py").write_text("BONUS = 0.25\n")
+    (lab / "data" / "words.txt").write_text("short\n")
+    (lab / "data" / "round").symlink_to(lab)
+    (lab / ".git").mkdir()
+    (lab / ".git" / "config").touch()
+    root.mkdir()
+    (root / "big.bin").touch()
+    (tmp_path / "work" / "my_plugin.py").write_text("COLOUR = 'red'\n")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    reward = "{kind: python, function: 'my_lab.rewards:brevity', weight: 0.2}"
+    run = plan_run(["recipe=quickstart", "plugins=[my_plugin]", f"+rewards.components.brevity={reward}", "~arms"])
+    assert packages_of(run) == {"my_lab", "my_plugin"}
+    code = snapshot(root, packages_of(run))
+    copied = {str(path.relative_to(code)) for path in code.rglob("*") if path.is_file()}
+    users = {"my_plugin.py", "my_lab/rewards.py", "my_lab/words.py", "my_lab/data/words.txt"}
+    assert {name for name in copied if not name.startswith("adhere/")} == users
+
+    # Edited after submitting: a job that starts in the same folder runs the copy; the next submission is another.
+    (lab / "words.py").write_text("BONUS = 1.0\n")
+    script = (
+        "from adhere.rewards.plugins import load_plugins; load_plugins(['my_lab.rewards']); import my_lab.words as w"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"{script}; print(w.BONUS, w.__file__)"],
+        env={**os.environ, "PYTHONPATH": str(code)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["0.25", str(code / "my_lab" / "words.py")]
+    assert snapshot(root, packages_of(run)) != code
+
+
+def test_installed_packages_are_copied_unless_they_are_compiled_and_pythons_own_never(tmp_path: Path) -> None:
+    code = snapshot(tmp_path, ["yaml", "hydra", "json", "tqdm"])
+    assert {path.name for path in code.iterdir()} == {"adhere", "hydra", "tqdm"}
 
 
 @pytest.mark.parametrize("path", sorted((slurm_folder() / "profiles").glob("*.yaml")), ids=lambda p: p.stem)
@@ -277,7 +411,7 @@ def test_every_shipped_profile_is_one(path: Path) -> None:
         ("gpus_per_node: 0\ntime: '1'\nshared: /x\n", r"partition: is missing"),
         ("partition: a\npartitoin: b\ngpus_per_node: 0\ntime: '1'\nshared: /x\n", r"did you mean 'partition'"),
         ("partition: a\ngpus_per_node: 0\ntime: tomorrow\nshared: /x\n", r"time: "),
-        ("a: [", r"is not YAML"),
+        ("a: [", r"is not valid YAML"),
     ],
 )
 def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:

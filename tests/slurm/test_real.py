@@ -64,6 +64,34 @@ def test_a_chain_over_two_nodes_runs_the_code_of_its_submission(site: Site, tmp_
     assert "nothing to do" in site.submit("chain", *chain)
 
 
+def test_a_reward_in_python_is_the_one_of_the_submission(site: Site, tmp_path: Path) -> None:
+    reward = tmp_path / "my_lab" / "rewards.py"
+    reward.parent.mkdir()
+    reward.write_text("def constant(rollouts):\n    return [0.25 for _ in rollouts]\n")
+    component = "+rewards.components.mine={kind: python, function: 'my_lab.rewards:constant', weight: 0}"
+    run = ["stages=[sft,grpo]", "grpo.max_steps=1", component]
+    site.adhere("train", *site.overrides("python", *run), folder=tmp_path)
+    reward.write_text("raise SystemExit('edited after submitting')\n")
+    site.cluster.wait(site.cluster.idle)
+    assert "2 of 2 stages done" in site.status("python"), site.output("python")
+    (file,) = site.stage("python", "grpo").glob("rollouts/*.parquet")
+    assert set(pq.read_table(file)["mine_score"].to_pylist()) == {0.25}
+
+
+def test_a_graph_with_a_merge_waits_for_all_its_inputs(site: Site) -> None:
+    graph = (
+        "stages={sft: {}, one: {kind: grpo, from: sft}, "
+        "two: {kind: grpo, from: sft, with: ['grpo.learning_rate=1e-3']}, "
+        "both: {kind: merge, from: sft, inputs: {models: [one, two]}}, again: {kind: grpo, from: both}, "
+        "evaluate: {of: [both, again]}}"
+    )
+    said = site.submit("graph", graph, "grpo.max_steps=1")
+    assert "submitted  sft " in said and said.count("grpo x 2") == 1 and "submitted  both " in said
+    site.cluster.wait(site.cluster.idle)
+    assert "7 of 7 stages done" in site.status("graph"), site.output("graph")
+    assert (site.shared / "graph/latest/results.md").exists()
+
+
 def test_preempted_and_killed_and_still_the_same_weights(site: Site) -> None:
     site.submit("undisturbed", *LONG_SFT)
     site.submit("disturbed", *LONG_SFT)

@@ -163,6 +163,7 @@ def test_planning_starts_and_writes_nothing(
     assert main(["plan", f"model.path={model_folder}"]) == 0
     shown = capsys.readouterr().out
     assert "to run    sft" in shown and "grpo[math_only]" in shown and "-m adhere.train.worker" in shown
+    assert f"\n  PYTHONSAFEPATH=1 {sys.executable} -m " in shown  # pasted, it runs no file of the working folder
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -133,7 +133,7 @@ def test_the_time_after_a_notice_ends(tmp_path: Path, monkeypatch: pytest.Monkey
         time.sleep(0.01)
         assert notice.expired
     monkeypatch.setenv("ADHERE_NOTICE_SECONDS", "soon")
-    with pytest.raises(ConfigError, match="ADHERE_NOTICE_SECONDS: 'soon' is no number"):
+    with pytest.raises(ConfigError, match="ADHERE_NOTICE_SECONDS: 'soon' is not a number"):
         Notice(tmp_path / "STOP")
 
 

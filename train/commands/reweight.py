@@ -103,7 +103,7 @@ def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
 def compose_points(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Recipe]:
     """Return ``recipe`` once for each point: combinations of the ablation's axes and of values in ``overrides``.
 
-    Axes are those of ``adhere ablate``, and so are the names of their points; seeds are no axis here.
+    Axes are those of ``adhere ablate``, and so are the names of their points; seeds are not an axis here.
 
     Raises:
         ConfigError: nothing is overridden, an override or a file cannot be used, or one changes more than the rewards.

@@ -74,7 +74,11 @@ def _launch_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     lines = []
     for way, (first, *others) in ways.items():
         more = f", and {len(others)} more stages with theirs" if others else ""
-        lines += ["", f"{first.label}{more}:", f"  {shlex.join([*way, str(run.artifact(first.key).spec)])}"]
+        lines += [
+            "",
+            f"{first.label}{more}:",
+            f"  PYTHONSAFEPATH=1 {shlex.join([*way, str(run.artifact(first.key).spec)])}",
+        ]
     return lines
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from adhere.records.artifact import EXIT_STOPPED
-from adhere.train.launch.local.orphans import end_with_parent
 from adhere.train.launch.local.signals import Interrupted
+from adhere.train.launch.orphans import end_with_parent
 from adhere.train.run.graph import PlannedStage
 
 POLL_SECONDS = 0.1
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.1
 class Outcome:
     """How the stages of a run ended, by label: what ran, why some failed, what others had waited for.
 
-    ``stopped`` are those that somebody asked to end by their ``STOP`` file, short of where they were to come.
+    ``stopped`` are those that somebody asked to end by their ``STOP`` file, before their end.
     """
 
     ran: list[str] = field(default_factory=list)
@@ -71,16 +71,16 @@ def run_parallel(
     per_stage: Callable[[PlannedStage], int] = lambda stage: 1,
     reached: Callable[[PlannedStage], bool] = lambda stage: False,
 ) -> Outcome:
-    """Run ``stages`` as soon as what they start from is there, at most ``parallel`` at a time.
+    """Run ``stages`` as soon as what they start from is done, at most ``parallel`` at a time.
 
     Args:
         stages: in an order in which they can run.
         done: keys of the stages that have ended before.
         prepare: writes a stage's ``stage.yaml`` and returns its path.
         parallel: stages at a time.
-        devices: GPUs to share out; a stage gets the ``slot``-th part of them. Empty leaves the choice to the stage.
+        devices: GPUs to share; a stage gets the ``slot``-th part of them. Empty leaves the choice to the stage.
         per_stage: devices that a stage needs.
-        reached: whether a stage that has not ended is as far as it is to come for now.
+        reached: whether a stage that has not ended has come as far as it should for now.
 
     An interrupt asks every running stage to write a checkpoint and end, and is raised again when they have.
 
@@ -96,12 +96,19 @@ def run_parallel(
             while waiting or running or came:
                 if came:
                     raise Interrupted("stopped; the same command goes on from the checkpoints", 128 + came[0])
-                _skip(waiting, outcome, labels)
+                for stage in list(waiting):
+                    gone = {*outcome.failed, *outcome.stopped, *outcome.skipped}
+                    lost = [labels[key] for key in stage.inputs.values() if labels.get(key) in gone]
+                    if lost:
+                        waiting.remove(stage)
+                        outcome.skipped[stage.label] = lost[0]
                 ready = [stage for stage in waiting if set(stage.inputs.values()) <= finished]
                 for stage in ready[: parallel - len(running)]:
                     waiting.remove(stage)
                     slot = min(set(range(parallel)) - {started.slot for started in running})
-                    running.append(_start(stage, prepare(stage), slot, _share(devices, slot, per_stage(stage))))
+                    mine = devices[slot * per_stage(stage) : (slot + 1) * per_stage(stage)]
+                    visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
+                    running.append(_start(stage, prepare(stage), slot, visible))
                 for started in [started for started in running if started.process.poll() is not None]:
                     running.remove(started)
                     if started.process.returncode == EXIT_STOPPED:
@@ -115,29 +122,22 @@ def run_parallel(
                         print(f"  failed  {started.stage.label}: {outcome.failed[started.stage.label]}", flush=True)
                 time.sleep(POLL_SECONDS)
         except BaseException:
-            _stop(running)
+            # Every stage writes a checkpoint and ends; a second interrupt kills them.
+            for started in running:
+                started.process.send_signal(signal.SIGTERM)
+            try:
+                for started in running:
+                    started.process.wait()
+            except BaseException:
+                for started in running:
+                    os.killpg(started.process.pid, signal.SIGKILL)
+                raise
             raise
     return outcome
 
 
-def _skip(waiting: list[PlannedStage], outcome: Outcome, labels: dict[str, str]) -> None:
-    """Take out of ``waiting`` what starts from a stage that failed, was stopped or was skipped."""
-    for stage in list(waiting):
-        gone = {*outcome.failed, *outcome.stopped, *outcome.skipped}
-        lost = [labels[key] for key in stage.inputs.values() if labels.get(key) in gone]
-        if lost:
-            waiting.remove(stage)
-            outcome.skipped[stage.label] = lost[0]
-
-
-def _share(devices: Sequence[str], slot: int, needed: int) -> dict[str, str]:
-    """Return the environment that shows a stage its own ``needed`` devices."""
-    mine = devices[slot * needed : (slot + 1) * needed]
-    return {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
-
-
 def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, str]) -> _Started:
-    """Start the stage in a session of its own, so that an interrupt at the terminal reaches it through us alone."""
+    """Start the stage in a session of its own, so that an interrupt at the terminal reaches it only through us."""
     print(f"  running {stage.label}", flush=True)
     output = spec.parent / "logs" / "driver.log"
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -162,16 +162,3 @@ def _reason(started: _Started) -> str:
     return (
         said or f"its driver ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}; see {started.output}"
     )
-
-
-def _stop(running: Sequence[_Started]) -> None:
-    """Ask every running stage to write a checkpoint and end, and wait until it has; a second interrupt kills them."""
-    for started in running:
-        started.process.send_signal(signal.SIGTERM)
-    try:
-        for started in running:
-            started.process.wait()
-    except BaseException:
-        for started in running:
-            os.killpg(started.process.pid, signal.SIGKILL)
-        raise

@@ -70,10 +70,10 @@ class Notice:
 
 
 def notice_seconds() -> float | None:
-    """Return the seconds between notice and end that ADHERE_NOTICE_SECONDS states, ``None`` where it states none.
+    """Return the seconds between notice and end that ADHERE_NOTICE_SECONDS states, ``None`` where it is not set.
 
     Raises:
-        ConfigError: it is no positive number.
+        ConfigError: it is not a positive number.
     """
     given = os.environ.get("ADHERE_NOTICE_SECONDS", "")
     if not given:
@@ -83,5 +83,7 @@ def notice_seconds() -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0.0 < seconds < float("inf"):
-        raise ConfigError(f"ADHERE_NOTICE_SECONDS: '{given}' is no number of seconds above 0; unset it, or correct it")
+        raise ConfigError(
+            f"ADHERE_NOTICE_SECONDS: '{given}' is not a number of seconds above 0; unset it, or correct it"
+        )
     return seconds

@@ -1,4 +1,4 @@
-"""Run one stage on this machine: the only place that starts processes."""
+"""Run one stage on this machine: its worker, or accelerate around its ranks, with the servers beside it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.config.stage import read_spec
-from adhere.train.launch.local.orphans import end_with_parent
 from adhere.train.launch.local.signals import Interrupted, Notice
+from adhere.train.launch.orphans import end_with_parent
 from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.launch.serve.serving import serving
 
 TAIL_LINES = 15
 LEAVING_SECONDS = 10.0
-"""How long a worker may still be there after its driver was killed."""
+"""How long a worker may still run after its driver was killed."""
 
 
 def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
@@ -38,15 +38,26 @@ def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
 
 
 def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
-    """Return what ``accelerate launch`` is told of a stage wherever it runs: ranks, and how they share the model.
+    """Return the flags of ``accelerate launch`` for a stage, wherever it runs: ranks, and how they share the model.
 
-    Nothing where a lone process shares nothing: it is started as it is, seconds earlier.
+    Empty where a single process shares nothing: it starts directly, seconds earlier.
     """
     ranks = ranks_of(launcher, kind)
     if not kind_of(kind).distributed or (ranks == 1 and launcher.strategy in ("single", "ddp")):
         return []
     line = ["--quiet", "--num_processes", str(ranks), "--mixed_precision", "no", "--dynamo_backend", "no"]
-    return line + _strategy(launcher)
+    if launcher.strategy == "ddp":
+        return [*line, "--multi_gpu"]
+    if launcher.strategy == "fsdp2":
+        wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_reshard_after_forward", "true"]
+        offload = ["--fsdp_offload_params", str(launcher.offload).lower()]
+        state = ["--fsdp_state_dict_type", "FULL_STATE_DICT"]
+        return [*line, "--use_fsdp", "--fsdp_version", "2", *wrap, *offload, *state]
+    where = "cpu" if launcher.offload else "none"
+    line += ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
+    if launcher.strategy == "zero3":
+        line += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
+    return line
 
 
 def ranks_of(launcher: LauncherConfig, kind: str) -> int:
@@ -54,25 +65,16 @@ def ranks_of(launcher: LauncherConfig, kind: str) -> int:
     return launcher.processes if kind_of(kind).distributed else 1
 
 
-def _strategy(launcher: LauncherConfig) -> list[str]:
-    if launcher.strategy == "ddp":
-        return ["--multi_gpu"]
-    if launcher.strategy == "fsdp2":
-        wrap = ["--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP", "--fsdp_reshard_after_forward", "true"]
-        offload = ["--fsdp_offload_params", str(launcher.offload).lower()]
-        state = ["--fsdp_state_dict_type", "FULL_STATE_DICT"]
-        return ["--use_fsdp", "--fsdp_version", "2", *wrap, *offload, *state]
-    where = "cpu" if launcher.offload else "none"
-    zero = ["--use_deepspeed", "--zero_stage", launcher.strategy[-1], "--offload_optimizer_device", where]
-    if launcher.strategy == "zero3":
-        zero += ["--offload_param_device", where, "--zero3_init_flag", "true", "--zero3_save_16bit_model", "true"]
-    return zero
-
-
 def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: str) -> None:
     """Run the stage and wait for it; its output goes to the terminal and to a log file of this attempt.
 
-    A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step, and is waited for.
+    A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step; the stop is waited for.
+
+    Args:
+        artifact: the stage's folder, with its ``stage.yaml``.
+        launcher: ranks, strategy, device and threads.
+        kind: of the stage.
+        label: its name in messages.
 
     Raises:
         StageError: another process runs the stage; or the stage, or a server beside it, ended without ``DONE``: the
@@ -106,7 +108,7 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
 
 
 def _begin(artifact: Artifact, label: str) -> None:
-    """Remove what an earlier attempt left to be read, once no process runs the stage: a live one needs its ``STOP``.
+    """Remove the marker files of an earlier attempt, once no process runs the stage: a live one needs its ``STOP``.
 
     An attempt that is stopping is waited for, and one whose driver was killed has a few seconds to be gone.
 
@@ -123,7 +125,7 @@ def _begin(artifact: Artifact, label: str) -> None:
             if not artifact.stop.exists() and time.monotonic() - started > LEAVING_SECONDS:
                 raise
         if not told:
-            print(f"  waiting for the attempt at {label} that is still there", flush=True)
+            print(f"  waiting for the attempt at {label} that still runs", flush=True)
             told = True
         time.sleep(0.2)
 
@@ -154,7 +156,7 @@ def _read(output: int, notice: Notice) -> bytes:
     """Return what the process has written next, nothing at its end.
 
     Raises:
-        Interrupted: it is still there when the time after a notice is over.
+        Interrupted: it still runs when the time after a notice is over.
     """
     while not notice.expired:
         if select.select([output], [], [], 1.0)[0]:
@@ -177,7 +179,7 @@ def _explain(artifact: Artifact, label: str, code: int, log: Path, tail: Sequenc
     how = "SIGKILL, as where the host's memory is out," if killed else how
     own = next((i for i, line in enumerate(tail) if "accelerate/commands/launch.py" in line), len(tail) + 2) - 2
     last = "\n".join(f"  | {line}" for line in tail[max(0, own - TAIL_LINES) : own])
-    return f"{label}: the worker ended with {how} and no word of its own; its last lines:\n{last}\n  log: {log}"
+    return f"{label}: the worker ended with {how} and without an error message; its last lines:\n{last}\n  log: {log}"
 
 
 def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
@@ -189,7 +191,7 @@ def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     env["PYTHONSAFEPATH"] = "1"  # `python -m` would put the working folder, and what files lie there, before everything
     if launcher.device == "cpu":
         env["CUDA_VISIBLE_DEVICES"] = ""
-        # accelerate takes DeepSpeed for a GPU's: told to use the CPU it would silently train by DDP.
+        # accelerate takes DeepSpeed for a GPU's: with ACCELERATE_USE_CPU it would silently train by DDP.
         env |= {"DS_ACCELERATOR": "cpu"} if launcher.strategy.startswith("zero") else {"ACCELERATE_USE_CPU": "true"}
     elif ranks == 1 and len(gpus := visible_gpus()) > 1:
         env["CUDA_VISIBLE_DEVICES"] = gpus[0]  # transformers would train a lone process by DataParallel on all of them

@@ -8,8 +8,8 @@ from pathlib import Path
 from adhere.records.artifact import Artifact
 from adhere.rewards.errors import AdhereError
 from adhere.train.config.stage import read_spec
-from adhere.train.launch.local.orphans import end_with_parent
 from adhere.train.launch.local.stage import run_stage
+from adhere.train.launch.orphans import end_with_parent
 
 
 def main() -> int:

@@ -59,7 +59,8 @@ class Server:
 def servers_of(spec: StageSpec) -> list[Server]:
     """Return the servers that the launcher has to start for the stage; equal judges share one."""
     recipe = spec.recipe
-    found = [_rollouts(spec)] if spec.kind == "grpo" and _serves_rollouts(recipe) else []
+    served = spec.kind == "grpo" and recipe.grpo.generation == "vllm_server" and recipe.grpo.vllm.base_url is None
+    found = [_rollouts(spec)] if served else []
     return [*found, *judge_servers(judges_of(spec.kind, recipe))]
 
 
@@ -81,6 +82,7 @@ def judge_servers(judges: Mapping[str, JudgeConfig]) -> list[Server]:
         if judge.serve is None:
             continue
         wanted = judge.serve
+        split = wanted.command == "vllm" and wanted.gpus > 1
         server = Server(
             name="",
             keys=(key,),
@@ -89,7 +91,7 @@ def judge_servers(judges: Mapping[str, JudgeConfig]) -> list[Server]:
             gpus=wanted.gpus,
             port=wanted.port,
             seconds=wanted.start_seconds,
-            arguments=(*_split_over(wanted.command, wanted.gpus), *wanted.options),
+            arguments=(*(["--tensor-parallel-size", str(wanted.gpus)] if split else []), *wanted.options),
             suffix="/v1",
         )
         same = next(
@@ -103,7 +105,14 @@ def judge_servers(judges: Mapping[str, JudgeConfig]) -> list[Server]:
 
 
 def server_command(server: Server, host: str, port: int, *, cpu: bool = False) -> list[str]:
-    """Return the command that serves ``server`` on ``host`` and ``port``; ``cpu`` keeps transformers off the GPUs."""
+    """Return the command that starts ``server``.
+
+    Args:
+        server: what to serve.
+        host: the address that it listens on.
+        port: of that address.
+        cpu: whether transformers is kept off the GPUs; vLLM takes what ``CUDA_VISIBLE_DEVICES`` shows.
+    """
     # Run as modules: the scripts' own first lines may name another interpreter than the one that has the packages.
     programs = {
         "vllm": [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main", "serve"],
@@ -164,6 +173,12 @@ def split_gpus(
     """Return the GPUs of the ``ranks`` and of each server: ranks take the first, servers the last, none shares one.
 
     On a machine without GPUs, or with ``launcher.device=cpu``, all of them are empty.
+
+    Args:
+        launcher: its device decides whether GPUs count.
+        servers: each with the number of GPUs that it needs.
+        visible: identifiers of this machine's GPUs.
+        ranks: GPUs that training takes, one a rank.
 
     Raises:
         ConfigError: there are too few; or a server cannot do without.
@@ -236,14 +251,6 @@ def _rollouts(spec: StageSpec) -> Server:
         arguments=tuple(arguments),
         variables={"VLLM_SERVER_DEV_MODE": "1"},
     )
-
-
-def _serves_rollouts(recipe: Recipe) -> bool:
-    return recipe.grpo.generation == "vllm_server" and recipe.grpo.vllm.base_url is None
-
-
-def _split_over(command: str, gpus: int) -> list[str]:
-    return ["--tensor-parallel-size", str(gpus)] if command == "vllm" and gpus > 1 else []
 
 
 def _vllm_version() -> tuple[int, ...]:

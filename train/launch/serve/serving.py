@@ -3,7 +3,7 @@
 ``serving`` does all of it for a local stage. The same for a batch script, on one node or several:
 
     … around STAGE.YAML -- COMMAND …  start its servers here, run COMMAND beside them
-    … run STAGE.YAML --host NODE  start its servers here, and stay until told
+    … run STAGE.YAML --host NODE  start its servers here, and stay until a signal comes
     … wait URL --seconds 900 [--pid PID]  until URL/health answers; 1 if PID ends first
     … wait STAGE.YAML --seconds 900  until ``run`` has written the addresses
 """
@@ -29,7 +29,7 @@ from adhere.records.artifact import Artifact
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import AdhereError, StageError
 from adhere.rewards.files import write_json
-from adhere.train.config.schema import LauncherConfig, Recipe
+from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec, read_spec
 from adhere.train.launch.serve.servers import (
     LOOPBACK,
@@ -43,11 +43,11 @@ from adhere.train.launch.serve.servers import (
     split_gpus,
     visible_gpus,
 )
-from adhere.train.launch.slurm.supervise import GRACE_SECONDS, end_group
+from adhere.train.launch.serve.supervise import GRACE_SECONDS, end_group
 
 POLL_SECONDS = 0.2
 TELL_EVERY = 15.0
-"""Seconds between two words on a server that is still loading."""
+"""Seconds between two messages about a server that is still loading."""
 
 TAIL_LINES = 12
 TAIL_BYTES = 16384
@@ -112,7 +112,12 @@ def serving(
 ) -> Iterator[Servers]:
     """Run the stage's servers for as long as the block lasts; its worker finds their addresses beside ``stage.yaml``.
 
-    ``ranks`` is how many GPUs of this machine training takes, ``host`` the name under which workers reach it.
+    Args:
+        spec: the stage.
+        artifact: its folder, for logs and addresses.
+        ranks: how many GPUs of this machine training takes.
+        host: the name under which workers reach this machine.
+        bind: the address that servers listen on.
 
     Raises:
         ConfigError: the GPUs do not suffice.
@@ -125,7 +130,12 @@ def serving(
     addresses.unlink(missing_ok=True)
     with running_servers(servers, shares, artifact.logs, host, bind) as running:
         if running:
-            write_json(addresses, _addresses(spec, running, bind))
+            found: dict[str, dict[str, Any]] = {key: {"base_url": r.url} for r in running for key in r.server.keys}
+            if "grpo.vllm" in found:
+                # TRL's own port for weights is fixed, so that two runs on a machine would collide.
+                port = free_port(bind, spec.recipe.grpo.vllm.group_port, "grpo.vllm.group_port")
+                found["grpo.vllm"]["group_port"] = port
+            write_json(addresses, found)
         beside = Servers(running, {"CUDA_VISIBLE_DEVICES": ",".join(training)} if any(shares) else {})
         try:
             yield beside
@@ -162,7 +172,15 @@ def judged(recipe: Recipe, folder: Path) -> Iterator[RewardConfig]:
 def running_servers(
     servers: Sequence[Server], shares: Sequence[Sequence[str]], logs: Path, host: str = LOOPBACK, bind: str = LOOPBACK
 ) -> Iterator[list[Running]]:
-    """Start ``servers``, each on its share of GPUs, and yield when all are healthy; end them with the block."""
+    """Start ``servers``, yield when all are healthy, and end them with the block.
+
+    Args:
+        servers: what to start.
+        shares: identifiers of the GPUs of each, in the same order; empty for the CPU.
+        logs: folder of their logs.
+        host: the name in their addresses.
+        bind: the address that they listen on.
+    """
     running: list[Running] = []
     try:
         for server, share in zip(servers, shares, strict=True):
@@ -174,14 +192,22 @@ def running_servers(
         for started in running:
             started.process.terminate()  # all at once: each may take its whole grace
         for started in running:
-            _end(started)
+            try:
+                started.process.wait(timeout=GRACE_SECONDS + 5.0)
+            except subprocess.TimeoutExpired:
+                started.process.kill()  # the server goes with its supervisor, by the kernel
+                started.process.wait()
 
 
 def wait_healthy(url: str, seconds: float, alive: Alive = lambda: None, *, name: str = "server") -> None:
     """Wait until ``GET /health`` below the root of ``url`` answers 200.
 
-    ``alive`` returns how the server ended, or ``None``; it is asked before every look, so that a dead server is met at
-    once, and last of all, so that nobody else on the same port is taken for it.
+    Args:
+        url: of the server, with or without ``/v1``.
+        seconds: how long to wait at most.
+        alive: returns how the server ended, or ``None``. It is asked after every look, so that a dead server is found
+            at once, and another one on the same port is not taken for it.
+        name: of the server in messages.
 
     Raises:
         StageError: the server has ended, or ``seconds`` are over.
@@ -224,20 +250,12 @@ def _start(server: Server, share: Sequence[str], logs: Path, host: str, bind: st
     command = server_command(server, bind, port, cpu=not share)
     print(f"  starting the server of {server.keys[0]}: {server.model} on port {port}, log {log}", flush=True)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "adhere.train.launch.slurm.supervise", str(os.getpid()), str(log), *command],
+        [sys.executable, "-P", "-m", "adhere.train.launch.serve.supervise", str(os.getpid()), str(log), *command],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(share), **(server.variables or {})},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
     return Running(server, process, server.url(host, port), log)
-
-
-def _end(started: Running) -> None:
-    try:
-        started.process.wait(timeout=GRACE_SECONDS + 5.0)
-    except subprocess.TimeoutExpired:
-        started.process.kill()  # the server goes with its supervisor, by the kernel
-        started.process.wait()
 
 
 def _healthy(root: str) -> bool:
@@ -248,17 +266,10 @@ def _healthy(root: str) -> bool:
         return False
 
 
-def _addresses(spec: StageSpec, running: Sequence[Running], bind: str) -> dict[str, dict[str, Any]]:
-    """Return what the keys of each server take. TRL's own port for weights is fixed, so that two runs would meet."""
-    found: dict[str, dict[str, Any]] = {key: {"base_url": r.url} for r in running for key in r.server.keys}
-    if "grpo.vllm" in found:
-        found["grpo.vllm"]["group_port"] = free_port(bind, spec.recipe.grpo.vllm.group_port, "grpo.vllm.group_port")
-    return found
-
-
 def _around(path: Path, command: Sequence[str], host: str) -> int:
     artifact, spec = Artifact(path.parent), read_spec(path)
-    with serving(spec, artifact, _local_ranks(spec.recipe.launcher), host=host, bind=_bind(host)) as servers:
+    ranks = -(-spec.recipe.launcher.processes // spec.recipe.launcher.nodes)
+    with serving(spec, artifact, ranks, host=host, bind=_bind(host)) as servers:
         process = subprocess.Popen(command, env={**os.environ, **servers.environment}, start_new_session=True)
         servers.guard(process)
         try:
@@ -294,10 +305,6 @@ def _wait(target: str, seconds: float, pid: int | None) -> int:
             )
         time.sleep(POLL_SECONDS)
     return 0
-
-
-def _local_ranks(launcher: LauncherConfig) -> int:
-    return -(-launcher.processes // launcher.nodes)
 
 
 def _bind(host: str) -> str:

@@ -1,4 +1,4 @@
-"""What a job asks before and after an attempt at its stage: ports and log, then whether to end, requeue or fail.
+"""What a job does before and after an attempt at its stage: choose ports and log; then end, requeue or fail.
 
 Run by the batch script as ``python -m adhere.train.launch.slurm.attempt``; it needs nothing but the standard library.
 """
@@ -39,7 +39,7 @@ LATE = (True, "the time limit came before the step's end; a longer launcher.slur
 def begin(artifact: Artifact, job: int) -> str:
     """Return the rendezvous port, the companion server's port, and the attempt's number, for the job ``job``.
 
-    Ports follow from the job's id, so that jobs that share a node do not meet; one that is taken is passed over.
+    Ports follow from the job's id, so that jobs that share a node do not collide; ports in use are skipped.
 
     Raises:
         StageError: no port is free.
@@ -65,13 +65,13 @@ def _free(port: int) -> bool:
 
 
 def refuse(artifact: Artifact, words: str) -> None:
-    """Leave ``words`` as the reason why the stage failed; another attempt would meet the same."""
+    """Record ``words`` as the reason why the stage failed; another attempt would fail the same way."""
     last = [line for line in words.splitlines() if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
     artifact.fail(last[0] if last else words.strip() or "the nodes were refused")
 
 
 def why_ending(job: str) -> str:
-    """Return why Slurm ends the job that ``scontrol show job -o`` describes: RUNNING where it does not, else a reason.
+    """Return why Slurm ends the job that ``scontrol show job -o`` describes, or RUNNING where it does not end it.
 
     While a job is taken down Slurm calls it COMPLETING, whether it was cancelled or ran into its limit; its times tell.
     """
@@ -85,7 +85,7 @@ def why_ending(job: str) -> str:
 
 
 def _seconds(text: str) -> int | None:
-    """Read Slurm's ``D-HH:MM:SS``; what is no time, such as UNLIMITED, is nothing."""
+    """Read Slurm's ``D-HH:MM:SS``; ``None`` for what is not a time, such as UNLIMITED."""
     if not (found := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", text)):
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
@@ -95,9 +95,14 @@ def _seconds(text: str) -> int | None:
 def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tuple[int, str]:
     """Decide what follows the attempt; return one of the exit codes above and the reason in words.
 
-    ``state`` is what :func:`why_ending` says of the job. A stage that stopped as it was told is requeued. A crash is
-    too, but at most ``max_requeues`` times without a newer complete checkpoint; a word of the stage's own (``FAILED``)
-    ends it.
+    A stage that stopped on request is requeued. A crash is too, but at most ``max_requeues`` times without a newer
+    complete checkpoint. A reason that the stage itself left (``FAILED``) ends it.
+
+    Args:
+        artifact: the stage's.
+        attempt: its number, from 0.
+        state: what :func:`why_ending` says of the job.
+        max_requeues: from 0.
     """
     if artifact.done:
         artifact.attempts.unlink(missing_ok=True)
@@ -111,7 +116,16 @@ def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tupl
         return REQUEUE, f"stopped with a checkpoint at step {artifact.stopped_at()}; requeued"
     if state == "PREEMPTED":
         return REQUEUE, "preempted before a checkpoint could be written; requeued, it goes on from its newest one"
-    again, reason = LATE if state == "TIMEOUT" else _explain(_tail(artifact, attempt))
+    # What the end of the attempt's logs says.
+    tail = ""
+    for path in sorted(artifact.logs.glob(f"attempt_{attempt}[._]*log")):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            tail += file.read().decode("utf-8", errors="replace") + "\n"
+    killed = re.search(r"exitcode\s*:\s*-9|Signal 9|SIGKILL", tail)
+    unknown = (True, "a rank was killed (SIGKILL)" if killed else "the worker ended without an error message")
+    known_end = ((again, meaning) for pattern, again, meaning in KNOWN_ENDS if re.search(pattern, tail))
+    again, reason = LATE if state == "TIMEOUT" else next(known_end, unknown)
     known, newest = read_marker(artifact.attempts), max(complete_checkpoints(artifact.checkpoints), default=None)
     spent = known.get("crashes", 0) + 1 if known.get("checkpoint") == newest else 1
     if again and spent <= max_requeues:
@@ -123,23 +137,6 @@ def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tupl
     artifact.fail(reason)
     artifact.attempts.unlink(missing_ok=True)
     return FAILED, reason
-
-
-def _explain(tail: str) -> tuple[bool, str]:
-    for pattern, again, meaning in KNOWN_ENDS:
-        if re.search(pattern, tail):
-            return again, meaning
-    killed = re.search(r"exitcode\s*:\s*-9|Signal 9|SIGKILL", tail)
-    return True, "a rank was killed (SIGKILL)" if killed else "the worker ended without an error message"
-
-
-def _tail(artifact: Artifact, attempt: int) -> str:
-    texts = []
-    for path in sorted(artifact.logs.glob(f"attempt_{attempt}[._]*log")):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            texts.append(file.read().decode("utf-8", errors="replace"))
-    return "\n".join(texts)
 
 
 def main() -> int:

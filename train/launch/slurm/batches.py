@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 
@@ -13,13 +12,13 @@ from adhere.train.run.graph import PlannedStage
 class Batch:
     """Stages that are submitted together: one job, or an array with one task a stage.
 
-    ``after`` are the keys of pending stages that all members start from. ``along`` is instead the index of an earlier
-    batch whose task I is what member I starts from.
+    ``after`` are the keys of pending stages that all members wait for. ``along`` are the indices of earlier batches of
+    as many stages: member I also waits for task I of each.
     """
 
     stages: tuple[PlannedStage, ...]
     after: tuple[str, ...] = ()
-    along: int | None = None
+    along: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -30,59 +29,40 @@ class Batch:
 def plan_batches(
     stages: Sequence[PlannedStage], queued: Collection[str], shape: Callable[[PlannedStage], Hashable]
 ) -> list[Batch]:
-    """Group ``stages`` (in running order, none of them done or queued) into as few submissions as there can be.
+    """Group ``stages`` into as few submissions as possible, each after those that it waits for.
 
-    Stages of one kind and one ``shape`` (the resources and launch line of their jobs) that wait for the same stages
-    are an array. Where each task of an array has exactly one stage of a kind that waits for it alone, these are an
-    array too, task by task. ``queued`` are the keys of stages that are in Slurm's queue already.
+    Stages of one kind and one shape that wait for the same stages are an array. Where each task of an array (or of
+    several arrays of one length) has exactly one stage of a kind that waits for it, these are an array too.
+
+    Args:
+        stages: in running order; none of them is done or queued.
+        queued: keys of the stages that are in Slurm's queue already.
+        shape: the resources and the launch line of a stage's job, to be compared.
     """
-    waiting = {stage.key for stage in stages}
+    pending = {stage.key for stage in stages} | set(queued)
+    waits = {stage.key: frozenset(stage.inputs.values()) & pending for stage in stages}
+    shapes = {stage.key: (stage.kind, shape(stage)) for stage in stages}
     batches: list[Batch] = []
-    children: dict[str, list[PlannedStage]] = defaultdict(list)
-    for stage in stages:
-        for key in stage.inputs.values():
-            children[key].append(stage)
     placed: set[str] = set()
     for stage in stages:
         if stage.key in placed:
             continue
-        after = _after(stage, waiting, queued)
-        batch = _along(stage, after, batches, children, shape, waiting, queued) if len(after) == 1 else None
-        if batch is None:
-            alike = [
-                s for s in stages
-                if s.kind == stage.kind and _after(s, waiting, queued) == after and shape(s) == shape(stage)
-            ]  # fmt: skip
-            batch = Batch(tuple(alike), after)
+        after, inputs = waits[stage.key], dict.fromkeys(stage.inputs.values())
+        # The arrays with one task that the stage waits for, and what it waits for besides.
+        arrays = {i: [s.key for s in batch.stages] for i, batch in enumerate(batches) if len(batch.stages) > 1}
+        arrays = {i: keys for i, keys in arrays.items() if len(after & set(keys)) == 1}
+        shared = after.difference(*arrays.values())
+        rows = [shared | set(row) for row in zip(*arrays.values(), strict=False)]
+        heirs = [[s for s in stages if s.kind == stage.kind and waits[s.key] == row] for row in rows]
+        if (
+            after in rows
+            and len({len(keys) for keys in arrays.values()}) == 1
+            and all([shapes[s.key] for s in found] == [shapes[stage.key]] for found in heirs)
+        ):
+            batch = Batch(tuple(found[0] for found in heirs), tuple(k for k in inputs if k in shared), tuple(arrays))
+        else:
+            alike = [s for s in stages if shapes[s.key] == shapes[stage.key] and waits[s.key] == after]
+            batch = Batch(tuple(alike), tuple(k for k in inputs if k in after))
         batches.append(batch)
         placed |= {s.key for s in batch.stages}
     return batches
-
-
-def _after(stage: PlannedStage, waiting: Collection[str], queued: Collection[str]) -> tuple[str, ...]:
-    return tuple(sorted({key for key in stage.inputs.values() if key in waiting or key in queued}))
-
-
-def _along(
-    stage: PlannedStage,
-    after: tuple[str, ...],
-    batches: Sequence[Batch],
-    children: dict[str, list[PlannedStage]],
-    shape: Callable[[PlannedStage], Hashable],
-    waiting: Collection[str],
-    queued: Collection[str],
-) -> Batch | None:
-    """Return the array that follows another one task by task and holds ``stage``, where there is one."""
-    for index, batch in enumerate(batches):
-        if len(batch.stages) > 1 and after[0] in (s.key for s in batch.stages):
-            heirs = [
-                [
-                    s
-                    for s in children[parent.key]
-                    if s.kind == stage.kind and _after(s, waiting, queued) == (parent.key,)
-                ]
-                for parent in batch.stages
-            ]
-            if all(len(found) == 1 and shape(found[0]) == shape(stage) for found in heirs):
-                return Batch(tuple(found[0] for found in heirs), along=index)
-    return None

@@ -41,10 +41,18 @@ def job_files(
     code: Path,
     servers: Sequence[Server] = (),
 ) -> dict[str, str]:
-    """Return the text of each file of one job that is to lie in ``folder``; several ``artifacts`` are an array.
+    """Return the text of each file of one job in ``folder``; several ``artifacts`` are an array.
 
-    ``code`` is the snapshot that the job runs, ``servers`` what runs beside its ranks: on their node where that is one
-    and has the GPUs, else on a node of their own.
+    Args:
+        folder: where the files go.
+        name: of the job, for people.
+        kind: of its stages.
+        artifacts: the stages' folders, one for each task.
+        launcher: ranks, nodes, device and options of ``sbatch``.
+        profile: of the cluster.
+        code: the snapshot that the job runs.
+        servers: what runs beside the ranks: on their node where that is one and has the GPUs, otherwise on a node of
+            their own.
 
     Raises:
         ConfigError: an option of ``launcher.slurm.sbatch`` is one that the job's script decides.
@@ -59,21 +67,32 @@ def job_files(
         **_place(profile, name, launcher.slurm.time or profile.time),
         "nodes": str(nodes + apart),
         "ntasks-per-node": "1",
-        **_share(profile, gpus),
+    }
+    # Of a node a job takes all that the profile says, or the share that its GPUs are of the node's.
+    share = gpus / profile.gpus_per_node if profile.gpus_per_node else 1.0
+    if gpus:
+        options["gres"] = f"gpu:{profile.gpu_type}:{gpus}" if profile.gpu_type else f"gpu:{gpus}"
+    if profile.cpus_per_task is not None:
+        options["cpus-per-task"] = str(max(1, int(profile.cpus_per_task * share)))
+    if profile.memory is not None and share == 1.0:
+        options["mem"] = profile.memory
+    elif profile.memory is not None and (found := re.fullmatch(r"(\d*[1-9]\d*)([KMGT]?)", profile.memory)):
+        options["mem"] = f"{max(1, int(int(found[1]) * share))}{found[2]}"
+    options |= {
         "output": str(folder / ("slurm-%A_%a.out" if len(artifacts) > 1 else "slurm-%j.out")),
         "open-mode": "append",
         "signal": f"B:USR1@{launcher.slurm.notice_seconds}",
         "requeue": "",
-        **_array(len(artifacts), launcher.slurm.throttle),
-        **_extra(launcher),
     }
-    batch = {
-        "options": _header(options),
+    if len(artifacts) > 1:
+        at_once = f"%{launcher.slurm.throttle}" if launcher.slurm.throttle else ""
+        options["array"] = f"0-{len(artifacts) - 1}{at_once}"
+    common = {"container": profile.container or "", "setup": "\n".join(profile.setup)}
+    batch = common | {
+        "options": _header(options | _extra(launcher)),
         "folder": shlex.quote(str(folder)),
         "python": shlex.quote(profile.interpreter),
         "code": shlex.quote(str(code)),
-        "container": profile.container or "",
-        "setup": "\n".join(profile.setup),
         "nodes": str(nodes),
         "max_requeues": str(launcher.slurm.max_requeues),
         "server": render("server.sh", {}).rstrip() if apart else "",
@@ -81,34 +100,46 @@ def job_files(
         "last": 'LAST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | tail -n 1)' if apart else "",
         "apart": '--exclude="$LAST"' if apart else "",
     }
-    return {
-        "stages.txt": "".join(f"{path}\n" for path in artifacts),
-        "node.sh": _node(kind, launcher, profile, gpus, around=bool(servers) and not apart),
-        "job.sbatch": render("job.sbatch", batch),
-    }
 
-
-def _node(kind: str, launcher: LauncherConfig, profile: Profile, gpus: int, *, around: bool) -> str:
-    """Return what each node runs; with ``around`` the companion servers are started there, around the ranks."""
-    nodes = nodes_of(launcher, kind)
-    ranks = ranks_of(launcher, kind) // nodes
-    filled = {
+    # What each node runs: accelerate, where there are ranks that share a model, and around it the servers beside them.
+    launch, flags = "-m adhere.train.worker", worker_flags(launcher, kind)
+    if flags:
+        line = f"-m accelerate.commands.launch --num_machines {nodes}"
+        if "--use_deepspeed" in flags and nodes > 1:
+            flags += ["--deepspeed_multinode_launcher", "standard"]
+        if ranks_of(launcher, kind) > 1:
+            line += ' --main_process_port "$PORT"'
+        if nodes > 1:
+            line += ' --machine_rank "$SLURM_NODEID" --main_process_ip "$HEAD_ADDRESS" --rdzv_backend static'
+        launch = f"{line} {shlex.join(flags)} {launch}"
+    around = f'-m adhere.train.launch.serve.serving around "$ARTIFACT/{SPEC}" -- "$PYTHON"'
+    node = common | {
         "gpus": str(gpus),
         "command": shlex.quote((profile.container or profile.interpreter).split()[0]),
         "suffix": "" if nodes == 1 else ".node$SLURM_NODEID",
         "threads": str(launcher.threads or f"$((${{SLURM_CPUS_ON_NODE:-{ranks}}} / {ranks}))"),
         "notice_seconds": str(launcher.slurm.notice_seconds),
         "environment": "    export ACCELERATE_USE_CPU=true CUDA_VISIBLE_DEVICES=" if launcher.device == "cpu" else "",
-        "launch": _launch(launcher, kind, nodes),
-        "around": '-m adhere.train.launch.serve.serving around "$ARTIFACT/' + SPEC + '" -- "$PYTHON"' if around else "",
-        "container": profile.container or "",
-        "setup": "\n".join(profile.setup),
+        "launch": launch,
+        "around": around if servers and not apart else "",
     }
-    return render("node.sh", filled)
+    return {
+        "stages.txt": "".join(f"{path}\n" for path in artifacts),
+        "node.sh": render("node.sh", node),
+        "job.sbatch": render("job.sbatch", batch),
+    }
 
 
 def write_finish(folder: Path, run: Path, launcher: LauncherConfig, profile: Profile, code: Path) -> Path:
-    """Write the batch file of the job that ends a run: one core, no GPU, half an hour."""
+    """Write the batch file of the job that ends a run: one core, no GPU, half an hour.
+
+    Args:
+        folder: where the file goes.
+        run: the run's folder.
+        launcher: for its options of ``sbatch``.
+        profile: of the cluster.
+        code: the snapshot that the job runs.
+    """
     options = {
         **_place(profile, f"{run.name}-finish", FINISH_TIME),
         "nodes": "1",
@@ -143,43 +174,10 @@ def render(name: str, filled: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _launch(launcher: LauncherConfig, kind: str, nodes: int) -> str:
-    flags = worker_flags(launcher, kind)
-    if not flags:
-        return "-m adhere.train.worker"
-    line = f"-m accelerate.commands.launch --num_machines {nodes}"
-    if "--use_deepspeed" in flags and nodes > 1:
-        flags += ["--deepspeed_multinode_launcher", "standard"]
-    if ranks_of(launcher, kind) > 1:
-        line += ' --main_process_port "$PORT"'
-    if nodes > 1:
-        line += ' --machine_rank "$SLURM_NODEID" --main_process_ip "$HEAD_ADDRESS" --rdzv_backend static'
-    return f"{line} {shlex.join(flags)} -m adhere.train.worker"
-
-
 def _place(profile: Profile, name: str, time: str) -> dict[str, str]:
     options = {"job-name": slug(name), "partition": profile.partition}
     given = {"account": profile.account, "qos": profile.qos, "constraint": profile.constraint, "time": time}
     return options | {key: value for key, value in given.items() if value is not None}
-
-
-def _share(profile: Profile, gpus: int) -> dict[str, str]:
-    """Return what a job takes of a node: all that the profile says, or the share that its GPUs are of the node's."""
-    options = {}
-    share = gpus / profile.gpus_per_node if profile.gpus_per_node else 1.0
-    if gpus:
-        options["gres"] = f"gpu:{profile.gpu_type}:{gpus}" if profile.gpu_type else f"gpu:{gpus}"
-    if profile.cpus_per_task is not None:
-        options["cpus-per-task"] = str(max(1, int(profile.cpus_per_task * share)))
-    if profile.memory is not None and share == 1.0:
-        options["mem"] = profile.memory
-    elif profile.memory is not None and (found := re.fullmatch(r"(\d*[1-9]\d*)([KMGT]?)", profile.memory)):
-        options["mem"] = f"{max(1, int(int(found[1]) * share))}{found[2]}"
-    return options
-
-
-def _array(tasks: int, throttle: int | None) -> dict[str, str]:
-    return {"array": f"0-{tasks - 1}" + (f"%{throttle}" if throttle else "")} if tasks > 1 else {}
 
 
 def _extra(launcher: LauncherConfig) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The profile of a cluster: what ``sbatch`` has to be told there, read from a YAML file of a dozen keys."""
+"""The profile of a cluster: what ``sbatch`` needs to know there, read from a YAML file of a dozen keys."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Profile(Strict):
     """Shell lines run on every node before the worker, such as ``module load cuda``."""
 
     container: str | None = None
-    """Words put before the interpreter, such as ``apptainer exec --nv --bind /shared image.sif``."""
+    """Words before the interpreter, such as ``apptainer exec --nv --bind /shared image.sif``."""
 
     python: str | None = None
     """Interpreter on the nodes that has adhere's dependencies; ``None`` is the one that submits."""
@@ -91,7 +91,7 @@ def load_profile(name: str | None) -> Profile:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Profile.model_validate(content if content is not None else {})
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from error
+        raise ConfigError(f"{path}: is not valid YAML: {error}") from error
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {_problem(dict(e))}" for e in error.errors())) from error
 
@@ -130,14 +130,14 @@ def check_profile(profile: Profile, launcher: LauncherConfig, root: Path) -> Non
 
 
 def notice_doubts(profile: Profile, slurm: SlurmConfig) -> list[str]:
-    """Return what is probably not meant: a notice that comes as soon as the job starts."""
+    """Return a warning about a notice that comes as soon as the job starts."""
     time = slurm.time or profile.time
     seconds = time_seconds(time)
     if slurm.notice_seconds < seconds:
         return []
     return [
         f"launcher.slurm.notice_seconds: {slurm.notice_seconds} is not less than the job's time limit of {time} "
-        f"({seconds} s): every attempt is told to stop at its first step; lower it, or raise launcher.slurm.time"
+        f"({seconds} s): every attempt stops at its first step; lower it, or raise launcher.slurm.time"
     ]
 
 

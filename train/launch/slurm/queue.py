@@ -52,12 +52,7 @@ def jobs(ids: Iterable[str]) -> dict[str, Job]:
         if "Invalid job id" in str(error):
             return {}
         raise
-    return {job.id: job for job in map(_job, found.splitlines())}
-
-
-def _job(line: str) -> Job:
-    name, state, reason, nodes = line.split("|", 3)
-    return Job(name, state, reason, nodes)
+    return {line.split("|")[0]: Job(*line.split("|", 3)) for line in found.splitlines()}
 
 
 def submit(file: str, options: Sequence[str]) -> str:

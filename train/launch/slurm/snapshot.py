@@ -1,39 +1,57 @@
-"""The copy of the code that queued jobs run: editing the checkout after submitting changes nothing for them."""
+"""The copy of the code that queued jobs run: editing it after submitting changes nothing for them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 
 import adhere
 from adhere.rewards.errors import StageError
-
-LEFT_OUT = {"__pycache__", "local"}
-"""``recipes/local`` holds a user's own paths; a worker composes nothing and needs none."""
+from adhere.rewards.plugins import package_files
 
 
-def snapshot(root: Path) -> Path:
-    """Copy the package to ``root/code/<hash of their content>`` unless they are there, and return that folder.
+def snapshot(root: Path, packages: Iterable[str] = ()) -> Path:
+    """Copy our code and users' to ``root/code/<hash of their content>``, unless it is there; return that folder.
+
+    Args:
+        root: folder of all runs.
+        packages: top-level packages or modules of plug-ins and rewards in Python, as they are found here. What belongs
+            to Python, and installed packages with compiled parts, stay where they are.
 
     Raises:
+        ConfigError: there is no such package.
         StageError: the folder cannot be written.
     """
     source = Path(adhere.__file__).resolve().parent.parent
-    files = sorted(_files(source / "adhere"))
+    # recipes/local holds a user's own paths; a worker composes nothing and needs none.
+    ours = files_below(source / "adhere", left_out=source / "adhere" / "recipes" / "local")
+    files = {str(path.relative_to(source)): path for path in ours}
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    for package in sorted(set(packages) - sys.stdlib_module_names - {"adhere"}):
+        python = package_files(package)
+        files |= {name: path for name, path in python.items() if os.sep not in name}
+        # A package without __init__.py may have several folders; the first on the path wins.
+        for place in {path.parents[name.count(os.sep)]: None for name, path in python.items() if os.sep in name}:
+            found = files_below(place / package, left_out=root)
+            if place.resolve() not in installed or not any(path.suffix == ".so" for path in found):
+                files = {str(path.relative_to(place)): path for path in found} | files
+
     content = hashlib.sha256()
-    for path in files:
-        content.update(f"{path.relative_to(source)}\0{path.stat().st_size}\0".encode())
-        content.update(path.read_bytes())
+    for name in sorted(files):
+        content.update(f"{name}\0{files[name].stat().st_size}\0".encode())
+        content.update(files[name].read_bytes())
     target = root / "code" / content.hexdigest()[:12]
     if target.is_dir():
         return target
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        for path in files:
-            copy = temporary / path.relative_to(source)
+        for name, path in files.items():
+            copy = temporary / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
         temporary.rename(target)
@@ -47,7 +65,14 @@ def snapshot(root: Path) -> Path:
     return target
 
 
-def _files(package: Path) -> Iterator[Path]:
+def files_below(package: Path, left_out: Path) -> list[Path]:
+    """Return the files of a package, also behind links; not those of hidden folders and of the folder ``left_out``."""
+    found = []
     for folder, names, files in os.walk(package, followlinks=True):
-        names[:] = [name for name in names if name not in LEFT_OUT]
-        yield from (Path(folder) / name for name in files)
+        here = Path(folder).resolve()
+        # A link to a folder above would lead round and round.
+        passed = {left_out.resolve(), here, *here.parents}
+        inner = [name for name in names if name != "__pycache__" and not name.startswith(".")]
+        names[:] = [name for name in inner if (here / name).resolve() not in passed]
+        found += [Path(folder) / name for name in files if (here / name).is_file()]
+    return found

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from adhere.records.jobs import JobRecord, read_job, write_job
 from adhere.records.names import slug
 from adhere.records.run import RunFolder
+from adhere.rewards.plugins import plugin_modules, plugin_packages
 from adhere.train.launch.local.stage import worker_flags
 from adhere.train.launch.serve.servers import servers_of
 from adhere.train.launch.slurm.batches import Batch, plan_batches
@@ -44,17 +44,42 @@ def submit_run(run: Run, waiting: Sequence[PlannedStage]) -> Submission:
     """
     profile = profile_of(run)
     client("sbatch")
-    with _one_at_a_time(run.root):
-        code = snapshot(run.root)
+    run.root.mkdir(parents=True, exist_ok=True)
+    # One command at a time looks for queued stages and submits, so that none is submitted twice.
+    with (run.root / ".submit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        code = snapshot(run.root, packages_of(run))
         queued = queued_stages(run, waiting)
         batches = batches_of(run, waiting, queued)
         made, submitted = dict(queued), list[str]()
         for batch in batches:
-            folder = _write_batch(run, batch, profile, code)
-            job = submit(str(folder / "job.sbatch"), dependency(batch, made, submitted))
+            # The files lie in a folder of their own, which no queued job reads.
+            folder = folder_of(run, batch, submissions_of(run))
+            for stage in batch.stages:
+                artifact = run.artifact(stage.key)
+                write_spec(run, stage)
+                artifact.begin()
+                for stale in (artifact.attempts, artifact.servers):
+                    stale.unlink(missing_ok=True)
+            file = write_job_files(folder, files_of(run, batch, folder, profile, code))
+            job = submit(str(file), dependency(batch, made, submitted))
             submitted.append(job)
-            made |= _record(run, batch, job, folder)
-        last = _submit_end(run, list(made.values()), profile, code) if batches else None
+            # Each artifact remembers which job makes it.
+            tasks = [job] if len(batch.stages) == 1 else [f"{job}_{index}" for index in range(len(batch.stages))]
+            for stage, task in zip(batch.stages, tasks, strict=True):
+                made[stage.key] = task
+                write_job(
+                    run.artifact(stage.key).job, JobRecord(task, str(run.path), str(folder / f"slurm-{task}.out"))
+                )
+        last = None
+        if batches:
+            # The comparison of the models starts when no stage can run any more, however they ended.
+            folder = RunFolder(run.path).slurm
+            file = write_finish(folder, run.path, run.recipe.launcher, profile, code)
+            ids = ":".join(sorted({job.partition("_")[0] for job in made.values()}, key=int))
+            last = submit(str(file), [f"--dependency=afterany:{ids}"])
+            record = JobRecord(last, str(run.path), str(folder / f"finish-{last}.out"))
+            write_job(RunFolder(run.path).last_job, record)
     return Submission(dict(zip(submitted, batches, strict=True)), queued, last)
 
 
@@ -70,13 +95,12 @@ def profile_of(run: Run) -> Profile:
     return profile
 
 
-@contextmanager
-def _one_at_a_time(root: Path) -> Iterator[None]:
-    """Let one command at a time look for queued stages and submit, so that none is submitted twice."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".submit.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def packages_of(run: Run) -> set[str]:
+    """Return the top-level packages of users that the run's processes import: plug-ins, and rewards in Python."""
+    recipes = [stage.recipe for stage in run.graph.stages.values()]
+    modules = [*plugin_modules(), *(module for recipe in recipes for module in recipe.plugins)]
+    named = set().union(*(plugin_packages(recipe.model_dump()) for recipe in recipes))
+    return named | {module.partition(".")[0] for module in modules}
 
 
 def queued_stages(run: Run, waiting: Sequence[PlannedStage]) -> dict[str, str]:
@@ -89,36 +113,20 @@ def queued_stages(run: Run, waiting: Sequence[PlannedStage]) -> dict[str, str]:
 
 def batches_of(run: Run, waiting: Sequence[PlannedStage], queued: Collection[str]) -> list[Batch]:
     """Return what is submitted together of the ``waiting`` stages, without those that are ``queued`` already."""
-    pending = [stage for stage in waiting if stage.key not in queued]
-    return plan_batches(pending, set(queued), lambda stage: _shape(run, stage))
 
+    def shape(stage: PlannedStage) -> tuple[object, ...]:
+        """Return what decides a job's resources and launch line; stages of one array have the same."""
+        launcher = stage.recipe.launcher
+        return (
+            nodes_of(launcher, stage.kind),
+            *((server.gpus, server.seconds) for server in servers_of(spec_of(run, stage))),
+            *worker_flags(launcher, stage.kind),
+            launcher.threads,
+            launcher.device,
+            launcher.slurm.model_dump_json(),
+        )
 
-def _shape(run: Run, stage: PlannedStage) -> tuple[object, ...]:
-    """Return what decides a job's resources and launch line; stages of one array have the same."""
-    launcher = stage.recipe.launcher
-    flags = worker_flags(launcher, stage.kind)
-    servers = [(server.gpus, server.seconds) for server in servers_of(spec_of(run, stage))]
-    return (
-        nodes_of(launcher, stage.kind),
-        *servers,
-        *flags,
-        launcher.threads,
-        launcher.device,
-        launcher.slurm.model_dump_json(),
-    )
-
-
-def _write_batch(run: Run, batch: Batch, profile: Profile, code: Path) -> Path:
-    """Write the stages' specifications and the job's files, in a folder that no queued job reads."""
-    folder = folder_of(run, batch, submissions_of(run))
-    for stage in batch.stages:
-        artifact = run.artifact(stage.key)
-        write_spec(run, stage)
-        artifact.begin()
-        for stale in (artifact.attempts, artifact.servers):
-            stale.unlink(missing_ok=True)
-    write_job_files(folder, files_of(run, batch, folder, profile, code))
-    return folder
+    return plan_batches([stage for stage in waiting if stage.key not in queued], set(queued), shape)
 
 
 def submissions_of(run: Run) -> int:
@@ -137,7 +145,15 @@ def folder_of(run: Run, batch: Batch, number: int) -> Path:
 
 
 def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path) -> dict[str, str]:
-    """Return the files of a batch's job by their names."""
+    """Return the files of a batch's job by their names.
+
+    Args:
+        run: the run.
+        batch: of its stages.
+        folder: where the files go.
+        profile: of the cluster.
+        code: the snapshot that the job runs.
+    """
     first = batch.stages[0]
     return job_files(
         folder,
@@ -152,35 +168,10 @@ def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path)
 
 
 def dependency(batch: Batch, made: Mapping[str, str], submitted: Sequence[str]) -> list[str]:
-    """Return what ``sbatch`` is told of what a batch waits for.
+    """Return the options of ``sbatch`` by which a batch waits for what it starts from.
 
     ``made`` are the jobs of stages by their keys, ``submitted`` those of the batches before it.
     """
-    if batch.along is not None:
-        return [f"--dependency=aftercorr:{submitted[batch.along]}", "--kill-on-invalid-dep=yes"]
-    if batch.after:
-        ids = ":".join(made[key] for key in batch.after)
-        return [f"--dependency=afterok:{ids}", "--kill-on-invalid-dep=yes"]
-    return []
-
-
-def _record(run: Run, batch: Batch, job: str, folder: Path) -> dict[str, str]:
-    """Remember in each artifact which job makes it; return the jobs by the stages' keys."""
-    made = {}
-    for index, stage in enumerate(batch.stages):
-        several = len(batch.stages) > 1
-        made[stage.key] = f"{job}_{index}" if several else job
-        output = folder / (f"slurm-{job}_{index}.out" if several else f"slurm-{job}.out")
-        write_job(run.artifact(stage.key).job, JobRecord(made[stage.key], str(run.path), str(output)))
-    return made
-
-
-def _submit_end(run: Run, made: Sequence[str], profile: Profile, code: Path) -> str:
-    """Submit the job that compares the models; it starts when no stage can run any more, however they ended."""
-    folder = RunFolder(run.path).slurm
-    file = write_finish(folder, run.path, run.recipe.launcher, profile, code)
-    ids = ":".join(sorted({job.partition("_")[0] for job in made}, key=int))
-    job = submit(str(file), [f"--dependency=afterany:{ids}"])
-    record = JobRecord(job, str(run.path), str(folder / f"finish-{job}.out"))
-    write_job(RunFolder(run.path).last_job, record)
-    return job
+    jobs_of = {"aftercorr": [submitted[index] for index in batch.along], "afterok": [made[key] for key in batch.after]}
+    waits = [f"{how}:{':'.join(ids)}" for how, ids in jobs_of.items() if ids]
+    return [f"--dependency={','.join(waits)}", "--kill-on-invalid-dep=yes"] if waits else []

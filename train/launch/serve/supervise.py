@@ -1,9 +1,9 @@
-"""Keep one server: start it in a session of its own, and end all of it when told to, or when the one who asked is gone.
+"""Keep one server: start it in a session of its own, and end all of it on a signal, or when its parent is gone.
 
-python -m adhere.train.launch.slurm.supervise PARENT LOG COMMAND [ARGUMENT ...]
+python -m adhere.train.launch.serve.supervise PARENT LOG COMMAND [ARGUMENT ...]
 
-A process between the driver and a server, because the kernel tells only a direct child that its parent was killed, and
-a server such as vLLM's has children of its own. Standard library only: it is to be up before the server is.
+A process between the driver and a server, because the kernel signals only a direct child when its parent was killed,
+and a server such as vLLM's has children of its own. Standard library only: it has to start fast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from adhere.train.launch.local.orphans import end_with_parent
+from adhere.train.launch.orphans import end_with_parent
 
 GRACE_SECONDS = 10.0
 """Seconds between SIGTERM and SIGKILL."""
