@@ -5,10 +5,12 @@ Every key of a composed recipe is a field here; an unknown key is an error that 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
+from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.prompts.config import DataConfig
 from adhere.rewards.config import RewardConfig, Strict
 from adhere.rewards.judge.config import JudgeConfig
@@ -201,14 +203,15 @@ class GrpoConfig(_Training):
 class EvaluationConfig(Strict):
     """What the models are measured on."""
 
-    suite: Literal["prompts", "mathif"] = "prompts"
-    """``prompts`` is the recipe's evaluation data, or ``path``; ``mathif`` reads MathIF's files."""
+    suite: str = "prompts"
+    """The name of a registered suite, a plug-in's among them. ``prompts`` is the recipe's evaluation data, or ``path``;
+    ``mathif`` reads MathIF's files."""
 
     path: str | None = None
-    """Folder of MathIF's JSONL files, or a prompt-item file."""
+    """Folder of MathIF's JSONL files, a prompt-item file, or what a plug-in's suite reads."""
 
     subsets: list[str] | None = None
-    """MathIF files to use, by name without ``.jsonl``; ``None`` uses all there are."""
+    """MathIF files to use, by name without ``.jsonl``; ``None`` uses all of them."""
 
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What generates the responses."""
@@ -231,6 +234,17 @@ class EvaluationConfig(Strict):
 
     bootstrap: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap intervals."""
+
+    @field_validator("suite")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        SUITES[name]
+        return name
+
+    @property
+    def source(self) -> SuiteSource:
+        """What says where the suite's items are, without the recipe's own."""
+        return SuiteSource(None if self.path is None else Path(self.path), self.subsets)
 
 
 class SlurmConfig(Strict):

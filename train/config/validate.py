@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
 from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
@@ -159,9 +160,13 @@ def _lengths(recipe: Recipe) -> list[str]:
 
 
 def _stages(recipe: Recipe) -> list[str]:
-    problems = []
-    if recipe.evaluation.suite == "mathif" and not recipe.evaluation.path:
-        problems.append("evaluation.path: name the folder that holds MathIF's *.jsonl files")
+    config = recipe.evaluation
+    suite = SUITES[config.suite]
+    problems = suite.problems(config.source)
+    if config.mode not in suite.modes:
+        problems.append(f"evaluation.mode: the suite {config.suite} has no mode {config.mode}; use {suite.modes[0]}")
+    if config.without_constraints and not suite.twins:
+        problems.append(f"evaluation.without_constraints: the suite {config.suite} has no prompts without constraints")
     if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
         problems.append(
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
