@@ -30,7 +30,7 @@ class SourceConfig(Strict):
     """A Hugging Face data set id, or a folder: one that ``save_to_disk`` wrote, or one of data files."""
 
     generator: str | None = None
-    """A generator of reasoning-gym, such as ``gsm_symbolic`` or ``chain_sum``."""
+    """A generator of reasoning-gym, such as ``gsm_symbolic`` or ``chain_sum``, or one that a plug-in registers."""
 
     label: str | None = None
     """The name of the source in items, reports and tables; null: the file's stem, the data set id or the generator."""
@@ -59,7 +59,7 @@ class SourceConfig(Strict):
     """How many problems ``generator`` makes, up to a million."""
 
     seed: int = Field(default=0, ge=0)
-    """The seed of ``generator``. Different seeds draw from different streams: they share a problem by chance alone."""
+    """The seed of ``generator``. Different seeds draw from different streams: they share a problem only by chance."""
 
     params: dict[str, Any] = Field(default_factory=dict)
     """Arguments of ``generator``, such as ``{min_terms: 2, max_terms: 3}``."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from adhere.prompts.config import COLUMN_ROLES, SourceConfig
 from adhere.prompts.files import Row, read_rows
+from adhere.prompts.generators import GENERATORS, read_registered
 from adhere.prompts.hub import KNOWN, read_dataset
 from adhere.prompts.item import Message, PromptItem, parse_item
 from adhere.prompts.procedural import read_generator
@@ -69,7 +70,7 @@ def unique_ids(items: Iterable[PromptItem]) -> None:
     for item in items:
         if item.id in seen:
             raise DataError(
-                f"id '{item.id}' is there twice (sources '{seen[item.id]}' and '{item.source}'); "
+                f"id '{item.id}' comes twice (sources '{seen[item.id]}' and '{item.source}'); "
                 f"give the rows unique ids, or leave the id column out"
             )
         seen[item.id] = item.source
@@ -81,7 +82,7 @@ def _rows(config: SourceConfig) -> Iterator[Row]:
         return islice(read_rows(Path(config.path)), config.skip, stop)
     if config.dataset is not None:
         return read_dataset(config)
-    return read_generator(config)
+    return read_registered(config) if config.generator in GENERATORS else read_generator(config)
 
 
 def _to_item(row: Row, config: SourceConfig, style: PromptStyle) -> PromptItem:

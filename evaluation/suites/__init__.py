@@ -1,4 +1,4 @@
-"""Suites: the prompt items that models are measured on, one file a suite, ours and those of plug-ins in one registry."""
+"""Suites: the prompt items that models are measured on; ours and those of plug-ins are in one registry."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_mathif_rows_are_told_apart_by_file_and_row_and_faults_are_flagged(tmp_p
     [
         ({"constraint_desc": ["one"]}, DataError, "1 constraint_desc"),
         ({"constraint_args": None}, DataError, "have to be lists"),
-        ({"constraint_desc": [1, 2]}, DataError, "no text"),
+        ({"constraint_desc": [1, 2]}, DataError, "not a text"),
         ({"constraint_name": ["no", "combination:repeat_prompt"]}, ConstraintError, "constraint_args[0]"),
     ],
 )

@@ -67,7 +67,7 @@ def test_rows_that_cannot_be_used_name_file_and_line(tmp_path: Path) -> None:
         source(path=write(tmp_path / "b.jsonl", good, {"question": "x", "answer": ["2"]}))
     with pytest.raises(DataError, match=r"c\.jsonl:2: no column 'answer'"):
         source(path=write(tmp_path / "c.jsonl", good, {"question": "x"}), columns={"answer": "answer"})
-    with pytest.raises(DataError, match="id 'd/x' is there twice"):
+    with pytest.raises(DataError, match="id 'd/x' comes twice"):
         source(path=write(tmp_path / "d.jsonl", good | {"id": "x"}, good | {"id": "x"}))
 
 

@@ -18,6 +18,7 @@ from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.config.named_stages import StageConfig, check_stages, named_stages, sections_of_plugins
+from adhere.train.config.trackers import TRACKERS
 
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
@@ -314,8 +315,20 @@ class TrackingConfig(Strict):
     trackio: bool = False
     """Also log to a local trackio data base (TRACKIO_DIR)."""
 
+    trackers: list[str] = Field(default_factory=list)
+    """Trackers of plug-ins that training is logged to as well, by the names that they register."""
+
     project: str = "adhere"
-    """Project name in both."""
+    """Project name in W&B and trackio."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _registered(cls, names: list[str]) -> list[str]:
+        for name in names:
+            TRACKERS[name]
+            if TRACKERS.package(name) == "adhere":
+                raise ValueError(f"'{name}' is switched on by tracking.{name}; name only trackers of plug-ins here")
+        return names
 
 
 class RunConfig(Strict):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
+from adhere.prompts.generators import GENERATORS, check_params
 from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
@@ -89,6 +90,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_components(recipe),
         *_generation(recipe),
         *_constraints(recipe),
+        *_generators(recipe),
         *_passthrough(recipe),
     ]
     if problems:
@@ -303,6 +305,19 @@ def _constraints(recipe: Recipe) -> list[str]:
     except AdhereError as error:
         return [f"data.{error}"]
     return []
+
+
+def _generators(recipe: Recipe) -> list[str]:
+    """Check what plug-ins' generators of problems are called with; reasoning-gym's are checked when they are used."""
+    problems = []
+    for role in ("train", "evaluation"):
+        for i, source in enumerate(getattr(recipe.data, role)):
+            if source.generator in GENERATORS:
+                try:
+                    check_params(source)
+                except AdhereError as error:
+                    problems.append(f"data.{role}[{i}]: {error}")
+    return problems
 
 
 def _passthrough(recipe: Recipe) -> list[str]:
