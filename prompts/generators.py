@@ -41,7 +41,7 @@ def read_registered(config: SourceConfig) -> Iterator[Row]:
     """Yield ``config.size`` problems of a registered generator: its mappings, or prompt items as mappings.
 
     Raises:
-        DataError: it yields fewer than ``config.size``, something that is not a problem, or has a name of reasoning-gym's.
+        DataError: it yields fewer than ``config.size``, or what is not a problem, or reasoning-gym has its name.
     """
     from reasoning_gym.factory import DATASETS
 

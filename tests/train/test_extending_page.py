@@ -43,9 +43,10 @@ print(json.dumps({name: [v.score for v in column] for name, column in scores.ver
 def lab(tmp_path: Path) -> Path:
     """A folder with the page's files."""
     for language, code in BLOCKS:
-        if language == "python":
-            path = tmp_path / code.splitlines()[0].removeprefix("# ")
-            path.parent.mkdir(exist_ok=True)
+        name = code.splitlines()[0].removeprefix("# ")
+        if name.endswith((".py", ".yaml")):
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True, parents=True)
             path.write_text(code, encoding="utf-8")
     return tmp_path
 
@@ -53,7 +54,7 @@ def lab(tmp_path: Path) -> Path:
 def component(name: str) -> dict[str, object]:
     """Return a component as the page writes it in a recipe."""
     recipes = [yaml.safe_load(code) for language, code in BLOCKS if language == "yaml"]
-    return next(c[name] for recipe in recipes if name in (c := recipe["rewards"]["components"]))
+    return next(c[name] for recipe in recipes if name in (c := recipe.get("rewards", {}).get("components", {})))
 
 
 def environment() -> dict[str, str]:
