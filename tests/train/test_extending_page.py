@@ -42,10 +42,9 @@ print(json.dumps({name: [v.score for v in column] for name, column in scores.ver
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
     """A folder with the page's files."""
-    for language, code in BLOCKS:
-        name = code.splitlines()[0].removeprefix("# ")
-        if name.endswith((".py", ".yaml")):
-            path = tmp_path / name
+    for _, code in BLOCKS:
+        if named := re.search(r"^# (my_\S+\.(?:py|yaml))$", code, re.MULTILINE):
+            path = tmp_path / named[1]
             path.parent.mkdir(exist_ok=True, parents=True)
             path.write_text(code, encoding="utf-8")
     return tmp_path
