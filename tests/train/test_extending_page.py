@@ -158,7 +158,8 @@ def keys(lab: Path, *words: str) -> dict[str, str]:
 
 
 def test_a_changed_reward_gives_new_keys_to_grpo_and_what_follows_and_not_to_sft(lab: Path) -> None:
-    plain = ("data=arithmetic", "evaluation.suite=prompts")
+    sums = "data.train=[{generator: basic_arithmetic, size: 200, seed: 1}]"
+    plain = (sums, "data.constraints.ids=[punctuation:no_comma]", "evaluation.suite=prompts")
     before, all_of_it = keys(lab, *plain), keys(lab)
     assert list(before) == ["sft", "smaller", "grpo", "evaluate[grpo]"]
     assert before["sft"] != all_of_it["sft"]
