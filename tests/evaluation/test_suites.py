@@ -110,7 +110,7 @@ def test_two_items_of_one_id_are_refused():
     item = PromptItem("x", ({"role": "user", "content": "?"},), None)
     with pytest.raises(DataError, match="'x'"):
         prompt_suite("twice", [item, item])
-    with pytest.raises(DataError, match="holds no prompt item"):
+    with pytest.raises(DataError, match="has no prompt items"):
         prompt_suite("none", [])
 
 

@@ -5,6 +5,7 @@ Every key of a composed recipe is a field here; an unknown key is an error that 
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -416,9 +417,10 @@ class Recipe(Strict):
 
 def recipe_schema() -> type[Recipe]:
     """Return the class of a recipe: ``Recipe``, with a section for each plug-in's kind that has settings."""
-    sections: dict[str, Any] = {
-        name: (config, Field(default_factory=config))
-        for name, config in sections_of_plugins().items()
-        if name not in Recipe.model_fields
-    }
-    return create_model("Recipe", __base__=Recipe, **sections) if sections else Recipe
+    return _with_sections(*((n, c) for n, c in sections_of_plugins().items() if n not in Recipe.model_fields))
+
+
+@cache  # recipes of two classes would never be equal
+def _with_sections(*sections: tuple[str, type[Strict]]) -> type[Recipe]:
+    fields: dict[str, Any] = {name: (config, Field(default_factory=config)) for name, config in sections}
+    return create_model("Recipe", __base__=Recipe, **fields) if fields else Recipe
