@@ -30,7 +30,7 @@ class SourceConfig(Strict):
     """A Hugging Face data set id, or a folder: one that ``save_to_disk`` wrote, or one of data files."""
 
     generator: str | None = None
-    """A generator of reasoning-gym, such as ``gsm_symbolic`` or ``chain_sum``."""
+    """A generator of reasoning-gym, such as ``gsm_symbolic`` or ``chain_sum``, or one that a plug-in registers."""
 
     label: str | None = None
     """The name of the source in items, reports and tables; null: the file's stem, the data set id or the generator."""

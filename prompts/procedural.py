@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 
 from adhere.prompts.config import SourceConfig
 from adhere.prompts.files import Row
+from adhere.prompts.generators import GENERATORS
 from adhere.rewards.errors import DataError, nearest
 
 # Problem i of a generator is made from the seed `seed + i`, so neighbouring seeds would share all but one
@@ -28,7 +29,8 @@ def read_generator(config: SourceConfig) -> Iterator[Row]:
 
     generator = config.generator or ""
     if generator not in DATASETS:
-        raise DataError(f"generator '{generator}': unknown to reasoning-gym{nearest(generator, DATASETS)}")
+        near = nearest(generator, [*DATASETS, *GENERATORS])
+        raise DataError(f"generator '{generator}': neither reasoning-gym nor a plug-in has it{near}")
     known = {field.name for field in dataclasses.fields(DATASETS[generator][1])}
     for key in config.params:
         if key not in known - {"seed", "size"}:

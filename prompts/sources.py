@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adhere.prompts.config import COLUMN_ROLES, SourceConfig
 from adhere.prompts.files import Row, read_rows
+from adhere.prompts.generators import GENERATORS, read_registered
 from adhere.prompts.hub import KNOWN, read_dataset
 from adhere.prompts.item import Message, PromptItem, parse_item
 from adhere.prompts.procedural import read_generator
@@ -53,8 +54,10 @@ def load(config: SourceConfig, style: PromptStyle) -> list[PromptItem]:
     if config.path is not None:
         stop = None if config.limit is None else config.skip + config.limit
         rows: Iterator[Row] = islice(read_rows(Path(config.path)), config.skip, stop)
+    elif config.dataset is not None:
+        rows = read_dataset(config)
     else:
-        rows = read_dataset(config) if config.dataset is not None else read_generator(config)
+        rows = read_registered(config) if config.generator in GENERATORS else read_generator(config)
     items = [_item(row, config, style) for row in rows]
     if not items:
         place = config.path or config.dataset or config.generator

@@ -6,45 +6,84 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import AdhereError, ConfigError
 from adhere.rewards.registry import REGISTRIES
 
 ENTRY_POINTS = "adhere.plugins"
 """Group of entry points by which an installed package offers its plug-ins without being named in a recipe."""
 
 
-def load_plugins(modules: Sequence[str]) -> None:
-    """Import ``modules`` and the installed packages' entry points, so that what they register can be named.
+def load_plugins(modules: Any) -> None:
+    """Import ``modules``, a list of names, and the installed packages' entry points: what they register can be named.
 
     The working folder is searched last: a file of the user's never stands in for a module of ours or of a library.
 
     Raises:
-        ConfigError: a module is not found, or needs one that is not.
+        ConfigError: ``modules`` is not a list of names, or a module is not found or cannot be imported.
     """
+    if not isinstance(modules, Sequence) or isinstance(modules, str):
+        raise ConfigError(f"plugins: {modules!r} is not a list of modules; write plugins: [my_lab.rewards]")
+    for module in modules:
+        if not isinstance(module, str) or not all(part.isidentifier() for part in module.split(".")):
+            raise ConfigError(f"plugins: {module!r} is not the name of a module; write one such as my_lab.rewards")
     if modules:
         search_working_folder()
     _load_installed()
     for module in modules:
         try:
-            importlib.import_module(module)
+            imported = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
                 raise ConfigError(
                     f"plugins: there is no module '{module}', neither installed nor below {Path.cwd()}"
                 ) from error
             raise ConfigError(f"plugins: {module} needs the module '{error.name}', which is not installed") from error
+        except AdhereError:
+            raise  # it says which registration was wrong
+        except Exception as error:
+            raise ConfigError(f"plugins: importing {module} raised {_raised(error)}") from error
+        if not module.startswith("adhere.") and _is_ours(imported):
+            raise ConfigError(
+                f"plugins: '{module}' is a module of adhere's own, found from its checkout; run from another folder, "
+                f"or give your module another name"
+            )
+
+
+def _raised(error: Exception) -> str:
+    """Return an exception with the file and line that raised it."""
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    where = f" ({Path(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _is_ours(module: Any) -> bool:
+    """Whether a module that is imported under another name is a file of ours."""
+    ours = Path(__file__).resolve().parents[1]
+    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", []))
+    rooms = ("rewards", "prompts", "records", "evaluation", "train", "hydra_plugins")
+    return any(Path(place).resolve().is_relative_to(ours / room) for place in places for room in rooms)
 
 
 @cache
 def _load_installed() -> None:
     for entry in entry_points(group=ENTRY_POINTS):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:
+            package = entry.dist.name if entry.dist else entry.module
+            raise ConfigError(
+                f"the installed package {package} names the plug-in {entry.value} in the entry-point group "
+                f"{ENTRY_POINTS}, and importing it raised {_raised(error)}; repair the package or remove it"
+            ) from error
 
 
 def search_working_folder() -> None:

@@ -47,6 +47,11 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"{module}: the {self.noun} '{name}' exists already, in {self._modules[name]}; choose another name"
             )
+        if name in self._things and _path(self._things[name]) != _path(thing):
+            raise ConfigError(
+                f"{module}: the {self.noun} '{name}' is registered twice, as {_path(self._things[name])} and "
+                f"{_path(thing)}; give each a name of its own"
+            )
         if self._check is not None and (problem := self._check(name, thing)):
             raise ConfigError(f"{module}: the {self.noun} '{name}' {problem}")
         self._things[name], self._modules[name] = thing, module
@@ -84,3 +89,8 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._things)
+
+
+def _path(thing: object) -> str:
+    """Return the name of a class, a function or an object's class within its module."""
+    return str(getattr(thing, "__qualname__", type(thing).__qualname__))

@@ -15,6 +15,7 @@ from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, Stoppe
 from adhere.rewards.errors import AdhereError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.stage import StageSpec, read_spec
+from adhere.train.config.trackers import finish_trackers
 from adhere.train.launch.orphans import end_with_parent
 
 FULL_DISK = 64 * 1024 * 1024
@@ -45,8 +46,10 @@ def attempt(artifact: Artifact) -> None:
     """
     if RANK == 0:
         artifact.begin(keep_stop=STOP_CLEARED in os.environ)
+    code = 1
     try:
         run(read_spec(artifact.spec), artifact)
+        code = 0
     except Stopped as stopped:
         hand_back(artifact, stopped.step)
         raise
@@ -61,6 +64,8 @@ def attempt(artifact: Artifact) -> None:
         )
         fail(artifact, full)
         raise full from error
+    finally:
+        finish_trackers(code)
 
 
 def hand_back(artifact: Artifact, step: int) -> None:
@@ -68,8 +73,7 @@ def hand_back(artifact: Artifact, step: int) -> None:
     import torch.distributed as dist
 
     if RANK == 0:
-        if "wandb" in sys.modules:
-            sys.modules["wandb"].finish(exit_code=EXIT_STOPPED)
+        finish_trackers(EXIT_STOPPED)
         artifact.hand_back(step)
     if dist.is_initialized():
         dist.barrier()

@@ -68,7 +68,7 @@ def test_mathif_rows_are_told_apart_by_file_and_row_and_faults_are_flagged(tmp_p
     [
         ({"constraint_desc": ["one"]}, DataError, "1 constraint_desc"),
         ({"constraint_args": None}, DataError, "have to be lists"),
-        ({"constraint_desc": [1, 2]}, DataError, "no text"),
+        ({"constraint_desc": [1, 2]}, DataError, "not a text"),
         ({"constraint_name": ["no", "combination:repeat_prompt"]}, ConstraintError, "constraint_args[0]"),
     ],
 )
@@ -110,7 +110,7 @@ def test_two_items_of_one_id_are_refused():
     item = PromptItem("x", ({"role": "user", "content": "?"},), None)
     with pytest.raises(DataError, match="'x'"):
         prompt_suite("twice", [item, item])
-    with pytest.raises(DataError, match="holds no prompt item"):
+    with pytest.raises(DataError, match="has no prompt items"):
         prompt_suite("none", [])
 
 

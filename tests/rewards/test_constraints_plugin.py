@@ -260,7 +260,10 @@ def test_two_classes_of_a_module_with_one_id_are_named(tmp_path: Path, monkeypat
     monkeypatch.syspath_prepend(str(tmp_path))
     again = '@register\nclass Echoes(Echo):\n    """Again."""\n'
     (tmp_path / "lab_twice.py").write_text((SOURCE % {"name": "twice"}) + again, encoding="utf-8")
-    with forgotten(), pytest.raises(ConfigError, match="number_words' is registered twice, as Echo and Echoes"):
+    with (
+        forgotten(),
+        pytest.raises(ConfigError, match="'lab_twice:number_words' is registered twice, as Echo and Echoes"),
+    ):
         load_plugins(["lab_twice"])
 
 

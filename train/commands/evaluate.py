@@ -14,6 +14,7 @@ def evaluate(*words: str) -> int:
     Args:
         words: MODEL, then Hydra's command line. The keys of evaluation need no prefix; suite=FILE names prompts.
     """
+    from adhere.train.config.compose import recipes_folder
     from adhere.train.config.schema import EvaluationConfig
     from adhere.train.run.run import plan_recipe, plan_run
 
@@ -29,6 +30,8 @@ def evaluate(*words: str) -> int:
             overrides += ["evaluation=prompts", f"evaluation.path={Path(value).resolve()}"]
         elif key == "suite" and ("/" in value or Path(value).suffix):
             raise ConfigError(f"suite: there is no file {value}")
+        elif key == "suite" and not (recipes_folder() / "evaluation" / f"{value}.yaml").is_file():
+            overrides.append(f"evaluation.suite={value}")
         elif key == "suite" or key.startswith("suite."):
             overrides.append(word.replace("suite", "evaluation", 1))
         elif key.split(".")[0] in EvaluationConfig.model_fields:

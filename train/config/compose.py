@@ -174,9 +174,10 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         # Perhaps a key of a plug-in's section, which is unknown until the module is imported.
         failed = error
         try:
-            load_plugins_of(others)
+            plugins = _plugins_of(others)
         except ConfigError:
             raise failed from None
+        load_plugins(plugins)
     else:
         load_plugins(config.plugins or [])
     if failed is not None and sections_of_plugins() == known:
@@ -196,9 +197,12 @@ def load_plugins_of(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: a chosen option does not exist, or a plug-in cannot be imported.
     """
-    load_plugins(
-        _hydra([o for o in overrides if o.lstrip("+").startswith(("plugins=", "hydra.")) or _chooses(o)]).plugins
-    )
+    load_plugins(_plugins_of(overrides))
+
+
+def _plugins_of(overrides: Sequence[str]) -> Any:
+    named = [o for o in overrides if o.lstrip("+").startswith(("plugins=", "hydra.")) or _chooses(o)]
+    return _hydra(named).plugins or []
 
 
 def _chooses(override: str) -> bool:

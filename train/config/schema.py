@@ -5,10 +5,13 @@ Every key of a composed recipe is a field here; an unknown key is an error that 
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
+from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.prompts.config import DataConfig
 from adhere.rewards.config import RewardConfig, Strict
 from adhere.rewards.judge.config import JudgeConfig
@@ -16,6 +19,7 @@ from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.config.named_stages import StageConfig, check_stages, named_stages, sections_of_plugins
+from adhere.train.config.trackers import TRACKERS
 
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
@@ -201,14 +205,15 @@ class GrpoConfig(_Training):
 class EvaluationConfig(Strict):
     """What the models are measured on."""
 
-    suite: Literal["prompts", "mathif"] = "prompts"
-    """``prompts`` is the recipe's evaluation data, or ``path``; ``mathif`` reads MathIF's files."""
+    suite: str = "prompts"
+    """The name of a registered suite, a plug-in's among them. ``prompts`` is the recipe's evaluation data, or ``path``;
+    ``mathif`` reads MathIF's files."""
 
     path: str | None = None
-    """Folder of MathIF's JSONL files, or a prompt-item file."""
+    """Folder of MathIF's JSONL files, a prompt-item file, or what a plug-in's suite reads."""
 
     subsets: list[str] | None = None
-    """MathIF files to use, by name without ``.jsonl``; ``None`` uses all there are."""
+    """MathIF files to use, by name without ``.jsonl``; ``None`` uses all of them."""
 
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What generates the responses."""
@@ -231,6 +236,17 @@ class EvaluationConfig(Strict):
 
     bootstrap: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap intervals."""
+
+    @field_validator("suite")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        SUITES[name]
+        return name
+
+    @property
+    def source(self) -> SuiteSource:
+        """What says where the suite's items are, without the recipe's own."""
+        return SuiteSource(None if self.path is None else Path(self.path), self.subsets)
 
 
 class SlurmConfig(Strict):
@@ -300,8 +316,20 @@ class TrackingConfig(Strict):
     trackio: bool = False
     """Also log to a local trackio data base (TRACKIO_DIR)."""
 
+    trackers: list[str] = Field(default_factory=list)
+    """Trackers of plug-ins that training is logged to as well, by the names that they register."""
+
     project: str = "adhere"
-    """Project name in both."""
+    """Project name in W&B and trackio."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _registered(cls, names: list[str]) -> list[str]:
+        for name in names:
+            TRACKERS[name]
+            if TRACKERS.package(name) == "adhere":
+                raise ValueError(f"'{name}' is switched on by tracking.{name}; name only trackers of plug-ins here")
+        return names
 
 
 class RunConfig(Strict):
@@ -389,9 +417,10 @@ class Recipe(Strict):
 
 def recipe_schema() -> type[Recipe]:
     """Return the class of a recipe: ``Recipe``, with a section for each plug-in's kind that has settings."""
-    sections: dict[str, Any] = {
-        name: (config, Field(default_factory=config))
-        for name, config in sections_of_plugins().items()
-        if name not in Recipe.model_fields
-    }
-    return create_model("Recipe", __base__=Recipe, **sections) if sections else Recipe
+    return _with_sections(*((n, c) for n, c in sections_of_plugins().items() if n not in Recipe.model_fields))
+
+
+@cache  # recipes of two classes would never be equal
+def _with_sections(*sections: tuple[str, type[Strict]]) -> type[Recipe]:
+    fields: dict[str, Any] = {name: (config, Field(default_factory=config)) for name, config in sections}
+    return create_model("Recipe", __base__=Recipe, **fields) if fields else Recipe

@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
+from adhere.prompts.generators import GENERATORS, check_params
 from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
@@ -88,6 +90,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_components(recipe),
         *_generation(recipe),
         *_constraints(recipe),
+        *_generators(recipe),
         *_passthrough(recipe),
     ]
     if problems:
@@ -159,9 +162,13 @@ def _lengths(recipe: Recipe) -> list[str]:
 
 
 def _stages(recipe: Recipe) -> list[str]:
-    problems = []
-    if recipe.evaluation.suite == "mathif" and not recipe.evaluation.path:
-        problems.append("evaluation.path: name the folder that holds MathIF's *.jsonl files")
+    config = recipe.evaluation
+    suite = SUITES[config.suite]
+    problems = suite.problems(config.source)
+    if config.mode not in suite.modes:
+        problems.append(f"evaluation.mode: the suite {config.suite} has no mode {config.mode}; use {suite.modes[0]}")
+    if config.without_constraints and not suite.twins:
+        problems.append(f"evaluation.without_constraints: the suite {config.suite} has no prompts without constraints")
     if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
         problems.append(
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
@@ -298,6 +305,19 @@ def _constraints(recipe: Recipe) -> list[str]:
     except AdhereError as error:
         return [f"data.{error}"]
     return []
+
+
+def _generators(recipe: Recipe) -> list[str]:
+    """Check what plug-ins' generators of problems are called with; reasoning-gym's are checked when they are used."""
+    problems = []
+    for role in ("train", "evaluation"):
+        for i, source in enumerate(getattr(recipe.data, role)):
+            if source.generator in GENERATORS:
+                try:
+                    check_params(source)
+                except AdhereError as error:
+                    problems.append(f"data.{role}[{i}]: {error}")
+    return problems
 
 
 def _passthrough(recipe: Recipe) -> list[str]:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
 from adhere.prompts.fingerprint import fingerprint
 from adhere.records.artifact import SCHEMA
@@ -201,11 +202,8 @@ def stage_settings(kind: str, recipe: Recipe) -> dict[str, Any]:
 def data_fingerprint(kind: str, recipe: Recipe) -> str:
     """Identify the items that the stage reads: the suite's files where it has some, else the recipe's data."""
     role = kind_of(kind).data
-    path = Path(recipe.evaluation.path) if role == "evaluation" and recipe.evaluation.path else None
-    if path is None:
-        return fingerprint(recipe.data, role)
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-    return digest([[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files if file.exists()])
+    suite = SUITES[recipe.evaluation.suite].fingerprint(recipe.evaluation.source) if role == "evaluation" else None
+    return fingerprint(recipe.data, role) if suite is None else suite
 
 
 def named_by_data(recipe: Recipe) -> list[Any]:

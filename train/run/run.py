@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from adhere.evaluation.suites import SUITES
 from adhere.records.artifact import Artifact, artifacts_below
 from adhere.records.names import ONLY
 from adhere.records.objects import read_object, write_yaml
@@ -113,10 +114,7 @@ def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Map
 
 def suite_files(recipe: Recipe) -> list[str]:
     """Return the files that the recipe is measured on, besides its own evaluation data."""
-    path = recipe.evaluation.path
-    if path is None:
-        return []
-    files = sorted(Path(path).glob("*.jsonl")) if recipe.evaluation.suite == "mathif" else [Path(path)]
+    files = SUITES[recipe.evaluation.suite].files(recipe.evaluation.source)
     return [str(file) for file in files if file.exists()]
 
 

@@ -15,7 +15,7 @@ from adhere.evaluation.backends import load_generator
 from adhere.evaluation.generation import Generator, Sampling
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
-from adhere.evaluation.suites import Suite, mathif, prompt_file, prompt_suite
+from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.records.artifact import LOG, Artifact, Stopped
 from adhere.rewards.engine import default_engine
 from adhere.rewards.judge import load_judge
@@ -38,7 +38,13 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     """Generate, score and measure, resuming from the responses that an earlier attempt has written."""
     started = time.time()
     config = spec.recipe.evaluation
-    suite = load_suite(spec, artifact)
+    suite = SUITES[config.suite].load(
+        SuiteSource(
+            None if config.path is None else Path(config.path),
+            config.subsets,
+            lambda: load_items(spec, artifact, _tokenizer(spec), "evaluation"),
+        )
+    )
     drawn = config.sampling
     with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
 
@@ -64,16 +70,6 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
-
-
-def load_suite(spec: StageSpec, artifact: Artifact) -> Suite:
-    """Return the items to measure on: MathIF's files, a prompt-item file, or the recipe's evaluation data."""
-    config = spec.recipe.evaluation
-    if config.suite == "mathif":
-        return mathif(Path(config.path or ""), config.subsets)
-    if config.path is not None:
-        return prompt_file(Path(config.path))
-    return prompt_suite("prompts", load_items(spec, artifact, _tokenizer(spec), "evaluation"))
 
 
 def _tokenizer(spec: StageSpec) -> PreTrainedTokenizerBase:

@@ -38,7 +38,7 @@ from adhere.train.stages.setup import (
     trainer_arguments,
 )
 from adhere.train.stages.stop import Stop
-from adhere.train.stages.tracking import RolloutTables
+from adhere.train.stages.tracking import Tracking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -102,7 +102,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
             Progress(spec.label, SHOWN),
             CompleteCheckpoints(),
             stop,
-            RolloutTables(artifact.rollouts),
+            Tracking(spec, artifact),
             clock,
         ],
     )

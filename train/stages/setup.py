@@ -1,9 +1,8 @@
-"""What both training stages share: arguments, trackers, promises to keep, and the weights to hand on."""
+"""What both training stages share: arguments, the manifest, and the weights to hand on."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from transformers.trainer_utils import SchedulerType
 
 from adhere.records.artifact import Artifact
 from adhere.records.jsonl import read_jsonl
-from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.errors import StageError
+from adhere.train.config.trackers import TRACKERS, chosen
 from adhere.train.model.load import compute_dtype
 from adhere.train.stages.distributed_checks import device_arguments, on_cpu
 
@@ -56,49 +56,12 @@ def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | G
         "save_strategy": "steps",
         "save_steps": config.save_steps,
         "disable_tqdm": True,
-        "report_to": start_trackers(spec, artifact),
+        "report_to": [name for t in chosen(spec.recipe.tracking) if (name := TRACKERS[t].report_to) is not None],
         "run_name": f"{spec.label}-{spec.key[:8]}",
         "project": spec.recipe.tracking.project,
         "dataloader_pin_memory": not cpu,
         **config.trl,
     }
-
-
-def start_trackers(spec: StageSpec, artifact: Artifact) -> list[str]:
-    """Start the configured trackers on the first rank and return their names for ``report_to``.
-
-    A stage keeps one W&B id over all its attempts; its key is that id. trackio is started by transformers, which
-    continues the run of the same name, so that the name holds the key as well.
-
-    Raises:
-        ConfigError: W&B is to be online and has no key.
-    """
-    tracking = spec.recipe.tracking
-    mode = tracking.wandb
-    if mode == "auto":
-        mode = "online" if os.environ.get("WANDB_API_KEY") else "off"
-    if mode == "online" and not os.environ.get("WANDB_API_KEY"):
-        raise ConfigError("tracking.wandb: online needs WANDB_API_KEY in the environment; use offline or off")
-    reporters = []
-    if mode != "off":
-        reporters.append("wandb")
-        if PartialState().is_main_process:
-            import wandb
-
-            wandb.init(
-                project=tracking.project,
-                name=spec.label,
-                group=spec.recipe.name,
-                job_type=spec.kind,
-                id=spec.key[:16],
-                resume="allow",
-                dir=str(artifact.path),
-                mode=mode,
-                config=spec.recipe.model_dump(mode="json"),
-            )
-    if tracking.trackio:
-        reporters.append("trackio")
-    return reporters
 
 
 def save_for_handoff(

@@ -32,6 +32,7 @@ from adhere.train.stages.setup import (
     trainer_arguments,
 )
 from adhere.train.stages.stop import Stop
+from adhere.train.stages.tracking import Tracking
 
 if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
@@ -81,6 +82,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             Progress(spec.label, {"loss": "loss", "mean_token_accuracy": "token accuracy"}),
             CompleteCheckpoints(),
             stop,
+            Tracking(spec, artifact),
             clock,
         ],
     )

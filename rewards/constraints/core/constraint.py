@@ -175,13 +175,6 @@ def register(cls: C) -> C:
     if problem is not None:
         name = getattr(cls, "id", None) or getattr(cls, "__name__", repr(cls))
         raise ConfigError(f"{cls.__module__}: the constraint '{name}' {problem}")
-    if cls.id in CONSTRAINTS:
-        other = type(CONSTRAINTS[cls.id])
-        if other.__module__ == cls.__module__ and other.__qualname__ != cls.__qualname__:
-            raise ConfigError(
-                f"{cls.__module__}: the constraint '{cls.id}' is registered twice, as {other.__qualname__} and "
-                f"{cls.__qualname__}; give each class an id of its own"
-            )
     CONSTRAINTS.add(cls.id, cls(), cls.__module__)
     return cls
 
