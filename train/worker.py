@@ -30,10 +30,10 @@ def main() -> None:
         with held(artifact) if RANK == 0 else nullcontext():
             attempt(artifact)
     except Stopped as stopped:
-        say(f"{stopped}; the same command goes on from there")
+        print_for_user(f"{stopped}; the same command goes on from there")
         sys.exit(EXIT_STOPPED)
     except AdhereError as error:
-        say(str(error))
+        print_for_user(str(error))
         sys.exit(error.exit_code)
 
 
@@ -51,7 +51,13 @@ def attempt(artifact: Artifact) -> None:
         run(read_spec(artifact.spec), artifact)
         code = 0
     except Stopped as stopped:
-        hand_back(artifact, stopped.step)
+        import torch.distributed as dist
+
+        if RANK == 0:
+            finish_trackers(EXIT_STOPPED)
+            artifact.hand_back(stopped.step)
+        if dist.is_initialized():
+            dist.barrier()  # the first rank to leave ends the others, so none leaves before REQUEUE is written
         raise
     except AdhereError as error:
         fail(artifact, error)
@@ -68,25 +74,14 @@ def attempt(artifact: Artifact) -> None:
         finish_trackers(code)
 
 
-def hand_back(artifact: Artifact, step: int) -> None:
-    """Say in ``REQUEUE`` where the stage stopped; no rank leaves before, as the first to leave ends the others."""
-    import torch.distributed as dist
-
-    if RANK == 0:
-        finish_trackers(EXIT_STOPPED)
-        artifact.hand_back(step)
-    if dist.is_initialized():
-        dist.barrier()
-
-
 def fail(artifact: Artifact, error: AdhereError) -> None:
-    """Say in ``FAILED`` why the stage cannot go on, unless the disk has no room even for that."""
+    """Write to ``FAILED`` why the stage cannot go on, unless the disk has no room even for that."""
     with suppress(StageError):
         artifact.fail(str(error))
 
 
 def run(spec: StageSpec, artifact: Artifact) -> None:
-    """Let the stage's kind do its work; it imports what it needs, so that an evaluation does not pay for TRL."""
+    """Run the stage's kind; it imports what it needs, so that an evaluation does not pay for TRL."""
     import datasets
     import transformers
 
@@ -96,7 +91,7 @@ def run(spec: StageSpec, artifact: Artifact) -> None:
     kind_of(spec.kind).run(spec, artifact)
 
 
-def say(message: str) -> None:
+def print_for_user(message: str) -> None:
     """Print a message for the user on a line of its own; the driver repeats lines that begin with ``adhere:``."""
     print("\nadhere: " + message.replace("\n", " "), file=sys.stderr, flush=True)  # a progress bar leaves its line open
 

@@ -172,7 +172,7 @@ def test_the_best_is_chosen_by_the_mean_joint_rate_since_the_checkpoint_before()
         best.observe({"joint": joint, "accuracy": 1.0 - joint, "reward": 0.0})
         chosen.append(best.compare(step, last=6))
         resumed = Best(save_steps=2)
-        resumed.take_up(best.state())
+        resumed.load_state(best.state())
         best = resumed
     assert chosen == [False, True, False, True, False, False]
     assert best.found == {"by": "joint", "value": 0.5, "step": 4}

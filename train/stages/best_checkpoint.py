@@ -26,7 +26,7 @@ class Best:
         self._best: tuple[str, float, int] | None = None
 
     def observe(self, figures: Mapping[str, float]) -> None:
-        """Take in the figures of one generation; NaN where it has no value."""
+        """Add the figures of one generation; NaN where it has no value."""
         self._since.append({name: figures[name] for name in BY})
 
     def compare(self, step: int, last: int) -> bool:
@@ -54,6 +54,6 @@ class Best:
         """Return what a checkpoint has to hold to go on with the comparison."""
         return {"since": self._since, "best": self._best}
 
-    def take_up(self, state: State) -> None:
+    def load_state(self, state: State) -> None:
         """Go on from what ``state`` returned."""
         self._since, self._best = state["since"], state["best"]

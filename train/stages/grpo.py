@@ -41,9 +41,6 @@ from adhere.train.stages.stop import Stop
 from adhere.train.stages.tracking import Tracking
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from adhere.prompts.item import PromptItem
     from adhere.train.config.stage import StageSpec
 
 SHOWN = {
@@ -65,15 +62,31 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     items = load_items(spec, artifact, tokenizer, "train")
     check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
     longest = max(len(prompt_ids(tokenizer, item.messages)) for item in items)
-    _check_lengths(spec, longest)
-    _check_supply(spec, len(items))
+    context, completion = context_length(recipe.model, recipe.model.path), config.max_completion_length
+    if context is not None and completion + longest > context:
+        raise ConfigError(
+            f"grpo.max_completion_length: {completion} and the longest prompt, {longest} tokens, exceed the model's "
+            f"context of {context}; lower it, or set data.max_prompt_tokens"
+        )
+    prompts = recipe.completions_per_step // config.group_size
+    if len(items) < prompts:
+        raise ConfigError(
+            f"grpo.per_device_batch_size: a step takes {prompts} prompts, but there are {len(items)} training items, "
+            f"so none would be trained on; lower it, or add data"
+        )
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
     arguments = grpo_arguments(spec, artifact)
     staged = "model" in spec.inputs
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter, recipe.launcher.strategy, staged=staged)
     model = load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole"))
-    handoff = _hand_off(spec, model, tokenizer, items, mode)
+    if staged:
+        check_tokenizers(load_tokenizer(recipe.model, recipe.model.path), tokenizer)
+    stops = None
+    if recipe.launcher.strategy in ("single", "ddp"):
+        model.to(PartialState().device)
+        stops = greedy_stops(model, tokenizer, items, config.max_completion_length)
+    handoff = Handoff(mode, eos_ids(model, tokenizer), stops)
 
     rewards = RewardFunctions(
         Composite(recipe.rewards, default_engine()),
@@ -147,39 +160,3 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
             **trainer_arguments(spec, artifact, config),
         }
     )
-
-
-def _check_lengths(spec: StageSpec, longest: int) -> None:
-    recipe = spec.recipe
-    context = context_length(recipe.model, recipe.model.path)
-    completion = recipe.grpo.max_completion_length
-    if context is not None and completion + longest > context:
-        raise ConfigError(
-            f"grpo.max_completion_length: {completion} and the longest prompt, {longest} tokens, exceed the model's "
-            f"context of {context}; lower it, or set data.max_prompt_tokens"
-        )
-
-
-def _check_supply(spec: StageSpec, items: int) -> None:
-    prompts = spec.recipe.completions_per_step // spec.recipe.grpo.group_size
-    if items < prompts:
-        raise ConfigError(
-            f"grpo.per_device_batch_size: a step takes {prompts} prompts, but there are {items} training items, so "
-            f"none would be trained on; lower it, or add data"
-        )
-
-
-def _hand_off(
-    spec: StageSpec,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    items: list[PromptItem],
-    mode: str,
-) -> Handoff:
-    if "model" in spec.inputs:
-        check_tokenizers(load_tokenizer(spec.recipe.model, spec.recipe.model.path), tokenizer)
-    ids = eos_ids(model, tokenizer)
-    if spec.recipe.launcher.strategy not in ("single", "ddp"):
-        return Handoff(mode, ids, None)
-    model.to(PartialState().device)
-    return Handoff(mode, ids, greedy_stops(model, tokenizer, items, spec.recipe.grpo.max_completion_length))

@@ -27,7 +27,7 @@ from adhere.rewards.verdict import Status, Verdict
 from adhere.train.stages.best_checkpoint import Best
 from adhere.train.stages.generation import check_generated, seeded_engine
 from adhere.train.stages.judge_pause import JudgePause, Restore, random_state
-from adhere.train.stages.rank_errors import together
+from adhere.train.stages.rank_errors import raise_on_all_ranks
 from adhere.train.stages.resume import ExactResume, State
 from adhere.train.stages.rollout_stats import generation_figures
 
@@ -107,7 +107,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             self._rewards.score(batch)
             self._rewards.columns()  # joins the components where TRL does not: a user's aggregation may fail
 
-        together(score, "scoring this step's rollouts")
+        raise_on_all_ranks(score, "scoring this step's rollouts")
         scores, columns = self._rewards.scores, self._rewards.columns()
         assert scores is not None
         values = [[math.nan if value is None else value for value in row] for row in zip(*columns, strict=True)]
@@ -122,7 +122,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
 
         Raises:
             Stopped: the stage was asked to end while it waited.
-            StageError: always else.
+            StageError: otherwise, always.
         """
         patience = self._rewards.composite.services.patience
         step = self.state.global_step
@@ -176,7 +176,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
 
     def _generate_single_turn(self, prompt_ids: Any, *arguments: Any, **named: Any) -> Any:
         generated = super()._generate_single_turn(prompt_ids, *arguments, **named)
-        together(lambda: check_generated(prompt_ids, generated[0]), "generating this step's rollouts")
+        raise_on_all_ranks(lambda: check_generated(prompt_ids, generated[0]), "generating this step's rollouts")
         return generated
 
     def _values(self) -> np.ndarray:
@@ -347,15 +347,15 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             self.state.best_global_step = self.state.global_step
         super()._save_checkpoint(model, trial)
 
-    def unsaved(self) -> State:
+    def checkpoint_state(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""
         own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped, "best": self.best.state()}
-        return super().unsaved() | own
+        return super().checkpoint_state() | own
 
-    def take_up(self, state: State, checkpoint: Path) -> None:
-        super().take_up(state, checkpoint)
+    def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
+        super().load_checkpoint_state(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
-        self.best.take_up(state["best"])
+        self.best.load_state(state["best"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

@@ -31,7 +31,7 @@ class Monitors:
     """Watches the generations of one stage, equally on every rank; rank 0 alone writes and prints.
 
     ``monitors.jsonl`` has the figures of every generation, ``alarms.jsonl`` the first alarm of each kind. Both are
-    taken up by ``resume``, so that a resumed run raises what an uninterrupted one would have.
+    loaded by ``resume``, so that a resumed run raises what an uninterrupted one would have.
     """
 
     def __init__(self, config: MonitorsConfig, artifact: Artifact, *, writes: bool) -> None:
@@ -42,7 +42,7 @@ class Monitors:
         self._raised: dict[str, Alarm] = {}
 
     def resume(self, step: int) -> None:
-        """Take up what was recorded before optimizer step ``step``; what came after it is forgotten."""
+        """Load what was recorded before optimizer step ``step``; what came after it is forgotten."""
         rows = [row for row in read_jsonl(self._artifact.figures).rows if row["step"] < step]
         self._history = [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
         kept = [Alarm(**row) for row in read_jsonl(self._artifact.alarms).rows if row["step"] < step]
@@ -52,7 +52,7 @@ class Monitors:
             write_text(self._artifact.alarms, "".join(json.dumps(alarm.to_dict()) + "\n" for alarm in kept))
 
     def observe(self, step: int, figures: Mapping[str, float], audited: Sequence[str] = ()) -> dict[str, float]:
-        """Take in one generation and return its metrics.
+        """Add one generation and return its metrics.
 
         They are ``monitors/<figure>`` where it is known, and ``alarms/<name>``: 1.0 while the alarm holds, else 0.0.
         ``audited`` says which probes an audit at this step found to earn too much; where it could look at none,

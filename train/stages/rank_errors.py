@@ -10,7 +10,7 @@ from accelerate.utils import gather_object
 from adhere.rewards.errors import StageError
 
 
-def together(act: Callable[[], object], what: str) -> None:
+def raise_on_all_ranks(act: Callable[[], object], what: str) -> None:
     """Run ``act`` on this rank; where it raises on any rank, raise on all of them, with the reason.
 
     Without this the ranks whose ``act`` succeeded would wait in the next collective for the one that is gone, half an

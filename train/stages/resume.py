@@ -20,7 +20,7 @@ class ExactResume(Trainer):
 
     transformers restores weights, optimizer, schedule, random states and the place in the data. To these this adds the
     loss and figures gathered since the last logged row, and that a checkpoint of the last step is not trained further.
-    Subclasses add to ``unsaved`` and ``take_up``.
+    Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
     """
 
     _metrics: dict[str, Any]
@@ -44,12 +44,12 @@ class ExactResume(Trainer):
             if self._resumed["engine"] != (own := self._engine()):
                 raise StageError(
                     f"{checkpoint}: was written under {self._resumed['engine']}, and this run trains under {own}, "
-                    f"which cannot go on from it; take that strategy again, or remove {checkpoint.parent} to start anew"
+                    f"which cannot go on from it; use that strategy again, or remove {checkpoint.parent} to start anew"
                 )
-            self.take_up(self._resumed, checkpoint)
+            self.load_checkpoint_state(self._resumed, checkpoint)
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
-    def unsaved(self) -> State:
+    def checkpoint_state(self) -> State:
         """Return what a checkpoint has to hold besides transformers' own files; tensors and plain values."""
         return {
             "engine": self._engine(),
@@ -59,8 +59,8 @@ class ExactResume(Trainer):
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
         }
 
-    def take_up(self, state: State, checkpoint: Path) -> None:
-        """Set what ``unsaved`` returned when ``checkpoint`` was written, before training starts."""
+    def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
+        """Set what ``checkpoint_state`` returned when ``checkpoint`` was written, before training starts."""
         self._metrics["train"].update(state["metrics"])
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -72,7 +72,7 @@ class ExactResume(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        torch.save(self.unsaved(), self._state_file(folder))
+        torch.save(self.checkpoint_state(), self._state_file(folder))
         self.accelerator.wait_for_everyone()
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
@@ -98,9 +98,9 @@ class ExactResume(Trainer):
 class AdhereSFTTrainer(ExactResume, SFTTrainer):
     """TRL's SFTTrainer with an exact resume: its count of tokens goes on too."""
 
-    def unsaved(self) -> State:
-        return super().unsaved() | {"tokens": self._total_train_tokens}
+    def checkpoint_state(self) -> State:
+        return super().checkpoint_state() | {"tokens": self._total_train_tokens}
 
-    def take_up(self, state: State, checkpoint: Path) -> None:
-        super().take_up(state, checkpoint)
+    def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
+        super().load_checkpoint_state(state, checkpoint)
         self._total_train_tokens = state["tokens"]

@@ -1,4 +1,4 @@
-"""Figures of one generation of rollouts, from which drift is told. Pure: the same rollouts give the same figures."""
+"""Figures of one generation of rollouts, that show drift. Pure: the same rollouts give the same figures."""
 
 from __future__ import annotations
 

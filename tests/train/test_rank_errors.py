@@ -19,7 +19,7 @@ from adhere.rewards.composite import Composite
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
 from adhere.rewards.functions import RewardFunctions
-from adhere.train.stages.rank_errors import together
+from adhere.train.stages.rank_errors import raise_on_all_ranks
 
 PartialState(cpu=True)
 rank = int(os.environ["RANK"])
@@ -27,9 +27,9 @@ with Engine() as engine:
     rewards = RewardFunctions(Composite(RewardConfig(), engine))
     damaged = "[{}]" if rank == 1 else None
     batch = {"prompts": ["2+2?"], "completions": ["\\\\boxed{4}"], "completion_ids": [[1]], "answer": ["4"]}
-    together(lambda: rewards.score({**batch, "checklist": [None]}), "scoring")
+    raise_on_all_ranks(lambda: rewards.score({**batch, "checklist": [None]}), "scoring")
     print("first batch", rewards.scores.values["math"], flush=True)
-    together(lambda: rewards.score({**batch, "completions": ["x"], "checklist": [damaged]}), "scoring")
+    raise_on_all_ranks(lambda: rewards.score({**batch, "completions": ["x"], "checklist": [damaged]}), "scoring")
 print("second batch", flush=True)
 """
 
