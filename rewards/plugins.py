@@ -130,6 +130,8 @@ def package_files(package: str) -> dict[str, Path]:
     spec = importlib.util.find_spec(package)
     if spec is None or (spec.origin is None and not spec.submodule_search_locations):
         raise ConfigError(f"plugins: there is no package '{package}'")
+    if not spec.submodule_search_locations and not spec.has_location:
+        return {}  # built into the interpreter
     if not spec.submodule_search_locations:
         assert spec.origin is not None
         return {Path(spec.origin).name: Path(spec.origin)}

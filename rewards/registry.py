@@ -72,10 +72,14 @@ class Registry(Generic[T]):
         try:
             return self._things[name]
         except KeyError:
-            raise ConfigError(
-                f"there is no {self.noun} '{name}'{nearest(name, self._things)}; there are {', '.join(self._things)}. "
-                f"One of your own needs its module under plugins:"
-            ) from None
+            raise ConfigError(self.unknown(name)) from None
+
+    def unknown(self, name: str) -> str:
+        """Return the message for a ``name`` that is not registered, with the nearest one."""
+        return (
+            f"there is no {self.noun} '{name}'{nearest(name, self._things)}; there are {', '.join(self._things)}. "
+            f"One of your own needs its module under plugins:"
+        )
 
     def items(self) -> ItemsView[str, T]:
         """Return names and things."""

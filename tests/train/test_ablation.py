@@ -145,3 +145,35 @@ def test_a_simplex_of_three_components_has_every_composition(model_folder: Path)
 def test_a_wrong_grid_is_named(model_folder: Path, overrides: list[str], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         planned(model_folder, *overrides)
+
+
+FORK = "stages={sft: {}, a: {kind: grpo, from: sft}, b: {kind: grpo, from: sft}, evaluate: {}}"
+ROW = "stages={sft: {}, a: {kind: grpo, from: sft}, b: {kind: grpo, from: a}, evaluate: {}}"
+FIXED = "stages={a: {kind: grpo, with: ['rewards.components.checklist.weight=1']}, evaluate: {}}"
+TWO = "ablation.weights=[{checklist: 0.5},{checklist: 1}]"
+
+
+@pytest.mark.parametrize(
+    ("stages", "more", "words"),
+    [
+        (FORK, [], "a point is its last model, and the stages end in a and b"),
+        (ROW, ["+ablation.halving={rungs: [0.5]}"], "ablation.halving: .*stages of kind grpo are a, b, the last is b"),
+        (ROW, ["ablation.reference=b"], "ablation.reference: there is no point 'b'"),
+        (
+            FIXED,
+            [],
+            "'checklist0.5' and 'checklist1' come to the same stages; a stage's with: sets what they differ in",
+        ),
+    ],
+)
+def test_points_of_a_graph_that_cannot_be_compared_are_met_before_training(
+    stages: str, more: list[str], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        plan_ablation(["recipe=quickstart", "~arms", stages, TWO, *more])
+
+
+def test_points_of_a_graph_with_several_grpo_stages_are_its_last_models() -> None:
+    run = plan_ablation(["recipe=quickstart", "~arms", ROW, TWO, "ablation.reference=a"]).run
+    shown = [(model.model, model.shown) for model in run.graph.evaluations if model.model == "b"]
+    assert shown == [("b", "checklist0.5"), ("b", "checklist1")]

@@ -151,5 +151,5 @@ def test_a_wrong_variant_is_named() -> None:
 def test_an_overlay_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "recipe").mkdir()
     (tmp_path / "recipe" / "torn.yaml").write_text("# @package _global_\nseed: [1\n")
-    with pytest.raises(ConfigError, match=r"is no YAML: (?s:.*)torn.yaml"):
+    with pytest.raises(ConfigError, match=r"is not valid YAML: (?s:.*)torn.yaml"):
         compose_recipe([f"hydra.searchpath=[{tmp_path}]", "recipe=torn"])

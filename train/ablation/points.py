@@ -15,7 +15,7 @@ from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.ablation.halving import check_rungs
 from adhere.train.config.ablation import AblationConfig, SimplexConfig, name_problem, override_key
 from adhere.train.config.compose import compose_recipe, compose_variants
-from adhere.train.config.named_stages import BASE
+from adhere.train.config.named_stages import BASE, last_models
 from adhere.train.config.schema import Recipe
 from adhere.train.plan.rewards import equal_arms
 from adhere.train.run.run import Run, plan_stages
@@ -49,6 +49,17 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     config = recipe.ablation
     wanted = points(recipe)
     _at_most(len(wanted) * len(config.seeds))
+    if len(last := last_models(recipe.stages)) > 1:
+        raise ConfigError(
+            f"ablation: a point is its last model, and the stages end in {' and '.join(last)}; leave out all but one, "
+            f"or merge them"
+        )
+    trained = [name for name, stage in recipe.stages.items() if stage.kind == "grpo"]
+    if config.halving is not None and trained != last:
+        raise ConfigError(
+            f"ablation.halving: ends the last stage of a point early, of kind grpo, where it is the only one of that "
+            f"kind; the stages of kind grpo are {', '.join(trained) or 'none'}, the last is {', '.join(last) or 'none'}"
+        )
     first = compose_variants(base, {name: [*extra, f"grpo.seed={config.seeds[0]}"] for name, extra in wanted.items()})
     merged = tuple((dropped, kept, why) for kept, dropped, why in equal_arms(first))
     stands_in = {dropped: kept for dropped, kept, _ in merged}
@@ -62,8 +73,18 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     composed = {_arm(name, config.seeds[0], config.seeds): first[name] for name in kept}
     composed |= compose_variants(base, others)
     arms = {arm: composed[arm] for arm in variants}
+    graph = plan_stages(base, arms, variants)
+    made: dict[tuple[str, ...], str] = {}
+    for arm in arms:
+        keys = tuple(sorted(stage.key for stage in graph.stages.values() if arm in stage.arms))
+        if keys in made:
+            raise ConfigError(
+                f"ablation: '{made[keys]}' and '{arm}' come to the same stages; a stage's with: sets what they differ "
+                f"in"
+            )
+        made[keys] = arm
     shown = recipe.model_copy(update={"arms": variants})
-    return Ablation(Run(shown, arms, plan_stages(base, arms, variants), tuple(overrides), members), merged)
+    return Ablation(Run(shown, arms, graph, tuple(overrides), members), merged)
 
 
 def _at_most(arms: int) -> None:
@@ -77,7 +98,7 @@ def _at_most(arms: int) -> None:
 def _check_reference(recipe: Recipe, kept: Sequence[str], stands_in: Mapping[str, str]) -> None:
     """Meet a wrong name before training, as it is read only after."""
     reference = recipe.ablation.reference
-    models = [name for name in [BASE, *recipe.stages] if name != "grpo"]
+    models = [name for name in [BASE, *recipe.stages] if name not in last_models(recipe.stages)]
     if reference is None or reference in (*kept, *models):
         return
     why = (

@@ -16,13 +16,14 @@ from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
 from adhere.train.ablation.halving import decide, rung_steps
 from adhere.train.ablation.points import Ablation
+from adhere.train.drive import begin
 from adhere.train.launch.local.parallel import Outcome, run_parallel
 from adhere.train.launch.local.signals import Interrupted
 from adhere.train.launch.local.stage import ranks_of
 from adhere.train.launch.serve.servers import servers_of, visible_gpus
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
-from adhere.train.run.run import Run, begin, spec_of, write_spec
+from adhere.train.run.run import Run, spec_of, write_spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ def train(*words: str) -> int:
 def start(run: Run) -> int:
     """Bring ``run`` to its end on this machine, or submit what is not done of it to Slurm and print its jobs."""
     from adhere.records.run import RunFolder
+    from adhere.train.drive import begin, execute
     from adhere.train.run.finish import finish
     from adhere.train.run.graph import order
-    from adhere.train.run.run import begin, execute
 
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")

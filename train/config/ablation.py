@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from adhere.records.names import slug
 from adhere.rewards.aggregation import AGGREGATIONS
 from adhere.rewards.checklist.scoring import ChecklistScoring
 from adhere.rewards.strict import Strict
@@ -18,6 +19,8 @@ def name_problem(name: str) -> str | None:
     """Return why ``name`` cannot be an arm's: stages and files are named after it."""
     if not name.strip():
         return "is empty"
+    if not slug(name).strip("."):
+        return "has neither a letter nor a digit; files are named after it"
     if bad := [character for character in name if character in "/[]" or not character.isprintable()]:
         return f"holds {bad[0]!r}; files are named after it: leave out '/', '[', ']' and control characters"
     if (size := len(name.encode())) > LONGEST_NAME:

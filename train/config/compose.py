@@ -145,6 +145,8 @@ def _apply(overrides: Sequence[Override], config: DictConfig) -> None:
         OmegaConfBaseException: a key is unknown, or a value does not fit.
     """
     for override in overrides:
+        if override.is_sweep_override():
+            raise ConfigError(f"{override.input_line}: names several values; write one")
         key, value = override.key_or_group, override.value()
         there = OmegaConf.select(config, key, throw_on_missing=False)
         if override.is_delete():
@@ -233,7 +235,7 @@ def _hydra(overrides: Sequence[str]) -> DictConfig:
             config = compose(primary_config(), overrides=list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(config)
     except yaml.YAMLError as error:
-        raise ConfigError(f"a recipe's file is no YAML: {error}") from error
+        raise ConfigError(f"a recipe's file is not valid YAML: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # A plain ValueError is Hydra's word for a group that is given something else than a name.
         raise ConfigError(_explain(error, overrides)) from error
@@ -265,7 +267,7 @@ def _explain(error: Exception, overrides: Sequence[str], base: DictConfig | None
     if isinstance(error, OverrideParseException):
         return (
             f"'{error.override}': cannot be read as an override; write key=value, and quote a value that holds = or "
-            f"commas: key='a=b'"
+            f"commas, within [] and {{}} too: key='a=b'"
         )
     if isinstance(error, ValueError):
         given = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]

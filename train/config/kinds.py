@@ -14,7 +14,7 @@ from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
-from adhere.train.config.named_stages import DECLARED, Declaration, StageConfig
+from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Declaration, StageConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 
@@ -63,6 +63,12 @@ def stage_kind(name: str) -> Callable[[K], K]:
     def enter(kind: K) -> K:
         if kind.run is StageKind.run:
             raise ConfigError(f"{kind.__module__}: the stage kind '{name}' has no method run(self, spec, artifact)")
+        taken = name in Recipe.model_fields or name in (BASE, *NOT_OF_A_STAGE, "strategy")
+        if not issubclass(kind, Shipped) and (taken or not name.isidentifier()):
+            raise ConfigError(
+                f"{kind.__module__}: the stage kind '{name}' needs another name: an identifier that is not a key or "
+                f"group of recipes already"
+            )
         kind.name = name
         DECLARED.add(name, kind(), kind.__module__)
         return kind

@@ -18,7 +18,7 @@ BASE = "base"
 CHAIN = ("sft", "grpo", "evaluate")
 """The stages of a recipe that names none."""
 
-NOT_OF_A_STAGE = ("stages", "arms", "run", "ablation", "plugins", "name", "hydra")
+NOT_OF_A_STAGE = ("stages", "arms", "run", "ablation", "plugins", "name", "hydra", "recipe", "debug", "local")
 """Sections that belong to a run as a whole, so that no stage can have one of its own."""
 
 
@@ -112,7 +112,7 @@ def named_stages(given: Any) -> Any:
             raise ValueError(f"'{name}' comes twice; give one a name: [..., {{again: {{kind: {name}}}}}]")
         chain[name] = _with_kind(name, stage)
         kind = chain[name]["kind"] if isinstance(chain[name], Mapping) else ""
-        if kind in DECLARED and DECLARED[kind].makes == WEIGHTS:
+        if isinstance(kind, str) and kind in DECLARED and DECLARED[kind].makes == WEIGHTS:
             chain[name] = {"from": before, **chain[name]}
             before = name
     return chain
@@ -164,8 +164,10 @@ def check_stages(stages: Mapping[str, StageConfig]) -> None:
                     f"{name}.inputs.{role}: {stage.kind} takes at least {least} stages, and {given} are named"
                 )
         for override in stage.overrides:
-            if (section := override_key(override).partition(".")[0]) in NOT_OF_A_STAGE:
-                raise ValueError(f"{name}.with: '{override}' sets {section}, which belongs to the whole run")
+            key = override_key(override)
+            whole = key.partition(".")[0] in NOT_OF_A_STAGE or key.startswith(("launcher.kind", "launcher.slurm"))
+            if whole or key == "launcher":
+                raise ValueError(f"{name}.with: '{override}' sets {key}, which belongs to the whole run")
     running_order(stages)
 
 
@@ -201,6 +203,12 @@ def starts_of(stage: StageConfig) -> list[str]:
         *([] if stage.source is None else [stage.source]),
         *(name for names in stage.inputs.values() for name in names),
     ]
+
+
+def last_models(stages: Mapping[str, StageConfig]) -> list[str]:
+    """Return the stages that make weights from which no other stage starts."""
+    used = {name for stage in stages.values() for name in starts_of(stage)}
+    return [name for name, stage in stages.items() if DECLARED[stage.kind].makes == WEIGHTS and name not in used]
 
 
 def sections_of_plugins() -> dict[str, type[Strict]]:

@@ -19,7 +19,6 @@ from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.config.named_stages import StageConfig, check_stages, named_stages, sections_of_plugins
-from adhere.train.config.trackers import TRACKERS
 
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
@@ -321,15 +320,6 @@ class TrackingConfig(Strict):
 
     project: str = "adhere"
     """Project name in W&B and trackio."""
-
-    @field_validator("trackers")
-    @classmethod
-    def _registered(cls, names: list[str]) -> list[str]:
-        for name in names:
-            TRACKERS[name]
-            if TRACKERS.package(name) == "adhere":
-                raise ValueError(f"'{name}' is switched on by tracking.{name}; name only trackers of plug-ins here")
-        return names
 
 
 class RunConfig(Strict):

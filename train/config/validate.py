@@ -18,6 +18,7 @@ from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
 from adhere.train.config.schema import Recipe, recipe_schema
+from adhere.train.config.trackers import TRACKERS
 
 TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
 OURS = {
@@ -92,6 +93,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         *_constraints(recipe),
         *_generators(recipe),
         *_passthrough(recipe),
+        *_trackers(recipe),
     ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -317,6 +319,18 @@ def _generators(recipe: Recipe) -> list[str]:
                     check_params(source)
                 except AdhereError as error:
                     problems.append(f"data.{role}[{i}]: {error}")
+    return problems
+
+
+def _trackers(recipe: Recipe) -> list[str]:
+    problems = []
+    for name in recipe.tracking.trackers:
+        if name not in TRACKERS:
+            problems.append(f"tracking.trackers: {TRACKERS.unknown(name)}")
+        elif TRACKERS.package(name) == "adhere":
+            problems.append(
+                f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only trackers of plug-ins here"
+            )
     return problems
 
 

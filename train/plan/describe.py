@@ -20,7 +20,6 @@ from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.run import missing_inputs
 
 if TYPE_CHECKING:
-    from adhere.train.config.schema import Recipe
     from adhere.train.run.run import Run
 
 
@@ -41,7 +40,13 @@ def describe(run: Run) -> str:
             shown.setdefault(tuple(arithmetic), stage.name if stage.name not in shown.values() else stage.label)
     for (first, *more), name in shown.items():
         lines += [f"{name:<8} {first}", *(f"{'':<8} {line}" for line in more)]
-    lines += reward_lines(rewarded(run))
+    trained = [(stage, arm) for stage in stages if stage.kind == "grpo" for arm in stage.arms]
+    several = len({stage.name for stage, _ in trained}) > 1
+    rows = {
+        (arm if not several else stage.name if len(run.arms) == 1 else f"{stage.name}[{arm}]"): stage
+        for stage, arm in trained
+    }
+    lines += reward_lines({row: s.recipe for row, s in rows.items()}, {row: s.name for row, s in rows.items()})
     lines += memory_lines(stages)
     lines += duration_lines(run)
     lines += [f"warning: {text}" for text in warnings((stage.recipe for stage in stages), History(run.root))]
@@ -52,17 +57,6 @@ def describe(run: Run) -> str:
     if not waiting:
         lines += ["", "nothing to do: every stage of this configuration is done"]
     return "\n".join(lines)
-
-
-def rewarded(run: Run) -> dict[str, Recipe]:
-    """Return the recipes that have a reward, by their arm, or by their stage where an arm has several."""
-    trained = [stage for stage in order(run.graph) if stage.kind == "grpo"]
-    several = len({stage.name for stage in trained}) > 1
-    return {
-        arm if not several else stage.name if len(run.arms) == 1 else f"{stage.name}[{arm}]": stage.recipe
-        for stage in trained
-        for arm in stage.arms
-    }
 
 
 def _launch_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:

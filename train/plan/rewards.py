@@ -66,11 +66,18 @@ def over_training(recipe: Recipe) -> WeightsOverTraining:
     return WeightsOverTraining(config, total, steps)
 
 
-def reward_lines(recipes: Mapping[str, Recipe]) -> list[str]:
-    """Return the table of effective weights, one row an arm, and what there is to warn of."""
+def reward_lines(recipes: Mapping[str, Recipe], stages: Mapping[str, str] | None = None) -> list[str]:
+    """Return the table of effective weights, one row for each of ``recipes``, and what there is to warn of.
+
+    ``stages`` names the stage of each row: rows of different stages start from different models, and are never equal.
+    """
     arms = {arm: over_training(recipe) for arm, recipe in recipes.items()}
     warnings = [f"{arm}: {problem}" for arm, weights in arms.items() for problem in _warnings(weights)]
-    warnings += [f"arms '{a}' and '{b}' are equivalent: {why}" for a, b, why in equal_arms(recipes)]
+    warnings += [
+        f"arms '{a}' and '{b}' are equivalent: {why}"
+        for a, b, why in equal_arms(recipes)
+        if stages is None or stages[a] == stages[b]
+    ]
     return [*_table(arms), *(f"warning: {text}" for text in warnings)]
 
 

@@ -15,12 +15,13 @@ from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
 from adhere.prompts.fingerprint import fingerprint
 from adhere.records.artifact import SCHEMA
+from adhere.records.names import slug
 from adhere.rewards.components.reward_model import RewardModelComponent
 from adhere.rewards.constraints import CONSTRAINTS
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.plugins import package_content, plugin_packages
 from adhere.train.config.kinds import kind_of
-from adhere.train.config.named_stages import BASE, WEIGHTS, running_order, starts_of
+from adhere.train.config.named_stages import BASE, WEIGHTS, last_models, running_order
 from adhere.train.config.schema import Recipe
 
 SCHEMA_VERSION = SCHEMA
@@ -108,21 +109,20 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
     for arm, recipes in arms.items():
         stages = next(iter(recipes.values())).stages
         # A model without a stage that goes on from it is what the arm is about, and shares its name in tables.
-        used = {name for stage in stages.values() for name in starts_of(stage)}
         models = [name for name in stages if kind_of(stages[name].kind).makes == WEIGHTS]
-        last = [name for name in models if name not in used]
+        last = last_models(stages)
         shown = {last[0]: arm} if len(arms) > 1 and len(last) == 1 else {}
         keys: dict[str | None, str | None] = {None: None, BASE: None}
         for name in running_order(stages):
             stage = stages[name]
-            if kind_of(stage.kind).makes != WEIGHTS:
+            if stage.kind == "evaluate":
                 continue
             further = {role: [keys[n] for n in names] for role, names in stage.inputs.items()}
             label = f"{name}[{arm}]" if name in shown else name
             planned = PlannedStage(stage.kind, name, label, keys[stage.source], further, "", recipes[name])
             keys[name] = graph.add(_with_key(planned, identity), arm)
         for name, stage in stages.items():
-            if kind_of(stage.kind).makes == WEIGHTS:
+            if stage.kind != "evaluate":
                 continue
             for model in [BASE, *models] if stage.of is None else stage.of:
                 label = f"{name}[{shown.get(model, model)}]"
@@ -136,6 +136,15 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
             name, _, subject = planned.label.removesuffix("]").partition("[")
             label = f"{name}[{subject}, {planned.arms[0]}]" if subject else f"{name}[{planned.arms[0]}]"
             graph.stages[key] = replace(planned, label=label)
+    links: dict[str, str] = {}
+    for planned in graph.stages.values():
+        link = slug(planned.label)
+        if link in links:
+            raise ConfigError(
+                f"stages: '{links[link]}' and '{planned.label}' would have one name in the run's folder, {link}; "
+                f"rename a stage or an arm"
+            )
+        links[link] = planned.label
     return graph
 
 

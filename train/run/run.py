@@ -1,9 +1,8 @@
-"""A run: the folder of one recipe and its arms, and the driver that brings its stages to their end. No torch."""
+"""A run: a recipe, its arms and the graph of their stages, and what each stage's worker reads. No torch."""
 
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -13,18 +12,13 @@ from adhere.evaluation.suites import SUITES
 from adhere.records.artifact import Artifact, artifacts_below
 from adhere.records.names import ONLY
 from adhere.records.objects import read_object, write_yaml
-from adhere.records.plan import ModelRecord, Plan, StageRecord, write_plan
-from adhere.records.run import RunFolder
+from adhere.records.plan import ModelRecord, Plan, StageRecord
 from adhere.rewards.errors import ConfigError
-from adhere.rewards.files import write_text
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.named_stages import BASE
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
-from adhere.train.launch.local.stage import check_launcher, run_stage
-from adhere.train.launch.serve.servers import check_servers
-from adhere.train.run.finish import finish
 from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order
 
 
@@ -94,7 +88,11 @@ def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Map
         for name, stage in recipe.stages.items()
         if stage.overrides
     }
-    composed = compose_variants(overrides, own, lambda pair: f"stages.{pair[1]}.with")
+
+    def where(pair: tuple[str, str]) -> str:
+        return f"stages.{pair[1]}.with" + (f" (arm {pair[0]})" if len(arms) > 1 else "")
+
+    composed = compose_variants(overrides, own, where)
     planned: dict[str, dict[str, Recipe]] = {}
     problems: dict[str, None] = {}
     for arm, recipe in arms.items():
@@ -105,6 +103,9 @@ def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Map
             recipes = {name: _without(found, suites) for name, found in recipes.items()}
         for name, found in recipes.items():
             stage = recipe.stages[name]
+            if (found.model.path, found.model.revision) != (recipe.model.path, recipe.model.revision):
+                text = "model.path: a run has one model; name another one in the recipe, or in an arm"
+                problems[f"stages.{name}.with: {text}"] = None
             problems |= {f"stages.{name}: {text}": None for text in kind_of(stage.kind).problems(found, stage)}
         planned[arm] = recipes
     if problems:
@@ -135,45 +136,6 @@ def missing_inputs(run: Run) -> list[str]:
     ]
 
 
-def execute(run: Run) -> int:
-    """Bring every stage to its end, reusing what is done; return how many stages ran.
-
-    Raises:
-        ConfigError: the run's folder belongs to another configuration.
-        StageError: a stage failed; finished stages are kept, and the same command goes on from there.
-    """
-    begin(run)
-    ran = 0
-    for stage in order(run.graph):
-        artifact = run.artifact(stage.key)
-        if artifact.done:
-            shutil.rmtree(artifact.checkpoints, ignore_errors=True)  # left where a kill came just after DONE
-            print(f"  reused  {stage.label:<24} {artifact.path.name}")
-            continue
-        print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
-        write_spec(run, stage)
-        run_stage(artifact, stage.recipe.launcher, stage.kind, stage.label)
-        ran += 1
-    finish(RunFolder(run.path))
-    return ran
-
-
-def begin(run: Run) -> None:
-    """Check what can be checked before a process starts, take the run's folder, and show every stage in it.
-
-    Raises:
-        ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
-    """
-    for stage in run.graph.stages.values():
-        check_launcher(stage.recipe.launcher)
-    check_servers((stage.kind, stage.recipe) for stage in run.graph.stages.values())
-    if missing := missing_inputs(run):
-        raise ConfigError("\n".join(missing))
-    _claim(run)
-    for stage in order(run.graph):
-        RunFolder(run.path).link(stage.label, run.artifact(stage.key))
-
-
 def joint_rate(run: Run) -> float | None:
     """Return the joint rate of the last evaluated model, its accuracy where it has none, or nothing."""
     if not (models := compared(run.graph)):
@@ -181,24 +143,6 @@ def joint_rate(run: Run) -> float | None:
     results = read_object(run.artifact(models[-1][1].key).results)
     found = [results["metrics"][name]["mean"] for name in ("joint", "accuracy")]
     return next((float(value) for value in found if value is not None), None)
-
-
-def _claim(run: Run) -> None:
-    """Take the run's folder, or find that it is ours already."""
-    folder = RunFolder(run.path)
-    path = folder.key_file
-    if path.exists() and path.read_text(encoding="utf-8").strip() != run.content:
-        raise ConfigError(
-            f"run.name: {run.path} holds a run of another configuration; choose another run.name, or leave it out and "
-            f"the folder is named after the configuration"
-        )
-    write_yaml(folder.recipe_file, run.recipe.model_dump(mode="json"))
-    write_plan(folder.plan_file, plan_record(run))
-    write_text(path, run.content + "\n")
-    latest = run.root / "latest"
-    if latest.is_symlink() or not latest.exists():
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(run.path.name)
 
 
 def plan_record(run: Run) -> Plan:
