@@ -16,7 +16,11 @@ import torch
 from safetensors.torch import load_file
 from tiny_run import REPOSITORY, adhere
 
+from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError
+from adhere.train.config.kinds import StageKind, stage_kind
+from adhere.train.config.named_stages import DECLARED
+from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import compared
 from adhere.train.run.run import Run, plan_run
 from adhere.train.stages.merge import slerp
@@ -148,6 +152,41 @@ def test_a_stage_that_cannot_work_is_named_before_anything_starts(
     (recipes / "recipe" / "graph.yaml").write_text(GRAPH.replace(*change), encoding="utf-8")
     with pytest.raises(ConfigError, match=words):
         planned(recipes)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["stages={a b: {kind: sft}, a-b: {kind: sft, with: ['seed=4']}}"], "'a b' and 'a-b' would have one name"),
+        (["+arms={base: ['grpo.seed=1'], b: ['grpo.seed=2']}"], r"'evaluate\[base.* would have one name"),
+        (["stages={sft: {}, g: {kind: grpo, from: sft, with: ['model=qwen3_0_6b']}}"], "stages.g.with: model.path"),
+        (["stages={sft: {with: ['seed=1,2']}}"], r"stages.sft.with: seed=1,2: names several values"),
+    ],
+)
+def test_what_would_be_mixed_up_is_met_when_it_is_planned(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        plan_run(["recipe=quickstart", "~arms", *overrides])
+
+
+def test_a_kind_that_makes_no_weights_starts_from_what_it_names_and_is_no_evaluation() -> None:
+    @stage_kind("look")
+    class Look(StageKind):
+        makes = None
+
+        def run(self, spec: StageSpec, artifact: Artifact) -> None: ...
+
+    try:
+        graph = plan_run(
+            ["recipe=quickstart", "~arms", "stages={sft: {}, x: {kind: look, from: sft}, evaluate: {}}"]
+        ).graph
+        stages = {stage.label: stage for stage in graph.stages.values()}
+        assert stages["x"].source == stages["sft"].key
+        assert [name for name, _ in compared(graph)] == ["base", "sft"]
+        for name in ("rewards", "base", "a b", "seed", "hydra"):
+            with pytest.raises(ConfigError, match=f"the stage kind '{name}' needs another name"):
+                stage_kind(name)(Look)
+    finally:
+        DECLARED.remove("look")
 
 
 def test_slerp_keeps_the_length_and_ends_at_both_ends() -> None:
