@@ -39,20 +39,20 @@ def atomic_file(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]
             raw = temporary.open("wb")
         except OSError as error:
             raise _refused(path, error) from error
-        with raw:
-            packed = gzip.GzipFile("", "wb", fileobj=raw) if path.suffix == ".gz" else raw
-            out: IO[Any] = io.TextIOWrapper(packed, encoding="utf-8") if mode == "w" else packed  # type: ignore[assignment]
-            try:
+        try:
+            with raw:
+                packed = gzip.GzipFile("", "wb", fileobj=raw) if path.suffix == ".gz" else raw
+                out: IO[Any] = io.TextIOWrapper(packed, encoding="utf-8") if mode == "w" else packed  # type: ignore[assignment]
                 yield out
                 out.flush()
                 if packed is not raw:
                     packed.close()
                 raw.flush()
                 os.fsync(raw.fileno())
-            except OSError as error:
-                if error.errno in NO_SPACE:  # any other comes from what the block reads, and says so itself
-                    raise _refused(path, error) from error
-                raise
+        except OSError as error:  # also of the close, which flushes what could not be written once more
+            if error.errno in NO_SPACE:  # any other comes from what the block reads, and says so itself
+                raise _refused(path, error) from error
+            raise
         try:
             temporary.replace(path)
             sync_folder(path.parent)
