@@ -15,7 +15,7 @@ PAGE = REPOSITORY / "docs" / "configuration.md"
 RECIPES = REPOSITORY / "recipes"
 GENERATED = ("configuration.md", "constraints.md")
 PAGES = [REPOSITORY / "README.md", *(p for p in (REPOSITORY / "docs").glob("*.md") if p.name not in GENERATED)]
-OF_THE_READER = ("…", "my_lab.", "optuna", "checklists.jsonl", "items.jsonl")
+OF_THE_READER = ("…", "my_lab.", "my_recipes", "optuna", "checklists.jsonl", "items.jsonl")
 """What the pages' commands name that is not in the repository: a module or a file of the reader's."""
 
 
