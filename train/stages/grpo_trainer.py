@@ -103,12 +103,14 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     def _score(self, batch: Row) -> torch.Tensor:
         """Score this rank's rollouts, and gather values and rows of all ranks; an error on one is raised on all."""
 
+        columns: list[list[float | None]] = []
+
         def score() -> None:
             self._rewards.score(batch)
-            self._rewards.columns()  # joins the components where TRL does not: a user's aggregation may fail
+            columns.extend(self._rewards.columns())  # may run a user's aggregation, which may fail
 
         raise_on_all_ranks(score, "scoring this step's rollouts")
-        scores, columns = self._rewards.scores, self._rewards.columns()
+        scores = self._rewards.scores
         assert scores is not None
         values = [[math.nan if value is None else value for value in row] for row in zip(*columns, strict=True)]
         self._rows = gather_object(self._local_rows(batch))
