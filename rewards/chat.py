@@ -17,13 +17,17 @@ from typing import Any, TypeVar
 import httpx
 
 from adhere.rewards.errors import ConfigError, StageError
-from adhere.rewards.posting import PROBE_SECONDS, CallError, post, retrying
+from adhere.rewards.posting import PROBE_SECONDS, CallError, post, redact, retrying
 from adhere.rewards.segments import THINK_CLOSE
 
 T = TypeVar("T")
 
 REFUSED = {401: "the key", 403: "the key", 404: "the model or the path"}
+SCHEMA = re.compile(r"response.?format|json|schema|structured|grammar|guided", re.IGNORECASE)
+"""What an endpoint says that does not take a schema for its reply."""
 MAX_BYTES = 4 * 1024 * 1024
+LONG_KEY = 8
+"""Characters of a key that is taken out of completions too; shorter ones, such as EMPTY, stand for no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,10 @@ def check_address(base_url: str, *, where: str = "") -> str:
     """
     if re.match(r"[^/]*//[^/]*@", base_url):
         raise ConfigError(f"{where}holds a password, which messages would show; export a key in the environment")
+    if "?" in base_url or "#" in base_url:
+        raise ConfigError(
+            f"{where}holds a query, which messages would show; leave it out, and export a key in the environment"
+        )
     try:
         url = httpx.URL(base_url)
         usable = url.scheme in ("http", "https") and bool(url.host) and (url.port is None or 0 < url.port < 65536)
@@ -224,53 +232,64 @@ class ChatClient:
         reply = await post(client, url, content, seconds=seconds, max_bytes=MAX_BYTES)
         code = reply.code
         if code == 200:
-            return _read(reply.body, url, usage)
-        said = " ".join(reply.body.decode("utf-8", "replace").split())
-        said = (said.replace(self._key, "***") if self._key else said)[:300]
+            return self._read(reply.body, url, usage)
+        said = self.redact(" ".join(reply.body.decode("utf-8", "replace").split()))[:300]
         model = asked["model"]
         if code in REFUSED:
             raise StageError(f"{self.purpose}: {url} refuses {REFUSED[code]} for model '{model}' ({code} {said})")
+        schema = asked.get("response_format") is not None and (
+            code in (422, 501) or (code == 400 and SCHEMA.search(said) is not None)
+        )
         # Servers that are pinned to another model answer 400 and name both.
-        if code == 400 and re.search(rf"(?<!\w){re.escape(model)}(?!\w)|model_not_found", said):
+        if code == 400 and not schema and re.search(rf"(?<!\w){re.escape(model)}(?!\w)|model_not_found", said):
             raise StageError(f"{self.purpose}: {url} refuses model '{model}' ({code} {said})")
-        raise CallError(f"{url}: {code} {said}", code, wait=reply.wait)
+        raise CallError(f"{url}: {code} {said}", code, wait=reply.wait, schema=schema)
 
+    def _read(self, raw: bytes, url: str, usage: Usage) -> Completion:
+        begins = f"(it begins {self.redact(raw.decode('utf-8', 'replace'))[:80]!r})"
+        try:
+            body = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise CallError(f"{url}: the endpoint's reply is not JSON {begins}", 200) from error
+        try:
+            choice = body["choices"][0]
+            text = choice["message"].get("content")
+            reasoning = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
+        except (LookupError, TypeError, AttributeError) as error:
+            raise CallError(f"{url}: the endpoint's reply has no choice with a message {begins}", 200) from error
+        if not isinstance(text, str | None):
+            raise CallError(f"{url}: the content of the endpoint's reply is {type(text).__name__}, not text", 200)
+        try:
+            # The candidates of the first token that is not white space, after the reasoning where there is one.
+            tokens = (choice.get("logprobs") or {}).get("content") or []
+            ends = [i for i, token in enumerate(tokens) if THINK_CLOSE in token["token"]]
+            if len(ends) > 1:
+                ends = [len(tokens)]  # where the reasoning ends is not certain, so no word is the first
+            word = next((token for token in tokens[ends[-1] + 1 if ends else 0 :] if token["token"].strip()), None)
+            listed = (word.get("top_logprobs") or [word]) if word else []
+            first = {entry["token"]: float(entry["logprob"]) for entry in listed}
+            counted = body.get("usage")
+            spent = [int(counted.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")] if counted else None
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise CallError(
+                f"{url}: the endpoint's reply has unreadable log-probabilities or usage {begins}", 200
+            ) from error
+        usage.calls += 1
+        if spent is None:
+            usage.uncounted += 1
+        else:
+            usage.prompt_tokens += spent[0]
+            usage.completion_tokens += spent[1]
+        reasoning = reasoning if isinstance(reasoning, str) else None
+        if self._key and len(self._key) >= LONG_KEY:
+            text, reasoning = (None if said is None else self.redact(said) for said in (text, reasoning))
+        return Completion(
+            text, reasoning, choice.get("finish_reason"), first if tokens else None, spent[1] if spent else None
+        )
 
-def _read(raw: bytes, url: str, usage: Usage) -> Completion:
-    begins = f"(it begins {raw[:80].decode('utf-8', 'replace')!r})"
-    try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise CallError(f"{url}: the endpoint's reply is not JSON {begins}", 200) from error
-    try:
-        choice = body["choices"][0]
-        text = choice["message"].get("content")
-        reasoning = choice["message"].get("reasoning_content") or choice["message"].get("reasoning")
-    except (LookupError, TypeError, AttributeError) as error:
-        raise CallError(f"{url}: the endpoint's reply has no choice with a message {begins}", 200) from error
-    if not isinstance(text, str | None):
-        raise CallError(f"{url}: the content of the endpoint's reply is {type(text).__name__}, not text", 200)
-    try:
-        # The candidates of the first token that is not white space, after the reasoning where there is one.
-        tokens = (choice.get("logprobs") or {}).get("content") or []
-        ends = [i for i, token in enumerate(tokens) if THINK_CLOSE in token["token"]]
-        word = next((token for token in tokens[ends[-1] + 1 if ends else 0 :] if token["token"].strip()), None)
-        listed = (word.get("top_logprobs") or [word]) if word else []
-        first = {entry["token"]: float(entry["logprob"]) for entry in listed}
-        counted = body.get("usage")
-        spent = [int(counted.get(f"{kind}_tokens") or 0) for kind in ("prompt", "completion")] if counted else None
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise CallError(
-            f"{url}: the endpoint's reply has unreadable log-probabilities or usage {begins}", 200
-        ) from error
-    usage.calls += 1
-    if spent is None:
-        usage.uncounted += 1
-    else:
-        usage.prompt_tokens += spent[0]
-        usage.completion_tokens += spent[1]
-    reasoning = reasoning if isinstance(reasoning, str) else None
-    return Completion(text, reasoning, choice.get("finish_reason"), first or None, spent[1] if spent else None)
+    def redact(self, text: str) -> str:
+        """Return ``text`` without the key."""
+        return redact(text, self._key)
 
 
 class Background:

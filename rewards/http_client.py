@@ -14,7 +14,7 @@ import httpx
 
 from adhere.rewards.chat import Background, cancel
 from adhere.rewards.errors import ConfigError, StageError
-from adhere.rewards.posting import PROBE_SECONDS, CallError, post, retrying
+from adhere.rewards.posting import PROBE_SECONDS, CallError, post, redact, retrying
 from adhere.rewards.rollout import Rollout
 
 REFUSED = {401: "the key", 403: "the key", 404: "the path"}
@@ -66,7 +66,9 @@ class HttpClient:
         """Whether a batch has been scored as documented; until then faults of the replies are errors of the recipe."""
         self.patience: float = patience
         self.outage: str | None = None
-        self._url, self._key, self._params = url, key, dict(params)
+        self._url, self._key, self._params, self._token = url, key, dict(params), token
+        self._shown = url.partition("?")[0]
+        """The address in messages: a query may hold a key."""
         self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
         self._batch_size, self._concurrency, self._timeout = batch_size, concurrency, timeout
         self._deadline, self._retries, self._backoff = deadline, retries, backoff
@@ -141,16 +143,15 @@ class HttpClient:
             try:
                 return json.loads(raw)
             except (ValueError, RecursionError) as error:
-                start = raw[:80].decode("utf-8", "replace")
-                raise CallError(f"{self._url}: the reply is not JSON (it begins {start!r})", 200) from error
+                raise CallError(f"{self._shown}: the reply is not JSON (it begins {raw[:80]!r})", 200) from error
 
         try:
             body = await retrying(once, retries=self._retries, backoff=self._backoff)
             scores = body.get("scores") if isinstance(body, dict) else None
             if not isinstance(scores, list):
-                raise CallError(f"{self._url}: the reply is not an object with a list `scores`", 200)
+                raise CallError(f"{self._shown}: the reply is not an object with a list `scores`", 200)
             if len(scores) != len(rows):
-                raise CallError(f"{self._url}: the reply has {len(scores)} scores for {len(rows)} rollouts", 200)
+                raise CallError(f"{self._shown}: the reply has {len(scores)} scores for {len(rows)} rollouts", 200)
         except CallError as error:
             if error.code == 200 and not self.proven:
                 raise ConfigError(f"{self._key}.url: {error}") from error
@@ -181,12 +182,13 @@ class HttpClient:
             return str(error) if error.unavailable else None
         return None
 
-    async def _post(self, rows: list[dict[str, Any]], seconds: float) -> bytes:
+    async def _post(self, rows: list[dict[str, Any]], seconds: float) -> str:
         content = json.dumps({"rollouts": rows, "params": self._params}).encode()
-        reply = await post(self._client, self._url, content, seconds=seconds, max_bytes=MAX_BYTES)
+        reply = await post(self._client, self._url, content, seconds=seconds, max_bytes=MAX_BYTES, shown=self._shown)
+        body = redact(reply.body.decode("utf-8", "replace"), self._token)
         if reply.code == 200:
-            return reply.body
-        said = " ".join(reply.body[:1000].decode("utf-8", "replace").split())[:200]
+            return body
+        said = " ".join(body.split())[:200]
         if reply.code in REFUSED:
-            raise StageError(f"{self._key}.url: {self._url} refuses {REFUSED[reply.code]} ({reply.code} {said})")
-        raise CallError(f"{self._url}: {reply.code} {said}", reply.code, wait=reply.wait)
+            raise StageError(f"{self._key}.url: {self._shown} refuses {REFUSED[reply.code]} ({reply.code} {said})")
+        raise CallError(f"{self._shown}: {reply.code} {said}", reply.code, wait=reply.wait)

@@ -6,8 +6,10 @@ The client of chat completions and that of HTTP rewards share it, and with it wh
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import time
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -23,6 +25,15 @@ PROBE_SECONDS = 15.0
 """Seconds after which an endpoint that is only asked whether it answers counts as down."""
 
 
+def redact(text: str, key: str | None) -> str:
+    """Return ``text`` without ``key``, as it is, URL-encoded or in base64: endpoints echo what they were sent."""
+    if key:
+        encoded = base64.b64encode(key.encode()).decode().rstrip("=")
+        for form in (key, urllib.parse.quote(key, safe=""), urllib.parse.quote_plus(key), encoded):
+            text = text.replace(form, "***")
+    return text
+
+
 class CallError(Exception):
     """A request without a usable reply; the message is one line that names the address.
 
@@ -31,11 +42,14 @@ class CallError(Exception):
         code: the reply's HTTP status; ``None`` where no reply was complete.
         late: time ran out.
         wait: seconds after which the endpoint wants to be asked again.
+        schema: the endpoint does not take the schema that the request named for its reply.
     """
 
-    def __init__(self, detail: str, code: int | None, *, late: bool = False, wait: float = 0.0) -> None:
+    def __init__(
+        self, detail: str, code: int | None, *, late: bool = False, wait: float = 0.0, schema: bool = False
+    ) -> None:
         super().__init__(detail)
-        self.code, self.late, self.wait = code, late, wait
+        self.code, self.late, self.wait, self.schema = code, late, wait, schema
 
     @property
     def unavailable(self) -> bool:
@@ -52,30 +66,34 @@ class Response:
     wait: float
 
 
-async def post(client: httpx.AsyncClient, url: str, content: bytes, *, seconds: float, max_bytes: int) -> Response:
+async def post(
+    client: httpx.AsyncClient, url: str, content: bytes, *, seconds: float, max_bytes: int, shown: str | None = None
+) -> Response:
     """Post ``content`` once and return the whole reply, whatever its status.
 
     Args:
         client: without a timeout of its own: a server that sends a byte now and then would never meet it.
-        url: the address; opens the messages of errors.
+        url: the address.
         content: the body of the request, JSON.
         seconds: that the exchange may take from its start to the last byte.
         max_bytes: of the longest reply.
+        shown: what opens the messages of errors, where it is not ``url``.
 
     Raises:
         CallError: no complete reply in time, a broken connection, or a reply that is too long.
     """
+    shown = url if shown is None else shown
     raw = bytearray()
     try:
         async with asyncio.timeout(seconds), client.stream("POST", url, content=content) as response:
             async for chunk in response.aiter_bytes():
                 raw += chunk
                 if len(raw) > max_bytes:
-                    raise CallError(f"{url}: the reply is longer than {max_bytes // 2**20} MiB", 200)
+                    raise CallError(f"{shown}: the reply is longer than {max_bytes // 2**20} MiB", 200)
     except TimeoutError:
-        raise CallError(f"{url}: no complete reply within {seconds:g} s", None, late=True) from None
+        raise CallError(f"{shown}: no complete reply within {seconds:g} s", None, late=True) from None
     except httpx.RequestError as error:
-        raise CallError(f"{url}: {type(error).__name__} {error}".rstrip(), None) from error
+        raise CallError(f"{shown}: {type(error).__name__} {error}".rstrip(), None) from error
 
     # Retry-After holds a number of seconds or a date (RFC 9110, section 10.2.3).
     after = response.headers.get("retry-after", "").strip()

@@ -12,6 +12,7 @@ from pydantic import Field
 from adhere.rewards.components.base import COMPONENTS, Bounded, Context
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.rollout import Rollout
+from adhere.rewards.strict import Address
 from adhere.rewards.verdict import Verdict
 
 
@@ -23,8 +24,8 @@ class HttpComponent(Bounded):
     """
 
     kind: Literal["http"] = "http"
-    url: str = Field(pattern=r"^https?://[^/\s@]+(/|$)")
-    """Address to which requests are posted. It holds no password: it appears in messages."""
+    url: Address
+    """Address to which requests are posted. It holds no password; a query is left out of messages."""
 
     params: dict[str, Any] = Field(default_factory=dict)
     """Object that each request carries as ``params``."""

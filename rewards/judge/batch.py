@@ -13,7 +13,7 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.judge.cache import ReplyCache, Scores
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.rewards.judge.parse import expected_yes, parse_list, parse_score, parse_yes_no
-from adhere.rewards.judge.prompts import GradingTask, build_prompt
+from adhere.rewards.judge.prompts import GradingTask, Reply, build_prompt, reply_schema
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.posting import CallError
 from adhere.rewards.verdict import Status
@@ -66,6 +66,7 @@ class Session:
             concurrency=config.concurrency, timeout=config.timeout, retries=config.retries, backoff=config.backoff,
         )  # fmt: skip
         self._cache = ReplyCache(config.cache)
+        self._structured = config.reply != "line"
 
     @classmethod
     async def open(cls, config: JudgeConfig, key: str | None, usage: JudgeUsage) -> Session:
@@ -124,7 +125,9 @@ class Session:
                     reply = await self._ask(draw, spent)
                     scores = self._scores(draw.task, reply)
                     status = Status.UNPARSED if None in scores else Status.OK
-                    detail = f"the judge's reply cannot be read: {(reply.text or '')[:80]!r}" if None in scores else ""
+                    said = "it was cut at judge.max_tokens: " if reply.finish_reason == "length" else ""
+                    said += repr(self._client.redact(reply.text or "")[:80])
+                    detail = f"the judge's reply cannot be read: {said}" if None in scores else ""
             except CallError as error:
                 status, detail = Status.TIMEOUT if error.late else Status.ERROR, str(error)
                 if error.unavailable:
@@ -148,19 +151,38 @@ class Session:
                 self._save(batch)
 
     async def _ask(self, draw: Draw, spent: Usage) -> Completion:
+        """Ask in the form that the endpoint has: a JSON schema until it refuses or ignores one, then a fixed line."""
         task, config = draw.task, self._config
         single = task.kind == "each"
-        message = build_prompt(
-            task, yes_no=single and config.scoring != "scale", max_response_chars=config.max_response_chars
-        )
+        word = single and config.scoring == "logprobs"
         fields = {
             "max_tokens": config.max_tokens * task.scores,
             "temperature": config.temperature,
             "seed": int.from_bytes(draw.key[:4], "big") >> 1,
         }
-        if single and config.scoring == "logprobs":
+        if word:
             fields |= {"logprobs": True, "top_logprobs": 20}
-        return await self._client.complete([{"role": "user", "content": message}], fields | config.extra, spent)
+
+        async def ask(reply: Reply) -> Completion:
+            yes_no = single and config.scoring != "scale"
+            text = build_prompt(task, yes_no=yes_no, reply=reply, max_response_chars=config.max_response_chars)
+            schema = {"response_format": reply_schema(task, yes_no=yes_no)} if reply == "json" else {}
+            messages = [{"role": "user", "content": text}]
+            return await self._client.complete(messages, fields | schema | config.extra, spent)
+
+        if word or not self._structured:
+            return await ask("word" if word else "line")
+        try:
+            reply = await ask("json")
+        except CallError as error:
+            if config.reply == "json" or not error.schema:
+                raise
+            self._structured = False
+            return await ask("line")
+        said = (reply.text or "").rstrip()
+        if config.reply == "auto" and reply.finish_reason != "length" and not said.endswith(("}", "```")):
+            self._structured = False  # the schema was ignored; this reply is read as it is
+        return reply
 
     def _scores(self, task: GradingTask, reply: Completion) -> tuple[float | None, ...]:
         scoring = self._config.scoring if task.kind == "each" else "scale"
@@ -170,7 +192,7 @@ class Session:
         if scoring == "scale":
             return (parse_score(text, cut=cut),)
         if scoring == "binary":
-            return (parse_yes_no(text),)
+            return (parse_yes_no(text, cut=cut),)
         if reply.first is None:
             raise StageError(
                 f"judge.scoring: {self._config.address} gives no log-probabilities for '{self._config.model}'; "

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from adhere.rewards.errors import ConfigError
-from adhere.rewards.strict import Strict
+from adhere.rewards.strict import Root, Strict
 
 JudgeScoring = Literal["scale", "binary", "logprobs"]
 
@@ -35,6 +35,7 @@ OWN_FIELDS = {
     "max_tokens": "set judge.max_tokens",
     "logprobs": "set judge.scoring",
     "top_logprobs": "set judge.scoring",
+    "response_format": "set judge.reply",
     "seed": "null leaves it out",
 }
 """Fields of a request that have a key of their own, or a value that replies depend on."""
@@ -62,9 +63,9 @@ class JudgeServer(Strict):
 class JudgeConfig(Strict):
     """A model behind an OpenAI-compatible endpoint that grades each requirement of a response."""
 
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+(/|$)")
+    base_url: Root | None = None
     """Root of the endpoint, such as ``http://localhost:8000/v1``; ``/chat/completions`` is added to it. It holds no
-    password: it appears in messages. Required without ``serve``."""
+    password and no query: it appears in messages. Required without ``serve``."""
 
     serve: JudgeServer | None = None
     """Let the launcher start a server of ``model``, a folder or hub id, in place of ``base_url``; ``{}`` is vLLM."""
@@ -85,8 +86,13 @@ class JudgeConfig(Strict):
     temperature: float = Field(default=0.0, ge=0.0, le=2.0)
     """Sampling temperature of the judge; several samples need one above 0."""
 
-    max_tokens: int = Field(default=16, ge=1)
-    """Tokens per graded requirement that the judge may write; raise it for a judge that reasons first."""
+    reply: Literal["auto", "json", "line"] = "auto"
+    """The form of a reply. ``json`` asks for a JSON object by a schema (``response_format``), ``line`` for one fixed
+    line; ``auto`` is the first until the endpoint refuses or ignores a schema. Nothing else in a reply is read."""
+
+    max_tokens: int = Field(default=64, ge=1)
+    """Tokens per graded requirement that the judge may write; a reply that is cut there is not read. Raise it for a
+    judge that reasons first."""
 
     items_per_call: int = Field(default=1, ge=1, le=20)
     """Requirements of one response that share a call. More are cheaper and much worse: judges notice 55–59 % of

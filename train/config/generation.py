@@ -34,7 +34,7 @@ class VllmConfig(Strict):
     gpus: int = Field(default=1, ge=1)
     """Server: GPUs of the server that the launcher starts; ranks take the machine's first GPUs, the server the last."""
 
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^/\s@]+/?$")
+    base_url: Root | None = None
     """Server: root of one that runs already, such as ``http://node7:8000``, without ``/v1``; ``None`` starts one."""
 
     port: int | None = Field(default=None, ge=1, le=65535)
