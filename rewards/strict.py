@@ -28,5 +28,8 @@ Root = Annotated[
 ]
 """Root of an OpenAI-compatible endpoint."""
 
+Server = Annotated[str, AfterValidator(lambda url: _address(url, r"https?://[^/\s@?#]+/?", "password or path"))]
+"""Root of a server, without a path."""
+
 Address = Annotated[str, AfterValidator(lambda url: _address(url, r"https?://[^/\s@?#]+([/?]\S*)?", "a password"))]
 """Address to which requests are posted; its query is left out of messages."""

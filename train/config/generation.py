@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from adhere.rewards.config import Strict
+from adhere.rewards.strict import Server, Strict
 
 COLOCATED_MEMORY, SERVED_MEMORY = 0.3, 0.9
 """Shares of a GPU that vLLM takes where none is given: beside training, and on GPUs of its own."""
@@ -34,7 +34,7 @@ class VllmConfig(Strict):
     gpus: int = Field(default=1, ge=1)
     """Server: GPUs of the server that the launcher starts; ranks take the machine's first GPUs, the server the last."""
 
-    base_url: Root | None = None
+    base_url: Server | None = None
     """Server: root of one that runs already, such as ``http://node7:8000``, without ``/v1``; ``None`` starts one."""
 
     port: int | None = Field(default=None, ge=1, le=65535)
