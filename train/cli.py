@@ -31,6 +31,11 @@ COMMANDS = {
         "show its stages, what is done already, and what would start",
         "adhere plan recipe=smollm2_gsm8k strategy=zero3",
     ),
+    "rehearse": (
+        "[STAGE] recipe=NAME [key=value ...]",
+        "would this reward teach? draw groups from where GRPO starts, and see",
+        "adhere rehearse composite recipe=quickstart rehearse.groups=32",
+    ),
     "audit": (
         "recipe=NAME [prompts=FILE]",
         "what would hacks earn under its rewards? exit 1 if as much as honesty",
@@ -92,7 +97,7 @@ COMMANDS = {
 PIPED = 120
 """Columns of a command's help where it does not go to a terminal."""
 
-COMPOSING = ("train", "plan", "ablate", "audit", "evaluate")
+COMPOSING = ("train", "plan", "rehearse", "ablate", "audit", "evaluate")
 """The commands that take Hydra's words, and hand them on as they are."""
 
 OVERVIEW = f"""\

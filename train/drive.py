@@ -62,7 +62,7 @@ def begin(run: Run) -> None:
     write_plan(folder.plan_file, plan_record(run))
     write_text(claimed, run.content + "\n")
     latest = run.root / "latest"
-    if latest.is_symlink() or not latest.exists():
+    if run.trains and (latest.is_symlink() or not latest.exists()):
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
     for stage in order(run.graph):

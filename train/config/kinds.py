@@ -194,6 +194,32 @@ class Merge(Shipped):
         return [f"{recipe.merge.method} with {shares}"]
 
 
+@stage_kind("rehearse")
+class Rehearse(Shipped):
+    """Groups of a GRPO stage, drawn and scored before it is trained; its settings are those of ``grpo``."""
+
+    function = "adhere.train.stages.rehearse:run_rehearse"
+    makes = None
+    distributed = False
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        grpo = kind_of("grpo").settings(recipe)
+        names = ("group_size", "max_completion_length", "max_steps", "temperature", "top_p")
+        drawn = {"prompts": recipe.completions_per_step // recipe.grpo.group_size}
+        drawn |= {name: getattr(recipe.grpo, name) for name in names}
+        return {
+            "seed": grpo["seed"],
+            "grpo": drawn,
+            "rewards": grpo["rewards"],
+            "rehearse": recipe.rehearse.model_dump(),
+        }
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        groups, size = recipe.rehearse.groups, recipe.grpo.group_size
+        tokens = groups * size * recipe.grpo.max_completion_length
+        return [f"{groups} groups of {size} completions, at most {tokens / 1e6:,.2f} M tokens generated"]
+
+
 @stage_kind("evaluate")
 class Evaluate(Shipped):
     """One model measured on one suite; a stage of this kind is one artifact for each model of its ``of``."""

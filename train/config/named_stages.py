@@ -112,9 +112,9 @@ def named_stages(given: Any) -> Any:
             raise ValueError(f"'{name}' comes twice; give one a name: [..., {{again: {{kind: {name}}}}}]")
         chain[name] = _with_kind(name, stage)
         kind = chain[name]["kind"] if isinstance(chain[name], Mapping) else ""
-        if isinstance(kind, str) and kind in DECLARED and DECLARED[kind].makes == WEIGHTS:
+        if isinstance(kind, str) and kind in DECLARED and kind != "evaluate":
             chain[name] = {"from": before, **chain[name]}
-            before = name
+            before = name if DECLARED[kind].makes == WEIGHTS else before
     return chain
 
 

@@ -201,6 +201,13 @@ class GrpoConfig(_Training):
     monitors: MonitorsConfig = MonitorsConfig()
 
 
+class RehearseConfig(Strict):
+    """What a rehearsal draws from the policy that GRPO would start from."""
+
+    groups: int = Field(default=64, ge=1)
+    """Groups, of ``grpo.group_size`` completions each."""
+
+
 class EvaluationConfig(Strict):
     """What the models are measured on."""
 
@@ -356,6 +363,7 @@ class Recipe(Strict):
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
     merge: MergeConfig = MergeConfig()
+    rehearse: RehearseConfig = RehearseConfig()
     rewards: RewardConfig = RewardConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     launcher: LauncherConfig = LauncherConfig()

@@ -13,10 +13,10 @@ from adhere.records.artifact import Artifact, artifacts_below
 from adhere.records.names import ONLY
 from adhere.records.objects import read_object, write_yaml
 from adhere.records.plan import ModelRecord, Plan, StageRecord
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.kinds import kind_of
-from adhere.train.config.named_stages import BASE
+from adhere.train.config.named_stages import BASE, StageConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order
@@ -37,6 +37,11 @@ class Run:
         """Return the command that makes ``arm`` again."""
         extra = self.recipe.arms.get(arm, [])
         return shlex.join(["adhere", "train", *self.overrides, *extra, *(["~arms"] if extra or arm != ONLY else [])])
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run is more than a rehearsal."""
+        return not any(stage.kind == "rehearse" for stage in self.graph.stages.values()) or bool(self.graph.evaluations)
 
     @property
     def root(self) -> Path:
@@ -71,6 +76,57 @@ def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
     return Run(recipe, arms, plan_stages(overrides, arms, extra), tuple(overrides))
 
 
+def plan_rehearsal(overrides: Sequence[str], wanted: str | None = None) -> Run:
+    """Plan a rehearsal of the recipe's GRPO stages: for each a stage of kind ``rehearse``, and what it starts from.
+
+    Args:
+        overrides: the command's.
+        wanted: the only GRPO stage to rehearse: its name, its arm's, or its label as in ``grpo[composite]``.
+
+    Raises:
+        ConfigError: the recipe has no GRPO stage, or none of that name.
+    """
+    recipe = compose_recipe(overrides)
+    extra = {arm: [*own, "~arms"] for arm, own in recipe.arms.items()}
+    arms = dict(compose_variants(overrides, extra) or {ONLY: recipe})
+    names: dict[tuple[str, str], str] = {}
+    for arm, found in arms.items():
+        grpo = [name for name, stage in found.stages.items() if stage.kind == "grpo"]
+        stages = dict(found.stages)
+        for name in grpo:
+            rehearsed = StageConfig(kind="rehearse", source=stages[name].source, overrides=stages[name].overrides)
+            names[arm, name] = f"rehearse_{name}" if len(grpo) > 1 or "rehearse" in found.stages else "rehearse"
+            stages[names[arm, name]] = rehearsed
+        arms[arm] = found.model_copy(update={"stages": stages})
+    if not names:
+        raise ConfigError(
+            "stages: the recipe has no GRPO stage, and only those are rehearsed; stages=[sft,grpo] has one"
+        )
+    called = {pair: {pair[1], pair[0], f"{pair[1]}[{pair[0]}]"} - {ONLY} for pair in names}
+    chosen = [pair for pair in names if wanted is None or wanted in called[pair]]
+    if not chosen:
+        known = sorted(set().union(*called.values()))
+        raise ConfigError(
+            f"there is no GRPO stage '{wanted}'{nearest(wanted or '', known)}; there are {', '.join(known)}"
+        )
+
+    graph, kept = plan_stages(overrides, arms, extra), dict[str, PlannedStage]()
+    # What is rehearsed is planned beside all other stages, so that the stages that it starts from have their own keys.
+    waiting = [
+        key
+        for key, stage in graph.stages.items()
+        if any(stage.name == names[pair] and pair[0] in stage.arms for pair in chosen)
+    ]
+    while waiting:
+        key = waiting.pop()
+        kept[key] = graph.stages[key]
+        waiting += [before for before in kept[key].inputs.values() if before not in kept]
+    graph = Graph({key: stage for key, stage in graph.stages.items() if key in kept})
+    name = f"{recipe.run.name or recipe.name}-rehearsal-{digest(sorted(kept))[:8]}"
+    recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"name": name})})
+    return Run(recipe, {arm: arms[arm] for arm in dict.fromkeys(arm for arm, _ in chosen)}, graph, tuple(overrides))
+
+
 def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Mapping[str, Sequence[str]]) -> Graph:
     """Plan the stages of all ``arms``, each stage with the recipe that its own overrides make of its arm's.
 
@@ -101,6 +157,7 @@ def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Map
         suites = [file for n, r in recipes.items() if recipe.stages[n].kind == "evaluate" for file in suite_files(r)]
         if recipe.kinds != {"evaluate"}:
             recipes = {name: _without(found, suites) for name, found in recipes.items()}
+        recipes = {name: found.model_copy(update={"stages": recipe.stages}) for name, found in recipes.items()}
         for name, found in recipes.items():
             stage = recipe.stages[name]
             if (found.model.path, found.model.revision) != (recipe.model.path, recipe.model.revision):

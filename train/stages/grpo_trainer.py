@@ -18,25 +18,24 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 
 from adhere.records.artifact import Artifact, Stopped, complete, newest_checkpoint
-from adhere.records.tables import COMPONENT_COLUMNS, component_column, write_rollouts
-from adhere.rewards.adherence import adherence, rate
+from adhere.records.tables import write_rollouts
+from adhere.rewards.adherence import rate
 from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
 from adhere.rewards.errors import StageError
 from adhere.rewards.judge.usage import JudgeUsage
-from adhere.rewards.verdict import Status, Verdict
+from adhere.rewards.verdict import Status
 from adhere.train.stages.best_checkpoint import Best
 from adhere.train.stages.generation import check_generated, seeded_engine
 from adhere.train.stages.judge_pause import JudgePause, Restore, random_state
 from adhere.train.stages.rank_errors import raise_on_all_ranks
 from adhere.train.stages.resume import ExactResume, State
+from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures
 
 if TYPE_CHECKING:
     from adhere.rewards.functions import RewardFunctions
     from adhere.rewards.services import Outage
     from adhere.train.stages.monitors import Monitors, TrainingAudit
-
-Row = dict[str, Any]
 
 
 class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
@@ -113,7 +112,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         scores = self._rewards.scores
         assert scores is not None
         values = [[math.nan if value is None else value for value in row] for row in zip(*columns, strict=True)]
-        self._rows = gather_object(self._local_rows(batch))
+        self._rows = gather_object(rollout_rows(self._rewards.composite, self._rewards.rollouts, scores))
         if scores.usage is not None:
             self._usage += sum(gather_object([scores.usage]), JudgeUsage())
         matrix: torch.Tensor = gather(torch.tensor(values, dtype=torch.float32, device=self.accelerator.device))
@@ -154,7 +153,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             self._log_components()
             if self.accelerator.is_main_process:
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
-                self._write_rollouts(advantages)
+                step = self.state.global_step
+                columns = rollout_columns(self._rows, advantages, step=step, group_size=self._group_size)
+                write_rollouts(self._rollouts_folder, step, columns)
             self._watch()
         return output
 
@@ -202,54 +203,12 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         for name, value in self._monitors.observe(step, figures, audited[0]).items():
             self._metrics["train"][name].append(value)
 
-    def _local_rows(self, batch: Row) -> list[Row]:
-        """Return one row per rollout of this rank, of plain values that can be gathered."""
-        scores = self._rewards.scores
-        assert scores is not None
-        rows = []
-        for i, rollout in enumerate(self._rewards.rollouts):
-            verdicts = {name: column[i] for name, column in scores.verdicts.items()}
-            deciding = (self._deciding(what) for what in ("correctness", "requirements"))
-            figures = adherence(*(verdicts.get(name or "") for name in deciding))
-            rows.append(
-                {
-                    "item_id": batch["item_id"][i],
-                    "source": batch["source"][i],
-                    "prompt": rollout.prompt,
-                    "response": rollout.response,
-                    "answer": rollout.answer,
-                    "tokens": rollout.tokens,
-                    "finished": rollout.finished,
-                    "values": {name: column[i] for name, column in scores.values.items()},
-                    "verdicts": {name: verdict.to_dict() for name, verdict in verdicts.items()},
-                    "requirements": self._requirements(rollout.checklist, verdicts),
-                    "correct": figures.correct,
-                    "followed": figures.followed,
-                    "joint": figures.joint,
-                    "decided": scores.decided[i],
-                    "seconds": {name: s / len(self._rewards.rollouts) for name, s in scores.seconds.items()},
-                }
-            )
-        return rows
-
     @property
     def _judged(self) -> str | None:
         """Name of the first component that a judge alone decides."""
         components = self._rewards.composite.config.components
         judges = self._rewards.composite.judges
         return next((n for n, c in components.items() if judges.of(n) is not None and c.decides is None), None)
-
-    def _deciding(self, what: str) -> str | None:
-        components = self._rewards.composite.config.components
-        return next((name for name, component in components.items() if component.decides == what), None)
-
-    def _requirements(self, checklist: Any, verdicts: dict[str, Verdict]) -> list[dict[str, Any]]:
-        name = self._deciding("requirements")
-        parts = verdicts[name].parts if name else ()
-        return [
-            {"id": requirement.id, "text": requirement.text, **part.to_dict()}
-            for requirement, part in zip(checklist, parts, strict=False)
-        ]
 
     def _stop_if_hopeless(self) -> None:
         """Stop, on all ranks alike, where rewards cannot be trusted or the model never ends a response.
@@ -316,23 +275,6 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         for name, value in rates.items():
             log[f"rates/{name}"].append(value)
         self.best.observe(rates | {"reward": log["reward"][-1]})
-
-    def _write_rollouts(self, advantages: list[float]) -> None:
-        """Write this generation's rollouts to ``step_N.parquet``, N the optimizer step that they feed first."""
-        size, step = self._group_size, self.state.global_step
-        columns = [
-            {
-                "step": step,
-                "group": i // size,
-                **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
-                **{k: row[k] for k in ("correct", "followed", "requirements")},
-                **{component_column(n, k): v[k] for n, v in row["verdicts"].items() for k in COMPONENT_COLUMNS},
-                **{component_column(name, "value"): value for name, value in row["values"].items()},
-                "advantage": advantage,
-            }
-            for i, (row, advantage) in enumerate(zip(self._rows, advantages, strict=True))
-        ]
-        write_rollouts(self._rollouts_folder, step, columns)
 
     def hand_over_best(self) -> None:
         """Take up the weights of the best checkpoint, where it is not the last step's own."""

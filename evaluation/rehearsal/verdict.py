@@ -1,0 +1,154 @@
+"""What a rehearsal says: whether the reward teaches, and the three changes that would help most, as overrides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adhere.evaluation.rehearsal.alternatives import Alternative
+from adhere.evaluation.rehearsal.estimates import dead_step, spread_share
+from adhere.evaluation.rehearsal.figures import Rehearsal
+
+Level = Literal["teaches", "weak", "does not teach"]
+
+CHANGES = 3
+CUT = 0.2
+"""Share of cut completions from which their length is a fault."""
+
+LEAST = (0.05, 0.2)
+DEAD = (0.5, 0.05)
+SHARE = (0.02, 0.1)
+"""Bounds of ``does not teach`` and of ``weak``: on the share of groups in which the component that varies least varies,
+on the share of steps without a gradient, and on the smallest share of the advantage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Overrides to copy, and what they would do on these groups."""
+
+    overrides: tuple[str, ...]
+    effect: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"overrides": list(self.overrides), "effect": self.effect}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement on a rehearsal: a level, one sentence for it, and up to three changes, the best first."""
+
+    level: Level
+    sentence: str
+    changes: tuple[Change, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "level": self.level, "sentence": self.sentence, "changes": [change.to_dict() for change in self.changes],
+        }  # fmt: skip
+
+
+def judge_rehearsal(
+    found: Rehearsal, others: Sequence[Alternative], *, max_completion_length: int, ids: Sequence[str] | None
+) -> Verdict:
+    """Return the verdict.
+
+    Changes are ranked by how much nearer they bring three figures to a good value: the share of groups in which the
+    least varying component varies (half), the smallest share of the advantage (an equal one), and the share of steps
+    with a gradient (all). What a step costs more is counted against it.
+
+    Args:
+        found: the rehearsal.
+        others: its alternatives, the recipe as it is first.
+        max_completion_length: ``grpo.max_completion_length``.
+        ids: the kinds of constraints that the recipe's data draws; ``None`` where it draws none.
+    """
+    base = others[0]
+    figures = found.component_figures()
+    weighted = found.weighted
+    least = min(weighted, key=lambda name: figures[name]["spread_gated"])
+    smallest = min((s for n in weighted if not math.isnan(s := base.shares[n])), default=0.0)
+    cut = 1.0 - float(found.finished.mean())
+
+    level: Level = "teaches"
+    for bound, name in ((1, "weak"), (0, "does not teach")):
+        if base.least < LEAST[bound] or base.dead > DEAD[bound] or smallest < SHARE[bound] or base.live == 0.0:
+            level = "weak" if name == "weak" else "does not teach"
+    level = "does not teach" if cut > 1.0 - CUT else level
+
+    figure, share = figures[least], base.shares[least]
+    said = [f"{found.live} of {found.groups} groups have an advantage"]
+    if cut > CUT:
+        said.insert(0, f"{cut:.0%} of the completions were cut at {max_completion_length} tokens")
+    gate = f" after its gate ({figure['spread']:.0%} before)" if found.config.gate_of(least) is not None else ""
+    made = "" if math.isnan(share) or len(weighted) == 1 else f", and makes {share:.0%} of the advantage"
+    said.append(f"{least} varies in {figure['spread_gated']:.0%} of the groups{gate}{made}")
+    said.append(f"{base.dead:.1%} of steps of {found.prompts} prompts would have no gradient")
+    hopeless = [kind for kind, figure in found.kind_figures().items() if figure["state"] == "hopeless"]
+    if hopeless:
+        said.append(f"never met: {', '.join(hopeless)}")
+
+    ranked: list[tuple[float, Change]] = []
+    if cut > CUT:
+        effect = f"{cut:.0%} of the completions were cut, which earns little and teaches nothing about the rest"
+        ranked.append((2.0 * cut, Change((f"grpo.max_completion_length={2 * max_completion_length}",), effect)))
+    start = _worth(base, weighted)
+    for other in others[1:]:
+        gain = _worth(other, weighted) - start
+        if gain > 0.02:
+            ranked.append((gain, Change(other.overrides, _effect(base, other, least))))
+    drop = [k for k, f in found.kind_figures().items() if f["state"] in ("hopeless", "free") and k in (ids or ())]
+    keep = [kind for kind in ids or () if kind not in drop]
+    kept_G = found.without(drop)
+    if drop and keep and kept_G.any():
+        values = found.values[kept_G]
+        names = list(found.config.components)
+        rest = min(spread_share(values[:, :, names.index(name)].tolist()) for name in weighted)
+        live = int(found.found.live[kept_G].sum())
+        share_live = live / int(kept_G.sum())
+        dead = dead_step(live, int(kept_G.sum()), found.prompts)
+        gain = _near(rest, 0.5) - _near(base.least, 0.5) + base.dead - dead
+        effect = (
+            f"leaves out {', '.join(drop)}, never or always met: among the {int(kept_G.sum())} groups without, "
+            f"{share_live:.0%} are live (of all {base.live:.0%}), and {least} varies in {rest:.0%} (of all "
+            f"{base.least:.0%})"
+        )
+        if gain > 0.0:
+            ranked.append((gain, Change((f"data.constraints.ids=[{','.join(keep)}]",), effect)))
+    best: dict[str, Change] = {}
+    for _, change in sorted(ranked, key=lambda pair: -pair[0]):
+        best.setdefault(change.overrides[0].partition("=")[0], change)  # one value for each key
+    sentence = "; ".join(said) + "."
+    return Verdict(level, f"{level}: {sentence}", tuple(list(best.values())[:CHANGES]))
+
+
+def _worth(other: Alternative, weighted: Sequence[str]) -> float:
+    shares = [0.0 if math.isnan(other.shares[name]) else other.shares[name] for name in weighted]
+    paid = max(0.0, other.paid or 0.0)  # a wrong answer that obeys is not to be reinforced
+    near = _near(other.least, 0.5) + _near(min(shares), 1.0 / len(shares)) + (1.0 - other.dead)
+    return near - 0.5 * paid - 0.15 * math.log2(other.cost)
+
+
+def _near(value: float, wanted: float) -> float:
+    return max(0.0, min(1.0, value / wanted))
+
+
+def _effect(base: Alternative, other: Alternative, least: str) -> str:
+    parts = []
+    if abs(other.live - base.live) >= 0.005:
+        parts.append(f"live groups {base.live:.0%} → {other.live:.0%}")
+    if abs(other.dead - base.dead) >= 0.001:
+        parts.append(f"steps without gradient {base.dead:.1%} → {other.dead:.1%}")
+    if abs(other.least - base.least) >= 0.005:
+        parts.append(f"{least} varies in {base.least:.0%} → {other.least:.0%} of the groups")
+    shares = [alternative.shares[least] for alternative in (base, other)]
+    if not any(map(math.isnan, shares)) and abs(shares[1] - shares[0]) >= 0.01:
+        parts.append(f"its share of the advantage {shares[0]:.0%} → {shares[1]:.0%}")
+    if other.paid is not None and other.paid > 0.0 and (base.paid or 0.0) <= 0.0:
+        parts.append(f"at the price of paying wrong answers that obey (mean advantage {other.paid:+.2f})")
+    if other.cost != 1.0:
+        parts.append(f"{other.cost:g} times the completions a step")
+    return f"{other.name}: {', '.join(parts)}"

@@ -1,0 +1,150 @@
+"""A rehearsal: groups drawn from the policy that GRPO would start from, on its prompts, scored and not trained on.
+
+adhere rehearse recipe=quickstart
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+from trl.trainer.utils import RepeatSampler
+
+from adhere.evaluation.backends.transformers import TransformersGenerator
+from adhere.evaluation.generation import Sampling
+from adhere.evaluation.rehearsal import alternatives, judge_rehearsal, rehearse
+from adhere.evaluation.responses import ResponseLog
+from adhere.evaluation.reweight import read_rollouts
+from adhere.prompts.attach import Sampler
+from adhere.records.artifact import LOG, REHEARSAL, Artifact, Stopped
+from adhere.records.tables import write_rollouts
+from adhere.rewards.arithmetic import signal, values_array, weights_array
+from adhere.rewards.composite import Composite
+from adhere.rewards.engine import default_engine
+from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.files import write_json
+from adhere.rewards.judge.needs import check_judged
+from adhere.rewards.rollout import Rollout
+from adhere.train.model.chat import check_template
+from adhere.train.model.load import load_for_inference, load_tokenizer
+from adhere.train.stages.data import load_items
+from adhere.train.stages.distributed_checks import on_cpu
+from adhere.train.stages.rollout_rows import rollout_columns, rollout_rows
+from adhere.train.stages.setup import manifest
+
+if TYPE_CHECKING:
+    from adhere.train.config.stage import StageSpec
+
+
+def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
+    """Draw the groups, resuming from those that an earlier attempt has written; score them, and say what they teach."""
+    started = time.time()
+    recipe, grpo = spec.recipe, spec.recipe.grpo
+    tokenizer = load_tokenizer(recipe.model, spec.model_path)
+    check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
+    items = load_items(spec, artifact, tokenizer, "train")
+    check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
+    groups, prompts = recipe.rehearse.groups, recipe.completions_per_step // grpo.group_size
+    if groups > len(items):
+        raise ConfigError(
+            f"rehearse.groups: {groups} groups need as many prompts, and there are {len(items)} training items; lower "
+            f"it, or add data"
+        )
+    # The first prompts that GRPO itself would take, in its order.
+    order = [*RepeatSampler(items, mini_repeat_count=1, batch_size=min(prompts, len(items)), seed=recipe.grpo_seed)]
+    chosen = [items[i] for i in order] + [items[i] for i in sorted(set(range(len(items))) - set(order))]
+    chosen = chosen[:groups]
+
+    model = load_for_inference(recipe.model, spec.model_path)
+    model.to("cpu" if on_cpu(recipe.launcher) else "cuda")  # type: ignore[arg-type]
+    generator = TransformersGenerator(model, tokenizer, name=spec.label, batch_size=grpo.per_device_batch_size)
+    sampling = Sampling(grpo.temperature, grpo.top_p, grpo.max_completion_length, grpo.group_size, recipe.grpo_seed)
+    log = ResponseLog(artifact.path / LOG, spec.key, sampling)
+    chunk = max(1, grpo.per_device_batch_size // grpo.group_size)
+    with tqdm(total=groups, desc=spec.label, unit="group", dynamic_ncols=True) as bar:
+        for start in range(0, groups, chunk):
+            waiting = [item for item in chosen[start : start + chunk] if log.known(item) is None]
+            if waiting:
+                if artifact.stop.exists():
+                    raise Stopped(start)
+                log.append(waiting, generator.generate(waiting, sampling))
+            bar.update(min(chunk, groups - start))
+    del generator, model
+
+    rollouts, finished = [], []
+    for item in chosen:
+        for drawn in log.known(item) or []:
+            finished.append(drawn.finished)
+            rollouts.append(
+                Rollout(
+                    prompt=str(item.messages[-1]["content"]),
+                    response=drawn.text,
+                    answer=item.answer,
+                    checklist=item.checklist,
+                    finished=drawn.finished,
+                    tokens=drawn.tokens or 0,
+                    prefilled=drawn.prefilled,
+                    id=item.id,
+                    source=item.source,
+                )
+            )
+    composite = Composite(recipe.rewards, default_engine())
+    composite.at(0, grpo.max_steps)
+    scores = composite.score(rollouts)
+    undecided = scores.decided.count(False) / len(rollouts)
+    if undecided > recipe.rewards.max_error_share:
+        first = scores.decided.index(False)
+        why = scores.outage or "; ".join(
+            f"{name}: {v[first].status} {v[first].detail}"
+            for name, v in scores.verdicts.items()
+            if v[first].score is None
+        )
+        raise StageError(
+            f"{undecided:.0%} of the rollouts could not be scored (rewards.max_error_share is "
+            f"{recipe.rewards.max_error_share:.0%}); what was drawn is kept, and the same command scores it again. "
+            f"First reason: {why}"
+        )
+    rows = rollout_rows(composite, rollouts, scores)
+
+    # One file for each step that these groups would fill, as training writes them.
+    size, kinds = grpo.group_size, defaultdict[str, list[tuple[int, list[float | None]]]](list)
+    for step, start in enumerate(range(0, groups, prompts)):
+        step_rows = rows[start * size : (start + prompts) * size]
+        by_group = [[row["values"] for row in step_rows[i : i + size]] for i in range(0, len(step_rows), size)]
+        weights_1_K = weights_array(recipe.rewards, recipe.rewards.weights(step, grpo.max_steps))
+        advantages = signal(recipe.rewards, values_array(recipe.rewards, by_group), weights_1_K).advantages
+        columns = rollout_columns(step_rows, advantages.ravel().tolist(), step=step, group_size=size)
+        write_rollouts(artifact.rollouts, step, columns)
+    for group, item in enumerate(chosen):
+        members = rows[group * size : (group + 1) * size]
+        for place, requirement in enumerate(item.checklist):
+            met = [m["requirements"][place]["score"] if place < len(m["requirements"]) else None for m in members]
+            kinds[requirement.label].append((group, met))
+
+    found = rehearse(
+        read_rollouts(artifact.rollouts, composite.names, size),
+        recipe.rewards,
+        total=grpo.max_steps,
+        prompts=prompts,
+        accumulation=grpo.gradient_accumulation,
+        kinds=kinds,
+        finished=np.array(finished).reshape(groups, size),
+    )
+    others = alternatives(found)
+    constraints = recipe.data.constraints
+    verdict = judge_rehearsal(
+        found,
+        others,
+        max_completion_length=grpo.max_completion_length,
+        ids=None if constraints is None else Sampler(constraints).ids(),
+    )
+    result: dict[str, Any] = {
+        **found.to_dict(),
+        "alternatives": [other.to_dict() for other in others],
+        "verdict": verdict.to_dict(),
+    }
+    write_json(artifact.path / REHEARSAL, result)
+    artifact.finish(manifest(spec, started, {"items": len(items), "rehearsal": verdict.sentence}))
