@@ -13,6 +13,7 @@ from adhere.train.launch.local.stage import check_launcher, run_stage
 from adhere.train.launch.serve.servers import check_servers
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import order
+from adhere.train.run.rehearsed import check_signal
 from adhere.train.run.run import Run, missing_inputs, plan_record, write_spec
 
 
@@ -31,6 +32,7 @@ def execute(run: Run) -> int:
             shutil.rmtree(artifact.checkpoints, ignore_errors=True)  # left where a kill came just after DONE
             print(f"  reused  {stage.label:<24} {artifact.path.name}")
             continue
+        check_signal(run.root, stage)
         print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
         write_spec(run, stage)
         run_stage(artifact, stage.recipe.launcher, stage.kind, stage.label)

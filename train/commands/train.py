@@ -50,6 +50,7 @@ def start(run: Run) -> int:
 
     from adhere.train.launch.slurm.profile import notice_doubts
     from adhere.train.launch.slurm.submit import profile_of, submit_run
+    from adhere.train.run.rehearsed import check_signal
 
     for doubt in notice_doubts(profile_of(run), run.recipe.launcher.slurm):
         print(f"warning: {doubt}", file=sys.stderr)
@@ -59,6 +60,8 @@ def start(run: Run) -> int:
         finish(RunFolder(run.path))
         print("nothing to do: every stage of this configuration is done")
         return 0
+    for stage in waiting:
+        check_signal(run.root, stage)
     submission = submit_run(run, waiting)
     names = {stage.key: stage.label for stage in waiting}
     for key, job in submission.queued.items():

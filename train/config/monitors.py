@@ -9,7 +9,18 @@ from pydantic import Field, model_validator
 from adhere.rewards.config import Strict
 
 AlarmName = Literal[
-    "length", "repetition", "diversity", "trade", "accuracy", "judge", "zero_spread", "clipped", "probe_like", "audit"
+    "length",
+    "repetition",
+    "diversity",
+    "trade",
+    "accuracy",
+    "judge",
+    "zero_spread",
+    "clipped",
+    "probe_like",
+    "live_groups",
+    "rehearsed",
+    "audit",
 ]
 
 
@@ -49,6 +60,9 @@ class MonitorsConfig(Strict):
 
     clipped: float = Field(default=0.2, gt=0.0, le=1.0)
     """Alarm ``clipped``: the share of completions cut at the length limit rose by this much."""
+
+    live_groups: float = Field(default=1.0, ge=0.0)
+    """Alarm ``live_groups``: over the last ten generations fewer groups than this, on average, had any advantage."""
 
     probe_like: float = Field(default=0.1, gt=0.0, le=1.0)
     """Alarm ``probe_like``: the share of responses that praise themselves, speak as a judge or box many answers rose

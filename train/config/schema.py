@@ -194,6 +194,10 @@ class GrpoConfig(_Training):
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
 
+    require_signal: Literal["off", "warn", "stop"] = "warn"
+    """What an earlier `adhere rehearse` of the same stage leads to where it found that the reward does not teach:
+    ``warn``, or ``stop`` before training; ``stop`` also wants that there was one."""
+
     hand_over: Literal["last", "best"] = "last"
     """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) whose
     rollouts since the one before scored highest: by joint rate, else accuracy, else reward."""

@@ -37,6 +37,9 @@ class StageSpec(Strict):
     models: dict[str, list[str]] = Field(default_factory=dict)
     """Model folders, or a hub id, of the further inputs by role, in the order of the recipe."""
 
+    rehearsed: tuple[int, int] | None = None
+    """Live groups, and groups in all, of an earlier rehearsal of this stage."""
+
     until: int | None = None
     """Optimizer step at which this attempt ends with a checkpoint, short of the stage's end."""
 

@@ -17,6 +17,7 @@ from adhere.train.plan.memory_table import memory_lines
 from adhere.train.plan.rewards import reward_lines
 from adhere.train.plan.warnings import warnings
 from adhere.train.run.graph import PlannedStage, order
+from adhere.train.run.rehearsed import rehearsal_of
 from adhere.train.run.run import missing_inputs
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def describe(run: Run) -> str:
         for stage, arm in trained
     }
     lines += reward_lines({row: s.recipe for row, s in rows.items()}, {row: s.name for row, s in rows.items()})
+    for stage in stages:
+        if stage.kind == "grpo" and (said := rehearsal_of(run.root, stage)) is not None:
+            lines.append(f"rehearsal of {stage.label}: {said['verdict']['sentence']}")
     lines += memory_lines(stages)
     lines += duration_lines(run)
     lines += [f"warning: {text}" for text in warnings((stage.recipe for stage in stages), History(run.root))]

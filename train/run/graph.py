@@ -120,14 +120,14 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
             further = {role: [keys[n] for n in names] for role, names in stage.inputs.items()}
             label = f"{name}[{arm}]" if name in shown else name
             planned = PlannedStage(stage.kind, name, label, keys[stage.source], further, "", recipes[name])
-            keys[name] = graph.add(_with_key(planned, identity), arm)
+            keys[name] = graph.add(with_key(planned, identity), arm)
         for name, stage in stages.items():
             if stage.kind != "evaluate":
                 continue
             for model in [BASE, *models] if stage.of is None else stage.of:
                 label = f"{name}[{shown.get(model, model)}]"
                 planned = PlannedStage(stage.kind, name, label, keys[model], {}, "", recipes[name])
-                key = graph.add(_with_key(planned, identity), arm)
+                key = graph.add(with_key(planned, identity), arm)
                 graph.evaluations.append(Evaluation(arm, name, model, shown.get(model, model), key))
     # Stages that differ and are called the same, such as the sft of two seeds, get the name of their first arm.
     labels = Counter(stage.label for stage in graph.stages.values())
@@ -169,7 +169,7 @@ def compared(graph: Graph) -> list[tuple[str, Evaluation]]:
     return [(name, evaluation) for _, name, evaluation in sorted(named, key=lambda one: one[0])]
 
 
-def _with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -> PlannedStage:
+def with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -> PlannedStage:
     """Return ``stage`` with its key: the content of everything that it depends on, names apart."""
     kind, recipe = stage.kind, stage.recipe
     settings, data = stage_settings(kind, recipe), kind_of(kind).data
@@ -263,6 +263,10 @@ def _ends(path: Path, size: int = 1 << 20) -> str:
 
 
 def order(graph: Graph) -> Sequence[PlannedStage]:
-    """Return the stages in running order: those that make weights first, in the order of the arms, then the others."""
+    """Return the stages in running order: those that make weights first, in the order of the arms, then the others.
+
+    A rehearsal comes where it stands, before the training that it is about.
+    """
     stages = list(graph.stages.values())
-    return [s for s in stages if s.makes_weights] + [s for s in stages if not s.makes_weights]
+    early = [s for s in stages if s.makes_weights or s.kind == "rehearse"]
+    return early + [s for s in stages if s not in early]

@@ -20,6 +20,7 @@ from adhere.train.config.named_stages import BASE, StageConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order
+from adhere.train.run.rehearsed import rehearsal_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,7 @@ def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:
 
 def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpec:
     """Return what the stage's worker is told."""
+    rehearsal = rehearsal_of(run.root, stage) if stage.kind == "grpo" else None
     return StageSpec(
         kind=stage.kind,
         label=stage.label,
@@ -246,6 +248,7 @@ def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpe
             role: [stage.recipe.model.path if key is None else str(run.artifact(key).model) for key in keys]
             for role, keys in stage.further.items()
         },
+        rehearsed=None if rehearsal is None else (rehearsal["live_groups"], rehearsal["groups"]),
         until=until,
         recipe=stage.recipe,
     )

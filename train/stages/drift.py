@@ -12,6 +12,9 @@ from typing import Any
 from adhere.train.config.monitors import AlarmName, MonitorsConfig
 
 MAD_TO_STD = 1.4826
+FEW_FOR = 10
+"""Generations over which live groups are counted for the alarm ``live_groups``."""
+
 LEAST_SPREAD = 0.05
 """Smallest deviation of a length, as a part of its median, that a robust z divides by."""
 
@@ -33,15 +36,35 @@ class Alarm:
         return asdict(self)
 
 
-def alarms(history: History, config: MonitorsConfig) -> list[Alarm]:
-    """Return the alarms that hold after the last entry of ``history``, one entry a generation, each with its ``step``.
+def alarms(history: History, config: MonitorsConfig, rehearsed: tuple[int, int] | None = None) -> list[Alarm]:
+    """Return the alarms that hold after the last entry of ``history``.
 
-    Nothing is said before the reference and one window have passed.
+    Of a drift nothing is said before the reference and one window have passed.
+
+    Args:
+        history: the figures of each generation, with its ``step``.
+        config: the thresholds.
+        rehearsed: live groups, and groups in all, of a rehearsal; ``None`` where there was none.
     """
-    if len(history) < config.reference + config.window:
-        return []
-    drift = _Drift(history[: config.reference], history[-config.window :], config)
-    found = (check(drift) for check in CHECKS.values())
+    found: list[Alarm | None] = []
+    step = int(history[-1]["step"])
+    last = [row["live_groups"] for row in history[-FEW_FOR:] if "live_groups" in row]
+    if len(last) == FEW_FOR and (live := fmean(last)) < config.live_groups:
+        text = (
+            f"{live:.1f} groups a step have an advantage, over the last {FEW_FOR}: `adhere rehearse` says what may help"
+        )
+        found.append(Alarm("live_groups", step, live, config.live_groups, text))
+    if rehearsed is not None and len(history) == config.reference and all("groups" in row for row in history):
+        share, seen = rehearsed[0] / rehearsed[1], sum(row["groups"] for row in history)
+        live = sum(row["live_groups"] for row in history)
+        # The difference of two binomial shares, the rehearsal's as the expectation of both.
+        deviation = math.sqrt(share * (1.0 - share) * (1.0 / seen + 1.0 / rehearsed[1]))
+        if live / seen < share - 2.0 * deviation - 1e-9:
+            text = f"the first {seen:.0f} groups have an advantage in {live / seen:.0%}, rehearsed were {share:.0%}"
+            found.append(Alarm("rehearsed", step, live / seen, share, text))
+    if len(history) >= config.reference + config.window:
+        drift = _Drift(history[: config.reference], history[-config.window :], config)
+        found += [check(drift) for check in CHECKS.values()]
     return [alarm for alarm in found if alarm is not None]
 
 
@@ -139,4 +162,4 @@ CHECKS: Mapping[AlarmName, Callable[[_Drift], Alarm | None]] = MappingProxyType(
         "probe_like": _probe_like,
     }
 )
-"""Every monitor by its alarm's name; each looks at the reference and the window and raises its alarm or none."""
+"""Every check of drift by its alarm's name; each looks at the reference and the window and raises its alarm or none."""

@@ -95,7 +95,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         prefilled=recipe.model.prefilled_reasoning,
     )
     watch = config.monitors
-    monitors = Monitors(watch, artifact, writes=PartialState().is_main_process) if watch.enabled else None
+    writes = PartialState().is_main_process
+    monitors = Monitors(watch, artifact, writes=writes, rehearsed=spec.rehearsed) if watch.enabled else None
     form = form_of(recipe.rewards, reasoning=recipe.data.targets.think, prefilled=recipe.model.prefilled_reasoning)
     stop = Stop(artifact, config.save_every_minutes, spec.until)
     clock = StepClock(artifact.timing, notice_seconds())

@@ -34,8 +34,19 @@ class Monitors:
     loaded by ``resume``, so that a resumed run raises what an uninterrupted one would have.
     """
 
-    def __init__(self, config: MonitorsConfig, artifact: Artifact, *, writes: bool) -> None:
+    def __init__(
+        self, config: MonitorsConfig, artifact: Artifact, *, writes: bool, rehearsed: tuple[int, int] | None = None
+    ) -> None:
+        """Watch nothing yet.
+
+        Args:
+            config: thresholds.
+            artifact: where the files go.
+            writes: whether this rank writes and prints.
+            rehearsed: live groups, and groups in all, of a rehearsal of the stage.
+        """
         self.config = config
+        self._rehearsed = rehearsed
         self._artifact = artifact
         self._writes = writes
         self._history: list[dict[str, float]] = []
@@ -64,7 +75,7 @@ class Monitors:
         self._history.append({"step": step, **figures})
         if self._writes:
             _append(self._artifact.figures, {n: None if math.isnan(v) else v for n, v in self._history[-1].items()})
-        holding = alarms(self._history, self.config)
+        holding = alarms(self._history, self.config, self._rehearsed)
         if audited:
             text = f"probes earn what an honest right answer does: {', '.join(audited)}"
             holding.append(Alarm("audit", step, float(len(audited)), 0.0, text))
@@ -72,7 +83,7 @@ class Monitors:
             self._raise(alarm)
         names = {alarm.name for alarm in holding}
         audits = self.config.audit_every and not isinstance(audited, Unaudited)
-        known = [*CHECKS, *(["audit"] if audits else [])]
+        known = [*CHECKS, "live_groups", *(["rehearsed"] if self._rehearsed else []), *(["audit"] if audits else [])]
         decided = {f"monitors/{name}": value for name, value in figures.items() if not math.isnan(value)}
         return decided | {f"alarms/{name}": float(name in names) for name in known}
 

@@ -37,6 +37,7 @@ def generation_figures(
     every = [gram for found in grams for gram in found]
     text = "\n".join(responses)[:COMPRESSED_CHARS].encode()
     groups = [advantages[i : i + group_size] for i in range(0, len(advantages), group_size)]
+    flat = [max(group) - min(group) < FLAT for group in groups]
     return {
         "length": fmean(row["tokens"] for row in rows),
         "repetition": fmean(1.0 - len(set(found)) / len(found) if found else 0.0 for found in grams),
@@ -45,7 +46,9 @@ def generation_figures(
         "accuracy": rate([row["correct"] for row in rows]),
         "hacc": rate([row["followed"] for row in rows]),
         "disagreement": rate([_disagrees(row, judge) for row in rows]) if judge else math.nan,
-        "zero_spread": rate([max(group) - min(group) < FLAT for group in groups]),
+        "groups": float(len(groups)),
+        "live_groups": float(flat.count(False)),
+        "zero_spread": rate(flat),
         "clipped": rate([not row["finished"] for row in rows]),
         "probe_like": rate([probe_like(response) for response in responses]),
     }
