@@ -120,14 +120,14 @@ def _other_rewards(config: RewardConfig, total: int) -> Iterator[tuple[str, tupl
                 yield text, (override,), made
     for aggregation in AGGREGATIONS:
         if aggregation != config.aggregation and (made := _whole(config, aggregation=aggregation)) is not None:
-            yield f"aggregation {aggregation}", (f"rewards.aggregation={aggregation}",), made
+            yield aggregation, (f"rewards.aggregation={aggregation}",), made
     for scale in ("group", "batch", "none"):
         if (
             scale != config.scale
             and not config.aggregator.groupwise
             and (made := _whole(config, scale=scale)) is not None
         ):
-            yield f"scale {scale}", (f"rewards.scale={scale}",), made
+            yield f"scaled by {scale}", (f"rewards.scale={scale}",), made
     for name in weighted if len(weighted) > 1 else []:
         if isinstance(config.components[name].weight, WeightSchedule):
             continue

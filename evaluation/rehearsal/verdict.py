@@ -56,9 +56,9 @@ def judge_rehearsal(
 ) -> Verdict:
     """Return the verdict.
 
-    Changes are ranked by how much nearer they bring three figures to a good value: the share of groups in which the
-    least varying component varies (half), the smallest share of the advantage (an equal one), and the share of steps
-    with a gradient (all). What a step costs more is counted against it.
+    Changes are ranked by what they add to three figures in [0, 1]: the share of groups in which the least varying
+    component varies, the smallest share of the advantage as a part of an equal one, and the share of steps with a
+    gradient. Paying wrong answers that obey, and completions beyond the recipe's, count against a change.
 
     Args:
         found: the rehearsal.
@@ -110,7 +110,7 @@ def judge_rehearsal(
         live = int(found.found.live[kept_G].sum())
         share_live = live / int(kept_G.sum())
         dead = dead_step(live, int(kept_G.sum()), found.prompts)
-        gain = _near(rest, 0.5) - _near(base.least, 0.5) + base.dead - dead
+        gain = rest - base.least + base.dead - dead
         effect = (
             f"leaves out {', '.join(drop)}, never or always met: among the {int(kept_G.sum())} groups without, "
             f"{share_live:.0%} are live (of all {base.live:.0%}), and {least} varies in {rest:.0%} (of all "
@@ -120,7 +120,8 @@ def judge_rehearsal(
             ranked.append((gain, Change((f"data.constraints.ids=[{','.join(keep)}]",), effect)))
     best: dict[str, Change] = {}
     for _, change in sorted(ranked, key=lambda pair: -pair[0]):
-        best.setdefault(change.overrides[0].partition("=")[0], change)  # one value for each key
+        key = change.overrides[0].partition("=")[0]
+        best.setdefault("weight" if key.endswith(".weight") else key, change)  # one value a key, one ratio of weights
     sentence = "; ".join(said) + "."
     return Verdict(level, f"{level}: {sentence}", tuple(list(best.values())[:CHANGES]))
 
@@ -128,12 +129,8 @@ def judge_rehearsal(
 def _worth(other: Alternative, weighted: Sequence[str]) -> float:
     shares = [0.0 if math.isnan(other.shares[name]) else other.shares[name] for name in weighted]
     paid = max(0.0, other.paid or 0.0)  # a wrong answer that obeys is not to be reinforced
-    near = _near(other.least, 0.5) + _near(min(shares), 1.0 / len(shares)) + (1.0 - other.dead)
-    return near - 0.5 * paid - 0.15 * math.log2(other.cost)
-
-
-def _near(value: float, wanted: float) -> float:
-    return max(0.0, min(1.0, value / wanted))
+    equal = max(0.0, min(shares) * len(shares))
+    return other.least + equal + (1.0 - other.dead) - 0.5 * paid - 0.15 * math.log2(other.cost)
 
 
 def _effect(base: Alternative, other: Alternative, least: str) -> str:

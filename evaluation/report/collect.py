@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adhere.records.artifact import RESULTS, SPEC, Artifact, locked_inodes
+from adhere.records.artifact import REHEARSAL, RESULTS, SPEC, Artifact, locked_inodes
 from adhere.records.course import Course, read_course
 from adhere.records.jsonl import read_jsonl
 from adhere.records.objects import read_object
@@ -90,13 +90,14 @@ class Trained:
 class ReportData:
     """All that a report says, before it is drawn.
 
-    ``trained`` has the stages that rewards trained, ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the
-    group that the recipe names as the reference. ``courses`` say how ablations went, and ``ended`` at which step, of
+    ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained,
+    ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference. ``courses`` say how ablations went, and ``ended`` at which step, of
     how many, halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
     """
 
     title: str
     folder: Path
+    rehearsals: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     trained: list[Trained] = field(default_factory=list)
     evaluated: list[Evaluated] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
@@ -152,6 +153,8 @@ def collect(path: Path) -> ReportData:
         data = ReportData(f"{stage.recipe.get('name', '')}: {stage.label}", path, stages=[stage])
         if on_rewards(stage):
             data.trained.append(_trained(stage, stage.kind, stage.kind, stage.seed))
+        if rehearsal := read_object(path / REHEARSAL):
+            data.rehearsals.append((stage.label, rehearsal))
         if results := read_object(path / RESULTS):
             data.evaluated.append(Evaluated(stage.label, stage.label, stage.seed, stage.path, results))
         data.missing += missing_yet(data)
@@ -206,6 +209,8 @@ def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> 
         if planned.key not in known:
             known.add(planned.key)
             data.stages.append(stage)
+            if rehearsal := read_object(stage.path / REHEARSAL):
+                data.rehearsals.append((prefix + stage.label, rehearsal))
 
     # Where a run has several evaluations, the name of a model begins with that of its own.
     made = {
@@ -317,9 +322,10 @@ def missing_yet(data: ReportData) -> list[str]:
             f"{len(labels)} of {total} {kind} stages are not done ({state}): {', '.join(labels[: LISTED - 1])} and "
             f"{len(labels) - LISTED + 1} more"
         )
-    if not data.evaluated:
+    if not data.evaluated and any(stage.kind != "rehearse" for stage in data.stages[-1:]):
         sentences.append("No evaluation has finished: there is no table, no Pareto plot and no verdict yet")
-    silent = [entry.name for entry in data.trained if not entry.metrics]
+    drawn = {stage.path for stage in data.stages if stage.kind == "rehearse"}
+    silent = [entry.name for entry in data.trained if not entry.metrics and entry.path not in drawn]
     if len(silent) > LISTED:
         sentences.append(f"{len(silent)} of {len(data.trained)} arms have logged no step yet")
     else:

@@ -65,6 +65,7 @@ def render(
         change=change,
         parts=parts(analysis),
         courses=data.courses,
+        rehearsals=data.rehearsals,
         missing=data.missing,
         alarms=alarms(data),
         rows=table(data, analysis),

@@ -20,6 +20,9 @@ from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec, read_spec
 
 AXES = ("weights", "simplex", "gate", "aggregation", "scoring", "judge_samples", "variants")
+RECORDING = ("grpo", "rehearse")
+"""Kinds of stages that record rollouts."""
+
 PIPED = 150
 """Columns of the tables where they do not go to a terminal."""
 
@@ -78,11 +81,11 @@ def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
     if Artifact(run).spec.is_file():
         stages = {run: read_spec(Artifact(run).spec)}
     elif RunFolder(run).stages.is_dir():
-        links = [p for p in RunFolder(run).stage_links() if read_object(Artifact(p).spec).get("kind") == "grpo"]
+        links = [p for p in RunFolder(run).stage_links() if read_object(Artifact(p).spec).get("kind") in RECORDING]
         stages = {path: read_spec(Artifact(path).spec) for path in links}
     else:
         raise DataError(f"{run}: is neither a run nor a stage; name a folder such as runs/latest")
-    found = {path: spec for path, spec in stages.items() if spec.kind == "grpo"}
+    found = {path: spec for path, spec in stages.items() if spec.kind in RECORDING}
     if not found:
         raise DataError(f"{run}: no GRPO stage has been started there, and only those write rollouts")
     names = {path.name if path != run else spec.label: (spec, path) for path, spec in found.items()}
