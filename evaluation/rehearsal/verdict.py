@@ -143,7 +143,7 @@ def _effect(base: Alternative, other: Alternative, least: str) -> str:
         parts.append(f"{least} varies in {base.least:.0%} → {other.least:.0%} of the groups")
     shares = [alternative.shares[least] for alternative in (base, other)]
     if not any(map(math.isnan, shares)) and abs(shares[1] - shares[0]) >= 0.01:
-        parts.append(f"its share of the advantage {shares[0]:.0%} → {shares[1]:.0%}")
+        parts.append(f"{least}'s share of the advantage {shares[0]:.0%} → {shares[1]:.0%}")
     if other.paid is not None and other.paid > 0.0 and (base.paid or 0.0) <= 0.0:
         parts.append(f"at the price of paying wrong answers that obey (mean advantage {other.paid:+.2f})")
     if other.cost != 1.0:

@@ -91,8 +91,9 @@ class ReportData:
     """All that a report says, before it is drawn.
 
     ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained,
-    ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference. ``courses`` say how ablations went, and ``ended`` at which step, of
-    how many, halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
+    ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference.
+    ``courses`` say how ablations went, and ``ended`` at which step, of how many, halving ended a group. ``missing``
+    says, one sentence each, what cannot be shown yet.
     """
 
     title: str
