@@ -37,6 +37,7 @@ from adhere.rewards.constraints.core.library import (
 from adhere.rewards.constraints.core.official import check_loose, follow, loose_variants, official_cut
 from adhere.rewards.constraints.core.params import Choice, Count, Param, Text, Word, WordList
 from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, MATHIF_KEYWORDS, TRAINING_KEYWORDS, ArgumentSource
+from adhere.rewards.constraints.core.redundancy import redundant
 from adhere.rewards.constraints.core.variety import WordBand, WordClass, draw_phrase, wide_keywords
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "official_cut",
     "paraphrases",
     "prepare",
+    "redundant",
     "register",
     "registry",
     "sample",
