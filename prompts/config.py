@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from adhere.rewards.config import Strict
+from adhere.rewards.constraints import TRAINING_KEYWORDS, WordBand, WordClass, wide_keywords
 from adhere.rewards.errors import nearest
 
 Range = tuple[int, int]
+Placement = Literal["after", "before", "system", "list", "woven", "repeated"]
+"""Where the requirements stand: behind the question, before it, in the system turn, as a list behind it, between its
+sentences, or before it and once more at the end."""
+
 _MEANINGLESS = {
     "path": ("size", "seed", "params", "name", "split", "revision"),
     "dataset": ("size", "seed", "params"),
@@ -109,7 +114,7 @@ class HoldOutConfig(Strict):
     """What training never shows, so that evaluation can ask for it."""
 
     ids: list[str] = Field(default_factory=list)
-    """Constraint ids; the name of a collection stands for all its ids."""
+    """Constraint ids; the name of a collection (``ifeval``) or of a family (``paragraphs``) stands for all its ids."""
 
     keywords: list[str] = Field(default_factory=list)
     """Words that no constraint asks for or forbids. At least two: one constraint may name two."""
@@ -129,16 +134,32 @@ class ConstraintSamplerConfig(Strict):
     share: float = Field(default=1.0, ge=0.0, le=1.0)
     """Share of the items that get constraints."""
 
-    count: list[float] = Field(default=[1.0, 1.0, 1.0], min_length=1, max_length=5)
-    """Relative proportions of items with one, two, three … constraints."""
+    count: list[float] = Field(default=[1.0, 1.0, 1.0], min_length=1, max_length=6)
+    """Relative proportions of items with one, two, three … constraints, up to six."""
 
     ids: list[str] | None = None
     """Constraint ids to draw from. ``mathif``, ``ifeval`` (what IFEval has and MathIF lacks) and ``reasonif`` (on the
-    reasoning) stand for all ids of a collection; null: MathIF's that a compliant text can be built for."""
+    reasoning) stand for all ids of a collection, and ``startend`` or another prefix for those of a family; null:
+    MathIF's that a compliant text can be built for."""
 
     keywords: list[str] | None = None
     """Words that keyword constraints draw from; null: the library's own pool. None of MathIF's 54 words may
     be among them."""
+
+    variety: Literal["core", "wide"] = "core"
+    """``core``: 113 keywords, 3 or 4 wordings a constraint, a few phrases. ``wide``: 3,200 keywords of WordNet, 8
+    wordings or more, phrases out of a grammar."""
+
+    word_classes: list[WordClass] = Field(default=["noun", "verb", "adjective", "adverb"], min_length=1)
+    """With ``variety: wide``, the parts of speech of the keywords."""
+
+    word_bands: list[WordBand] = Field(default=["common", "usual", "rare"], min_length=1)
+    """With ``variety: wide``, how frequent the keywords are."""
+
+    placement: dict[Placement, float] = Field(default={"after": 1.0}, min_length=1)
+    """Where the requirements stand in the prompt, with relative proportions: ``after`` the question, ``before`` it, in
+    the ``system`` turn, as a ``list`` behind it, ``woven`` between its sentences, or ``repeated``: before it and again
+    at the end. Requirements that speak of the request above always stand after it."""
 
     ranges: dict[str, Range] = Field(default_factory=dict)
     """Inclusive ranges to draw a numeric argument from, by its name; others keep their default."""
@@ -161,6 +182,15 @@ class ConstraintSamplerConfig(Strict):
             raise ValueError(
                 f"count: {self.count} are not proportions; give one non-negative number a count, not all 0"
             )
+        if min(self.placement.values()) < 0 or sum(self.placement.values()) <= 0:
+            raise ValueError(
+                f"placement: {self.placement} are not proportions; give non-negative numbers, not all of them 0"
+            )
+        if self.variety == "wide" and self.keywords is None and len(self.pool()) < 10:
+            raise ValueError(
+                f"word_classes, word_bands: there are {len(self.pool())} {'/'.join(self.word_bands)} words that are "
+                f"{'/'.join(self.word_classes)}; name more classes or bands"
+            )
         for owner, ranges in (("ranges", self.ranges), ("hold_out.ranges", self.hold_out.ranges)):
             for key, (low, high) in ranges.items():
                 if low > high:
@@ -168,6 +198,14 @@ class ConstraintSamplerConfig(Strict):
         if self.ids is not None and not set(self.ids) - set(self.hold_out.ids):
             raise ValueError("ids: every constraint id is held out, so there is nothing to attach")
         return self
+
+    def pool(self) -> tuple[str, ...]:
+        """Return the words that keyword constraints draw from."""
+        if self.keywords is not None:
+            return tuple(self.keywords)
+        if self.variety == "core":
+            return TRAINING_KEYWORDS
+        return wide_keywords(tuple(self.word_classes), tuple(self.word_bands))
 
 
 class SftTargetConfig(Strict):

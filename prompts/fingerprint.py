@@ -14,7 +14,7 @@ from adhere.rewards.errors import DataError
 Role = Literal["train", "evaluation"]
 
 # Raised when the same configuration gives other items than before: new wording, another order of draws.
-ITEMS_VERSION = 1
+ITEMS_VERSION = 2
 
 
 def fingerprint(config: DataConfig, role: Role | None = None) -> str:

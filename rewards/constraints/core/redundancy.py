@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 
 from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.composing import comply
+from adhere.rewards.constraints.core.constraint import Constraint
 from adhere.rewards.constraints.core.library import Named, prepared
 from adhere.rewards.constraints.text.fillers import FILLERS
 
@@ -39,14 +42,19 @@ def _implies(a: Checker, b: Checker) -> bool:
     """Whether no text can be found that meets ``a`` in both modes and fails ``b``, though some text fails ``b``."""
     can_fail = can_meet = False
     for draft in _drafts(a, b):
-        failing = not b(draft).passed
-        can_fail |= failing
-        done = comply(draft, [a])
+        can_fail |= not b(draft).passed
+        done = _complied(a.constraint, json.dumps(dict(a.kwargs), sort_keys=True), draft)
         if done is not None:
             can_meet = True
             if not b(done).passed:
                 return False
     return can_fail and can_meet
+
+
+@lru_cache(maxsize=4096)
+def _complied(constraint: Constraint, kwargs: str, draft: str) -> str | None:
+    """Return ``draft`` made to comply: the plain drafts come back with every pair of a constraint."""
+    return comply(draft, [Checker(constraint, json.loads(kwargs))])
 
 
 def _drafts(a: Checker, b: Checker) -> Iterator[str]:
