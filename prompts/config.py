@@ -72,6 +72,18 @@ class SourceConfig(Strict):
     weight: float = Field(default=1.0, gt=0.0)
     """Share in the mixture, relative to the other sources."""
 
+    answer_instruction: str | None = None
+    """The sentence that follows each question of this source; empty: none; null: that of the data."""
+
+    format: Literal["ifeval", "open_instruct", "wildchecklists"] | None = None
+    """The form of rows that bring their requirements: IFEval's (``prompt``, ``instruction_id_list``, ``kwargs``),
+    open-instruct's (``messages``, ``ground_truth``, ``dataset``; ``allenai/IF_multi_constraints_upto5`` has it) or
+    WildChecklists' (``prompt``, ``requirements``); null: told from the columns."""
+
+    unknown_constraints: Literal["error", "skip", "skip_row"] = "error"
+    """What becomes of a requirement that nothing here decides, in a row of a known form: ``error`` names the row,
+    ``skip`` leaves out the requirement, ``skip_row`` the row; what is left out is counted and warned of."""
+
     held_out: bool = False
     """Attach only what ``constraints.hold_out`` keeps from training: the out-of-family part of an evaluation."""
 
@@ -91,6 +103,9 @@ class SourceConfig(Strict):
         ]
         if misplaced:
             raise ValueError(f"{misplaced[0]}: has no meaning for a source with '{given[0]}'; remove it")
+        if self.format is not None and (self.columns or self.generator):
+            other = "columns" if self.columns else "generator"
+            raise ValueError(f"format: '{self.format}' has its own columns and no generator; remove {other}")
         for role in self.columns:
             if role not in COLUMN_ROLES:
                 raise ValueError(f"columns.{role}: not one of {', '.join(COLUMN_ROLES)}{nearest(role, COLUMN_ROLES)}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from adhere.prompts.config import DataConfig, SourceConfig
+from adhere.prompts.generators import GENERATORS
 from adhere.rewards.errors import DataError
 
 Role = Literal["train", "evaluation"]
@@ -21,7 +23,7 @@ def fingerprint(config: DataConfig, role: Role | None = None) -> str:
     """Return a sha256 (64 hex digits) that changes when the items of ``role`` may; null: those of both roles.
 
     Files count by their content and not by their place, data sets by id, configuration, split and revision (a
-    folder by its files' content), generators by the version of reasoning-gym. Evaluation items do not depend
+    folder by its files' content), generators by the version of reasoning-gym or, if they are ours, by their source. Evaluation items do not depend
     on training sources; training items depend on evaluation sources, whose questions are kept out of them.
 
     Raises:
@@ -45,6 +47,9 @@ def _source(config: SourceConfig) -> dict[str, Any]:
     state = config.model_dump(mode="json", exclude={"path"}) | {"source": config.source}
     if config.path is not None:
         return state | {"content": _hash_file(Path(config.path))}
+    if config.generator in GENERATORS and GENERATORS.package(config.generator) == "adhere":
+        source = inspect.getsourcefile(inspect.unwrap(GENERATORS[config.generator]))
+        return state | {"generator_version": _hash_file(Path(source or ""))}
     if config.generator is not None:
         return state | {"generator_version": version("reasoning-gym")}
     folder = Path(config.dataset or "")
