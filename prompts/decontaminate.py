@@ -139,6 +139,20 @@ def remove_mathif(items: Sequence[PromptItem]) -> Overlap:
     return Overlap(kept, {"checked": len(items), "known": len(known), "removed": len(items) - len(kept)})
 
 
+def mathif_words(item: PromptItem) -> set[str]:
+    """Return the keywords of MathIF's that the constraints of an item name, in lower case."""
+    return _named(item) & MATHIF_KEYWORDS
+
+
+def _named(item: PromptItem) -> set[str]:
+    words: set[str] = set()
+    for kwargs in (rule.kwargs for requirement in item.checklist for rule in requirement.rules):
+        named = [kwargs.get(key) for key in ("keyword", "keyword1", "keyword2", "first_word", "last_word")]
+        named += [*(kwargs.get("keywords") or ()), *(kwargs.get("forbidden_words") or ())]
+        words |= {str(word).lower() for word in named if word}
+    return words
+
+
 def check_keywords(items: Iterable[PromptItem]) -> int:
     """Check that no constraint of a training item names one of MathIF's keywords; return how many words were checked.
 
@@ -147,12 +161,8 @@ def check_keywords(items: Iterable[PromptItem]) -> int:
     """
     checked = 0
     for item in items:
-        words: set[str] = set()
-        for kwargs in (rule.kwargs for requirement in item.checklist for rule in requirement.rules):
-            named = [kwargs.get("keyword"), *(kwargs.get("keywords") or ()), *(kwargs.get("forbidden_words") or ())]
-            words |= {str(word).lower() for word in named if word}
-        checked += len(words)
-        taken = sorted(words & MATHIF_KEYWORDS)
+        checked += len(_named(item))
+        taken = sorted(mathif_words(item))
         if taken:
             raise DataError(
                 f"item '{item.id}': its constraints name {', '.join(taken)}, of MathIF's keywords, "
