@@ -89,7 +89,8 @@ class Sampler:
         rng = random.Random(f"constraints:{self.config.seed}:{item.id}")
         if rng.random() >= self.config.share:
             return item
-        wanted = rng.choices(range(1, len(self.config.count) + 1), weights=self.config.count)[0]
+        count = (self.config.hold_out.count if self.only_held_out else None) or self.config.count
+        wanted = rng.choices(range(1, len(count) + 1), weights=count)[0]
         for _ in range(self.config.tries):
             drawn = self._draw(item, wanted, rng)
             if drawn is None or not satisfiable(item.answer, drawn, item.solution):

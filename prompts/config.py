@@ -137,6 +137,9 @@ class HoldOutConfig(Strict):
     ranges: dict[str, Range] = Field(default_factory=dict)
     """Inclusive ranges of a numeric argument, by its name: ``{num_bullets: [4, 5]}``."""
 
+    count: list[float] | None = Field(default=None, min_length=1, max_length=6)
+    """Relative proportions of held-out items with one, two, three … constraints; null: ``constraints.count``."""
+
     @property
     def empty(self) -> bool:
         """Whether nothing is held out."""
@@ -193,10 +196,11 @@ class ConstraintSamplerConfig(Strict):
 
     @model_validator(mode="after")
     def _proportions(self) -> ConstraintSamplerConfig:
-        if min(self.count) < 0 or sum(self.count) <= 0:
-            raise ValueError(
-                f"count: {self.count} are not proportions; give one non-negative number a count, not all 0"
-            )
+        for key, count in (("count", self.count), ("hold_out.count", self.hold_out.count)):
+            if count is not None and (min(count) < 0 or sum(count) <= 0):
+                raise ValueError(
+                    f"{key}: {count} are not proportions; give one non-negative number a count, not all 0"
+                )
         if min(self.placement.values()) < 0 or sum(self.placement.values()) <= 0:
             raise ValueError(
                 f"placement: {self.placement} are not proportions; give non-negative numbers, not all of them 0"
