@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from adhere.prompts.config import Placement
 from adhere.prompts.item import Message
-from adhere.rewards.constraints.text.segmentation import split_sentences
+from adhere.rewards.constraints.text.segmentation import ABBREVIATIONS, split_sentences
 
 LIST_OPENINGS = (
     "Follow these rules:", "Requirements:", "Keep to the following:", "Your response has to meet these points:",
@@ -53,11 +53,14 @@ def placed(
 
 def _woven(content: str, texts: Sequence[str], rng: random.Random) -> str:
     """Put each requirement into a gap between sentences of the question, or at its ends where it has one only."""
-    # A sentence ends where the next one is found; formulas, boxes and code are never cut.
+    # A sentence ends where the next one is found; formulas, boxes and code are never cut, nor what an abbreviation opens.
     starts, at = [], 0
     for sentence in split_sentences(content):
+        last = content[:at].split()[-1:]
         at = content.index(sentence, at)
-        starts.append(at)
+        bare = last[0].rstrip(".").lower() if last else ""
+        if not last or (bare not in ABBREVIATIONS and len(bare) > 1 and not sentence[:1].islower()):
+            starts.append(at)
         at += len(sentence)
     inner = starts[1:] or [0, len(content)]
     gaps = sorted(rng.choice(inner) for _ in texts)
