@@ -84,7 +84,7 @@ def main(folder: Path) -> None:
         plain = re.fullmatch(r"[a-z]{4,12}", lemma) and lemma not in out | names
         if not plain or taken[kind] >= WANTED[kind] or counts[lemma].total() < 2:
             continue
-        if any(word in lemma and len(word) > 3 or lemma in word for word in fixed):
+        if any(word in lemma and (len(word) > 3 or word in MATHIF_KEYWORDS) or lemma in word for word in fixed):
             continue
         taken[kind] += 1
         band = next(name for name, least in BANDS if counts[lemma].total() >= least)
