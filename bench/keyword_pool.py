@@ -9,6 +9,7 @@ every word that contains a keyword of MathIF's or a word of the sentences that t
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections import Counter, defaultdict
@@ -42,20 +43,22 @@ reply section highlight repeat write text line mark sign copy request instructio
 """
 
 UNWANTED = """
-kill killer killing murder murderer death dead deadly die dying rape slave slavery nigger negro whore bastard bitch damn
-hell naked nude sexual sexually sexy bloody blood bomb weapon gun rifle pistol war warfare nazi communist communism
-suicide corpse coffin grave funeral drunk drunken drug cancer abortion torture devil satan virgin penis breast bosom lust
-prostitute prostitution homosexual homosexuality lesbian fascist massacre slaughter execution execute hang hanging stab
-shoot shooting shot bullet victim violence violent rapist rapidly assault attack attacker enemy terror terrorist terrible
-insane idiot stupid fool dumb mad racial racism racist ethnic gentile jewish jew christian catholic protestant islam
-church god christ jesus bible priest gospel religious religion holy sacred saint pope bishop sermon prayer soul
-democrat republican democratic soviet military army soldier troop troops battle missile nuclear communistic socialist
-hate hatred cruel evil ugly fat guilt guilty crime criminal prison prisoner jail sheriff police injured wound wounded
-sick disease tumor poison poverty slut marijuana cocaine heroin whiskey beer alcohol tobacco cigarette mistress
-hypothalamic hebephrenic interlobular anode anastomosis agglutinin alveolar bronchiole bronchus beebread catkin
-compulsivity diarrhea dialysis phonologic anionic aerator albumin antigen antibody autonomic cathode vascular
-intercourse conceive pregnancy pregnant urine breath sperm genital orgasm erotic anal anus nipple buttock
+kill killer killing murder murderer death dead deadly die dying rape slave slavery bastard damn hell naked nude sexual
+sexually sexy bloody blood bomb weapon gun rifle pistol war warfare nazi communist communism suicide corpse coffin
+grave funeral drunk drunken drug cancer abortion torture devil satan virgin breast bosom lust prostitute homosexual
+fascist massacre slaughter execution execute hang hanging stab shoot shooting shot bullet victim violence violent
+rapidly assault attack attacker enemy terror terrorist terrible insane idiot stupid fool dumb mad racial racism racist
+ethnic gentile jewish christian catholic protestant islam church god christ jesus bible priest gospel religious
+religion holy sacred saint pope bishop sermon prayer soul democrat republican democratic soviet military army soldier
+troop troops battle missile nuclear communistic socialist hate hatred cruel evil ugly fat guilt guilty crime criminal
+prison prisoner jail sheriff police injured wound wounded sick disease tumor poison poverty marijuana cocaine heroin
+whiskey beer alcohol tobacco cigarette mistress hypothalamic hebephrenic interlobular anode anastomosis agglutinin
+alveolar bronchiole bronchus beebread catkin compulsivity diarrhea dialysis phonologic anionic aerator albumin antigen
+antibody autonomic cathode vascular intercourse conceive pregnancy pregnant breath erotic
 """
+
+SLURS = {"120f6e5b4ea3"}
+"""First digits of the SHA-256 of words that are not written out here either."""
 
 
 def main(folder: Path) -> None:
@@ -82,9 +85,10 @@ def main(folder: Path) -> None:
     for lemma in sorted(counts, key=lambda lemma: (-counts[lemma].total(), lemma)):
         kind = counts[lemma].most_common(1)[0][0]
         plain = re.fullmatch(r"[a-z]{4,12}", lemma) and lemma not in out | names
+        plain = plain and hashlib.sha256(lemma.encode()).hexdigest()[:12] not in SLURS
         if not plain or taken[kind] >= WANTED[kind] or counts[lemma].total() < 2:
             continue
-        if any(word in lemma and (len(word) > 3 or word in MATHIF_KEYWORDS) or lemma in word for word in fixed):
+        if any((word in lemma and (len(word) > 3 or word in MATHIF_KEYWORDS)) or lemma in word for word in fixed):
             continue
         taken[kind] += 1
         band = next(name for name, least in BANDS if counts[lemma].total() >= least)

@@ -52,8 +52,8 @@ class Sampler:
                 if name not in known:
                     raise ConstraintError(
                         f"constraints.{place}: unknown constraint '{name}'{nearest(name, known)}; "
-                        f"give an id, one of the collections {', '.join(library.collections())}, or one of the families "
-                        f"{', '.join(families)}"
+                        f"give an id, one of the collections {', '.join(library.collections())}, or one of the "
+                        f"families {', '.join(families)}"
                     )
         if not self.only_held_out:
             taken = sorted({word.lower() for word in self.config.keywords or ()} & library.MATHIF_KEYWORDS)

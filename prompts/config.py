@@ -198,9 +198,7 @@ class ConstraintSamplerConfig(Strict):
     def _proportions(self) -> ConstraintSamplerConfig:
         for key, count in (("count", self.count), ("hold_out.count", self.hold_out.count)):
             if count is not None and (min(count) < 0 or sum(count) <= 0):
-                raise ValueError(
-                    f"{key}: {count} are not proportions; give one non-negative number a count, not all 0"
-                )
+                raise ValueError(f"{key}: {count} are not proportions; give one non-negative number a count, not all 0")
         if min(self.placement.values()) < 0 or sum(self.placement.values()) <= 0:
             raise ValueError(
                 f"placement: {self.placement} are not proportions; give non-negative numbers, not all of them 0"

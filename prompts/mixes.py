@@ -1,7 +1,7 @@
 """Rows of the open mixes for instruction following: prompts that bring their requirements in a form of their own.
 
-Three forms: IFEval's rows, open-instruct's rows (``allenai/IF_multi_constraints_upto5`` and the RLVR mixes), and those of
-WildChecklists (arXiv 2507.18624).
+Three forms: IFEval's rows, open-instruct's rows (``allenai/IF_multi_constraints_upto5`` and the RLVR mixes), and
+those of WildChecklists (arXiv 2507.18624).
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def read_mix(row: Row, form: Form, config: SourceConfig, skipped: Counter[str]) 
         if not isinstance(ids, Sequence) or isinstance(ids, str) or not isinstance(kwargs, Sequence):
             raise DataError(f"{where}: constraints are a list of ids and a list of arguments, got {ids!r:.80}")
         if len(ids) != len(kwargs):
-            raise DataError(f"{where}: {len(ids)} constraint ids and {len(kwargs)} arguments; give one mapping for each id")
+            raise DataError(
+                f"{where}: {len(ids)} constraint ids and {len(kwargs)} arguments; give one mapping for each id"
+            )
         for name, given in zip(ids, kwargs, strict=True):
             try:
                 checker = prepare(name, given)
@@ -123,12 +125,16 @@ def read_mix(row: Row, form: Form, config: SourceConfig, skipped: Counter[str]) 
             match = _ITEM.fullmatch(line)
             weight = float(match["weight"]) if match and match["weight"] else 100.0
             if match is None or weight > 100.0:
-                leave_out("line that is not `1) … (importance: 80/100)`", f"requirements: cannot read the line {line!r:.80}")
+                leave_out(
+                    "line that is not `1) … (importance: 80/100)`", f"requirements: cannot read the line {line!r:.80}"
+                )
             elif match["text"].endswith(":"):
                 skipped["line that only opens a list"] += 1
             else:
                 text = match["text"]
-                checklist.append(Requirement(f"r{len(checklist) + 1}", text, map_requirement(text) or JudgeCheck(), weight))
+                checklist.append(
+                    Requirement(f"r{len(checklist) + 1}", text, map_requirement(text) or JudgeCheck(), weight)
+                )
         chosen = values.get("chosen")
         if isinstance(chosen, list) and chosen and isinstance(chosen[-1], Mapping):
             solution = str(chosen[-1].get("content") or "") or None
@@ -185,4 +191,6 @@ def _literal(text: str, column: str, where: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise DataError(f"{where}: {column} is neither JSON nor a literal of Python's ({error}): {text!r:.80}") from error
+        raise DataError(
+            f"{where}: {column} is neither JSON nor a literal of Python's ({error}): {text!r:.80}"
+        ) from error

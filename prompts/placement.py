@@ -53,7 +53,7 @@ def placed(
 
 def _woven(content: str, texts: Sequence[str], rng: random.Random) -> str:
     """Put each requirement into a gap between sentences of the question, or at its ends where it has one only."""
-    # A sentence ends where the next one is found; formulas, boxes and code are never cut, nor what an abbreviation opens.
+    # A sentence ends where the next one is found; formulas, boxes, code and abbreviations are never cut.
     starts, at = [], 0
     for sentence in split_sentences(content):
         last = content[:at].split()[-1:]

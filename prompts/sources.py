@@ -48,8 +48,8 @@ def load(config: SourceConfig, style: PromptStyle, skipped: Counter[str] | None 
     """Return the items of one source, in its order.
 
     Rows of an open mix (``mixes``) bring their requirements. Other rows with ``messages`` are taken as they are; raw
-    rows become a user turn of question and answer instruction. A gold answer of the form ``... #### 72`` becomes ``72``, and what stands before it the
-    solution.
+    rows become a user turn of question and answer instruction. A gold answer of the form ``... #### 72`` becomes
+    ``72``, and what stands before it the solution.
 
     Args:
         config: the source.

@@ -35,7 +35,7 @@ def test_every_step_of_every_solution_is_right_and_ends_in_the_boxed_answer() ->
         steps = _STEP.findall(problem["solution"])
         assert len(steps) == problem["steps"]
         for left, sign, right, result in steps:
-            assert eval(f"{left} {sign} {right}") == int(result)  # noqa: S307
+            assert eval(f"{left} {sign} {right}") == int(result)
         assert steps[-1][3] == problem["answer"]
         assert problem["solution"].count("\\boxed{") == 1
         assert verify_answer(problem["answer"], problem["solution"]).passed

@@ -24,12 +24,16 @@ IFEVAL = {
     "instruction_id_list": ["punctuation:no_comma", "detectable_format:number_bullet_lists"],
     "kwargs": [{}, {"num_bullets": 3.0, "keyword": None}],
 }  # fmt: skip
-TRUTH = "[{'instruction_id': ['last_word:last_word_answer', 'punctuation:no_comma'], 'kwargs': [{'last_word': 'brief'}, None]}]"
+TRUTH = (
+    "[{'instruction_id': ['last_word:last_word_answer', 'punctuation:no_comma'], "
+    "'kwargs': [{'last_word': 'brief'}, None]}]"
+)
 OPEN = {"key": "a1", "messages": ASKED, "ground_truth": TRUTH, "dataset": "ifeval", "constraint_type": "multi"}
 WILD = {
     "prompt": "Plan a trip.",
     "requirements": (
-        "1) Does the response avoid commas? (importance: 100/100)\n2) Does the plan name a river? (importance: 75/100)\n"
+        "1) Does the response avoid commas? (importance: 100/100)\n"
+        "2) Does the plan name a river? (importance: 75/100)\n"
         "3) Does the plan have these parts:\n"
     ),
     "chosen": [{"role": "user", "content": "Plan a trip."}, {"role": "assistant", "content": "Go to the Rhine."}],

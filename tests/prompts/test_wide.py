@@ -1,4 +1,4 @@
-"""``data=wide``: all families, one to six constraints, held-out families, prompts without maths, and a text for each."""
+"""``data=wide``: all families, one to six constraints, held-out families, prompts without maths, a text for each."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ def test_a_family_stands_for_its_ids_and_a_wrong_one_names_the_nearest() -> None
 def test_a_box_alone_is_no_text_that_shows_satisfiability(words: int) -> None:
     bound = [prepare("length_constraint_checkers:number_words", {"num_words": words, "relation": "less than"})]
     assert not satisfiable("9", bound, "3 + 6 = 9.")
-    assert satisfiable("9", [prepare("length_constraint_checkers:number_words", {"num_words": 30, "relation": "less than"})])
+    assert satisfiable(
+        "9", [prepare("length_constraint_checkers:number_words", {"num_words": 30, "relation": "less than"})]
+    )
 
 
 def test_the_worked_solution_decides_and_not_a_box() -> None:

@@ -14,7 +14,9 @@ Named = tuple[str, dict[str, Any]]
 M_WORDS, I_WORDS = "length_constraint_checkers:number_words", "length_constraints:number_words"
 SENTENCES, EXISTENCE, FREQUENCY = "length_constraints:number_sentences", "keywords:existence", "keywords:frequency"
 FORBIDDEN, LETTER, LETTER2 = "keywords:forbidden_words", "keywords:letter_frequency", "letters:letter_counting2"
-LOWER, UPPER, CAPITALS = (f"change_case:{x}" for x in ("english_lowercase", "english_capital", "capital_word_frequency"))
+LOWER, UPPER, CAPITALS = (
+    f"change_case:{x}" for x in ("english_lowercase", "english_capital", "capital_word_frequency")
+)
 END, COMMA, DOT = "startend:end_checker", "punctuation:no_comma", "punctuation:punctuation_dot"
 
 
@@ -62,7 +64,7 @@ REDUNDANT: list[tuple[Named, Named]] = [
     (("detectable_format:number_highlighted_sections", {"num_highlights": 1}),
      ("detectable_format:number_highlighted_sections", {"num_highlights": 3})),
     (("paragraphs:paragraphs", {}), ("length_constraints:number_paragraphs", {"num_paragraphs": 2})),
-    (("first_word:first_word_answer", {"first_word": "river"}), ("first_word:first_word_sent", {"first_word": "river"})),
+    (word("first_word:first_word_answer", "river"), ("first_word:first_word_sent", {"first_word": "river"})),
     (("last_word:last_word_answer", {"last_word": "river"}), ("last_word:last_word_sent", {"last_word": "river"})),
     ((COMMA, {}), (COMMA, {})),
     (("reasoning:number_words", {"num_words": 80}), ("reasoning:number_words", {"num_words": 100})),
@@ -97,7 +99,7 @@ CONTRADICTORY: list[tuple[Named, Named]] = [
     (word("last_word:last_word_answer", "river"), (FORBIDDEN, {"forbidden_words": ["river"]})),
     (word("first_word:first_word_answer", "river"), word("keywords:exclude_word_harder", "river")),
     ((END, {"end_phrase": "See you by the river."}), (FORBIDDEN, {"forbidden_words": ["river"]})),
-    (("combination:repeat_prompt", {"prompt_to_repeat": "How wide is the river?"}), (FORBIDDEN, {"forbidden_words": ["river"]})),
+    (("combination:repeat_prompt", {"prompt_to_repeat": "Which river?"}), (FORBIDDEN, {"forbidden_words": ["river"]})),
     ((LOWER, {}), (UPPER, {})),
     ((LOWER, {}), (CAPITALS, {"capital_frequency": 2, "capital_relation": "at least"})),
     ((UPPER, {}), (CAPITALS, {"capital_frequency": 2, "capital_relation": "less than"})),

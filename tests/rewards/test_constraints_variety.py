@@ -42,7 +42,7 @@ def test_the_word_file_opens_with_its_licence() -> None:
     from adhere.rewards.constraints.core import variety
 
     head = (variety._DATA / "keywords.txt").read_text(encoding="utf-8")[:3000]
-    assert "WordNet 3.0 Copyright 2006 by Princeton University" in head and "PROVIDED \"AS IS\"" in head
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in head and 'PROVIDED "AS IS"' in head
 
 
 @pytest.mark.parametrize("key", list(registry()))
@@ -56,7 +56,9 @@ def test_each_kind_has_eight_wordings_that_differ_and_the_first_are_its_phrasing
 
 def test_the_data_files_name_only_what_exists() -> None:
     assert set(further_wordings()) == set(registry())
-    used = {name for alternatives in grammar().values() for text in alternatives for name in re.findall(r"\{(\w+)\}", text)}
+    used = {
+        name for alternatives in grammar().values() for text in alternatives for name in re.findall(r"\{(\w+)\}", text)
+    }
     assert used <= set(grammar())
     assert set(grammar()) - used == {"end", "copy", "disclaimer", "marker"}
 

@@ -58,7 +58,7 @@ def _complied(constraint: Constraint, kwargs: str, draft: str) -> str | None:
 
 
 def _drafts(a: Checker, b: Checker) -> Iterator[str]:
-    """Yield texts that differ in all that constraints look at: the plain ones first, then those that ``b`` may forbid."""
+    """Yield texts that differ in what constraints look at: plain ones first, then those that ``b`` may forbid."""
     numbers, strings = [], []
     for value in b.kwargs.values():
         if isinstance(value, int):
