@@ -10,7 +10,15 @@ from typing import Any
 
 from adhere.prompts.attach import Sampler
 from adhere.prompts.config import DataConfig, SourceConfig
-from adhere.prompts.decontaminate import check_keywords, mathif_words, read_questions, remove_mathif, remove_overlap
+from adhere.prompts.decontaminate import (
+    IFEVAL_FILE,
+    MATHIF_FILE,
+    check_keywords,
+    mathif_words,
+    read_questions,
+    remove_known,
+    remove_overlap,
+)
 from adhere.prompts.filters import CountTokens, verifiable_gold, within_length
 from adhere.prompts.fingerprint import Role
 from adhere.prompts.item import PromptItem
@@ -65,11 +73,12 @@ def build(
     report["bad_gold"] = {name: result.to_dict() for name, result in checked.items()}
     pools = {name: shuffled(result.kept, config.seed) for name, result in checked.items()}
 
-    # Leave out MathIF's questions, and those that overlap an evaluation question.
+    # Leave out MathIF's and IFEval's questions, and those that overlap an evaluation question.
     if role == "train":
-        found = {name: remove_mathif(pool) for name, pool in pools.items()}
-        report["mathif_questions"] = {name: overlap.report for name, overlap in found.items()}
-        pools = {name: overlap.kept for name, overlap in found.items()}
+        for key, fingerprints in (("mathif_questions", MATHIF_FILE), ("ifeval_questions", IFEVAL_FILE)):
+            found = {name: remove_known(pool, fingerprints) for name, pool in pools.items()}
+            report[key] = {name: overlap.report for name, overlap in found.items()}
+            pools = {name: overlap.kept for name, overlap in found.items()}
         # Rows of an open mix bring constraints of their own, some with words that MathIF asks for.
         clear = {
             name: [item for item in pool if "mix" not in item.meta or not mathif_words(item)]
