@@ -1,6 +1,7 @@
-"""Fingerprints of MathIF's questions, by which training items are kept clear of them.
+"""Fingerprints of MathIF's and IFEval's questions, by which training items are kept clear of them.
 
     python bench/mathif_fingerprints.py MATHIF > prompts/mathif_questions.txt
+    python bench/mathif_fingerprints.py IFEVAL > prompts/ifeval_questions.txt
 
 MATHIF is a folder with the benchmark's JSONL files. A fingerprint is a hash: the file holds no question. The one that
 ships was made of the GSM8K and MATH-500 parts (180 of the 420 questions); the other parts were not at hand.

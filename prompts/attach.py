@@ -1,24 +1,32 @@
-"""Attach constraints to problems: seeded, free of conflicts, and satisfiable together with the gold answer."""
+"""Attach constraints to problems: seeded, neither contradictory nor redundant, and met by a text with the answer."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
-from adhere.prompts.config import ConstraintSamplerConfig
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.config import ConstraintSamplerConfig, Placement
+from adhere.prompts.item import PromptItem
+from adhere.prompts.placement import placed
 from adhere.prompts.probes import probe
 from adhere.rewards import constraints as library
 from adhere.rewards.checklist import Requirement
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.constraints import Checker
+from adhere.rewards.constraints.text.views import boxed_spans
 from adhere.rewards.errors import ConstraintError, DataError, nearest
 from adhere.rewards.math import verify_answer
 
 LANGUAGES = ("language:response_language", "reasoning:language")
 DEFAULT_COLLECTION = "mathif"
-WORD_ARGUMENTS = ("keyword", "keywords", "forbidden_words")
+WORD_ARGUMENTS = ("keyword", "keywords", "forbidden_words", "keyword1", "keyword2", "first_word", "last_word")
+REQUEST_ARGUMENT = "prompt_to_repeat"
+"""An argument of constraints whose wordings speak of the request above, so that nothing may stand before or in it."""
+
+LEAST_PROSE = 8
+"""Letters that a text has beside its boxes before it counts as an answer in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +45,15 @@ class Sampler:
     only_held_out: bool = False
 
     def __post_init__(self) -> None:
-        known = [*library.registry(), *library.collections()]
+        families = sorted({name.partition(":")[0] for name in library.registry()})
+        known = [*library.registry(), *library.collections(), *families]
         for place, ids in (("ids", self.config.ids or ()), ("hold_out.ids", self.config.hold_out.ids)):
             for name in ids:
                 if name not in known:
                     raise ConstraintError(
                         f"constraints.{place}: unknown constraint '{name}'{nearest(name, known)}; "
-                        f"give an id or one of the collections {', '.join(library.collections())}"
+                        f"give an id, one of the collections {', '.join(library.collections())}, or one of the "
+                        f"families {', '.join(families)}"
                     )
         if not self.only_held_out:
             taken = sorted({word.lower() for word in self.config.keywords or ()} & library.MATHIF_KEYWORDS)
@@ -79,16 +89,26 @@ class Sampler:
         rng = random.Random(f"constraints:{self.config.seed}:{item.id}")
         if rng.random() >= self.config.share:
             return item
-        wanted = rng.choices(range(1, len(self.config.count) + 1), weights=self.config.count)[0]
+        count = (self.config.hold_out.count if self.only_held_out else None) or self.config.count
+        wanted = rng.choices(range(1, len(count) + 1), weights=count)[0]
         for _ in range(self.config.tries):
             drawn = self._draw(item, wanted, rng)
-            if drawn is None or not satisfiable(item.answer, drawn):
+            if drawn is None or not satisfiable(item.answer, drawn, item.solution):
+                continue
+            if any(library.redundant(a, b) for a, b in combinations(drawn, 2)):
                 continue
             checklist = []
             for checker in drawn:
-                variant = rng.randrange(len(checker.constraint.phrasings)) if self.config.paraphrase else 0
+                asked = checker.constraint
+                wordings = asked.wordings if self.config.variety == "wide" else asked.phrasings
+                variant = rng.randrange(len(wordings)) if self.config.paraphrase else 0
                 checklist.append(Requirement(checker.id, checker.describe(variant), RuleCheck.of(checker)))
-            return with_constraints(item, checklist)
+            # A stream of its own, so that another placement leaves the draws as they are.
+            places = random.Random(f"placement:{self.config.seed}:{item.id}")
+            placement = places.choices(list(self.config.placement), weights=list(self.config.placement.values()))[0]
+            if any(REQUEST_ARGUMENT in checker.kwargs for checker in drawn):
+                placement = "after"
+            return with_constraints(item, checklist, placement, places)
         raise DataError(
             f"item '{item.id}' (gold {item.answer!r}): none of {self.config.tries} draws of {wanted} "
             f"constraints can be met together with it; lower constraints.count, or widen ids and ranges"
@@ -99,8 +119,7 @@ class Sampler:
         hold_out = self.config.hold_out
         held_ids = expand(hold_out.ids)
         held_words = {word.lower() for word in hold_out.keywords}
-        pool = self.config.keywords if self.config.keywords is not None else library.TRAINING_KEYWORDS
-        shown_words = [word for word in pool if word.lower() not in held_words]
+        shown_words = [word for word in self.config.pool() if word.lower() not in held_words]
         ids = self.ids()
         drawn: list[Checker] = []
         for name in rng.sample(ids, k=min(wanted, len(ids))):
@@ -108,7 +127,9 @@ class Sampler:
             if self.only_held_out and name not in held_ids:
                 keywords = hold_out.keywords or keywords
                 ranges |= hold_out.ranges
-            checker = library.sample_checker(name, rng, keywords=keywords, ranges=ranges, question=item.question)
+            checker = library.sample_checker(
+                name, rng, keywords=keywords, ranges=ranges, question=item.question, wide=self.config.variety == "wide"
+            )
 
             kwargs = checker.kwargs
             values = [kwargs.get(argument) or () for argument in WORD_ARGUMENTS]
@@ -125,44 +146,82 @@ class Sampler:
 
 
 def expand(names: Sequence[str]) -> set[str]:
-    """Return constraint ids, with the name of a collection standing for all ids in it."""
-    return {name for name, constraint in library.registry().items() if {name, constraint.collection} & set(names)}
+    """Return constraint ids, with the name of a collection or a family standing for all ids in it."""
+    return {
+        name
+        for name, constraint in library.registry().items()
+        if {name, constraint.collection, name.partition(":")[0]} & set(names)
+    }
 
 
-def satisfiable(gold: str | None, drawn: Sequence[Checker]) -> bool:
+def satisfiable(gold: str | None, drawn: Sequence[Checker], solution: str | None = None) -> bool:
     """Whether some text meets all constraints in both modes and still carries the gold answer.
 
-    Shown by building one: a text around ``\\boxed{gold}`` is made to comply, and its answer verified.
+    Shown by building one: the worked ``solution`` with its answer, or where a constraint leaves no room for that its
+    closing sentence, is made to comply, its constraints are checked and its answer verified. Without a solution, or in
+    another language, a short answer in that language takes its place. A box alone is no such text.
+
+    Args:
+        gold: the gold answer, or ``None`` where there is none.
+        drawn: the constraints, on the answer or on the reasoning.
+        solution: a worked solution or, without a gold answer, a response.
     """
     answer, reasoning = library.by_scope(drawn)
-    if reasoning and _built(gold, reasoning) is None:
-        return False
-    text = _built(gold, answer)
-    return text is not None and (gold is None or verify_answer(gold, text).passed)
+    shown = worked_text(None, reasoning, solution) is not None if reasoning else True
+    return shown and worked_text(gold, answer, solution) is not None
 
 
-def _built(gold: str | None, checkers: Sequence[Checker]) -> str | None:
-    """Return a text around the boxed gold answer that meets constraints of one scope, or ``None``."""
+def worked_text(gold: str | None, checkers: Sequence[Checker], solution: str | None = None) -> str | None:
+    """Return a text that meets constraints of one scope in both modes and has the gold answer, or ``None``."""
     language = next((str(checker.kwargs["language"]) for checker in checkers if checker.id in LANGUAGES), "en")
-    draft = probe(language, "0" if gold is None else gold)
-    return None if draft is None else library.comply(draft, checkers)
+    if solution is None or language != "en":
+        drafts = [probe(language, "0" if gold is None else gold)]
+    elif gold is None:
+        drafts = [solution]
+    else:
+        closing = f"Therefore, the final answer is \\boxed{{{gold}}}."
+        drafts = [f"{solution}\n{closing}", closing]
+    for draft in drafts:
+        text = None if draft is None else library.comply(draft, checkers)
+        if text is None or (gold is not None and not verify_answer(gold, text).passed):
+            continue
+        prose, at = "", 0
+        for start, end in boxed_spans(text):
+            prose, at = prose + text[at:start], end
+        if sum(map(str.isalpha, prose + text[at:])) >= LEAST_PROSE:
+            return text
+    return None
 
 
-def with_constraints(item: PromptItem, checklist: Sequence[Requirement]) -> PromptItem:
-    """Return the item with the requirements in its checklist, and their texts after its last message."""
-    last = item.messages[-1]
-    content = " ".join([last["content"], *(requirement.text for requirement in checklist)])
-    messages = (*item.messages[:-1], Message(role=last["role"], content=content))
-    return replace(item, messages=messages, checklist=(*item.checklist, *checklist))
+def with_constraints(
+    item: PromptItem,
+    checklist: Sequence[Requirement],
+    placement: Placement = "after",
+    rng: random.Random | None = None,
+) -> PromptItem:
+    """Return the item with the requirements in its checklist, and their texts in its prompt.
+
+    Args:
+        item: a prompt without constraints.
+        checklist: what is asked for.
+        placement: where the texts stand.
+        rng: decides on the details of a placement; null: those of seed 0.
+    """
+    texts = [requirement.text for requirement in checklist]
+    messages = placed(item.messages, texts, placement, rng or random.Random(0))
+    bare = None if placement == "after" else item.messages
+    return replace(item, messages=messages, checklist=(*item.checklist, *checklist), bare=bare)
 
 
 def without_constraints(item: PromptItem) -> PromptItem:
-    """Return the same problem as it is asked without its constraints: their texts cut off, the checklist empty.
+    """Return the same problem as it is asked without its constraints: their texts taken out, the checklist empty.
 
     Raises:
-        DataError: the prompt does not end in the texts of its checklist, so it was not built by
-            ``with_constraints``.
+        DataError: the item has no bare conversation and its prompt does not end in the texts of its checklist, so it
+            was not built by ``with_constraints``.
     """
+    if item.bare is not None:
+        return replace(item, messages=item.bare, checklist=(), bare=None)
     last = item.messages[-1]
     tail = " ".join(["", *(requirement.text for requirement in item.checklist)])
     if item.checklist and not last["content"].endswith(tail):
@@ -170,5 +229,4 @@ def without_constraints(item: PromptItem) -> PromptItem:
             f"item '{item.id}': its prompt does not end in the texts of its checklist, cannot take them out"
         )
     content = last["content"].removesuffix(tail) if item.checklist else last["content"]
-    messages = (*item.messages[:-1], Message(role=last["role"], content=content))
-    return replace(item, messages=messages, checklist=())
+    return replace(item, messages=(*item.messages[:-1], {**last, "content": content}), checklist=())

@@ -10,7 +10,15 @@ from typing import Any
 
 from adhere.prompts.attach import Sampler
 from adhere.prompts.config import DataConfig, SourceConfig
-from adhere.prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
+from adhere.prompts.decontaminate import (
+    IFEVAL_FILE,
+    MATHIF_FILE,
+    check_keywords,
+    mathif_words,
+    read_questions,
+    remove_known,
+    remove_overlap,
+)
 from adhere.prompts.filters import CountTokens, verifiable_gold, within_length
 from adhere.prompts.fingerprint import Role
 from adhere.prompts.item import PromptItem
@@ -56,17 +64,28 @@ def build(
 
     # Load each source, in its seeded order, without the items whose gold does not verify.
     style = PromptStyle(config.system_prompt, config.answer_instruction)
-    loaded = {name: load(source, style) for name, source in sources.items()}
+    skipped: dict[str, Counter[str]] = {name: Counter() for name in sources}
+    loaded = {name: load(source, style, skipped[name]) for name, source in sources.items()}
     checked = {name: verifiable_gold(items, config.max_bad_gold) for name, items in loaded.items()}
+    if any(skipped.values()):
+        report["skipped"] = {name: dict(count.most_common()) for name, count in skipped.items() if count}
     report["loaded"] = {name: len(items) for name, items in loaded.items()}
     report["bad_gold"] = {name: result.to_dict() for name, result in checked.items()}
     pools = {name: shuffled(result.kept, config.seed) for name, result in checked.items()}
 
-    # Leave out MathIF's questions, and those that overlap an evaluation question.
+    # Leave out MathIF's and IFEval's questions, and those that overlap an evaluation question.
     if role == "train":
-        found = {name: remove_mathif(pool) for name, pool in pools.items()}
-        report["mathif_questions"] = {name: overlap.report for name, overlap in found.items()}
-        pools = {name: overlap.kept for name, overlap in found.items()}
+        for key, fingerprints in (("mathif_questions", MATHIF_FILE), ("ifeval_questions", IFEVAL_FILE)):
+            found = {name: remove_known(pool, fingerprints) for name, pool in pools.items()}
+            report[key] = {name: overlap.report for name, overlap in found.items()}
+            pools = {name: overlap.kept for name, overlap in found.items()}
+        # Rows of an open mix bring constraints of their own, some with words that MathIF asks for.
+        clear = {
+            name: [item for item in pool if "mix" not in item.meta or not mathif_words(item)]
+            for name, pool in pools.items()
+        }
+        removed = {name: len(pools[name]) - len(clear[name]) for name in pools if len(clear[name]) < len(pools[name])}
+        pools = clear
     if role == "train" and config.decontaminate:
         written = [question for path in config.decontaminate_against for question in read_questions(Path(path))]
         made: list[str] = []
@@ -103,6 +122,8 @@ def build(
         raise DataError(f"{role}: no item is left; {preparation.why_none()}")
     if role == "train":
         report["mathif_keywords"] = {"checked": check_keywords(items), "found": 0}
+        if removed:
+            report["mathif_keywords"]["removed"] = removed
     ids = Counter(requirement.id for item in items for requirement in item.checklist)
     summary = {
         "items": len(items),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from adhere.rewards.config import Strict
+from adhere.rewards.constraints import TRAINING_KEYWORDS, WordBand, WordClass, wide_keywords
 from adhere.rewards.errors import nearest
 
 Range = tuple[int, int]
+Placement = Literal["after", "before", "system", "list", "woven", "repeated"]
+"""Where the requirements stand: behind the question, before it, in the system turn, as a list behind it, between its
+sentences, or before it and once more at the end."""
+
 _MEANINGLESS = {
     "path": ("size", "seed", "params", "name", "split", "revision"),
     "dataset": ("size", "seed", "params"),
@@ -67,6 +72,18 @@ class SourceConfig(Strict):
     weight: float = Field(default=1.0, gt=0.0)
     """Share in the mixture, relative to the other sources."""
 
+    answer_instruction: str | None = None
+    """The sentence that follows each question of this source; empty: none; null: that of the data."""
+
+    format: Literal["ifeval", "open_instruct", "wildchecklists"] | None = None
+    """The form of rows that bring their requirements: IFEval's (``prompt``, ``instruction_id_list``, ``kwargs``),
+    open-instruct's (``messages``, ``ground_truth``, ``dataset``; ``allenai/IF_multi_constraints_upto5`` has it) or
+    WildChecklists' (``prompt``, ``requirements``); null: told from the columns."""
+
+    unknown_constraints: Literal["error", "skip", "skip_row"] = "error"
+    """What becomes of a requirement that nothing here decides, in a row of a known form: ``error`` names the row,
+    ``skip`` leaves out the requirement, ``skip_row`` the row; what is left out is counted and warned of."""
+
     held_out: bool = False
     """Attach only what ``constraints.hold_out`` keeps from training: the out-of-family part of an evaluation."""
 
@@ -86,6 +103,9 @@ class SourceConfig(Strict):
         ]
         if misplaced:
             raise ValueError(f"{misplaced[0]}: has no meaning for a source with '{given[0]}'; remove it")
+        if self.format is not None and (self.columns or self.generator):
+            other = "columns" if self.columns else "generator"
+            raise ValueError(f"format: '{self.format}' has its own columns and no generator; remove {other}")
         for role in self.columns:
             if role not in COLUMN_ROLES:
                 raise ValueError(f"columns.{role}: not one of {', '.join(COLUMN_ROLES)}{nearest(role, COLUMN_ROLES)}")
@@ -109,13 +129,16 @@ class HoldOutConfig(Strict):
     """What training never shows, so that evaluation can ask for it."""
 
     ids: list[str] = Field(default_factory=list)
-    """Constraint ids; the name of a collection stands for all its ids."""
+    """Constraint ids; the name of a collection (``ifeval``) or of a family (``paragraphs``) stands for all its ids."""
 
     keywords: list[str] = Field(default_factory=list)
     """Words that no constraint asks for or forbids. At least two: one constraint may name two."""
 
     ranges: dict[str, Range] = Field(default_factory=dict)
     """Inclusive ranges of a numeric argument, by its name: ``{num_bullets: [4, 5]}``."""
+
+    count: list[float] | None = Field(default=None, min_length=1, max_length=6)
+    """Relative proportions of held-out items with one, two, three … constraints; null: ``constraints.count``."""
 
     @property
     def empty(self) -> bool:
@@ -129,16 +152,32 @@ class ConstraintSamplerConfig(Strict):
     share: float = Field(default=1.0, ge=0.0, le=1.0)
     """Share of the items that get constraints."""
 
-    count: list[float] = Field(default=[1.0, 1.0, 1.0], min_length=1, max_length=5)
-    """Relative proportions of items with one, two, three … constraints."""
+    count: list[float] = Field(default=[1.0, 1.0, 1.0], min_length=1, max_length=6)
+    """Relative proportions of items with one, two, three … constraints, up to six."""
 
     ids: list[str] | None = None
     """Constraint ids to draw from. ``mathif``, ``ifeval`` (what IFEval has and MathIF lacks) and ``reasonif`` (on the
-    reasoning) stand for all ids of a collection; null: MathIF's that a compliant text can be built for."""
+    reasoning) stand for all ids of a collection, and ``startend`` or another prefix for those of a family; null:
+    MathIF's that a compliant text can be built for."""
 
     keywords: list[str] | None = None
     """Words that keyword constraints draw from; null: the library's own pool. None of MathIF's 54 words may
     be among them."""
+
+    variety: Literal["core", "wide"] = "core"
+    """``core``: 113 keywords, 3 or 4 wordings a constraint, a few phrases. ``wide``: 3,200 keywords of WordNet, 8
+    wordings or more, phrases out of a grammar."""
+
+    word_classes: list[WordClass] = Field(default=["noun", "verb", "adjective", "adverb"], min_length=1)
+    """With ``variety: wide``, the parts of speech of the keywords."""
+
+    word_bands: list[WordBand] = Field(default=["common", "usual", "rare"], min_length=1)
+    """With ``variety: wide``, how frequent the keywords are."""
+
+    placement: dict[Placement, float] = Field(default={"after": 1.0}, min_length=1)
+    """Where the requirements stand in the prompt, with relative proportions: ``after`` the question, ``before`` it, in
+    the ``system`` turn, as a ``list`` behind it, ``woven`` between its sentences, or ``repeated``: before it and again
+    at the end. Requirements that speak of the request above always stand after it."""
 
     ranges: dict[str, Range] = Field(default_factory=dict)
     """Inclusive ranges to draw a numeric argument from, by its name; others keep their default."""
@@ -157,9 +196,17 @@ class ConstraintSamplerConfig(Strict):
 
     @model_validator(mode="after")
     def _proportions(self) -> ConstraintSamplerConfig:
-        if min(self.count) < 0 or sum(self.count) <= 0:
+        for key, count in (("count", self.count), ("hold_out.count", self.hold_out.count)):
+            if count is not None and (min(count) < 0 or sum(count) <= 0):
+                raise ValueError(f"{key}: {count} are not proportions; give one non-negative number a count, not all 0")
+        if min(self.placement.values()) < 0 or sum(self.placement.values()) <= 0:
             raise ValueError(
-                f"count: {self.count} are not proportions; give one non-negative number a count, not all 0"
+                f"placement: {self.placement} are not proportions; give non-negative numbers, not all of them 0"
+            )
+        if self.variety == "wide" and self.keywords is None and len(self.pool()) < 10:
+            raise ValueError(
+                f"word_classes, word_bands: there are {len(self.pool())} {'/'.join(self.word_bands)} words that are "
+                f"{'/'.join(self.word_classes)}; name more classes or bands"
             )
         for owner, ranges in (("ranges", self.ranges), ("hold_out.ranges", self.hold_out.ranges)):
             for key, (low, high) in ranges.items():
@@ -168,6 +215,14 @@ class ConstraintSamplerConfig(Strict):
         if self.ids is not None and not set(self.ids) - set(self.hold_out.ids):
             raise ValueError("ids: every constraint id is held out, so there is nothing to attach")
         return self
+
+    def pool(self) -> tuple[str, ...]:
+        """Return the words that keyword constraints draw from."""
+        if self.keywords is not None:
+            return tuple(self.keywords)
+        if self.variety == "core":
+            return TRAINING_KEYWORDS
+        return wide_keywords(tuple(self.word_classes), tuple(self.word_bands))
 
 
 class SftTargetConfig(Strict):

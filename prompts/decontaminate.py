@@ -23,6 +23,9 @@ BOILERPLATE_COUNT = 10
 MATHIF_FILE = Path(__file__).with_name("mathif_questions.txt")
 """Fingerprints of MathIF's questions, one a line; ``bench/mathif_fingerprints.py`` makes the file."""
 
+IFEVAL_FILE = Path(__file__).with_name("ifeval_questions.txt")
+"""Fingerprints of IFEval's prompts, made in the same way."""
+
 MATHIF_SUFFIX = re.compile(r"\s*Let's think step by step and output the final answer .*$", re.DOTALL)
 
 QUESTION_KEYS = ("question", "problem", "prompt")
@@ -128,15 +131,29 @@ def question_fingerprint(question: str) -> str:
     return hashlib.sha256(whole(MATHIF_SUFFIX.sub("", question)).encode()).hexdigest()[:16]
 
 
-def remove_mathif(items: Sequence[PromptItem]) -> Overlap:
-    """Leave out training items that ask a question of MathIF, by the fingerprints that ship with this package.
+def remove_known(items: Sequence[PromptItem], fingerprints: Path) -> Overlap:
+    """Leave out training items that ask a question of a benchmark, by the fingerprints that ship with this package.
 
-    It needs no file of MathIF's and finds the same question only; overlapping ones are found where the recipe is
+    It needs no file of the benchmark's and finds the same question only; overlapping ones are found where the recipe is
     measured on MathIF, or names its files in ``decontaminate_against``.
     """
-    known = frozenset(MATHIF_FILE.read_text(encoding="utf-8").split())
+    known = frozenset(fingerprints.read_text(encoding="utf-8").split())
     kept = [item for item in items if question_fingerprint(item.question) not in known]
     return Overlap(kept, {"checked": len(items), "known": len(known), "removed": len(items) - len(kept)})
+
+
+def mathif_words(item: PromptItem) -> set[str]:
+    """Return the keywords of MathIF's that the constraints of an item name, in lower case."""
+    return _named(item) & MATHIF_KEYWORDS
+
+
+def _named(item: PromptItem) -> set[str]:
+    words: set[str] = set()
+    for kwargs in (rule.kwargs for requirement in item.checklist for rule in requirement.rules):
+        named = [kwargs.get(key) for key in ("keyword", "keyword1", "keyword2", "first_word", "last_word")]
+        named += [*(kwargs.get("keywords") or ()), *(kwargs.get("forbidden_words") or ())]
+        words |= {str(word).lower() for word in named if word}
+    return words
 
 
 def check_keywords(items: Iterable[PromptItem]) -> int:
@@ -147,12 +164,8 @@ def check_keywords(items: Iterable[PromptItem]) -> int:
     """
     checked = 0
     for item in items:
-        words: set[str] = set()
-        for kwargs in (rule.kwargs for requirement in item.checklist for rule in requirement.rules):
-            named = [kwargs.get("keyword"), *(kwargs.get("keywords") or ()), *(kwargs.get("forbidden_words") or ())]
-            words |= {str(word).lower() for word in named if word}
-        checked += len(words)
-        taken = sorted(words & MATHIF_KEYWORDS)
+        checked += len(_named(item))
+        taken = sorted(mathif_words(item))
         if taken:
             raise DataError(
                 f"item '{item.id}': its constraints name {', '.join(taken)}, of MathIF's keywords, "

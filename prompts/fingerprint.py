@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from adhere.prompts.config import DataConfig, SourceConfig
+from adhere.prompts.generators import GENERATORS
 from adhere.rewards.errors import DataError
 
 Role = Literal["train", "evaluation"]
 
 # Raised when the same configuration gives other items than before: new wording, another order of draws.
-ITEMS_VERSION = 1
+ITEMS_VERSION = 2
 
 
 def fingerprint(config: DataConfig, role: Role | None = None) -> str:
     """Return a sha256 (64 hex digits) that changes when the items of ``role`` may; null: those of both roles.
 
     Files count by their content and not by their place, data sets by id, configuration, split and revision (a
-    folder by its files' content), generators by the version of reasoning-gym. Evaluation items do not depend
-    on training sources; training items depend on evaluation sources, whose questions are kept out of them.
+    folder by its files' content), generators by the version of reasoning-gym or, if they are ours, by their
+    source. Evaluation items do not depend on training sources; training items depend on evaluation sources, whose
+    questions are kept out of them.
 
     Raises:
         DataError: a file or folder does not exist.
@@ -45,6 +48,11 @@ def _source(config: SourceConfig) -> dict[str, Any]:
     state = config.model_dump(mode="json", exclude={"path"}) | {"source": config.source}
     if config.path is not None:
         return state | {"content": _hash_file(Path(config.path))}
+    generator = config.generator
+    if generator is not None and generator in GENERATORS and GENERATORS.package(generator) == "adhere":
+        module = Path(inspect.getsourcefile(GENERATORS[generator]) or "")
+        files = [module, *module.parent.glob(f"{module.stem}.toml")]
+        return state | {"generator_version": [_hash_file(file) for file in files]}
     if config.generator is not None:
         return state | {"generator_version": version("reasoning-gym")}
     folder = Path(config.dataset or "")

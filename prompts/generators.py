@@ -1,6 +1,7 @@
 """Data generators: functions that make problems, named in a recipe by ``{generator: NAME}``.
 
-reasoning-gym's generators have their own names; a plug-in's are registered here.
+reasoning-gym's generators have their own names; ours (``word_problems``, ``general``) and a plug-in's are registered
+here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _problem(name: str, function: Callable[..., Problems]) -> str | None:
 
 
 GENERATORS: Registry[Callable[..., Problems]] = Registry("data generator", _problem)
-"""Generators of plug-ins: functions of ``(size, seed, **params)``."""
+"""Generators of ours and of plug-ins: functions of ``(size, seed, **params)``."""
 
 data_generator = GENERATORS.register
 

@@ -26,6 +26,8 @@ KNOWN: dict[str, KnownDataset] = {
     "openai/gsm8k": KnownDataset("main", columns={"question": "question", "answer": "answer"}),
     "HuggingFaceH4/MATH-500": KnownDataset(split="test", columns=_MATH_COLUMNS),
     "agentica-org/DeepScaleR-Preview-Dataset": KnownDataset(columns=_MATH_COLUMNS),
+    "allenai/IF_multi_constraints_upto5": KnownDataset(),
+    "viswavi/wildchecklists": KnownDataset(),
 }
 
 

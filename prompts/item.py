@@ -27,8 +27,8 @@ class PromptItem:
 
     ``answer`` is the gold answer, or ``None`` where there is none to verify. ``question`` is the problem
     without its constraints. ``solution`` is a worked solution where the source has one (SFT targets are made
-    from it). ``target`` is the response that SFT learns, where one was built. ``meta`` is carried along and
-    never read.
+    from it). ``target`` is the response that SFT learns, where one was built. ``bare`` is the conversation without
+    its constraints, where they do not simply stand at its end. ``meta`` is carried along.
     """
 
     id: str
@@ -39,6 +39,7 @@ class PromptItem:
     question: str = ""
     solution: str | None = None
     target: str | None = None
+    bare: tuple[Message, ...] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,7 +52,13 @@ class PromptItem:
             "source": self.source,
             "question": self.question,
         }
-        optional = {"solution": self.solution, "target": self.target, "meta": dict(self.meta) or None}
+        bare = None if self.bare is None else list(self.bare)
+        optional = {
+            "solution": self.solution,
+            "target": self.target,
+            "bare": bare,
+            "meta": dict(self.meta) or None,
+        }
         return row | {key: value for key, value in optional.items() if value is not None}
 
 
@@ -65,9 +72,14 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
         raise DataError(f"{where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
-    for i, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not all(isinstance(message.get(k), str) for k in ("role", "content")):
-            raise DataError(f"{where}: messages[{i}] needs role and content, both text")
+    bare = row.get("bare")
+    if bare is not None and (not isinstance(bare, list) or not bare):
+        raise DataError(f"{where}: bare is not a list of messages; it is the conversation without its constraints")
+    for key, turns in (("messages", messages), ("bare", bare or ())):
+        for i, message in enumerate(turns):
+            texts = isinstance(message, Mapping) and all(isinstance(message.get(k), str) for k in ("role", "content"))
+            if not texts:
+                raise DataError(f"{where}: {key}[{i}] needs role and content, both text")
     for key in ("question", "solution", "target"):
         if not isinstance(row.get(key), str | None):
             raise DataError(f"{where}: {key} is {type(row[key]).__name__}, not text")
@@ -78,15 +90,20 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
         raise DataError(f"{where}: answer is {type(answer).__name__}; write the gold answer as text, or leave it out")
     return PromptItem(
         id=str(row.get("id", where)),
-        messages=tuple(Message(role=m["role"], content=m["content"]) for m in messages),
+        messages=_turns(messages),
         answer=None if answer is None else str(answer),
         checklist=parse_checklist(row.get("checklist") or (), where),
         source=str(row.get("source", "unknown")),
         question=str(row.get("question") or messages[-1]["content"]),
         solution=row.get("solution"),
         target=row.get("target"),
+        bare=None if bare is None else _turns(bare),
         meta=row.get("meta") or {},
     )
+
+
+def _turns(messages: Iterable[Mapping[str, str]]) -> tuple[Message, ...]:
+    return tuple(Message(role=message["role"], content=message["content"]) for message in messages)
 
 
 def read_items(path: Path) -> list[PromptItem]:

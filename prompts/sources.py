@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,6 +15,7 @@ from adhere.prompts.files import Row, read_rows
 from adhere.prompts.generators import GENERATORS, read_registered
 from adhere.prompts.hub import KNOWN, read_dataset
 from adhere.prompts.item import Message, PromptItem, parse_item
+from adhere.prompts.mixes import form_of, read_mix
 from adhere.prompts.procedural import read_generator
 from adhere.rewards.errors import DataError, nearest
 from adhere.rewards.math.gold import normalise_gold
@@ -41,12 +44,17 @@ class PromptStyle:
         return (*system, Message(role="user", content=content))
 
 
-def load(config: SourceConfig, style: PromptStyle) -> list[PromptItem]:
+def load(config: SourceConfig, style: PromptStyle, skipped: Counter[str] | None = None) -> list[PromptItem]:
     """Return the items of one source, in its order.
 
-    Rows with ``messages`` are taken as they are; raw rows become a user turn of question and answer
-    instruction. A gold answer of the form ``... #### 72`` becomes ``72``, and what stands before it the
-    solution.
+    Rows of an open mix (``mixes``) bring their requirements. Other rows with ``messages`` are taken as they are; raw
+    rows become a user turn of question and answer instruction. A gold answer of the form ``... #### 72`` becomes
+    ``72``, and what stands before it the solution.
+
+    Args:
+        config: the source.
+        style: how a question becomes messages.
+        skipped: is raised by every reason for which a requirement or a row was left out; a warning names them too.
 
     Raises:
         DataError: the source is missing, empty or damaged, lacks a column, or has two items of one id.
@@ -58,9 +66,21 @@ def load(config: SourceConfig, style: PromptStyle) -> list[PromptItem]:
         rows = read_dataset(config)
     else:
         rows = read_registered(config) if config.generator in GENERATORS else read_generator(config)
-    items = [_item(row, config, style) for row in rows]
+    if config.answer_instruction is not None:
+        style = replace(style, answer_instruction=config.answer_instruction)
+    left_out: Counter[str] = Counter()
+    read = [_item(row, config, style, left_out) for row in rows]
+    items = [item for item in read if item is not None]
+    if skipped is not None:
+        skipped.update(left_out)
+    reasons = ", ".join(f"{reason} ({count}x)" for reason, count in left_out.most_common(8))
+    place = config.path or config.dataset or config.generator
+    if read and not items:
+        raise DataError(f"{place}: each of its {len(read)} rows was left out: {reasons}")
+    if left_out:
+        kept = f"{len(items)} of {len(read)} rows stay"
+        warnings.warn(f"source '{config.source}': left out {reasons}; {kept}", stacklevel=2)
     if not items:
-        place = config.path or config.dataset or config.generator
         raise DataError(f"{place}: holds no rows (skip {config.skip}, limit {config.limit})")
     unique_ids(items)
     return items
@@ -82,7 +102,10 @@ def unique_ids(items: Iterable[PromptItem]) -> None:
         seen[item.id] = item.source
 
 
-def _item(row: Row, config: SourceConfig, style: PromptStyle) -> PromptItem:
+def _item(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[str]) -> PromptItem | None:
+    form = config.format or (None if config.columns or config.generator else form_of(row.values))
+    if form is not None:
+        return read_mix(row, form, config, skipped)
     item_id = f"{config.source}/{row.key}"
     if "messages" in row.values and not config.columns:
         item = parse_item({"id": item_id, "source": config.source} | dict(row.values), row.where)

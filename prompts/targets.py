@@ -1,4 +1,5 @@
-"""SFT targets: worked solutions that end in the boxed gold answer, a configurable share of them obeying."""
+"""SFT targets: worked solutions that end in the boxed gold answer, and responses where there is no gold answer; a
+configurable share of them obeys."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ from adhere.rewards.math import verify_answer
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 
 # `3*70` between words reads as markdown emphasis, which some constraints ask for and others count
+PLAN = "I read the request once more and note what it asks for. Then I write the response."
+"""What a target thinks before the response to a request without a gold answer."""
+
 _PRODUCT = re.compile(r"(?<=[\w)%])\*(?=[\w($.])")
 
 
@@ -39,7 +43,7 @@ class TargetCounts:
     numbers, or a requirement takes more than a rule: written as if there were no constraint."""
 
     without_solution: int = 0
-    """Left out: no worked solution, or no gold answer to end in."""
+    """Left out: no worked solution."""
 
     wrong_answer: int = 0
     """Left out: the gold answer could not be verified in the finished target."""
@@ -74,13 +78,16 @@ def build_targets(items: Sequence[PromptItem], config: SftTargetConfig, counts: 
         by_rules = len(rules) == len(item.checklist)
         if item.target is not None:
             text, kind = item.target, "given"
-        elif item.solution is None or item.answer is None:
+        elif item.solution is None:
             counts.note(item, "without_solution")
             continue
         else:
-            reasoning = _PRODUCT.sub("×", unboxed(item.solution))
-            closing = config.template.replace("{answer}", item.answer)
-            scored = closing if config.think else f"{reasoning}\n{closing}"
+            if item.answer is None:
+                reasoning, scored = PLAN, item.solution
+            else:
+                reasoning = _PRODUCT.sub("×", unboxed(item.solution))
+                closing = config.template.replace("{answer}", item.answer)
+                scored = closing if config.think else f"{reasoning}\n{closing}"
             drawn = random.Random(f"obey:{config.seed}:{item.id}").random()
             kind = "ignoring" if drawn >= config.compliance else "obeying" if by_rules else "not_obeyable"
             if not item.checklist:

@@ -1,7 +1,7 @@
 """From a requirement's text to the constraint checker that decides it, where there is one beyond doubt.
 
 Two ways, both of which have to account for every word of the text: the inverse of ``describe``, built from the
-registry's own phrasings, and the wordings that people and models use for the same thing (``wordings``). Whatever is
+registry's own wordings, and the wordings that people and models use for the same thing (``wordings``). Whatever is
 not certain stays unmapped: a judge decides it less cheaply, but a wrong rule would train the wrong thing.
 """
 
@@ -57,8 +57,8 @@ def phrased(text: str, question: str | None = None) -> list[RuleCheck]:
     """
     found: list[RuleCheck] = []
     for constraint in registry().values():
-        for variant in range(len(constraint.phrasings)):
-            match = _pattern(constraint.phrasings[variant]).fullmatch(text.strip())
+        for variant in range(len(constraint.wordings)):
+            match = _pattern(constraint.wordings[variant]).fullmatch(text.strip())
             if match is None:
                 continue
             for checker in _inverted(constraint, variant, text, match.groups(), question):

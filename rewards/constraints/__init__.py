@@ -37,6 +37,8 @@ from adhere.rewards.constraints.core.library import (
 from adhere.rewards.constraints.core.official import check_loose, follow, loose_variants, official_cut
 from adhere.rewards.constraints.core.params import Choice, Count, Param, Text, Word, WordList
 from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, MATHIF_KEYWORDS, TRAINING_KEYWORDS, ArgumentSource
+from adhere.rewards.constraints.core.redundancy import redundant
+from adhere.rewards.constraints.core.variety import WordBand, WordClass, draw_phrase, wide_keywords
 
 __all__ = [
     "CONSTRAINTS",
@@ -56,6 +58,8 @@ __all__ = [
     "Step",
     "Text",
     "Word",
+    "WordBand",
+    "WordClass",
     "WordList",
     "by_scope",
     "check",
@@ -69,11 +73,13 @@ __all__ = [
     "counted",
     "decided",
     "describe",
+    "draw_phrase",
     "follow",
     "loose_variants",
     "official_cut",
     "paraphrases",
     "prepare",
+    "redundant",
     "register",
     "registry",
     "sample",
@@ -81,4 +87,5 @@ __all__ = [
     "transform",
     "transform_order",
     "validate",
+    "wide_keywords",
 ]

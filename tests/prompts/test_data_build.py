@@ -1,5 +1,6 @@
 """A data configuration becomes items and a report: exact sizes, the same every time, nothing leaked."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from adhere.prompts.config import DataConfig
 from adhere.prompts.fingerprint import fingerprint
 from adhere.rewards.constraints import MATHIF_KEYWORDS
 from adhere.rewards.errors import DataError
+from adhere.train.config.compose import compose_recipe
 
 GSM8K = str(Path(__file__).parents[1] / "data" / "gsm8k_64.jsonl")
 SUMS = {"generator": "chain_sum", "size": 80, "params": {"min_terms": 2, "max_terms": 3, "max_digits": 1}}
@@ -188,3 +190,12 @@ fingerprint(config)
 assert not {{"torch", "transformers", "datasets", "reasoning_gym"}} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_quickstarts_items_are_those_that_its_published_figures_were_measured_on() -> None:
+    config = compose_recipe(["data.train_size=200"]).data.model_copy(update={"max_prompt_tokens": None})
+    rows = [item.to_dict() for item in build(config, "train", with_targets=True).items]
+    assert (
+        hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+        == "b4154f2a919ee908673ae70694751fc779a375a15ad4a20e16aaa82fe0d4fbf1"
+    )

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from adhere.prompts.decontaminate import check_keywords, read_questions, remove_mathif, remove_overlap
+from adhere.prompts.decontaminate import (
+    IFEVAL_FILE,
+    MATHIF_FILE,
+    check_keywords,
+    read_questions,
+    remove_known,
+    remove_overlap,
+)
 from adhere.prompts.item import Message, PromptItem
 from adhere.rewards.checklist import Requirement
 from adhere.rewards.checklist.requirement import RuleCheck
@@ -100,6 +107,17 @@ def test_a_mathif_question_is_left_out_of_training_in_any_dress() -> None:
         pytest.skip("MathIF's files are not at hand")
     question = read_questions(folder / "math500_single.jsonl")[0]
     dressed = [question, question.upper(), f"  {question}\n", question.replace(" ", "  ")]
-    found = remove_mathif([item(text) for text in (*dressed, "How much is 2 and 40?")])
+    found = remove_known([item(text) for text in (*dressed, "How much is 2 and 40?")], MATHIF_FILE)
     assert [left.question for left in found.kept] == ["How much is 2 and 40?"]
     assert found.report == {"checked": 5, "known": 180, "removed": 4}
+
+
+def test_ifevals_prompts_are_left_out_of_training_and_only_they() -> None:
+    known = IFEVAL_FILE.read_text(encoding="utf-8").split()
+    assert len(set(known)) == len(known) >= 540
+    file = Path(__file__).parents[2] / "../shared/data/ifeval/input_data.jsonl"
+    if not file.is_file():
+        pytest.skip("IFEval's prompts are not at hand")
+    prompts = read_questions(file)
+    found = remove_known([item(text) for text in (*prompts, prompts[0] + " Thanks.")], IFEVAL_FILE)
+    assert [one.question for one in found.kept] == [prompts[0] + " Thanks."]

@@ -23,6 +23,7 @@ OPTIONS = sorted(
 NEEDS = {
     "evaluation=mathif": ["evaluation.path=mathif"],
     "data=gsm8k": ["model.context=1024"],
+    "data=wide": ["model.context=1024"],
 }
 """What an option asks the user for, or a limit of the quickstart's model that it does not fit."""
 

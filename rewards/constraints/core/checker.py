@@ -59,9 +59,9 @@ class Checker:
         return all(self(text, mode).passed for mode in MODES)
 
     def describe(self, variant: int = 0) -> str:
-        """Ask for it in English; ``variant`` (modulo the number of phrasings) is the wording, 0 is the official one."""
-        phrasings = self.constraint.phrasings
-        return phrasings[variant % len(phrasings)].format(**self.constraint.fields(self.kwargs))
+        """Ask for it in English; ``variant`` (modulo the number of wordings) is the wording, 0 is the official one."""
+        wordings = self.constraint.wordings
+        return wordings[variant % len(wordings)].format(**self.constraint.fields(self.kwargs))
 
     def transform(self, text: str) -> str | None:
         """Rewrite ``text`` so that it meets the constraint in both modes; ``None`` where that cannot be done.

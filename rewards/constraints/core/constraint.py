@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 from adhere.rewards.constraints.core.params import Param, holds, plural
 from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, TRAINING_KEYWORDS, ArgumentSource
+from adhere.rewards.constraints.core.variety import further_wordings
 from adhere.rewards.errors import ConfigError, ConstraintError, nearest
 from adhere.rewards.registry import Registry
 from adhere.rewards.verdict import Verdict, failed, passed
@@ -86,6 +87,11 @@ class Constraint(ABC):
     compat_rule: ClassVar[str]
     hardened_rule: ClassVar[str]
     rewritable: ClassVar[bool] = True
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """All ways to ask for it: the phrasings, then those of ``data/wordings.toml``."""
+        return (*self.phrasings, *further_wordings().get(self.id, ()))
 
     @abstractmethod
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:

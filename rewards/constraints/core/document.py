@@ -89,7 +89,7 @@ def reference() -> str:
 
 def _section(constraint: Constraint) -> str:
     arguments = "".join(f"- `{param.name}`: {param.doc}\n" for param in constraint.params) or "No arguments.\n"
-    asks = "".join(f"- {' '.join(phrasing.split())}\n" for phrasing in constraint.phrasings)
+    asks = "".join(f"- {' '.join(phrasing.split())}\n" for phrasing in constraint.wordings)
     summary = (constraint.__doc__ or "").strip().splitlines()[0]
     return (
         f"## `{constraint.id}`\n\n{summary}\n\nCollection: {constraint.collection}.\n\n{arguments}\n"

@@ -10,6 +10,7 @@ from typing import Any
 from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.constraint import CONSTRAINTS, Constraint, Kwargs, Mode
 from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, TRAINING_KEYWORDS, ArgumentSource
+from adhere.rewards.constraints.core.variety import wide_keywords
 from adhere.rewards.constraints.families import SHIPPED
 from adhere.rewards.errors import ConstraintError, nearest
 from adhere.rewards.verdict import Verdict
@@ -98,7 +99,7 @@ def check_scoped(
 
 def paraphrases(constraint_id: str) -> int:
     """Return how many ways there are to ask for a constraint."""
-    return len(find(constraint_id).phrasings)
+    return len(find(constraint_id).wordings)
 
 
 def describe(constraint_id: str, kwargs: Kwargs | None = None, variant: int = 0) -> str:
@@ -118,6 +119,7 @@ def sample_checker(
     keywords: Sequence[str] | None = None,
     ranges: Mapping[str, tuple[int, int]] | None = None,
     question: str | None = None,
+    wide: bool = False,
 ) -> Checker:
     """Return the checker of a constraint with arguments drawn for a training prompt.
 
@@ -127,6 +129,7 @@ def sample_checker(
         keywords: the pool of words (default: ``TRAINING_KEYWORDS``, none of them MathIF's).
         ranges: overrides entries of ``DEFAULT_RANGES`` and of constraints' own ranges, both ends included.
         question: what ``combination:repeat_prompt`` has to repeat.
+        wide: draw phrases from the grammar, and words from ``wide_keywords`` where no ``keywords`` are given.
 
     Raises:
         ConstraintError: an unknown id or range, a pool too small, or no ``question`` where one is needed.
@@ -136,8 +139,9 @@ def sample_checker(
     for key in ranges or {}:
         if key not in known:
             raise ConstraintError(f"ranges.{key}: no such range{nearest(key, sorted(known))}")
-    pool = TRAINING_KEYWORDS if keywords is None else tuple(keywords)
-    source = ArgumentSource(rng, pool, {**DEFAULT_RANGES, **constraint.ranges, **(ranges or {})}, question)
+    usual = wide_keywords() if wide else TRAINING_KEYWORDS
+    pool = usual if keywords is None else tuple(keywords)
+    source = ArgumentSource(rng, pool, {**DEFAULT_RANGES, **constraint.ranges, **(ranges or {})}, question, wide)
     try:
         drawn = constraint.sample(source)
     except LookupError as error:
@@ -158,6 +162,7 @@ def sample(
     keywords: Sequence[str] | None = None,
     ranges: Mapping[str, tuple[int, int]] | None = None,
     question: str | None = None,
+    wide: bool = False,
 ) -> dict[str, Any]:
     """Return arguments drawn for a training prompt.
 
@@ -167,5 +172,7 @@ def sample(
         keywords: the pool of words.
         ranges: by name the lowest and the highest count, both included.
         question: what ``combination:repeat_prompt`` has to repeat.
+        wide: draw phrases from the grammar, and words from the wide pool.
     """
-    return dict(sample_checker(constraint_id, rng, keywords=keywords, ranges=ranges, question=question).kwargs)
+    drawn = sample_checker(constraint_id, rng, keywords=keywords, ranges=ranges, question=question, wide=wide)
+    return dict(drawn.kwargs)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from adhere.rewards.constraints.core.variety import draw_phrase
+
 _MATHIF = """
 above adjacent align answer bar because between case choose condition configuration denote draw equal
 equation expression find follow formula function furthermore given identical imply length maximum must
@@ -62,13 +64,21 @@ DEFAULT_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
 
 
 class ArgumentSource(NamedTuple):
-    """Where training arguments are drawn from: ``ranges`` holds an inclusive (low, high) for every count."""
+    """Where training arguments are drawn from: ``ranges`` holds an inclusive (low, high) for every count.
+
+    ``wide`` says that phrases come out of the grammar, and not from the short lists of the families.
+    """
 
     rng: random.Random
     keywords: Sequence[str]
     ranges: Mapping[str, tuple[int, int]]
     question: str | None
+    wide: bool = False
 
     def count(self, name: str) -> int:
         """Draw a whole number from the range called ``name``, both ends included."""
         return self.rng.randint(*self.ranges[name])
+
+    def phrase(self, symbol: str, usual: Sequence[str]) -> str:
+        """Draw a phrase: by the grammar from ``symbol`` where the draw is wide, else one of the ``usual`` ones."""
+        return draw_phrase(symbol, self.rng) if self.wide else self.rng.choice(usual)

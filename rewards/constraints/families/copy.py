@@ -83,7 +83,7 @@ class RepeatPhrase(IFTrain):
         return decided(ok, f"{len(variants)} variants, {len(set(variants))} different, {kwargs['small_n']} wanted")
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {"phrase": source.rng.choice(PHRASES), "small_n": source.count("num_variants")}
+        return {"phrase": source.phrase("copy", PHRASES), "small_n": source.count("num_variants")}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         words = kwargs["phrase"].split()

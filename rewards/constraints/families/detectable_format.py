@@ -237,7 +237,7 @@ class Sections(Constraint):
         return decided(count >= wanted, f"{plural(count, 'section marker')}, at least {wanted} wanted")
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        marker = source.rng.choice(("Section", "SECTION", "Part", "PART"))
+        marker = source.phrase("marker", ("Section", "SECTION", "Part", "PART"))
         return {"section_spliter": marker, "num_sections": source.count("num_sections")}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:

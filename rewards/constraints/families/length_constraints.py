@@ -255,7 +255,11 @@ class FirstWord(Constraint):
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         count = source.count("num_paragraphs")
         nth = source.rng.randint(1, count)
-        return {"num_paragraphs": count, "nth_paragraph": nth, "first_word": source.rng.choice(FIRST_WORDS)}
+        return {
+            "num_paragraphs": count,
+            "nth_paragraph": nth,
+            "first_word": source.rng.choice(source.keywords if source.wide else FIRST_WORDS),
+        }
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         groups = _divided(text, kwargs["num_paragraphs"])

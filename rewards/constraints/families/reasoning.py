@@ -129,7 +129,7 @@ class ReasoningDisclaimer(_Reasoning):
     hardened_rule = "as `startend:end_checker`, on the reasoning"
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {"end_phrase": source.rng.choice(DISCLAIMERS)}
+        return {"end_phrase": source.phrase("disclaimer", DISCLAIMERS)}
 
 
 @register

@@ -63,7 +63,7 @@ class EndChecker(Constraint):
         return passed("ends with the phrase")
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
-        return {"end_phrase": source.rng.choice(END_PHRASES)}
+        return {"end_phrase": source.phrase("end", END_PHRASES)}
 
     def rewrite(self, text: str, kwargs: Kwargs) -> str | None:
         phrase = kwargs["end_phrase"].strip()
