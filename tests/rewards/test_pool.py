@@ -18,9 +18,9 @@ from adhere.rewards.pool import Job, Lost, Pool, cpu_share, per_process
 
 WORKER = """
 import json, os, subprocess, sys, time
-def send(value, size=None):
+def send(value, size=None, number=0):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    os.write(1, (len(body) if size is None else size).to_bytes(4, "big") + body)
+    os.write(1, (len(body) if size is None else size).to_bytes(4, "big") + number.to_bytes(4, "big") + body)
 def read(size):
     data = b""
     while len(data) < size:
@@ -31,7 +31,8 @@ def read(size):
     return data
 send({"ready": os.getpid()})
 while True:
-    job = json.loads(read(int.from_bytes(read(4), "big")))
+    size, number = int.from_bytes(read(4), "big"), int.from_bytes(read(4), "big")
+    job = json.loads(read(size))
     if job == "exit": sys.exit(7)
     if job == "sleep": time.sleep(600)
     if job == "close stdout": os.close(1); time.sleep(600)
@@ -45,10 +46,15 @@ while True:
         open(sys.argv[1], "w").write(str(child.pid))
         time.sleep(600)
     if job == "bytewise":
-        for byte in len(b'"slow"').to_bytes(4, "big") + b'"slow"':
+        for byte in len(b'"slow"').to_bytes(4, "big") + number.to_bytes(4, "big") + b'"slow"':
             os.write(1, bytes([byte])); time.sleep(0.01)
         continue
-    send(job)
+    if job == "twice": send("twice", number=number)
+    if job == "forecast": send("forged", number=number + 1)
+    if job == "spin":
+        while True: pass
+    send(job, number=number)
+    if job == "twice late": time.sleep(0.05); send("late", number=number)
 """
 
 Make = Callable[..., Pool]
@@ -115,7 +121,7 @@ def test_a_reply_that_comes_in_pieces_is_whole(make: Make) -> None:
 def test_jobs_that_do_not_fit_into_a_pipe_arrive_and_one_that_is_not_read_ends(make: Make) -> None:
     pool, long = make(), "x" * 3_000_000
     assert ask(pool, long, seconds=20.0) == [long]
-    deaf = make(source="import os, time\nos.write(1, b'\\0\\0\\0\\x0b{\"ready\":1}')\ntime.sleep(600)")
+    deaf = make(source="import os, time\nos.write(1, b'\\0\\0\\0\\x0b\\0\\0\\0\\0{\"ready\":1}')\ntime.sleep(600)")
     (lost,) = ask(deaf, long)
     assert lost.late and lost.ready
 
