@@ -57,7 +57,7 @@ class EngineStats:
 
 
 class Engine(Pool):
-    """Run tasks in ``workers`` processes, an item for at most ``deadline`` seconds of processor time and ``memory_mb`` MiB.
+    """Run tasks in ``workers`` processes, an item within ``deadline`` seconds of processor time and ``memory_mb`` MiB.
 
     Equal items of a batch run once; verdicts that would come out the same again are kept for ``cache_size`` items
     (least recently used first out).
@@ -153,10 +153,12 @@ class Engine(Pool):
                         self._cache.popitem(last=False)
 
             self.exchange(jobs(), settle, name)
+            alone: list[Any] = []
             for job in again:
-                alone: list[Any] = []
-                while not alone or (len(alone) < LOADS and isinstance(alone[-1], Lost) and not alone[-1].ready):
+                for _ in range(LOADS):
                     self.exchange([replace(job, fresh=True)], lambda _, reply, __: alone.append(reply), name)
+                    if not isinstance(alone[-1], Lost) or alone[-1].ready:
+                        break
                 verdict = self._verdict(name, seconds, alone[-1], last=True)
                 assert verdict is not None
                 for place in asked[job.key][1]:
@@ -183,9 +185,10 @@ class Engine(Pool):
                     why = "hangs without computing" if late else "was killed"
                     _log.warning("a worker %s while it loads task '%s'; another one is started", why, name)
                     return None
+                why = "hung" if late else f"ended with status {status}"
                 raise EngineError(
-                    f"task '{name}': its worker {'hung' if late else f'ended with status {status}'} before the task was "
-                    f"loaded; import its module by hand, and look at memory_mb={self.memory_mb}"
+                    f"task '{name}': its worker {why} before the task was loaded; import its module by hand, and look "
+                    f"at memory_mb={self.memory_mb}"
                 )
             case Lost(spent=True):
                 return unscored(Status.TIMEOUT, f"took over {seconds:g} s of processor time", seconds)

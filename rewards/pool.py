@@ -299,7 +299,7 @@ class Pool:
                 job, ready = worker.job, need in worker.ready
                 seconds, clock = (job.seconds, self._clock) if ready else (self._start_seconds, self._start_clock)
                 if not ready and clock == "cpu" and worker.start_used is None:
-                    _log.warning("a worker is not ready after %g s; this machine is busy, and it is waited for", seconds)
+                    _log.warning("a worker is not ready after %g s: the machine is busy; waiting for it", seconds)
                 why = worker.late(now, seconds, clock)
                 if why is not None:
                     settle(job, Lost(True, self._discard(worker), ready, why == "spent"), now - worker.began)

@@ -53,9 +53,7 @@ class FunctionProcess(Pool):
             blame: the key below ``key`` that messages on a function without parameters of the user's name.
         """
         command = [sys.executable, "-P", "-m", "adhere.rewards.process_child"]
-        super().__init__(
-            command, 1, lambda: environment(HIDDEN), start_seconds=LOAD_SECONDS, start_clock="wall"
-        )
+        super().__init__(command, 1, lambda: environment(HIDDEN), start_seconds=LOAD_SECONDS, start_clock="wall")
         self.function, self.key, self.timeout, self.blame = function, key, timeout, blame
         self.proven = False
         """Whether a batch has come back whole; until then faults of the function are errors of the recipe."""
