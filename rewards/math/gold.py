@@ -8,6 +8,9 @@ from adhere.rewards.math.limits import explodes
 from adhere.rewards.math.parsed_answer import Words, algebraic_parts, read, split_name
 from adhere.rewards.verdict import Status, Verdict, passed, unscored
 
+GOLD_LEEWAY = 100
+"""How many times as large the numbers in a gold answer may be as those in an answer; see ``explodes``."""
+
 READS = "adhere.rewards.math.symbolic:reads"
 
 
@@ -34,7 +37,7 @@ def gold_problem(gold: str) -> str:
         return f"the gold answer is nested deeper than {MAX_DEPTH} brackets"
     if read(gold) == Words("") or not (any(char.isalnum() for char in gold) or "\\" in gold):
         return "the gold answer is empty"
-    explosive = explodes(gold)
+    explosive = explodes(gold, GOLD_LEEWAY)
     if explosive and algebraic_parts(read(split_name(gold)[1])):
         return f"the gold answer is too costly to compare: {explosive}"
     unescaped = gold.replace(r"\{", "").replace(r"\}", "")

@@ -30,8 +30,12 @@ _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 _WORK_LEFT = re.compile(r"\\(?:i*int|oint|sum|prod|lim|bigcup|bigcap|bigoplus|coprod|partial|nabla)(?![a-z])")
 _BINOMIAL = re.compile(r"\\(?:[td]?binom|choose|brack|brace)(?![a-z])")
 _GROUP = re.compile(r"\s*(?:\{([^{}]*)\}|(\w))")
-_SMALL = re.compile(r"\s*(?:\d{1,3}|\d?\d?\s*[A-Za-z]\w?(?:\s*[-+]\s*\d{1,2})?|[A-Za-z]\s*[-+]\s*[A-Za-z])\s*")
-_FACTORIAL = re.compile(r"([\d,.\s]*)([^\d,.\s]?)\s*!")
+_SMALL = re.compile(r"\s*(?:\d{1,5}|\d?\d?\s*[A-Za-z]\w?(?:\s*[-+]\s*\d{1,2})?|[A-Za-z]\s*[-+]\s*[A-Za-z])\s*")
+_LETTER_BINOMIAL = re.compile(
+    r"\\[td]?binom\s*(?:\{[^{}]*\}|\w)?\s*\{?[^{}]*[A-Za-z]|\\(?:choose|brack|brace)(?![a-z])"
+)
+_FACTORIAL = re.compile(r"([\d,.\s]*)([)}\]!|]?)\s*!")
+_SMALL_GROUP = re.compile(rf"(?<!\^)[({{]{_SMALL.pattern}[)}}]$|[A-Za-z]!$")
 _FUNCTION = re.compile(
     r"\\(?:sin|cos|tan|cot|sec|csc|log|ln|lg|exp|arc\w+|sinh|cosh|tanh|coth|det|gcd|lcm|mod|bmod|pmod|max|min|Gamma"
     r"|lfloor|lceil|operatorname\s*\{\w*\})(?![A-Za-z])"
@@ -50,6 +54,10 @@ def too_expensive(text: str) -> str:
         return f"over {MAX_ALGEBRA_CHARS} characters"
     if explosive := explodes(text):
         return explosive
+    if any(match[2] for match in _FACTORIAL.finditer(text)):
+        return f"a factorial over {MAX_FACTORIAL}! or of an expression"
+    if _LETTER_BINOMIAL.search(text):
+        return f"a binomial over {MAX_FACTORIAL} or of expressions"
     work = _WORK_LEFT.search(text)
     if work:
         return f"{work[0]} is left to be worked out"
@@ -66,25 +74,29 @@ def too_expensive(text: str) -> str:
     return ""
 
 
-def explodes(text: str) -> str:
-    """Return why ``text`` (canonical) may stand for a number too large to write down, or an empty string."""
-    if any(len(match[0]) > MAX_NUMERAL for match in _NUMERAL.finditer(text)):
+def explodes(text: str, leeway: int = 1) -> str:
+    """Return why ``text`` (canonical) may stand for a number too large to write down, or an empty string.
+
+    The bounds on numbers are ``leeway`` times as wide: a gold answer may cost more than an answer, for nobody chose it
+    to be costly.
+    """
+    if any(len(match[0]) > MAX_NUMERAL * leeway for match in _NUMERAL.finditer(text)):
         return f"a numeral of over {MAX_NUMERAL} digits"
-    if _tower(text):
+    if _tower(text, leeway):
         return f"a power tower or an exponent over {MAX_EXPONENT}"
     for match in _FACTORIAL.finditer(text):
-        before = text[: match.end(1)].rstrip()
         digits = re.sub(r"[,.\s]", "", match[1])
-        of_power = re.search(r"(?:\^|\*\*|_)\s*[\d,.\s]*$", before) if digits else None
-        if match[2] and match[2] in ")}]!|" or of_power or _large(digits, MAX_FACTORIAL):
+        before = text[: match.start(1)].rstrip()
+        small = bool(_SMALL_GROUP.search(text[: match.end(2)])) if match[2] else not before.endswith(("^", "**", "_"))
+        if not small or _large(digits, MAX_FACTORIAL * leeway):
             return f"a factorial over {MAX_FACTORIAL}! or of an expression"
-    if any(_large_binomial(text, match) for match in _BINOMIAL.finditer(text)):
+    if any(_large_binomial(text, match, leeway) for match in _BINOMIAL.finditer(text)):
         return f"a binomial over {MAX_FACTORIAL} or of expressions"
     for match in _ROOT.finditer(text):
         degree = match[1]
         if degree is not None and not re.fullmatch(r"[A-Za-z]|\d+", degree):
             return "a root whose degree is an expression"
-        if degree is not None and degree.isdecimal() and _large(degree, MAX_ROOT):
+        if degree is not None and degree.isdecimal() and _large(degree, MAX_ROOT * leeway):
             return f"a root of a degree over {MAX_ROOT}"
     return ""
 
@@ -93,7 +105,7 @@ def _large(digits: str, bound: int) -> bool:
     return len(digits) > 8 or int(digits or 0) > bound
 
 
-def _large_binomial(text: str, match: re.Match[str]) -> bool:
+def _large_binomial(text: str, match: re.Match[str], leeway: int) -> bool:
     if "binom" not in match[0]:  # {n \choose k}
         left = re.search(r"(?:^|\{)([^{}]*)$", text[: match.start()])
         right = re.match(r"([^{}]*)(?:\}|$)", text[match.end() :])
@@ -105,11 +117,11 @@ def _large_binomial(text: str, match: re.Match[str]) -> bool:
             return True
         parts = [group[1] if group[1] is not None else group[2] for group in (first, second)]
     return not all(_SMALL.fullmatch(part) for part in parts) or any(
-        part.strip().isdecimal() and _large(part.strip(), MAX_FACTORIAL) for part in parts
+        part.strip().isdecimal() and _large(part.strip(), MAX_FACTORIAL * leeway) for part in parts
     )
 
 
-def _tower(text: str) -> bool:
+def _tower(text: str, leeway: int) -> bool:
     """Whether an exponent is large, is itself built with powers or factorials, or stacks up with others."""
     stacked = 1
     for match in _POWER.finditer(text):
@@ -119,17 +131,17 @@ def _tower(text: str) -> bool:
         if "!" in exponent or exponent.count("^") > 1 or _CHAINED.match(text, end):
             return True
         grouped = text[: match.start()].rstrip().endswith((")", "}", "]", "!"))
-        bound = MAX_INNER_EXPONENT if "^" in exponent else MAX_EXPONENT
+        bound = MAX_INNER_EXPONENT if "^" in exponent else MAX_EXPONENT * leeway
         of_letters = grouped and _LETTER.search(text[: match.start()])
         if of_letters:
-            bound = min(bound, MAX_GROUP_EXPONENT)
+            bound = min(bound, MAX_GROUP_EXPONENT * leeway)
         size = 1
         for digits in _NUMERAL.findall(exponent):
             if _large(digits, bound):
                 return True
             size *= max(1, int(digits))
         stacked *= size if grouped else 1
-        if max(size, stacked) > (MAX_GROUP_EXPONENT if of_letters else MAX_STACKED_EXPONENT):
+        if max(size, stacked) > leeway * (MAX_GROUP_EXPONENT if of_letters else MAX_STACKED_EXPONENT):
             return True
     return False
 

@@ -30,8 +30,8 @@ def verify_answer(gold: str, response: str, *, timeout: float = 5.0) -> Verdict:
     What counts is the part after ``</think>``; an unfinished reasoning block is not an answer. Not scored:
     ``unparsed`` where ``gold`` cannot be read, or cannot be compared with itself within ``timeout`` seconds of
     processor time. An answer over the bounds of :mod:`rewards.math.limits`, longer than 2,000 characters or nested
-    deeper than 40 brackets, is wrong, and so is one that gets past them and uses up ``timeout``, or makes the comparison
-    fail: it must not earn more than a wrong one. May be called from any thread.
+    deeper than 40 brackets, is wrong, and so is one that gets past them and uses up ``timeout``, or makes the
+    comparison fail: it must not earn more than a wrong one. May be called from any thread.
     """
     answer = split_response(response).answer
     if answer is None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adhere.rewards.engine import Engine
-from adhere.rewards.math import normalise_gold, verify_answer, verify_batch
+from adhere.rewards.math import check_gold, normalise_gold, verify_answer, verify_batch
 from adhere.rewards.math.canonical import canonical
 from adhere.rewards.math.limits import too_expensive
 from adhere.rewards.verdict import Status, Verdict
@@ -323,10 +323,40 @@ def test_gold_answers_of_public_data_are_cheap(pattern: str) -> None:
     assert [gold for gold in golds if too_expensive(canonical(normalise_gold(gold)))] == []
 
 
-def test_a_clock_that_decides_leaves_the_answer_unscored() -> None:
-    with Engine(deadline=0.001) as engine:
-        verdicts = engine.map("time:sleep", [(60,)])
-    assert [(v.score, v.status) for v in verdicts] == [(None, Status.TIMEOUT)]
+# What gets past the bounds for some golds' sake, or would if a bound were missing: the guard behind them decides.
+UNBOUNDED = [r"\binom{10^9}{5\cdot 10^8}", "9^{9^{9}}", "100000000!", r"\sqrt{2}^{\sqrt{3}^{99}}"]
+
+
+@pytest.mark.parametrize(
+    "gold", ["5", r"\sqrt{51}", "x+1", r"\text{(C)}", "(1,2)", r"\frac{\pi}{2}", r"\sum_{k=1}^n k"]
+)
+def test_what_the_guard_catches_is_wrong_where_the_gold_answer_is_cheap(
+    gold: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adhere.rewards.math.verify.too_expensive", lambda text: "")
+    with Engine(deadline=0.5) as engine:
+        verify_batch([(gold, box(gold + r"\,"))], engine)  # warmed
+        found = verify_batch([(gold, box(hostile)) for hostile in UNBOUNDED] + [(gold, box(gold + r"\,"))], engine)
+    assert [(v.score, v.status) for v in found] == [(0.0, Status.OK)] * len(UNBOUNDED) + [(1.0, Status.OK)]
+
+
+@pytest.mark.parametrize(
+    "gold", [r"\binom{10^9}{5\cdot 10^8}", "x^{9^{9^{9}}}", "\\sqrt{100000000!}", "y^{" + "9" * 60 + "}"]
+)
+def test_a_gold_answer_that_is_too_costly_is_an_error_of_its_row(gold: str) -> None:
+    checked = check_gold(gold)
+    assert (checked.score, checked.status) == (None, Status.UNPARSED) and "too costly" in checked.detail
+    for answer in ("5", gold, "x+1"):
+        verdict = verify_answer(gold, box(answer))
+        assert (verdict.score, verdict.status) == (None, Status.UNPARSED)
+
+
+def test_a_gold_answer_that_the_guard_catches_is_an_error_of_its_row() -> None:
+    gold = "+".join(rf"\int_0^{{{k}}} \frac{{\sin(x^{{17}})}}{{\ln(1+x)}} dx" for k in range(2, 6))
+    with Engine(deadline=0.02) as engine:
+        assert check_gold(gold, engine).status is Status.UNPARSED
+        verdicts = verify_batch([(gold, box(answer)) for answer in ("7", "x+1")], engine)
+    assert [(v.score, v.status) for v in verdicts] == [(None, Status.UNPARSED)] * 2
 
 
 def test_no_answer_and_unreadable_gold_are_told_apart() -> None:
