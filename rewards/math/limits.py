@@ -22,6 +22,8 @@ MAX_NESTED = 6
 MAX_NESTED_FUNCTIONS = 3
 MAX_FUNCTIONS = 12
 MAX_SIGNS = 4
+MAX_POWER_DIGITS = 500
+MAX_MATRIX_EXPONENT = 4
 
 _NUMERAL = re.compile(r"\d+")
 _POWER = re.compile(r"(?:\^|\*\*)\s*[-+]?\s*(?:[{(]|(\d+)|(\\[A-Za-z]+\s*(?:\{[^{}]*\}\s*|\[[^\[\]]*\]\s*)*))")
@@ -44,6 +46,9 @@ _APPLICATION = re.compile(
     rf"(?P<function>{_FUNCTION.pattern})|(?P<power>\\(?:left|right)|[\^_]\s*(?:\{{-?\d+\}}|-?\d))|[(){{}}\[\]]|[^\s]"
 )
 _ROOT = re.compile(r"\\sqrt(?![a-z])\s*(?:\[\s*([^\[\]]*?)\s*\])?")
+_MODULUS = re.compile(r"\\[pb]?mod(?![a-z])")
+_APPLIED = re.compile(r"\\(?!frac|cdot|times|quad|[pb]?mod|text|equiv)[A-Za-z]+|\^")
+_MATRIX_POWER = re.compile(r"\\end\{\w*matrix\}\s*[)}\]]*\s*(?:\^|\*\*)\s*(?:\{\s*)?([^{}\s]*)")
 _SIGNS = re.compile(r"\\(?:pm|mp)(?![a-z])")
 _NESTING = re.compile(r"\\(?:[dtc]?frac|sqrt)(?![a-z])|[{}]")
 
@@ -69,6 +74,17 @@ def too_expensive(text: str) -> str:
         return f"over {MAX_FUNCTIONS} functions"
     if _nested_functions(text) > MAX_NESTED_FUNCTIONS:
         return f"functions nested deeper than {MAX_NESTED_FUNCTIONS}"
+    if _MODULUS.search(text) and _APPLIED.search(text):
+        return "a remainder of an expression"
+    for power in _MATRIX_POWER.findall(text):
+        if power not in ("T", "-1", "\\top", "\\dagger") and not (
+            power.isdecimal() and not _large(power, MAX_MATRIX_EXPONENT)
+        ):
+            return f"a matrix to a power over {MAX_MATRIX_EXPONENT}"
+    longest = max((len(match[0]) for match in _NUMERAL.finditer(text)), default=0)
+    exponents = [int(match[1]) for match in re.finditer(r"\^\s*\{?\s*-?\s*(\d{1,4})", text)]
+    if longest * max(exponents, default=1) > MAX_POWER_DIGITS:
+        return f"a power of over {MAX_POWER_DIGITS} digits"
     if len(_SIGNS.findall(text)) > MAX_SIGNS:
         return f"over {MAX_SIGNS} signs ±"
     return ""
