@@ -14,20 +14,18 @@ from adhere.rewards.verdict import Verdict, unscored
 
 
 def scored_by(process: FunctionProcess, component: Valued, rollouts: Sequence[Rollout]) -> list[Verdict]:
-    """Return the verdicts that ``process`` gives; a batch that it loses has none.
+    """Return the verdicts that ``process`` gives; a rollout on which it hangs or ends, alone as well, has none.
 
     Raises:
         ConfigError: the function cannot be loaded, or what it returns for the first batch cannot be used.
     """
     if not rollouts:
         return []
-    try:
-        rows = process.call(rollouts)
-    except BatchLost as lost:
-        return [unscored(lost.status, lost.detail) for _ in rollouts]
-    verdicts = component.verdicts(rows, f"{process.key}.{process.blame}", strict=not process.proven)
-    process.proven = True
-    return verdicts
+    rows = process.call_each(rollouts)
+    found = [row for row in rows if not isinstance(row, BatchLost)]
+    scored = iter(component.verdicts(found, f"{process.key}.{process.blame}", strict=not process.proven))
+    process.proven = process.proven or bool(found)
+    return [unscored(row.status, row.detail) if isinstance(row, BatchLost) else next(scored) for row in rows]
 
 
 @COMPONENTS.register("python")

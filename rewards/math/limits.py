@@ -18,6 +18,7 @@ MAX_STACKED_EXPONENT = 1_000
 MAX_FACTORIAL = 100
 MAX_ROOT = 100
 MAX_ROOTS = 6
+MAX_HIGHER_ROOTS = 2
 MAX_NESTED = 6
 MAX_NESTED_FUNCTIONS = 3
 MAX_FUNCTIONS = 12
@@ -70,6 +71,8 @@ def too_expensive(text: str) -> str:
         return f"fractions and roots nested deeper than {MAX_NESTED}"
     if len(_ROOT.findall(text)) > MAX_ROOTS:
         return f"over {MAX_ROOTS} roots"
+    if sum(degree != "" for degree in _ROOT.findall(text)) > MAX_HIGHER_ROOTS:
+        return f"over {MAX_HIGHER_ROOTS} roots of higher degree"
     if len(_FUNCTION.findall(text)) > MAX_FUNCTIONS:
         return f"over {MAX_FUNCTIONS} functions"
     if _nested_functions(text) > MAX_NESTED_FUNCTIONS:
