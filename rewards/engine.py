@@ -64,7 +64,7 @@ class Engine(Pool):
     """
 
     def __init__(
-        self, workers: int = 1, deadline: float = 20.0, memory_mb: int = 1024, *, cache_size: int = 65_536
+        self, workers: int = 1, deadline: float = 10.0, memory_mb: int = 1024, *, cache_size: int = 65_536
     ) -> None:
         """Start nothing yet.
 

@@ -61,7 +61,7 @@ class FunctionProcess(Pool):
         self._params = dict(params)
 
     def call_each(self, rollouts: Sequence[Rollout]) -> list[Any]:
-        """Return one row for each rollout, in order; :class:`BatchLost` in a place where the function failed on it alone.
+        """Return one row for each rollout, in order; :class:`BatchLost` where the function failed on it alone.
 
         A batch that is lost is called again rollout by rollout, each for its share of ``timeout`` (a second at least),
         so that one which hangs or ends the process costs no other. After twice ``timeout`` what is left stays lost.

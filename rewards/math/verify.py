@@ -24,7 +24,7 @@ NO_ANSWER = "no answer found"
 TOO_COSTLY = "answer too expensive to compare with the gold one"
 
 
-def verify_answer(gold: str, response: str, *, timeout: float = 20.0) -> Verdict:
+def verify_answer(gold: str, response: str, *, timeout: float = 10.0) -> Verdict:
     """Return 1.0 where ``response`` commits to the gold answer, 0.0 where it commits to another or to none.
 
     What counts is the part after ``</think>``; an unfinished reasoning block is not an answer. Not scored:
