@@ -41,9 +41,9 @@ class PythonComponent(Bounded):
     """Keyword arguments of the function."""
 
     timeout: float = Field(default=60.0, gt=0.0, le=1500.0)
-    """Seconds that one batch of a rank may take before the function's process is killed. The rollouts are then tried one
-    by one, each for its share of these seconds; on which it hangs again is ``timeout``. Importing the module, and making
-    an object of a class, does not count."""
+    """Seconds that one batch of a rank may take before the function's process is killed. The rollouts are then tried
+    one by one, each for its share of these seconds, and one on which it hangs again is ``timeout``. Importing the
+    module, and making an object of a class, does not count."""
 
     operational: ClassVar = frozenset({"timeout"})
 

@@ -69,11 +69,11 @@ def verify_batch(
         failures = (Status.TIMEOUT, Status.ERROR)
         lost = [i for i, v in enumerate(compared) if v.status in failures and not machine_failed(v)]
         golds = engine.map(READS, [(open_pairs[i][0],) for i in lost], deadline=timeout)
-        for i, gold in zip(lost, golds, strict=True):
-            if gold.passed:
+        for i, itself in zip(lost, golds, strict=True):
+            if itself.passed:
                 compared[i] = Verdict(0.0, detail=f"{TOO_COSTLY}: {compared[i].detail}", seconds=compared[i].seconds)
-            elif not machine_failed(gold):
-                why = f"the gold answer cannot be compared: {gold.detail}: {open_pairs[i][0][:80]!r}"
+            elif not machine_failed(itself):
+                why = f"the gold answer cannot be compared: {itself.detail}: {open_pairs[i][0][:80]!r}"
                 compared[i] = unscored(Status.UNPARSED, why)
         for place, verdict in zip(open_places, compared, strict=True):
             verdicts[place] = verdict
