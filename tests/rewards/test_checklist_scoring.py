@@ -261,7 +261,7 @@ def test_categories_weigh_as_in_rubrics_as_rewards() -> None:
 def test_the_component_hands_prompt_scope_and_limits_on() -> None:
     hang = {
         "type": "program",
-        "code": "def verify_requirement(text):\n    while 'calm' not in text: pass\n    return True",
+        "code": "def verify_requirement(text):\n    while 'wild' in text: pass\n    return True",
     }
     config = ChecklistComponent.model_validate({"programs": {"timeout": 0.3}})
     rollouts = [
@@ -275,11 +275,11 @@ def test_the_component_hands_prompt_scope_and_limits_on() -> None:
     assert [(v.score, v.status) for v in found] == [
         (1.0, Status.OK),
         (1.0, Status.OK),
-        (None, Status.TIMEOUT),
+        (0.5, Status.OK),
         (0.0, Status.OK),
     ]
     assert [(q.prompt, q.response) for q in panel.batches[0]] == [("Is it?", "calm"), ("Is it?", "wild")]
-    assert "0.3 s" in found[2].detail
+    assert "0.3 s" in found[2].parts[1].detail
 
 
 def test_the_limits_of_programs_are_part_of_the_configuration() -> None:
