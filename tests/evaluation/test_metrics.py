@@ -6,6 +6,7 @@ from adhere.evaluation.generation import Generation
 from adhere.evaluation.metrics import cross_table, measure
 from adhere.evaluation.scoring import Score, ScoredRow, score_responses
 from adhere.evaluation.statistics import Bootstrap
+from adhere.evaluation.table import open_ranges
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Requirement, RuleCheck
 from adhere.rewards.verdict import Status, failed, passed, unscored
@@ -139,6 +140,12 @@ def test_every_metric_says_which_share_the_evaluator_failed_on_and_what_that_lea
     assert spans["joint"] == pytest.approx((2 / 6, 1 / 6, 3 / 6))
     by_constraint = found["by_constraint"][NO_COMMA]
     assert by_constraint["left_out"] == pytest.approx(1 / 6)
+
+
+def test_a_table_names_the_share_left_out_and_the_range():
+    note = open_ranges(measure(ROWS, bootstrap=FAST))
+    assert note.startswith("accuracy 16.7 % left out, between 50.0 and 66.7; HAcc 16.7 % left out")
+    assert open_ranges(measure(ROWS[:4], bootstrap=FAST)) == ""
 
 
 def test_what_does_not_apply_is_not_left_out():
