@@ -24,6 +24,13 @@ def metric_value(row: ScoredRow, metric: Metric) -> float | None:
     return {"hacc": row.score.hacc, "sacc": row.score.sacc, "joint": row.score.joint}[metric]
 
 
+def evaluator_failed(row: ScoredRow, metric: Metric) -> bool:
+    """Return whether a row has no value of a metric because the evaluator could not decide it."""
+    constraints = any(verdict.undecided for verdict in row.score.verdicts)
+    failed = {"accuracy": row.score.correct.undecided, "joint": row.score.correct.undecided or constraints}
+    return metric_value(row, metric) is None and failed.get(metric, constraints)
+
+
 def measure(
     rows: Sequence[ScoredRow], twins: Sequence[ScoredRow] = (), bootstrap: Bootstrap | None = None
 ) -> dict[str, Any]:
@@ -42,16 +49,17 @@ def measure(
         origin = [str(twin.item.meta["twin_of"]) for twin in twins]
         plain = [metric_value(twin, "accuracy") for twin in twins]
         constrained = prompt_means([metric_value(row, "accuracy") for row in rows], [row.item.id for row in rows])
-        metrics["accuracy_without"] = bootstrap.estimate(plain, origin).to_dict()
+        failed = [evaluator_failed(twin, "accuracy") for twin in twins]
+        metrics["accuracy_without"] = bootstrap.estimate(plain, origin, failed).to_dict()
         metrics["accuracy_drop"] = bootstrap.paired_difference(constrained, prompt_means(plain, origin)).to_dict()
 
     # Each constraint's share of requirements that are met.
-    met: dict[str, list[tuple[float | None, str]]] = {}
+    met: dict[str, list[tuple[float | None, str, bool]]] = {}
     for row in rows:
         for requirement, verdict in zip(row.item.checklist, row.score.verdicts, strict=True):
-            met.setdefault(requirement.label, []).append((verdict.score, row.item.id))
+            met.setdefault(requirement.label, []).append((verdict.score, row.item.id, verdict.undecided))
     by_constraint = {
-        label: bootstrap.estimate([score for score, _ in found], [prompt for _, prompt in found]).to_dict()
+        label: bootstrap.estimate(*(list(column) for column in zip(*found, strict=True))).to_dict()
         for label, found in sorted(met.items())
     }
 
@@ -117,10 +125,13 @@ def unscored_counts(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
 
 
 def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Return accuracy, HAcc, SAcc and joint with their intervals."""
+    """Return accuracy, HAcc, SAcc and joint with their intervals, the share left out and the range it leaves open."""
     prompts = [row.item.id for row in rows]
     return {
-        metric: bootstrap.estimate([metric_value(row, metric) for row in rows], prompts).to_dict() for metric in METRICS
+        metric: bootstrap.estimate(
+            [metric_value(row, metric) for row in rows], prompts, [evaluator_failed(row, metric) for row in rows]
+        ).to_dict()
+        for metric in METRICS
     }
 
 

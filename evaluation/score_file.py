@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.scoring import MODES, score_responses
+from adhere.evaluation.metrics import METRICS, Metric, evaluator_failed
+from adhere.evaluation.scoring import MODES, ScoredRow, score_responses
 from adhere.evaluation.statistics import mean_of_scored
 from adhere.prompts.files import Row, read_rows
 from adhere.prompts.item import PromptItem
@@ -41,8 +43,9 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
         engine: worker pool of the maths verifier; default: the shared one.
 
     Returns:
-        ``{rows, mode, accuracy, hacc, sacc, joint, unscored}``: means over the scored rows (``None`` without
-        any), and for each metric the number of rows left out of its mean.
+        ``{rows, mode, accuracy, hacc, sacc, joint, unscored, ranges}``: means over the scored rows (``None`` without
+        any); for each metric the number of rows left out of its mean; and, where the evaluator failed on some of them,
+        what the mean would be if all of these scored 0, and 1.
 
     Raises:
         DataError: ``src`` is missing or empty, or has a malformed row (file and line are named).
@@ -56,6 +59,7 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
     if sum(_item(row) is not None for row in read_rows(src)) == 0:
         raise DataError(f"{src}: holds no rows; {FORM}")
     values: dict[str, list[float | None]] = {"accuracy": [], "hacc": [], "sacc": [], "joint": []}
+    failures: Counter[Metric] = Counter()
     with atomic_file(dst) as out:
         source = read_rows(src)
         while rows := list(islice(source, ROWS_AT_ONCE)):
@@ -65,9 +69,17 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
                 found = (score.correct.score, score.hacc, score.sacc, score.joint)
                 for scored, value in zip(values.values(), found, strict=True):
                     scored.append(value)
+                scored_row = ScoredRow(item, 0, Generation("", None, True), score)
+                for metric in METRICS:
+                    failures[metric] += evaluator_failed(scored_row, metric)
     means = {name: mean_of_scored(scored) for name, scored in values.items()}
     lost = {name: scored.count(None) for name, scored in values.items()}
-    return {"rows": len(values["joint"]), "mode": mode, **means, "unscored": lost}
+    ranges = {}
+    for name, failed in failures.items():
+        known = [value for value in values[name] if value is not None]
+        if failed:
+            ranges[name] = [(sum(known) + more) / (len(known) + failed) for more in (0, failed)]
+    return {"rows": len(values["joint"]), "mode": mode, **means, "unscored": lost, "ranges": ranges}
 
 
 def _item(given: Row) -> PromptItem:

@@ -17,7 +17,11 @@ class Estimate:
     """A mean with its 95 % (or ``level``) interval.
 
     ``n`` counts the scored values, ``prompts`` the prompts they belong to, ``unscored`` the values left out
-    because they could not be scored. ``mean``, ``low`` and ``high`` are ``None`` when nothing was scored.
+    because they have no score. ``mean``, ``low`` and ``high`` are ``None`` when nothing was scored.
+
+    ``left_out`` is the share that the evaluator failed on (a judge that is down, an error of the machine) among the
+    values that apply. ``least`` and ``most`` are what the mean would be if all of these scored 0, and 1: the range that
+    it could span. They are ``None`` where no value applies.
     """
 
     mean: float | None
@@ -26,6 +30,9 @@ class Estimate:
     n: int
     prompts: int
     unscored: int = 0
+    left_out: float = 0.0
+    least: float | None = None
+    most: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -46,7 +53,9 @@ class Bootstrap:
         low, high = np.quantile(replicates, [tail, 1.0 - tail], axis=0)
         return low, high
 
-    def estimate(self, values: Sequence[float | None], prompts: Sequence[str]) -> Estimate:
+    def estimate(
+        self, values: Sequence[float | None], prompts: Sequence[str], failed: Sequence[bool] | None = None
+    ) -> Estimate:
         """Return the mean of ``values`` with a percentile bootstrap interval.
 
         Whole prompts are resampled, so that several samples of one prompt do not pass for independent evidence. Where
@@ -55,12 +64,18 @@ class Bootstrap:
         Args:
             values: one score a response, in [0, 1]; ``None`` is left out of the mean and counted.
             prompts: the prompt each value belongs to.
+            failed: for each value, whether it is ``None`` because the evaluator failed, not because nothing applies;
+                never, where it is left out.
         """
         scored = [(value, prompt) for value, prompt in zip(values, prompts, strict=True) if value is not None]
         unscored = len(values) - len(scored)
-        if not scored:
-            return Estimate(None, None, None, 0, 0, unscored)
         known = np.array([value for value, _ in scored])
+        lost = sum(failed or ())
+        applicable = len(scored) + lost
+        left_out = lost / applicable if applicable else 0.0
+        least, most = (float(known.sum() + more) / applicable for more in (0, lost)) if applicable else (None, None)
+        if not scored:
+            return Estimate(None, None, None, 0, 0, unscored, left_out, least, most)
         _, places = np.unique([prompt for _, prompt in scored], return_inverse=True)
         sums_P, counts_P = np.bincount(places, weights=known), np.bincount(places).astype(float)
         mean = float(sums_P.sum() / counts_P.sum())
@@ -69,7 +84,7 @@ class Bootstrap:
             low, high = (0.0, reach) if mean == 0.0 else (1.0 - reach, 1.0)
         else:
             low, high = self._ends(sums_P, counts_P)
-        return Estimate(mean, low, high, len(scored), len(sums_P), unscored)
+        return Estimate(mean, low, high, len(scored), len(sums_P), unscored, left_out, least, most)
 
     def paired_difference(self, ours: Mapping[str, float], theirs: Mapping[str, float]) -> Estimate:
         """Return mean(ours − theirs) over the prompts that both scored, resampled by prompt.

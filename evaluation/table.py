@@ -70,14 +70,27 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     return Comparison(first["suite"], first["mode"], metrics, (*models, *floors), tuple(lost))
 
 
+def open_ranges(metrics: Mapping[str, Any]) -> str:
+    """Say of each metric which share the evaluator failed on, and what the metric could be without that."""
+    return "; ".join(
+        f"{heading} {100.0 * e['left_out']:.1f} % left out, between {100.0 * e['least']:.1f} and "
+        f"{100.0 * e['most']:.1f}"
+        for name, heading in HEADINGS.items()
+        if (e := metrics.get(name)) is not None and e.get("left_out")
+    )
+
+
 def _lost(result: Mapping[str, Any]) -> str:
-    """Say which answers and constraints of a model could not be scored; they are in none of its figures."""
+    """Say which answers and constraints of a model could not be scored, and what that leaves open of each metric."""
     parts = {
         part: {status: n for status, n in result["metrics"].get("unscored", {}).get(part, {}).items() if status != NA}
         for part in ("answers", "constraints")
     }
     found = [f"{part} ({', '.join(f'{s} {n}' for s, n in counts.items())})" for part, counts in parts.items() if counts]
-    return f"{result['model']}: left out without a score: {', '.join(found)}" if found else ""
+    if not found:
+        return ""
+    note = f"{result['model']}: left out without a score: {', '.join(found)}"
+    return "; ".join(filter(None, [note, open_ranges(result["metrics"])]))
 
 
 def cell(estimate: Mapping[str, Any] | None) -> str:
@@ -124,8 +137,8 @@ def markdown_table(comparison: Comparison) -> str:
 
 
 def write_csv(path: Path, comparison: Comparison) -> None:
-    """Write one row a line of the table, with mean, low, high and n of every metric as fractions."""
-    parts = ("mean", "low", "high", "n")
+    """Write one row a line of the table: of every metric its ``Estimate`` as fractions, beside n."""
+    parts = ("mean", "low", "high", "n", "left_out", "least", "most")
     with atomic_file(path) as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["model", "floor", *(f"{m}_{part}" for m in comparison.metrics for part in parts)])

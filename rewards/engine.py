@@ -1,18 +1,22 @@
-"""The engine: run a check on many items, each in a process of a pool, under a hard deadline.
+"""The engine: run a check on many items, each in a process of a pool, within a bound of processor time.
 
 A check that meets hostile text (``9^{9^{9^9}}``, 10^5 nested brackets) may never return. An item that does not costs
-only itself: its worker is killed, and the item has the status ``timeout``.
+only itself: its worker is killed, and the item has the status ``timeout``. The bound is in the worker's own processor
+time, so a busy machine changes no verdict. A failure that may be the machine's (a worker that died, ran out of memory
+or hangs without computing) is no verdict yet: the item is tried again alone, in a fresh process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import signal
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adhere.rewards.errors import AdhereError
@@ -20,6 +24,19 @@ from adhere.rewards.pool import START_SECONDS, Job, Lost, Pool, cpu_share, envir
 from adhere.rewards.verdict import Status, Verdict, unscored
 
 _REPEATABLE = (Status.OK, Status.UNPARSED, Status.NOT_APPLICABLE)
+
+LOADS = 4
+"""Processes that may fail to load a task for a reason of the machine before that is an error."""
+
+OUT_OF_MEMORY = "the worker's memory limit was reached"
+IDLE = "machine failure: the worker hung without computing"
+
+_log = logging.getLogger(__name__)
+
+
+def machine_failed(verdict: Verdict) -> bool:
+    """Whether an engine's verdict on an item is no fault of the item's."""
+    return verdict.status is Status.ERROR and verdict.detail == IDLE
 
 
 class EngineError(AdhereError, RuntimeError):
@@ -40,20 +57,20 @@ class EngineStats:
 
 
 class Engine(Pool):
-    """Run tasks in ``workers`` processes, an item for at most ``deadline`` seconds and ``memory_mb`` MiB.
+    """Run tasks in ``workers`` processes, an item within ``deadline`` seconds of processor time and ``memory_mb`` MiB.
 
     Equal items of a batch run once; verdicts that would come out the same again are kept for ``cache_size`` items
     (least recently used first out).
     """
 
     def __init__(
-        self, workers: int = 1, deadline: float = 5.0, memory_mb: int = 1024, *, cache_size: int = 65_536
+        self, workers: int = 1, deadline: float = 10.0, memory_mb: int = 1024, *, cache_size: int = 65_536
     ) -> None:
         """Start nothing yet.
 
         Args:
             workers: the most processes at once, at least 1.
-            deadline: seconds of wall time for one item, above 0.
+            deadline: seconds of the worker's processor time for one item, above 0.
             memory_mb: MiB of address space of one worker, at least 1.
             cache_size: verdicts that are kept.
         """
@@ -63,7 +80,7 @@ class Engine(Pool):
             )
         # -P: the folder in which the trainer was started must not shadow modules of the worker.
         command = [sys.executable, "-P", "-m", "adhere.rewards.engine_worker", str(memory_mb)]
-        super().__init__(command, workers, lambda: {**environment(), "OMP_NUM_THREADS": "1"})
+        super().__init__(command, workers, lambda: {**environment(), "OMP_NUM_THREADS": "1"}, clock="cpu")
         self.deadline, self.memory_mb = deadline, memory_mb
         self.stats = EngineStats()
         self._cache: OrderedDict[bytes, Verdict] = OrderedDict()
@@ -81,9 +98,10 @@ class Engine(Pool):
         Args:
             task: ``"package.module:function"``, or a function that can be imported by its name.
             items: the arguments, as JSON values (tuples inside arrive as lists).
-            deadline: seconds for one item, where it differs from the engine's.
+            deadline: seconds of processor time for one item, where it differs from the engine's.
 
-        An item that runs into the deadline gets ``timeout``, one that raises or ends its worker ``error``.
+        An item that runs into the deadline gets ``timeout``; one that raises, or that ends its worker also when it is
+        alone in a fresh one, ``error``.
 
         Raises:
             EngineError: workers cannot import the task.
@@ -114,12 +132,17 @@ class Engine(Pool):
                 else:
                     asked[key] = args, [place]
 
+            again: list[Job] = []
+
             def jobs() -> Iterator[Job]:
                 for key, (args, _) in asked.items():
                     yield Job(key, f"[{json.dumps(name)}, {seconds}, {args}]".encode(), seconds)
 
             def settle(job: Job, reply: Any, _: float) -> None:
                 verdict = self._verdict(name, seconds, reply)
+                if verdict is None or verdict.detail == OUT_OF_MEMORY:
+                    again.append(job)
+                    return
                 for place in asked[job.key][1]:
                     verdicts[place] = verdict
                 self.stats.timeouts += verdict.status is Status.TIMEOUT
@@ -130,24 +153,49 @@ class Engine(Pool):
                         self._cache.popitem(last=False)
 
             self.exchange(jobs(), settle, name)
+            alone: list[Any] = []
+            for job in again:
+                for _ in range(LOADS):
+                    self.exchange([replace(job, fresh=True)], lambda _, reply, __: alone.append(reply), name)
+                    if not isinstance(alone[-1], Lost) or alone[-1].ready:
+                        break
+                verdict = self._verdict(name, seconds, alone[-1], last=True)
+                assert verdict is not None
+                for place in asked[job.key][1]:
+                    verdicts[place] = verdict
+                self.stats.timeouts += verdict.status is Status.TIMEOUT
+                self.stats.errors += verdict.status is Status.ERROR
             self.stats.items += len(items)
             self.stats.seconds += time.perf_counter() - start
         return [verdict for verdict in verdicts if verdict is not None]
 
-    def _verdict(self, name: str, seconds: float, reply: Any) -> Verdict:
-        """Return what a worker's reply says; ``EngineError`` where the task is not loaded."""
+    def _verdict(self, name: str, seconds: float, reply: Any, *, last: bool = False) -> Verdict | None:
+        """Return what a worker's reply says; ``None`` where a fresh worker has to be asked, which ``last`` rules out.
+
+        Raises:
+            EngineError: the task cannot be loaded.
+        """
         match reply:
             case {"load_error": why}:
                 raise EngineError(f"task '{name}' cannot be loaded in a worker: {why}")
-            case Lost(late=True, ready=False):
-                raise EngineError(f"task '{name}' took over {START_SECONDS:g} s to load; is the machine overloaded?")
-            case Lost(late=False, ready=False, status=status):
+            case Lost(ready=False, spent=True):
+                raise EngineError(f"task '{name}' used over {START_SECONDS:g} s of processor time without being loaded")
+            case Lost(ready=False, late=late, status=status):
+                if (late or status == -signal.SIGKILL) and not last:
+                    why = "hangs without computing" if late else "was killed"
+                    _log.warning("a worker %s while it loads task '%s'; another one is started", why, name)
+                    return None
+                why = "hung" if late else f"ended with status {status}"
                 raise EngineError(
-                    f"task '{name}': its worker ended with status {status} before the task was loaded; "
-                    f"import its module by hand, and look at memory_mb={self.memory_mb}"
+                    f"task '{name}': its worker {why} before the task was loaded; import its module by hand, and look "
+                    f"at memory_mb={self.memory_mb}"
                 )
+            case Lost(spent=True):
+                return unscored(Status.TIMEOUT, f"took over {seconds:g} s of processor time", seconds)
+            case Lost() if not last:
+                return None
             case Lost(late=True):
-                return unscored(Status.TIMEOUT, f"took longer than {seconds:g} s", seconds)
+                return unscored(Status.ERROR, IDLE)
             case Lost(status=status):
                 return unscored(Status.ERROR, f"the worker died (status {status})")
         return Verdict.decode(reply)

@@ -4,9 +4,13 @@ Code that meets hostile text may never return, and no signal or thread stops C c
 of its own, which are killed with their process group at the deadline. They are fresh interpreters: they inherit neither
 the threads nor the memory of a trainer, and never import its script. They end when the pool closes or its process dies.
 
-A frame is four bytes of length (big endian), then JSON. Jobs arrive as frames on standard input, replies leave as
-frames on standard output. What a worker has to do before its first job of a kind (import a module, close a sandbox) it
-reports as ``{"ready": ...}``, ahead of the reply; the job's deadline starts there.
+A frame is four bytes of length and four of a sequence number (both big endian), then the body. Jobs arrive as frames on
+standard input; replies leave as frames on standard output, JSON under the number of their job, so that what comes late
+is never read as the answer to the next job. What a worker has to do before its first job of a kind (import a module,
+close a sandbox) it reports as ``{"ready": ...}`` under the number 0, ahead of the reply; the job's time starts there.
+
+Time is that of the wall, or that of the worker's processor (``clock``). The latter does not run while the machine is
+busy with something else; a worker that neither computes nor waits for the machine is given up after ``IDLE_SECONDS``.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import atexit
 import contextlib
 import functools
 import json
+import logging
 import os
 import selectors
 import signal
@@ -26,37 +31,48 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, TypeVarTuple
+from typing import Any, Literal, Self, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 START_SECONDS = 60.0
-"""Seconds to start an interpreter and import what a job needs, on a busy machine."""
+"""Seconds to start an interpreter and import what a job needs."""
+
+IDLE_SECONDS = 60.0
+"""Seconds of wall time that a worker on the processor's clock may neither compute nor wait for the machine."""
+
+Clock = Literal["wall", "cpu"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One JSON ``frame`` for a worker, to be answered in ``seconds``; ``key`` is what the caller knows it by.
+    """One ``frame`` for a worker, to be answered in ``seconds``; ``key`` is what the caller knows it by.
 
-    An empty frame is not sent: its answer is what the worker reports with ``ready``.
+    An empty frame is not sent: its answer is what the worker reports with ``ready``. A ``fresh`` job gets a process
+    that has seen no other one.
     """
 
     key: Any
     frame: bytes
     seconds: float
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A job that got no reply: its time was up (``late``), or its worker ended with ``status`` or broke the protocol.
 
-    ``ready`` says that the worker had reported so.
+    ``ready`` says that the worker had reported so, ``spent`` that it has used up its processor time: on the processor's
+    clock a job that is late without having spent that hangs without computing.
     """
 
     late: bool
     status: int
     ready: bool
+    spent: bool = False
 
 
 Settle = Callable[[Job, Any, float], None]
@@ -70,28 +86,64 @@ class _Worker:
     stdout: int
     ready: dict[str, Any] = field(default_factory=dict)
     job: Job | None = None
+    number: int = 0
     began: float = 0.0
     expires: float = 0.0
+    start_used: float | None = None
+    used: float = 0.0
+    active: float = 0.0
     outbox: memoryview = field(default_factory=lambda: memoryview(b""))
     inbox: bytearray = field(default_factory=bytearray)
 
-    def read(self, max_reply: int) -> list[Any] | None:
-        """Return the replies that are complete; ``None`` after the worker's end, or what is not a reply."""
+    def assign(self, job: Job, seconds: float) -> None:
+        """Begin ``job``, for which there are ``seconds`` until the next look at the clock."""
+        self.job, self.number = job, self.number + 1
+        head = len(job.frame).to_bytes(4, "big") + self.number.to_bytes(4, "big")
+        self.outbox = memoryview(head + job.frame if job.frame else b"")
+        self.wind(time.monotonic(), seconds)
+
+    def wind(self, now: float, seconds: float) -> None:
+        """Start the clock of the current job."""
+        self.began = self.active = now
+        self.expires, self.start_used = now + seconds, None
+
+    def read(self, max_reply: int) -> list[tuple[int, Any]] | None:
+        """Return the complete replies with their numbers; ``None`` after the worker's end, or what is not a reply."""
         data = os.read(self.stdout, 2**16)
         self.inbox += data
         replies = []
-        while len(self.inbox) >= 4:
-            size = int.from_bytes(self.inbox[:4], "big")
+        while len(self.inbox) >= 8:
+            size, number = int.from_bytes(self.inbox[:4], "big"), int.from_bytes(self.inbox[4:8], "big")
             if not 0 < size <= max_reply:
                 return None
-            if len(self.inbox) < 4 + size:
+            if len(self.inbox) < 8 + size:
                 break
             try:
-                replies.append(json.loads(self.inbox[4 : 4 + size]))
+                replies.append((number, json.loads(self.inbox[8 : 8 + size])))
             except (ValueError, RecursionError):
                 return None
-            del self.inbox[: 4 + size]
+            del self.inbox[: 8 + size]
         return replies if data else None
+
+    def late(self, now: float, seconds: float, clock: Clock) -> Literal["spent", "idle"] | None:
+        """Return why the job's time is up, ``None`` where the processor's clock says that it is not.
+
+        Args:
+            now: the time, as of ``time.monotonic``.
+            seconds: how long the job may take.
+            clock: which seconds these are.
+        """
+        if clock == "wall":
+            return "idle"
+        used, waits = _processor_time(self.process.pid)
+        if self.start_used is None:
+            self.start_used = used
+        if used > self.used or waits:
+            self.active = now
+        self.used, self.expires = used, now + 1.0
+        if used - self.start_used > seconds:
+            return "spent"
+        return "idle" if now - self.active >= IDLE_SECONDS else None
 
     def kill(self) -> int:
         """End the process and everything in its group at once; return its exit status."""
@@ -116,6 +168,8 @@ class Pool:
         stderr: int | None = None,
         max_reply: int = 2**26,
         start_seconds: float = START_SECONDS,
+        start_clock: Clock = "cpu",
+        clock: Clock = "wall",
     ) -> None:
         """Start nothing yet.
 
@@ -127,10 +181,15 @@ class Pool:
             stderr: where a worker's error output goes, as :class:`subprocess.Popen` takes it.
             max_reply: bytes of the longest reply; a worker that announces a longer one is killed.
             start_seconds: from the start of a worker until it is ready.
+            start_clock: which seconds these are.
+            clock: which seconds those of a job are. On the processor's clock a worker has to end itself by ``SIGPROF``
+                when it has used them up (``setitimer(ITIMER_PROF)``); the pool does so a moment later.
         """
         self.workers = workers
         self._command, self._environment, self._cwd, self._stderr = list(command), environment, cwd, stderr
         self._max_reply, self._start_seconds = max_reply, start_seconds
+        self._start_clock: Clock = start_clock
+        self._clock: Clock = clock
         self._pool: list[_Worker] = []
         self._pid = os.getpid()
         self._lock = threading.RLock()
@@ -173,13 +232,14 @@ class Pool:
                         job = next(left, None)
                         if job is None:
                             break
+                        if worker is not None and job.fresh and worker.number:
+                            self._discard(worker)
+                            worker = None
                         worker = worker or self._start()
                         if not job.frame and need in worker.ready:
                             settle(job, worker.ready[need], 0.0)
                             continue
-                        worker.job, worker.began = job, time.monotonic()
-                        worker.expires = worker.began + (job.seconds if need in worker.ready else self._start_seconds)
-                        worker.outbox = memoryview(len(job.frame).to_bytes(4, "big") + job.frame if job.frame else b"")
+                        worker.assign(job, job.seconds if need in worker.ready else self._start_seconds)
                     busy = [worker for worker in self._pool if worker.job is not None]
                     if not busy:
                         return
@@ -219,21 +279,30 @@ class Pool:
                 # A process that ends closes its pipes a moment before it can be waited for.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.process.wait(0.2)
-                settle(job, Lost(False, self._discard(worker), need in worker.ready), now - worker.began)
+                status, ready = self._discard(worker), need in worker.ready
+                spent = ready and self._clock == "cpu" and status == -signal.SIGPROF
+                settle(job, Lost(spent, status, ready, spent), now - worker.began)
                 continue
-            if replies and need not in worker.ready and isinstance(replies[0], dict) and "ready" in replies[0]:
-                worker.ready[need] = replies.pop(0)["ready"]
-                worker.began, worker.expires = now, now + job.seconds
+            answers = [reply for number, reply in replies if number == worker.number]
+            notices = [reply for number, reply in replies if number == 0 and isinstance(reply, dict)]
+            if need not in worker.ready and (notice := next((n for n in notices if "ready" in n), None)) is not None:
+                worker.ready[need] = notice["ready"]
+                worker.wind(now, job.seconds)
                 if not job.frame:
-                    replies.append(worker.ready[need])
-            if replies:
+                    answers = [worker.ready[need]]
+            if answers:
                 worker.job = None
-                settle(job, replies[0], now - worker.began)
+                settle(job, answers[0], now - worker.began)
         # What came before this moment was read above, so a reply that waits in the pipe is never late.
         for worker in busy:
             if worker.job is not None and worker.expires <= now:
-                job = worker.job
-                settle(job, Lost(True, self._discard(worker), need in worker.ready), now - worker.began)
+                job, ready = worker.job, need in worker.ready
+                seconds, clock = (job.seconds, self._clock) if ready else (self._start_seconds, self._start_clock)
+                if not ready and clock == "cpu" and worker.start_used is None:
+                    _log.warning("a worker is not ready after %g s: the machine is busy; waiting for it", seconds)
+                why = worker.late(now, seconds, clock)
+                if why is not None:
+                    settle(job, Lost(True, self._discard(worker), ready, why == "spent"), now - worker.began)
 
     def _start(self) -> _Worker:
         atexit.unregister(self._kill)
@@ -268,6 +337,29 @@ class Pool:
         if self._pid == os.getpid():
             for worker in list(self._pool):
                 worker.kill()
+
+
+def _processor_time(session: int) -> tuple[float, bool]:
+    """Return the seconds of processor time of the processes of ``session``, and whether one waits for the machine.
+
+    That is one that could run, waits for a disk, or was stopped from outside.
+    """
+    ticks, waits = 0, False
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                if int(fields[3]) == session:
+                    ticks += sum(int(field) for field in fields[11:15])
+                    waits = waits or fields[0] in "RDTt"
+    return ticks / os.sysconf("SC_CLK_TCK"), waits
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process, a worker, and its group soon after ``parent`` has died; run in a thread of its own."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(0, signal.SIGKILL)
 
 
 def environment(hidden: tuple[str, ...] = ()) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -53,21 +54,48 @@ class FunctionProcess(Pool):
             blame: the key below ``key`` that messages on a function without parameters of the user's name.
         """
         command = [sys.executable, "-P", "-m", "adhere.rewards.process_child"]
-        super().__init__(command, 1, lambda: environment(HIDDEN), start_seconds=LOAD_SECONDS)
+        super().__init__(command, 1, lambda: environment(HIDDEN), start_seconds=LOAD_SECONDS, start_clock="wall")
         self.function, self.key, self.timeout, self.blame = function, key, timeout, blame
         self.proven = False
         """Whether a batch has come back whole; until then faults of the function are errors of the recipe."""
         self._params = dict(params)
 
-    def call(self, rollouts: Sequence[Rollout]) -> list[Any]:
+    def call_each(self, rollouts: Sequence[Rollout]) -> list[Any]:
+        """Return one row for each rollout, in order; :class:`BatchLost` where the function failed on it alone.
+
+        A batch that is lost is called again rollout by rollout, each for its share of ``timeout`` (a second at least),
+        so that one which hangs or ends the process costs no other. After twice ``timeout`` what is left stays lost.
+
+        Raises:
+            ConfigError: see :meth:`call`.
+        """
+        try:
+            return self.call(rollouts)
+        except BatchLost as lost:
+            reason = lost
+        rows: list[Any] = []
+        seconds, end = max(1.0, self.timeout / len(rollouts)), time.monotonic() + 2.0 * self.timeout
+        for rollout in rollouts:
+            if time.monotonic() >= end:
+                rows.append(reason)
+                continue
+            try:
+                rows += self.call([rollout], seconds)
+            except BatchLost as lost:
+                rows.append(lost)
+        return rows
+
+    def call(self, rollouts: Sequence[Rollout], seconds: float | None = None) -> list[Any]:
         """Return one row for each rollout, in order, as :mod:`adhere.rewards.process_child` writes it.
+
+        ``seconds`` is how long the call may take, where it differs from ``timeout``.
 
         Raises:
             ConfigError: the function cannot be loaded; or, before the first whole batch, its result is not one value
                 for each rollout.
             BatchLost: it took too long, or ended its process, or later returns something else than one value each.
         """
-        reply = self._ask({"rollouts": [rollout.to_dict() for rollout in rollouts]})
+        reply = self._ask({"rollouts": [rollout.to_dict() for rollout in rollouts]}, seconds)
         if "wrong" in reply:
             if not self.proven:
                 raise ConfigError(f"{self.key}.{self.blame}: {self.function} {reply['wrong']}")
@@ -84,11 +112,11 @@ class FunctionProcess(Pool):
         self._ask({"check": True})
         self.close()
 
-    def _ask(self, request: Mapping[str, Any]) -> Any:
+    def _ask(self, request: Mapping[str, Any], seconds: float | None = None) -> Any:
         """Return the reply to a request, which also says what to load where the process has just been started."""
         load = {"load": self.function, "params": self._params, "plugins": plugin_modules(), "check": False}
         replies: list[Any] = []
-        job = Job(None, json.dumps(load | dict(request)).encode(), self.timeout)
+        job = Job(None, json.dumps(load | dict(request)).encode(), seconds or self.timeout)
         self.exchange([job], lambda job, reply, seconds: replies.append(reply), self.function)
         match replies[0]:
             case {"key": key, "problem": problem}:
@@ -98,7 +126,7 @@ class FunctionProcess(Pool):
                 why = f"took longer than {LOAD_SECONDS:g} s" if late else self._ended(status)
                 raise ConfigError(f"{self.key}.{self.blame}: {self.function} cannot be loaded: {why}")
             case Lost(late=True):
-                raise BatchLost(Status.TIMEOUT, f"took longer than {self.timeout:g} s ({self.key}.timeout)")
+                raise BatchLost(Status.TIMEOUT, f"took longer than {job.seconds:g} s ({self.key}.timeout)")
             case Lost(status=status):
                 raise BatchLost(Status.ERROR, self._ended(status))
         return replies[0]

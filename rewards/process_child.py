@@ -20,12 +20,12 @@ import numbers
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from adhere.rewards.errors import AdhereError, nearest
 from adhere.rewards.plugins import load_plugins, search_working_folder
+from adhere.rewards.pool import end_with_parent
 from adhere.rewards.rollout import Rollout, parse_rollout
 from adhere.rewards.verdict import Verdict
 
@@ -38,7 +38,7 @@ RAISED = (Exception, SystemExit)
 def main() -> None:
     """Serve requests from standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
     # What the function reads or prints must not touch the frames; what it prints belongs to the log.
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -48,34 +48,27 @@ def main() -> None:
     os.register_at_fork(after_in_child=replies.close)
     own = os.getpid()
 
-    def send(reply: dict[str, Any]) -> None:
+    def send(reply: dict[str, Any], number: bytes) -> None:
         body = json.dumps(reply).encode()
-        frame = memoryview(len(body).to_bytes(4, "big") + body)
+        frame = memoryview(len(body).to_bytes(4, "big") + number + body)
         while frame:
             frame = frame[replies.write(frame) or 0 :]
 
     with asyncio.Runner() as runner:
         call: Scorer | None = None
-        while head := requests.read(4):
-            request = json.loads(requests.read(int.from_bytes(head, "big")))
+        while head := requests.read(8):
+            request, number = json.loads(requests.read(int.from_bytes(head[:4], "big"))), head[4:]
             try:
                 if call is None:
                     call = load(request["load"], request["params"], request["plugins"], check=request["check"])
-                    send({"ready": True})
+                    send({"ready": True}, bytes(4))
                 reply = {} if request["check"] else score(call, [parse_rollout(r) for r in request["rollouts"]], runner)
             except LoadError as error:
                 reply = {"key": error.key, "problem": str(error)}
             finally:
                 if os.getpid() != own:
                     os._exit(0)
-            send(reply)
-
-
-def _end_with(parent: int) -> None:
-    """End this process and its group soon after ``parent`` has died, whatever the function is doing."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os.killpg(0, signal.SIGKILL)
+            send(reply, number)
 
 
 class LoadError(Exception):

@@ -12,6 +12,7 @@ from adhere.evaluation.ablation import Analysis, Arm, Difference, FrontArm, anal
 from adhere.evaluation.ablation.words import ONE_SEED
 from adhere.evaluation.metrics import Metric
 from adhere.evaluation.report.collect import Evaluated, ReportData
+from adhere.evaluation.table import open_ranges
 from adhere.records.artifact import TABLE
 
 ORDER: tuple[Metric, ...] = ("joint", "accuracy", "hacc", "sacc")
@@ -115,7 +116,8 @@ def table(data: ReportData, analysis: Analysis | None) -> list[Row]:
         groups.setdefault(entry.group, []).append(entry)
     rows: list[Row] = []
     for group, members in groups.items():
-        notes = [data.note(group), members[0].origin if data.branched else ""]
+        ranges = [open_ranges(e.results["metrics"]) for e in members]
+        notes = [data.note(group), members[0].origin if data.branched else "", *dict.fromkeys(ranges)]
         runs = [Row(e.name.removeprefix(f"{group} · "), _cells(e.results["metrics"])) for e in members]
         if analysis is None or group not in analysis.means:
             note = "; ".join(filter(None, ["answered other items, so it is not compared", *notes]))

@@ -14,7 +14,13 @@ from adhere.rewards.checklist.checks import (
 from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
 from adhere.rewards.checklist.requirement import CATEGORY_WEIGHTS, Category, Requirement, parse_checklist
 from adhere.rewards.checklist.sandbox import Sandbox, SandboxLimits, shared_sandbox
-from adhere.rewards.checklist.scoring import ChecklistScoring, require_judge, score_batch, score_checklist
+from adhere.rewards.checklist.scoring import (
+    ChecklistScoring,
+    excluded_programs,
+    require_judge,
+    score_batch,
+    score_checklist,
+)
 
 __all__ = [
     "CATEGORY_WEIGHTS",
@@ -35,6 +41,7 @@ __all__ = [
     "Sandbox",
     "SandboxLimits",
     "SelectCheck",
+    "excluded_programs",
     "parse_check",
     "parse_checklist",
     "require_judge",

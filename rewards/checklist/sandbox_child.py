@@ -1,12 +1,14 @@
 """The process behind :class:`rewards.checklist.sandbox.Sandbox`: it runs programs that nobody has read.
 
-Started as ``python -I -S sandbox_child.py LAYERS UNISOLATED``, with frames (4 bytes of length, then JSON) on standard
-input and output. It shuts itself off, says how (``{"ready": {"namespaces": "", "seccomp": ""}}``, an empty text for a
-layer that holds, else why it does not), and then answers ``{code, text, timeout, memory_mb}`` with
-``{verdict, detail}``.
+Started as ``python -I -S sandbox_child.py LAYERS UNISOLATED``, with the frames of :mod:`adhere.rewards.pool` on pipes
+as standard input and output. It shuts itself off, says how (``{"ready": {"namespaces": "", "seccomp": ""}}``, an empty
+text for a layer that holds, else why it does not), and then answers ``{code, text, timeout, cpu_seconds, memory_mb}``
+with ``{verdict, detail}``: true or false; ``error``, what the program raised; ``timeout``; ``ended``, without a
+verdict; ``open``, where the sandbox could not be closed and nothing ran.
 
-Each (program, text) pair runs in a fork of its own, so a program can spoil nothing but its own verdict on one text:
-what it patches, fills or breaks ends with it. The verdict comes back over a pipe, as data of at most 4 KiB.
+Each (program, text) pair has a fork of its own, which reads the job, and runs the program in a further fork: so a
+program can spoil nothing but its own verdict on one text, and this process never holds a text, which a later program
+could find in freed memory. The verdict comes back over a pipe, as data of at most 4 KiB.
 """
 
 from __future__ import annotations
@@ -45,15 +47,8 @@ REPLY_BYTES = 4096
 NAMESPACES, SECCOMP = "namespaces", "seccomp"
 
 
-def receive() -> dict[str, Any] | None:
-    """Read one job, and no byte more: a program must not find the next one in memory."""
-    head = _exactly(4)
-    body = _exactly(struct.unpack("!I", head)[0]) if head else b""
-    job: dict[str, Any] | None = json.loads(body) if body else None
-    return job
-
-
 def _exactly(size: int) -> bytes:
+    """Read ``size`` bytes of a job and no more, or nothing at the end of the input."""
     data = b""
     while len(data) < size:
         more = os.read(0, size - len(data))
@@ -63,12 +58,12 @@ def _exactly(size: int) -> bytes:
     return data
 
 
-def send(reply: dict[str, Any]) -> None:
-    """Write one reply."""
+def send(reply: dict[str, Any], number: int, pipe: int = 1) -> None:
+    """Write the reply to the job of this number."""
     body = json.dumps(reply).encode()
-    data = struct.pack("!I", len(body)) + body
+    data = struct.pack("!II", len(body), number) + body
     while data:
-        data = data[os.write(1, data) :]
+        data = data[os.write(pipe, data) :]
 
 
 class Keeper:
@@ -105,12 +100,14 @@ class Keeper:
             os.closerange(4, 4096)
             os.setsid()  # kill(0) reaches a whole process group, across PID namespaces
             layers.die_with_parent()
-            layers.limit(int(job["memory_mb"]), int(float(job["timeout"])) + 2)
+            layers.limit(int(job["memory_mb"]), int(job["cpu_seconds"]))
             layers.drop_privileges()
             if self.seccomp:
                 layers.filter_system_calls()
+            elif self.namespaces:
+                layers.refuse_sharing()
         except BaseException as error:  # noqa: BLE001 - nothing may run when a layer fails, whatever the reason
-            os.write(3, f"E the sandbox could not be closed: {type(error).__name__}: {error}".encode()[:REPLY_BYTES])
+            os.write(3, f"X the sandbox could not be closed: {type(error).__name__}: {error}".encode()[:REPLY_BYTES])
             os._exit(1)
         os.write(3, task(job)[:REPLY_BYTES])
         os._exit(0)
@@ -161,6 +158,9 @@ def try_to_escape(job: dict[str, Any]) -> bytes:
         ("reading files", lambda: next(Path("/").iterdir(), None) or Path("/nothing").stat()),
         ("writing files in /", lambda: os.open("/", os.O_WRONLY | os.O_TMPFILE)),
         ("writing files in /tmp", lambda: os.open("/tmp", os.O_WRONLY | os.O_TMPFILE)),
+        ("starting processes", _start_a_process),
+        ("shared memory", layers.share_memory),
+        ("a keyring", layers.keep_a_key),
     ):
         try:
             attempt()
@@ -178,6 +178,11 @@ def _reach_the_network() -> None:
             return
 
 
+def _start_a_process() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
 def main(wanted: str, unisolated: bool) -> None:
     """Close the sandbox by the ``wanted`` layers (names with commas), then serve jobs until standard input ends."""
     for name in PRELOADED.split():
@@ -190,18 +195,34 @@ def main(wanted: str, unisolated: bool) -> None:
     keeper = Keeper(namespaces=not state[NAMESPACES], seccomp=SECCOMP in wanted, null=null)
     if keeper.namespaces:
         layers.empty_filesystem()
-    trial = {"timeout": 10.0, "memory_mb": 512}
+    trial = {"timeout": 60.0, "cpu_seconds": 10, "memory_mb": 512}
     if keeper.seccomp:
         state[SECCOMP] = _trial(keeper, trial)
         keeper.seccomp = not state[SECCOMP]
     if keeper.namespaces and not keeper.seccomp:
         state[NAMESPACES] = _trial(keeper, trial)
-    send({"ready": state})
+    send({"ready": state}, 0)
     gc.freeze()  # a fork copies the pages that a collection touches
     if all(state.values()) and not unisolated:
         return
-    while (job := receive()) is not None:
-        send(_answer(*keeper.run(job, run_program), job))
+    while head := _exactly(8):
+        size, number = struct.unpack("!II", head)
+        ours, theirs = os.pipe()
+        relay = os.fork()
+        if relay == 0:
+            layers.die_with_parent()
+            if keeper.namespaces:
+                layers.unshare(layers.CLONE_NEWIPC)
+            job = json.loads(_exactly(size))
+            send(_answer(*keeper.run(job, run_program), job), number, theirs)
+            os._exit(0)
+        os.close(theirs)
+        if os.waitpid(relay, 0)[1]:
+            return  # a part of the job may still lie in the pipe
+        # Moved inside the kernel: an error's words may quote the text.
+        while os.splice(ours, 1, 2**16):
+            pass
+        os.close(ours)
 
 
 def _enter_namespaces() -> str:
@@ -235,7 +256,7 @@ def _refused() -> str:
             os.write(theirs, str(error).encode()[:REPLY_BYTES])
         os._exit(0)
     os.close(theirs)
-    answer, late = _collect(ours, time.monotonic() + 10.0)
+    answer, late = _collect(ours, time.monotonic() + 60.0)
     os.waitpid(outer, 0)
     os.close(ours)
     if answer == b"T":
@@ -255,7 +276,9 @@ def _answer(answer: bytes, status: int, late: bool, job: dict[str, Any]) -> dict
         return {"verdict": answer == b"T", "detail": ""}
     if answer[:2] == b"E " and len(answer) <= REPLY_BYTES:
         return {"verdict": "error", "detail": answer[2:].decode("utf-8", "replace")}
-    return {"verdict": "error", "detail": f"ended without a verdict (status {os.waitstatus_to_exitcode(status)})"}
+    if answer[:2] == b"X ":
+        return {"verdict": "open", "detail": answer[2:].decode("utf-8", "replace")}
+    return {"verdict": "ended", "detail": f"ended without a verdict (status {os.waitstatus_to_exitcode(status)})"}
 
 
 if __name__ == "__main__":

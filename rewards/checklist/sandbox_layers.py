@@ -35,9 +35,32 @@ _AARCH64 = {
     "gettid": 178, "futex": 98, "restart_syscall": 128, "clock_gettime": 113, "clock_getres": 114,
     "clock_nanosleep": 115, "exit_group": 94, "getrandom": 278,
 }  # fmt: skip
-_MACHINES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
-"""For each machine the kernel's audit number, and the system calls that a program may make: what computing in memory
-takes, and writing to descriptors that are already open. Nothing opens a file or socket, starts or signals a process."""
+_SHARING_X86_64 = {
+    "shmget": 29, "shmat": 30, "shmctl": 31, "clone": 56, "fork": 57, "vfork": 58, "execve": 59, "semget": 64,
+    "semop": 65, "semctl": 66, "shmdt": 67, "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "ptrace": 101,
+    "semtimedop": 220, "mq_open": 240, "mq_unlink": 241, "mq_timedsend": 242, "mq_timedreceive": 243,
+    "mq_notify": 244, "mq_getsetattr": 245, "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272,
+    "perf_event_open": 298, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311, "bpf": 321,
+    "execveat": 322, "userfaultfd": 323, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
+    "pidfd_open": 434, "clone3": 435, "pidfd_getfd": 438,
+}  # fmt: skip
+_SHARING_AARCH64 = {
+    "unshare": 97, "ptrace": 117, "mq_open": 180, "mq_unlink": 181, "mq_timedsend": 182, "mq_timedreceive": 183,
+    "mq_notify": 184, "mq_getsetattr": 185, "msgget": 186, "msgctl": 187, "msgrcv": 188, "msgsnd": 189,
+    "semget": 190, "semctl": 191, "semtimedop": 192, "semop": 193, "shmget": 194, "shmctl": 195, "shmat": 196,
+    "shmdt": 197, "add_key": 217, "request_key": 218, "keyctl": 219, "clone": 220, "execve": 221,
+    "perf_event_open": 241, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271, "bpf": 280,
+    "execveat": 281, "userfaultfd": 282, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
+    "pidfd_open": 434, "clone3": 435, "pidfd_getfd": 438,
+}  # fmt: skip
+_MACHINES = {
+    "x86_64": (0xC000003E, _X86_64, _SHARING_X86_64),
+    "aarch64": (0xC00000B7, _AARCH64, _SHARING_AARCH64),
+}
+"""For each machine the kernel's audit number, the system calls that a program may make, and those that namespaces
+alone leave open. The former are what computing in memory takes, and writing to descriptors that are already open:
+nothing opens a file or socket, starts or signals a process. The latter start processes (no limit on their number holds
+for root) or keep data beyond the process: shared memory, message queues, keyrings."""
 
 _BPF_LOAD, _BPF_EQUAL, _BPF_AT_LEAST, _BPF_RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000 | 1  # the last one: errno EPERM
@@ -128,10 +151,39 @@ def filter_system_calls() -> None:
     Raises:
         OSError: the kernel has no such filter, or this machine's system calls are not known here.
     """
+    audit, calls, _ = _machine()
+    _install(audit, calls, _ALLOW, _REFUSE)
+
+
+def refuse_sharing() -> None:
+    """Refuse (``EPERM``) the system calls by which a program in namespaces starts processes or leaves data to others.
+
+    Raises:
+        OSError: the kernel has no such filter, or this machine's system calls are not known here.
+    """
+    audit, _, calls = _machine()
+    _install(audit, calls, _REFUSE, _ALLOW)
+
+
+def share_memory() -> None:
+    """Make a segment of System V shared memory, and remove it; ``OSError`` where that is refused."""
+    segment = _checked(_LIBC.shmget(0, ctypes.c_size_t(4096), 0o1600), "shmget")
+    _LIBC.shmctl(segment, 0, None)
+
+
+def keep_a_key() -> None:
+    """Look up this process's keyring; ``OSError`` where that is refused."""
+    _checked(_LIBC.syscall(ctypes.c_long(_machine()[2]["keyctl"]), 0, -2, 1), "keyctl")
+
+
+def _machine() -> tuple[int, dict[str, int], dict[str, int]]:
     machine = platform.machine()
     if machine not in _MACHINES:
         raise OSError(38, f"no system call table for {machine}")
-    audit, calls = _MACHINES[machine]
+    return _MACHINES[machine]
+
+
+def _install(audit: int, calls: dict[str, int], listed: int, others: int) -> None:
     steps = [
         (_BPF_LOAD, 0, 0, 4),
         (_BPF_EQUAL, 1, 0, audit),
@@ -141,8 +193,8 @@ def filter_system_calls() -> None:
         (_BPF_RETURN, 0, 0, _KILL),
     ]
     for number in calls.values():
-        steps += [(_BPF_EQUAL, 0, 1, number), (_BPF_RETURN, 0, 0, _ALLOW)]
-    steps.append((_BPF_RETURN, 0, 0, _REFUSE))
+        steps += [(_BPF_EQUAL, 0, 1, number), (_BPF_RETURN, 0, 0, listed)]
+    steps.append((_BPF_RETURN, 0, 0, others))
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     program = _Program(len(steps), ctypes.addressof(code))
     zero = ctypes.c_ulong(0)

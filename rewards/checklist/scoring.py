@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from adhere.rewards.checklist.check_tree import Call, ProgramCall, ProgramRunner, Reading
+from adhere.rewards.checklist.checks import ProgramCheck, leaves
 from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
 from adhere.rewards.checklist.requirement import Requirement, check_dependencies
-from adhere.rewards.checklist.sandbox import SandboxLimits, shared_sandbox
+from adhere.rewards.checklist.sandbox import Sandbox, SandboxLimits, shared_sandbox
 from adhere.rewards.constraints import Mode, RuleCall, check_batch
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import ConfigError
@@ -142,6 +143,24 @@ def require_judge(
             f"requirement '{requirement.id}' is decided by a judge, and none is configured; set judge.base_url and "
             f"judge.model beside it, or leave requirements with a judge check out of the data"
         )
+
+
+def excluded_programs(checklists: Sequence[tuple[str, Sequence[Requirement]]], sandbox: Sandbox) -> list[str]:
+    """Return one line for each requirement whose program is excluded: it fails on the texts that programs are tried on.
+
+    Args:
+        checklists: pairs of an item's id and its requirements.
+        sandbox: runs the programs, and remembers what it found.
+    """
+    named = []
+    for item, checklist in checklists:
+        for requirement in checklist:
+            for leaf in leaves(requirement.check):
+                code = leaf.code if isinstance(leaf, ProgramCheck) else getattr(leaf, "program", None)
+                if code is not None:
+                    named.append((f"item '{item}', requirement '{requirement.id}'", code))
+    excluded = sandbox.probe(code for _, code in named) if named else {}
+    return [f"{where}: the program is {excluded[code]}" for where, code in named if code in excluded]
 
 
 def _nothing() -> Verdict:

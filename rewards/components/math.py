@@ -19,8 +19,9 @@ class MathComponent(Component):
     """1.0 where the committed answer equals the gold answer."""
 
     kind: Literal["math"] = "math"
-    timeout: float = Field(default=5.0, gt=0.0)
-    """Seconds one comparison may take before its worker is killed and the verdict is ``timeout``."""
+    timeout: float = Field(default=10.0, gt=0.0)
+    """Seconds of processor time that one comparison may take. An answer that takes longer is wrong; a gold answer that
+    does so by itself is ``unparsed``."""
 
     decides: ClassVar = "correctness"
 

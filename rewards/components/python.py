@@ -14,20 +14,18 @@ from adhere.rewards.verdict import Verdict, unscored
 
 
 def scored_by(process: FunctionProcess, component: Valued, rollouts: Sequence[Rollout]) -> list[Verdict]:
-    """Return the verdicts that ``process`` gives; a batch that it loses has none.
+    """Return the verdicts that ``process`` gives; a rollout on which it hangs or ends, alone as well, has none.
 
     Raises:
         ConfigError: the function cannot be loaded, or what it returns for the first batch cannot be used.
     """
     if not rollouts:
         return []
-    try:
-        rows = process.call(rollouts)
-    except BatchLost as lost:
-        return [unscored(lost.status, lost.detail) for _ in rollouts]
-    verdicts = component.verdicts(rows, f"{process.key}.{process.blame}", strict=not process.proven)
-    process.proven = True
-    return verdicts
+    rows = process.call_each(rollouts)
+    found = [row for row in rows if not isinstance(row, BatchLost)]
+    scored = iter(component.verdicts(found, f"{process.key}.{process.blame}", strict=not process.proven))
+    process.proven = process.proven or bool(found)
+    return [unscored(row.status, row.detail) if isinstance(row, BatchLost) else next(scored) for row in rows]
 
 
 @COMPONENTS.register("python")
@@ -43,8 +41,9 @@ class PythonComponent(Bounded):
     """Keyword arguments of the function."""
 
     timeout: float = Field(default=60.0, gt=0.0, le=1500.0)
-    """Seconds that one batch of a rank may take before the function's process is killed and every verdict is
-    ``timeout``. Importing the module, and making an object of a class, does not count."""
+    """Seconds that one batch of a rank may take before the function's process is killed. The rollouts are then tried
+    one by one, each for its share of these seconds, and one on which it hangs again is ``timeout``. Importing the
+    module, and making an object of a class, does not count."""
 
     operational: ClassVar = frozenset({"timeout"})
 

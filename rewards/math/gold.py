@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from adhere.rewards.engine import Engine, default_engine
+from adhere.rewards.engine import Engine, default_engine, machine_failed
 from adhere.rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
-from adhere.rewards.math.parsed_answer import Words, algebraic_parts, read
+from adhere.rewards.math.limits import explodes
+from adhere.rewards.math.parsed_answer import Words, algebraic_parts, read, split_name
 from adhere.rewards.verdict import Status, Verdict, passed, unscored
+
+GOLD_LEEWAY = 100
+"""How many times as large the numbers in a gold answer may be as those in an answer; see ``explodes``."""
 
 READS = "adhere.rewards.math.symbolic:reads"
 
@@ -33,6 +37,9 @@ def gold_problem(gold: str) -> str:
         return f"the gold answer is nested deeper than {MAX_DEPTH} brackets"
     if read(gold) == Words("") or not (any(char.isalnum() for char in gold) or "\\" in gold):
         return "the gold answer is empty"
+    explosive = explodes(gold, GOLD_LEEWAY)
+    if explosive and algebraic_parts(read(split_name(gold)[1])):
+        return f"the gold answer is too costly to compare: {explosive}"
     unescaped = gold.replace(r"\{", "").replace(r"\}", "")
     if unescaped.count("{") != unescaped.count("}"):
         return "the gold answer has unbalanced braces"
@@ -42,7 +49,8 @@ def gold_problem(gold: str) -> str:
 def check_gold(gold: str, engine: Engine | None = None) -> Verdict:
     """Return whether ``\\boxed{gold}`` would be verified as correct: 1.0, or ``unparsed`` with the reason.
 
-    Data loaders report every row for which it is not 1.0: a reward for such a row would teach nothing.
+    Data loaders report every row for which it is not 1.0: a reward for such a row would teach nothing. One that uses up
+    the engine's deadline is such a row too.
     """
     text = canonical(normalise_gold(gold))
     problem = gold_problem(text)
@@ -51,4 +59,6 @@ def check_gold(gold: str, engine: Engine | None = None) -> Verdict:
     if not algebraic_parts(read(text)):
         return passed("exact")
     (verdict,) = (engine or default_engine()).map(READS, [(text,)])
+    if verdict.status in (Status.TIMEOUT, Status.ERROR) and not machine_failed(verdict):
+        return unscored(Status.UNPARSED, f"the gold answer cannot be compared: {verdict.detail}: {gold[:80]!r}")
     return verdict

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 
-from adhere.rewards.engine import Engine, default_engine
+from adhere.rewards.engine import Engine, default_engine, machine_failed
 from adhere.rewards.math.algebra import decide
 from adhere.rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
 from adhere.rewards.math.equality import equal
 from adhere.rewards.math.expression import read_term
 from adhere.rewards.math.extract import extract_answer
-from adhere.rewards.math.gold import gold_problem, normalise_gold
+from adhere.rewards.math.gold import READS, gold_problem, normalise_gold
 from adhere.rewards.math.limits import too_expensive
 from adhere.rewards.math.parsed_answer import algebraic_parts, read, split_name
 from adhere.rewards.segments import split_response
@@ -21,15 +21,17 @@ from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 COMPARE = "adhere.rewards.math.symbolic:compare"
 
 NO_ANSWER = "no answer found"
+TOO_COSTLY = "answer too expensive to compare with the gold one"
 
 
-def verify_answer(gold: str, response: str, *, timeout: float = 5.0) -> Verdict:
+def verify_answer(gold: str, response: str, *, timeout: float = 10.0) -> Verdict:
     """Return 1.0 where ``response`` commits to the gold answer, 0.0 where it commits to another or to none.
 
     What counts is the part after ``</think>``; an unfinished reasoning block is not an answer. Not scored:
-    ``unparsed`` where ``gold`` cannot be read, ``timeout`` where algebra takes longer than ``timeout``
-    seconds. An answer over the bounds of :mod:`rewards.math.limits`, longer than 2,000 characters or nested deeper
-    than 40 brackets, is wrong: its text says so, not a clock. May be called from any thread.
+    ``unparsed`` where ``gold`` cannot be read, or cannot be compared with itself within ``timeout`` seconds of
+    processor time. An answer over the bounds of :mod:`rewards.math.limits`, longer than 2,000 characters or nested
+    deeper than 40 brackets, is wrong, and so is one that gets past them and uses up ``timeout``, or makes the
+    comparison fail: it must not earn more than a wrong one. May be called from any thread.
     """
     answer = split_response(response).answer
     if answer is None:
@@ -45,8 +47,8 @@ def verify_batch(
 
     Most pairs are decided here without algebra; the others go to ``engine`` in one batch. A gold answer of
     ``None`` is ``not_applicable``. The text is searched whole: cut off the reasoning first
-    (:mod:`rewards.segments`). ``timeout`` is for one pair, in seconds; the engine's own deadline where it is
-    left out.
+    (:mod:`rewards.segments`). ``timeout`` is for one pair, in seconds of processor time; the engine's own deadline
+    where it is left out.
     """
     verdicts: list[Verdict | None] = []
     open_places: list[int] = []
@@ -62,7 +64,18 @@ def verify_batch(
             open_places.append(place)
             open_pairs.append(result)
     if open_pairs:
-        for place, verdict in zip(open_places, engine.map(COMPARE, open_pairs, deadline=timeout), strict=True):
+        compared = engine.map(COMPARE, open_pairs, deadline=timeout)
+        # A comparison without an end is the answer's fault, unless the gold answer has none with itself either.
+        failures = (Status.TIMEOUT, Status.ERROR)
+        lost = [i for i, v in enumerate(compared) if v.status in failures and not machine_failed(v)]
+        golds = engine.map(READS, [(open_pairs[i][0],) for i in lost], deadline=timeout)
+        for i, itself in zip(lost, golds, strict=True):
+            if itself.passed:
+                compared[i] = Verdict(0.0, detail=f"{TOO_COSTLY}: {compared[i].detail}", seconds=compared[i].seconds)
+            elif not machine_failed(itself):
+                why = f"the gold answer cannot be compared: {itself.detail}: {open_pairs[i][0][:80]!r}"
+                compared[i] = unscored(Status.UNPARSED, why)
+        for place, verdict in zip(open_places, compared, strict=True):
             verdicts[place] = verdict
     return [verdict for verdict in verdicts if verdict is not None]
 
@@ -91,13 +104,12 @@ def decide_here(gold: str | None, response: str) -> Verdict | tuple[str, str]:
 def _within_cost(gold: str, answer: str) -> Verdict | tuple[str, str]:
     """Return the pair for algebra, or the verdict that the answer costs too much where the gold one does not.
 
-    Such an answer is wrong and not unscored: what bounds it is counted in its text, not measured by a clock, so it is
-    no accident of the machine, and an answer that nobody can evaluate must not earn more than a wrong one.
+    Such an answer is wrong and not unscored: an answer that nobody can evaluate must not earn more than a wrong one.
     """
     reason = too_expensive(answer)
     if not reason or too_expensive(gold):
         return gold, answer
-    detail = f"answer too expensive to compare with the gold one: {reason}"
+    detail = f"{TOO_COSTLY}: {reason}"
     return failed(detail) if read_term(gold) or not algebraic_parts(read(split_name(gold)[1])) else (gold, "")
 
 

@@ -6,6 +6,7 @@ from adhere.evaluation.generation import Generation
 from adhere.evaluation.metrics import cross_table, measure
 from adhere.evaluation.scoring import Score, ScoredRow, score_responses
 from adhere.evaluation.statistics import Bootstrap
+from adhere.evaluation.table import open_ranges
 from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Requirement, RuleCheck
 from adhere.rewards.verdict import Status, failed, passed, unscored
@@ -129,3 +130,35 @@ def test_scoring_reads_the_part_after_the_reasoning():
     done, unfinished = score_responses([(item("a"), inside), (item("a"), opened)])
     assert (done.correct.score, done.hacc, done.joint) == (1.0, 1.0, 1.0)
     assert (unfinished.correct.score, unfinished.hacc, unfinished.joint) == (0.0, 0.0, 0.0)
+
+
+def test_every_metric_says_which_share_the_evaluator_failed_on_and_what_that_leaves_open():
+    found = measure(ROWS, bootstrap=FAST)
+    spans = {m: (found[m]["left_out"], found[m]["least"], found[m]["most"]) for m in ("accuracy", "hacc", "joint")}
+    assert spans["accuracy"] == pytest.approx((1 / 6, 3 / 6, 4 / 6))
+    assert spans["hacc"] == pytest.approx((1 / 6, 3 / 6, 4 / 6))
+    assert spans["joint"] == pytest.approx((2 / 6, 1 / 6, 3 / 6))
+    by_constraint = found["by_constraint"][NO_COMMA]
+    assert by_constraint["left_out"] == pytest.approx(1 / 6)
+
+
+def test_a_table_names_the_share_left_out_and_the_range():
+    note = open_ranges(measure(ROWS, bootstrap=FAST))
+    assert note.startswith("accuracy 16.7 % left out, between 50.0 and 66.7; HAcc 16.7 % left out")
+    assert open_ranges(measure(ROWS[:4], bootstrap=FAST)) == ""
+
+
+def test_what_does_not_apply_is_not_left_out():
+    row = scored("a", 1.0, [])
+    plain = ScoredRow(
+        row.item, 0, row.generation, Score(unscored(Status.NOT_APPLICABLE, "no gold"), (), None, None, None)
+    )
+    found = measure([row, plain], bootstrap=FAST)
+    assert (found["accuracy"]["left_out"], found["accuracy"]["least"], found["accuracy"]["most"]) == (0.0, 1.0, 1.0)
+    assert (found["hacc"]["left_out"], found["hacc"]["least"]) == (0.0, None)
+
+
+def test_where_the_evaluator_failed_on_everything_everything_is_open():
+    found = measure([scored("a", None, [None])], bootstrap=FAST)
+    assert found["joint"]["mean"] is None
+    assert [found["joint"][key] for key in ("left_out", "least", "most")] == [1.0, 0.0, 1.0]

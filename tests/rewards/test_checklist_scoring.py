@@ -11,6 +11,9 @@ from adhere.rewards.checklist import (
     JudgeQuestion,
     OverallQuestion,
     Requirement,
+    Sandbox,
+    SandboxLimits,
+    excluded_programs,
     parse_checklist,
     score_batch,
     score_checklist,
@@ -261,7 +264,7 @@ def test_categories_weigh_as_in_rubrics_as_rewards() -> None:
 def test_the_component_hands_prompt_scope_and_limits_on() -> None:
     hang = {
         "type": "program",
-        "code": "def verify_requirement(text):\n    while 'calm' not in text: pass\n    return True",
+        "code": "def verify_requirement(text):\n    while 'wild' in text: pass\n    return True",
     }
     config = ChecklistComponent.model_validate({"programs": {"timeout": 0.3}})
     rollouts = [
@@ -275,11 +278,27 @@ def test_the_component_hands_prompt_scope_and_limits_on() -> None:
     assert [(v.score, v.status) for v in found] == [
         (1.0, Status.OK),
         (1.0, Status.OK),
-        (None, Status.TIMEOUT),
+        (0.5, Status.OK),
         (0.0, Status.OK),
     ]
     assert [(q.prompt, q.response) for q in panel.batches[0]] == [("Is it?", "calm"), ("Is it?", "wild")]
-    assert "0.3 s" in found[2].detail
+    assert "0.3 s" in found[2].parts[1].detail
+
+
+def test_requirements_whose_program_is_excluded_are_named_before_training() -> None:
+    codes = ("while True: pass", "return len(text) > 3", "return 1 / 0")
+    rows = [
+        {"type": "program", "code": f"def verify_requirement(text):\n    {codes[0]}"},
+        {"type": "program", "code": f"def verify_requirement(text):\n    {codes[1]}"},
+        {"type": "judge", "program": f"def verify_requirement(text):\n    {codes[2]}"},
+    ]
+    with Sandbox(SandboxLimits(timeout=0.2)) as sandbox:
+        lines = excluded_programs([("one", checklist(*rows)), ("two", checklist(rows[1]))], sandbox)
+    assert [line.partition(":")[0] for line in lines] == [
+        "item 'one', requirement 'r0'",
+        "item 'one', requirement 'r2'",
+    ]
+    assert "took longer than 0.2 s" in lines[0] and "ZeroDivisionError" in lines[1]
 
 
 def test_the_limits_of_programs_are_part_of_the_configuration() -> None:

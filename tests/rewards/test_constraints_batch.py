@@ -45,16 +45,26 @@ def keyword_rollout(keyword: str, response: str) -> Rollout:
     return Rollout("Say it.", response, None, checklist=checklist)
 
 
-@pytest.mark.slow
-def test_a_pattern_that_backtracks_for_ever_costs_one_deadline_not_one_for_each_completion(engine: Engine) -> None:
-    rollouts = [keyword_rollout(CATASTROPHE, f"{VICTIM} {i}") for i in range(32)]
-    rollouts.append(keyword_rollout("b+c", "abbbc"))
-    start = time.monotonic()
-    found = ChecklistComponent(mode="compat").score(rollouts, Context(engine))
-    assert time.monotonic() - start < 60, "32 deadlines would take minutes"
-    assert {(v.score, v.status) for v in found[:-1]} == {(None, Status.TIMEOUT)}
-    assert "5 s" in found[0].parts[0].detail and "not tried" in found[1].parts[0].detail
-    assert found[-1].score == 1.0
+def test_a_text_on_which_a_pattern_backtracks_for_ever_does_not_meet_it_and_costs_no_other_text() -> None:
+    texts = [VICTIM, "aaa", f"{VICTIM}{VICTIM}", "b", VICTIM[1:], "abbbc"]
+    rules = [CATASTROPHE] * 5 + ["b+c"]
+    calls = [
+        RuleCall("keywords:existence", json.dumps({"keywords": [rule]}), "compat", text)
+        for rule, text in zip(rules, texts, strict=True)
+    ]
+    with Engine(workers=2) as engine:
+        for order in (range(6), [5, 4, 3, 2, 1, 0], [1, 0, 3, 2, 5, 4]):
+            found = check_batch([calls[i] for i in order], engine, deadline=0.5)
+            assert [found[call].score for call in calls] == [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+            assert "processor time" in found[calls[0]].detail
+
+
+def test_a_pattern_that_backtracks_for_ever_on_ordinary_texts_decides_no_response(engine: Engine) -> None:
+    pattern = r"(\w+\s?)+(\w+\s?)+#"
+    calls = [RuleCall("keywords:existence", json.dumps({"keywords": [pattern]}), "compat", t) for t in ("a", "12345")]
+    for batch in (calls, calls[1:], calls[::-1]):
+        found = check_batch(batch, engine, deadline=0.5)
+        assert {(v.score, v.status) for v in found.values()} == {(None, Status.TIMEOUT)}
 
 
 def test_plain_words_and_hardened_checks_need_no_worker() -> None:

@@ -1,4 +1,4 @@
-"""The worker pool: order, deadlines, crashes, cache, and what is left behind when its process dies."""
+"""The worker pool: order, bounds of processor time, crashes, cache, and what is left behind when its process dies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adhere.rewards.engine import Engine, EngineError, default_engine
 from adhere.rewards.verdict import Status, Verdict, passed, unscored
@@ -100,6 +102,62 @@ def test_timeouts_and_errors_are_counted_and_not_remembered() -> None:
             engine.map(misbehave, [("power",), ("raise",)])
         assert (engine.stats.timeouts, engine.stats.errors, engine.stats.cache_hits) == (2, 2, 0)
         assert engine.stats.seconds >= 0.6
+
+
+def once(path: str, how: str) -> Verdict:
+    """Fail as ``how`` says where ``path`` does not exist yet, as a machine does that is short of memory once."""
+    if not Path(path).exists():
+        Path(path).touch()
+        misbehave(how)
+    return passed("the second time")
+
+
+@pytest.mark.parametrize("how", ["segfault", "exit", "memory"])
+def test_what_may_be_the_machines_failure_is_tried_again_alone(engine: Engine, how: str, tmp_path: Path) -> None:
+    items = [(str(tmp_path / "mark"), how), *((f"{Path(__file__)}", f"{i}") for i in range(3))]
+    assert [v.detail for v in engine.map(once, items)] == ["the second time"] * 4
+
+
+def spin(seconds: float) -> Verdict:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return passed(str(seconds))
+
+
+@pytest.mark.slow
+def test_a_busy_machine_changes_no_verdict() -> None:
+    items = [(0.08 * n,) for n in range(1, 9)] + [(5.0,), (6.0,)]
+    found, loops = [], []
+    try:
+        for count in (0, 3 * len(os.sched_getaffinity(0))):
+            loops += [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+            with Engine(workers=2, deadline=1.0) as engine:
+                found.append([(v.score, v.status, v.detail) for v in engine.map(spin, items)])
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+    assert found[0] == found[1]
+    assert [status for _, status, _ in found[0]] == [Status.OK] * 8 + [Status.TIMEOUT] * 2
+
+
+@pytest.mark.slow
+@settings(max_examples=6, deadline=None)
+@given(
+    st.permutations(["fine", "power", "segfault", "good", "exit", "memory", "raise", "unparsed", "last"]),
+    st.integers(1, 9),
+)
+def test_order_and_company_of_a_batch_do_not_matter(order: list[str], size: int) -> None:
+    with Engine(workers=2, deadline=0.3) as engine:
+        found = dict(zip(order, engine.map(misbehave, [(kind,) for kind in order]), strict=True))
+        few = dict(zip(order[:size], engine.map(misbehave, [(kind,) for kind in order[:size]]), strict=True))
+    statuses = {kind: verdict.status for kind, verdict in found.items()}
+    assert statuses == {
+        "fine": Status.OK, "power": Status.TIMEOUT, "segfault": Status.ERROR, "good": Status.OK, "exit": Status.ERROR,
+        "memory": Status.ERROR, "raise": Status.ERROR, "unparsed": Status.UNPARSED, "last": Status.OK,
+    }  # fmt: skip
+    assert {kind: verdict.status for kind, verdict in few.items()} == {kind: statuses[kind] for kind in order[:size]}
 
 
 def test_a_worker_serves_many_items_and_starts_late() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adhere.rewards.engine import Engine
-from adhere.rewards.math import normalise_gold, verify_answer, verify_batch
+from adhere.rewards.math import check_gold, normalise_gold, verify_answer, verify_batch
 from adhere.rewards.math.canonical import canonical
 from adhere.rewards.math.limits import too_expensive
 from adhere.rewards.verdict import Status, Verdict
@@ -291,7 +291,36 @@ EXPENSIVE = [
     r"\pm" * 300,
     r"1\pm 2\pm 3\pm 4\pm 5\pm 6",
     "+".join(f"x^{{{k}}}" for k in range(1, 99)),
+    r"\binom{10^9}{5\cdot 10^8}",
+    r"\dbinom{n^{99}}{7}",
+    r"{10^9 \choose 5}",
+    r"10^9!",
+    r"10^{9}!",
+    r"10\,000\,000!",
+    r"9^\frac{999999999}{1}",
+    r"9^{-999999999}",
+    r"\sqrt[10^9]{2}",
+    r"\sqrt[1000000]{2}",
+    r"((x+1)^{16})^{16}",
+    r"(a \cdot 999999999999999999999999999999999999)^{16}",
+    r"\sin(\cos(\tan(\ln(x))))",
+    r"\exp\exp\exp\exp 9",
+    r"\sqrt[3]{2}+\sqrt[5]{3}+\sqrt[7]{5}",
+    "+".join(rf"\sqrt{{{k}}}" for k in (2, 3, 5, 7, 11, 13, 17)),
+    r"\begin{pmatrix} x & y \\ z & w \end{pmatrix}^{16}",
+    r"5! \mod \sinh(1000003)",
 ]
+
+CHEAP = [
+    r"\binom{50}{25}", "100!", r"\frac{7!}{3!\,4!}", r"2^{99}-1", r"x^{100}", r"e^{i\pi/3}", r"\sqrt[3]{2}+\sqrt{5}",
+    r"\sin(\ln(x))", r"\sin x+\cos x+\tan x+\ln x", r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}^{-1}",
+    r"1 \mod 3", r"10^{50}", r"(x+1)^{16}", r"\sqrt[n]{2}", r"2^{3^{4}}", r"\frac{1+\sqrt{5}}{2}", "1" * 100,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", CHEAP)
+def test_forms_that_answers_have_are_within_the_bounds(form: str) -> None:
+    assert too_expensive(canonical(form)) == ""
 
 
 @pytest.mark.parametrize("gold", ["5", r"\sqrt{51}", "x+1", r"\text{(C)}", "(1,2)", r"\frac{\pi}{2}"])
@@ -323,10 +352,40 @@ def test_gold_answers_of_public_data_are_cheap(pattern: str) -> None:
     assert [gold for gold in golds if too_expensive(canonical(normalise_gold(gold)))] == []
 
 
-def test_a_clock_that_decides_leaves_the_answer_unscored() -> None:
-    with Engine(deadline=0.001) as engine:
-        verdicts = engine.map("time:sleep", [(60,)])
-    assert [(v.score, v.status) for v in verdicts] == [(None, Status.TIMEOUT)]
+# What gets past the bounds for some golds' sake, or would if a bound were missing: the guard behind them decides.
+UNBOUNDED = [r"\binom{10^9}{5\cdot 10^8}", "9^{9^{9}}", "100000000!", r"\sqrt{2}^{\sqrt{3}^{99}}"]
+
+
+@pytest.mark.parametrize(
+    "gold", ["5", r"\sqrt{51}", "x+1", r"\text{(C)}", "(1,2)", r"\frac{\pi}{2}", r"\sum_{k=1}^n k"]
+)
+def test_what_the_guard_catches_is_wrong_where_the_gold_answer_is_cheap(
+    gold: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adhere.rewards.math.verify.too_expensive", lambda text: "")
+    with Engine(deadline=0.5) as engine:
+        verify_batch([(gold, box(gold + r"\,"))], engine)  # warmed
+        found = verify_batch([(gold, box(hostile)) for hostile in UNBOUNDED] + [(gold, box(gold + r"\,"))], engine)
+    assert [(v.score, v.status) for v in found] == [(0.0, Status.OK)] * len(UNBOUNDED) + [(1.0, Status.OK)]
+
+
+@pytest.mark.parametrize(
+    "gold", [r"\binom{10^9}{5\cdot 10^8}", "x^{9^{9^{9}}}", "\\sqrt{100000000!}", "y^{" + "9" * 60 + "}"]
+)
+def test_a_gold_answer_that_is_too_costly_is_an_error_of_its_row(gold: str) -> None:
+    checked = check_gold(gold)
+    assert (checked.score, checked.status) == (None, Status.UNPARSED) and "too costly" in checked.detail
+    for answer in ("5", gold, "x+1"):
+        verdict = verify_answer(gold, box(answer))
+        assert (verdict.score, verdict.status) == (None, Status.UNPARSED)
+
+
+def test_a_gold_answer_that_the_guard_catches_is_an_error_of_its_row() -> None:
+    gold = "+".join(rf"\int_0^{{{k}}} \frac{{\sin(x^{{17}})}}{{\ln(1+x)}} dx" for k in range(2, 6))
+    with Engine(deadline=0.02) as engine:
+        assert check_gold(gold, engine).status is Status.UNPARSED
+        verdicts = verify_batch([(gold, box(answer)) for answer in ("7", "x+1")], engine)
+    assert [(v.score, v.status) for v in verdicts] == [(None, Status.UNPARSED)] * 2
 
 
 def test_no_answer_and_unreadable_gold_are_told_apart() -> None:
@@ -406,3 +465,19 @@ def test_all_spellings_of_a_rational_are_one_value(value: Fraction, other: Fract
             assert verify_answer(gold, box(spelling)).score == 1.0
         for spelling in spellings(other):
             assert (verify_answer(gold, box(spelling)).score == 1.0) is (value == other)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.permutations(range(8)), st.integers(1, 8))
+def test_order_and_company_of_a_batch_do_not_matter(order: list[int], size: int) -> None:
+    pairs = [
+        ("x+1", r"\boxed{1+x}"), ("x+1", r"\boxed{9^{9^{9^9}}}"), (r"\sin x", r"\boxed{\sin(x)}"),
+        (r"\int_0^1 f(x) dx", r"\boxed{\int_0^{9} \frac{\sin(x^{17})}{\ln(1+x)} dx}"), ("5", r"\boxed{\mod}"),
+        (r"\sum_{k=1}^{n} k", r"\boxed{\prod_{k=1}^{10^9} \sum_{j=1}^{k} j^j}"), ("}{", r"\boxed{1}"),
+        (r"\binom{2n}{n}", r"\boxed{\binom{10^9}{5\cdot 10^8}}"),
+    ]  # fmt: skip
+    expected = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, None, 0.0]
+    with Engine(workers=2, deadline=0.5) as engine:
+        verify_batch([(gold, rf"\boxed{{{gold}\,}}") for gold, _ in pairs], engine)
+        found = verify_batch([pairs[i] for i in order[:size]], engine)
+    assert [verdict.score for verdict in found] == [expected[i] for i in order[:size]]

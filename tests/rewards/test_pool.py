@@ -18,9 +18,9 @@ from adhere.rewards.pool import Job, Lost, Pool, cpu_share, per_process
 
 WORKER = """
 import json, os, subprocess, sys, time
-def send(value, size=None):
+def send(value, size=None, number=0):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    os.write(1, (len(body) if size is None else size).to_bytes(4, "big") + body)
+    os.write(1, (len(body) if size is None else size).to_bytes(4, "big") + number.to_bytes(4, "big") + body)
 def read(size):
     data = b""
     while len(data) < size:
@@ -31,7 +31,8 @@ def read(size):
     return data
 send({"ready": os.getpid()})
 while True:
-    job = json.loads(read(int.from_bytes(read(4), "big")))
+    size, number = int.from_bytes(read(4), "big"), int.from_bytes(read(4), "big")
+    job = json.loads(read(size))
     if job == "exit": sys.exit(7)
     if job == "sleep": time.sleep(600)
     if job == "close stdout": os.close(1); time.sleep(600)
@@ -45,10 +46,12 @@ while True:
         open(sys.argv[1], "w").write(str(child.pid))
         time.sleep(600)
     if job == "bytewise":
-        for byte in len(b'"slow"').to_bytes(4, "big") + b'"slow"':
+        for byte in len(b'"slow"').to_bytes(4, "big") + number.to_bytes(4, "big") + b'"slow"':
             os.write(1, bytes([byte])); time.sleep(0.01)
         continue
-    send(job)
+    if job == "twice": send("twice", number=number)
+    send(job, number=number)
+    if job == "twice late": time.sleep(0.05); send("late", number=number)
 """
 
 Make = Callable[..., Pool]
@@ -115,7 +118,7 @@ def test_a_reply_that_comes_in_pieces_is_whole(make: Make) -> None:
 def test_jobs_that_do_not_fit_into_a_pipe_arrive_and_one_that_is_not_read_ends(make: Make) -> None:
     pool, long = make(), "x" * 3_000_000
     assert ask(pool, long, seconds=20.0) == [long]
-    deaf = make(source="import os, time\nos.write(1, b'\\0\\0\\0\\x0b{\"ready\":1}')\ntime.sleep(600)")
+    deaf = make(source="import os, time\nos.write(1, b'\\0\\0\\0\\x0b\\0\\0\\0\\0{\"ready\":1}')\ntime.sleep(600)")
     (lost,) = ask(deaf, long)
     assert lost.late and lost.ready
 
@@ -130,6 +133,65 @@ def test_a_reply_that_waits_is_not_late(make: Make) -> None:
     assert ask(pool, "a", "b") == ["a", "b"]
     pool.exchange([Job(0, b'"quick"', 1.0), Job(1, b'"bytewise"', 1.0)], settle)
     assert found == {0: "quick", 1: "slow"}
+
+
+@pytest.mark.parametrize("job", ["twice", "twice late"])
+def test_a_reply_that_comes_late_is_not_read_as_that_to_the_next_job(make: Make, job: str) -> None:
+    pool = make()
+    for _ in range(3):
+        assert ask(pool, job) == [job]
+        time.sleep(0.2)  # the second reply now waits in the pipe
+        assert ask(pool, "next", "and next") == ["next", "and next"]
+
+
+BUSY = """
+import json, os, sys, time
+def read(size):
+    data = b""
+    while len(data) < size:
+        data += os.read(0, size - len(data)) or sys.exit(0)
+    return data
+def send(value, number):
+    body = json.dumps(value).encode()
+    os.write(1, len(body).to_bytes(4, "big") + number.to_bytes(4, "big") + body)
+def use(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+use(START)
+send({"ready": 1}, 0)
+while True:
+    size, number = int.from_bytes(read(4), "big"), int.from_bytes(read(4), "big")
+    job = json.loads(read(size))
+    use(job) if job > 0 else time.sleep(600)
+    send("done", number)
+"""
+
+
+def test_on_the_clock_of_the_processor_only_computing_counts(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adhere.rewards.pool.IDLE_SECONDS", 2.5)
+    pool = make(source=BUSY.replace("START", "0.3"), clock="cpu")
+    long, done, idle = ask(pool, 60, 0.1, -1, seconds=0.5)
+    assert isinstance(long, Lost) and (long.late, long.ready, long.spent) == (True, True, True)
+    assert done == "done"
+    assert isinstance(idle, Lost) and (idle.late, idle.ready, idle.spent) == (True, True, False)
+
+
+def test_a_worker_that_starts_slowly_is_waited_for_with_a_warning(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    pool = make(
+        source=BUSY.replace("use(START)", "[(time.sleep(0.5), use(0.02)) for _ in range(4)]"), start_seconds=0.2
+    )
+    assert ask(pool, 0.01, seconds=5.0) == ["done"]
+    assert "the machine is busy" in caplog.text
+    (lost,) = ask(make(source=BUSY.replace("START", "60"), start_seconds=0.2), 0.01)
+    assert isinstance(lost, Lost) and (lost.ready, lost.spent) == (False, True)
+
+
+def test_a_fresh_job_meets_a_process_that_has_seen_no_other(make: Make) -> None:
+    pool, found = make(), []
+    pool.exchange([Job(0, b'"a"', 5.0)], lambda *_: None)
+    before = pool.worker_pids()
+    pool.exchange([Job(0, b'"a"', 5.0, fresh=True)], lambda job, reply, _: found.append(reply))
+    assert found == ["a"] and not set(before) & set(pool.worker_pids())
 
 
 def test_a_worker_that_never_starts_is_told_from_one_that_fails(make: Make) -> None:

@@ -339,23 +339,27 @@ def test_a_list_that_the_function_empties_is_its_own(score: Callable[..., list[V
 
 
 @pytest.mark.parametrize(("function", "status"), [("crashes", "-11"), ("exits", "0")])
-def test_a_batch_that_ends_the_process_is_an_error_and_the_next_one_is_scored(
+def test_a_rollout_that_ends_the_process_is_an_error_and_costs_no_other(
     function: str, status: str, score: Callable[..., list[Verdict]]
 ) -> None:
     for _ in range(2):
         lost = score(function)
         detail = f"my_lab.rewards:{function} ended its process (status {status})"
-        assert [(v.score, v.status, v.detail) for v in lost] == [(None, Status.ERROR, detail)] * 3
+        assert [v.score for v in lost] == [1.0, 1.0, None]
+        assert (lost[2].status, lost[2].detail) == (Status.ERROR, detail)
+        assert [v.score for v in score(function, ABC[::-1])] == [None, 1.0, 1.0]
         assert [v.score for v in score(function, ABC[:2])] == [1.0, 1.0]
 
 
-def test_a_batch_that_takes_too_long_is_a_timeout_and_the_next_one_is_scored(
+def test_a_rollout_that_takes_too_long_is_a_timeout_and_costs_no_other(
     score: Callable[..., list[Verdict]],
 ) -> None:
     started = time.monotonic()
-    lost = score("sleeps", timeout=1.0)
+    lost = score("sleeps", timeout=3.0)
     detail = "took longer than 1 s (rewards.components.mine.timeout)"
-    assert [(v.score, v.status, v.detail) for v in lost] == [(None, Status.TIMEOUT, detail)] * 3
+    assert [v.score for v in lost] == [1.0, 1.0, None]
+    assert (lost[2].status, lost[2].detail) == (Status.TIMEOUT, detail)
+    assert [v.score for v in score("sleeps", ABC[::-1], timeout=3.0)] == [None, 1.0, 1.0]
     assert [v.score for v in score("sleeps", ABC[:2])] == [1.0, 1.0]
     assert time.monotonic() - started < 60.0
 

@@ -6,6 +6,7 @@ adhere train recipe=quickstart stages=[sft,grpo]
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from trl import GRPOConfig as TrlGrpoConfig
 
 from adhere.evaluation.audit import form_of
 from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.rewards.checklist import excluded_programs, shared_sandbox
+from adhere.rewards.components import ChecklistComponent
 from adhere.rewards.composite import Composite
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import ConfigError
@@ -61,6 +64,13 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
     check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
+    for component in recipe.rewards.components.values():
+        if isinstance(component, ChecklistComponent):
+            sandbox = shared_sandbox(component.programs.limits)
+            excluded = excluded_programs([(item.id, item.checklist) for item in items], sandbox)
+            if excluded:
+                shown = "\n".join(f"  {line}" for line in excluded[:20])
+                warnings.warn(f"{len(excluded)} requirements are scored for no response:\n{shown}", stacklevel=1)
     longest = max(len(prompt_ids(tokenizer, item.messages)) for item in items)
     context, completion = context_length(recipe.model, recipe.model.path), config.max_completion_length
     if context is not None and completion + longest > context:

@@ -1,4 +1,4 @@
-"""Checks that may take long run in the engine's workers, under a deadline; the others are cheap and stay here.
+"""Checks that may take long run in the engine's workers, within a bound of processor time; the others stay here.
 
 Costly is what a constraint calls so (``Constraint.costly``: a regular expression from the data, a language model's
 statistics) and every check of a very long text.
@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.constraint import CONSTRAINTS, Mode
-from adhere.rewards.engine import Engine
-from adhere.rewards.verdict import Status, Verdict, unscored
+from adhere.rewards.engine import Engine, machine_failed
+from adhere.rewards.verdict import Verdict, unscored
 
 WORKER = "adhere.rewards.constraints.core.batch_worker"
 DEADLINE_S = 5.0
 LONG_CHARS = 50_000
+
+PROBES = (
+    "First we add the two numbers, which gives 12. Then we halve the sum: the result is 6, and that is the answer.",
+    "# Plan\n\n1. **Read** the task.\n2. *Solve* it.\n\n- one\n- two\n\nP.S. The answer is \\boxed{6}.",
+)
+"""Ordinary texts on which a check is tried once. One that fails on them decides no response at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +45,33 @@ def costly_call(checker: Checker, text: str, mode: Mode) -> RuleCall | None:
 
 
 def check_batch(calls: Sequence[RuleCall], engine: Engine, deadline: float = DEADLINE_S) -> dict[RuleCall, Verdict]:
-    """Return the verdict of each call, ``timeout`` for one that takes longer than ``deadline`` seconds.
+    """Return the verdict of each call, which depends on no other call.
 
-    Each constraint and arguments are tried on one text first. Where that runs into the deadline, its other texts get
-    ``timeout`` untried: one regular expression that backtracks without end must not cost a deadline for every
-    completion of a batch. A worker imports the module of a plug-in's constraint before the deadline begins.
+    A check that takes longer than ``deadline`` seconds of processor time on a text, raises or ends its worker, is not
+    met by that text, which must not earn more than a wrong one. A check that does so on the ``PROBES`` has no verdict
+    on any text. A worker imports the module of a plug-in's constraint before the deadline begins.
 
     Raises:
         EngineError: a worker cannot import the module of a plug-in's constraint.
     """
-    first: dict[tuple[str, str, Mode], RuleCall] = {}
-    for call in calls:
-        first.setdefault((call.constraint, call.kwargs, call.mode), call)
-    found = _run(first.values(), engine, deadline)
-    slow = {rule for rule, call in first.items() if found[call].status is Status.TIMEOUT}
-    rest = [call for call in dict.fromkeys(calls) if call not in found]
-    untried = {call for call in rest if (call.constraint, call.kwargs, call.mode) in slow}
-    found |= _run([call for call in rest if call not in untried], engine, deadline)
-    return found | {
-        call: unscored(Status.TIMEOUT, "not tried: this check took too long on another response") for call in untried
-    }
+    tried = {call: [replace(call, text=text) for text in PROBES] for call in {replace(c, text=""): None for c in calls}}
+    found = _run([probe for probes in tried.values() for probe in probes], engine, deadline)
+    faults = {rule: next((found[p] for p in probes if found[p].undecided), None) for rule, probes in tried.items()}
+    found = _run([c for c in dict.fromkeys(calls) if faults[replace(c, text="")] is None], engine, deadline)
+    verdicts = {}
+    for call in dict.fromkeys(calls):
+        fault = faults[replace(call, text="")]
+        if fault is not None:
+            why = (
+                fault.detail if machine_failed(fault) else f"not tried: on a text for trial, this check {fault.detail}"
+            )
+            verdicts[call] = unscored(fault.status, why)
+        elif found[call].undecided and not machine_failed(found[call]):
+            why = f"not met by this text: the check {found[call].detail}"
+            verdicts[call] = Verdict(0.0, detail=why, seconds=found[call].seconds)
+        else:
+            verdicts[call] = found[call]
+    return verdicts
 
 
 def _run(calls: Iterable[RuleCall], engine: Engine, deadline: float) -> dict[RuleCall, Verdict]:
