@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def test_the_two_tokenisers_differ_where_a_period_ends_a_token() -> None:
 
 @given(TEXTS)
 def test_words_are_the_matches_of_their_patterns(text: str) -> None:
-    assert word_runs(text) == len(re.findall(r"\w+", text))
+    assert word_runs(text) == len(regex.findall(r"\w+", text))
     assert words(text) == sum(
         bool(word.strip("_")) for word in re.findall(r"\w++(?:['’]\w++)*", without_commands(text))
     )

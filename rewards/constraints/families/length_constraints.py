@@ -12,10 +12,10 @@ from adhere.rewards.constraints.families.combination import TwoResponses
 from adhere.rewards.constraints.families.length_constraint_checkers import NumberWords
 from adhere.rewards.constraints.families.shared import NUMBER_WORDS
 from adhere.rewards.constraints.text.fillers import distinct_fillers, flat, in_groups, keep_last, lead
+from adhere.rewards.constraints.text.punkt import sentence_count
 from adhere.rewards.constraints.text.segmentation import (
     least_sentences,
     most_sentences,
-    punkt_sentence_count,
     split_sentences,
 )
 from adhere.rewards.constraints.text.views import has_content, masked, math_spans
@@ -62,7 +62,7 @@ class NumberSentences(Constraint):
     )
 
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
-        return counted(punkt_sentence_count(text), "sentence", kwargs["num_sentences"], kwargs["relation"])
+        return counted(sentence_count(text), "sentence", kwargs["num_sentences"], kwargs["relation"])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Verdict:
         count = least_sentences(text) if kwargs["relation"] == "at least" else most_sentences(text)
@@ -77,7 +77,7 @@ class NumberSentences(Constraint):
         if kwargs["relation"] == "less than":
             # one sentence stays free for an end phrase
             return keep_last(text, _weight, bound - 1) if bound > 2 else keep_last(text, _weight, bound)
-        missing = bound - min(least_sentences(text), punkt_sentence_count(text))
+        missing = bound - min(least_sentences(text), sentence_count(text))
         for extra in range(3):
             done = lead(text, distinct_fillers(missing + extra))
             if self.compat(done, kwargs).passed and self.hardened(done, kwargs).passed:
@@ -98,7 +98,7 @@ class NumberSentences(Constraint):
 
 
 def _weight(sentence: str) -> int:
-    return max(1, punkt_sentence_count(sentence), most_sentences(sentence))
+    return max(1, sentence_count(sentence), most_sentences(sentence))
 
 
 FIRST_WORDS: tuple[str, ...] = ("today", "first", "water", "people", "morning", "music", "nature", "gold", "paper")
