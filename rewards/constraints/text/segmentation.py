@@ -93,9 +93,7 @@ class Sentence(NamedTuple):
 _LIST_MARK = re.compile(r"\s*(?:[#>*+•-]+\s+|\(?(?:\d{1,3}|[A-Za-z])[.)]\s+)*")
 _SENTENCE_MARK = re.compile(r"[.!?…]+[\"'”’»)\]}*_`]*(?=\s|$)|[。！？।॥]+")
 _PROSE_WORD = re.compile(WORD.pattern + "|" + MASK)
-_SHORT = (
-    frozenset({"etc", "cf", "viz", "approx", "fig", "eq", "no", "vol", "pp", "ca", "al", "resp"}) | _TITLES
-)
+_SHORT = frozenset({"etc", "cf", "viz", "approx", "fig", "eq", "no", "vol", "pp", "ca", "al", "resp"}) | _TITLES
 _MIN_LINE = 5
 
 
