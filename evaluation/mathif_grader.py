@@ -68,7 +68,25 @@ def _last_box(text: str) -> str:
 # The first comparison: texts, normalised in two ways, and expressions of at most two letters.
 
 _WHOLE_TEXT = re.compile(r"\\text\{(.+?)\}")
-_UNITS = "degree cm centimeter meter mile second minute hour day week month year foot feet inch yard liter".split()
+_UNITS = [
+    "degree",
+    "cm",
+    "centimeter",
+    "meter",
+    "mile",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "year",
+    "foot",
+    "feet",
+    "inch",
+    "yard",
+    "liter",
+]
 _UNIT = [re.compile(rf"{unit}(?:es)?s? *(?:\^[0-9]+)?") for unit in _UNITS]
 _GROUPED = re.compile(r"(\d),(\d\d\d)(?=$|\D)")
 _FRACTION = re.compile(r"-?[0-9]+.?/0*[1-9][0-9]*.?")

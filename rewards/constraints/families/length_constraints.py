@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, counted, decided, register
+from adhere.rewards.constraints.core.constraint import (
+    Constraint,
+    Kwargs,
+    Needed,
+    Step,
+    counted,
+    decided,
+    off_by,
+    register,
+)
 from adhere.rewards.constraints.core.params import RELATIONS, Count, Text, exclude, plural, relation
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.combination import TwoResponses
@@ -160,9 +169,9 @@ class NumberParagraphs(Constraint):
 
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
-        return decided(
-            count == kwargs["num_paragraphs"], f"{plural(count, 'paragraph')}, {kwargs['num_paragraphs']} wanted"
-        )
+        wanted = kwargs["num_paragraphs"]
+        off = off_by(count, "paragraph", wanted)
+        return decided(count == wanted, f"{plural(count, 'paragraph')}, {wanted} wanted", off)
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {"num_paragraphs": source.count("num_paragraphs")}
@@ -246,9 +255,11 @@ class FirstWord(Constraint):
 
     @staticmethod
     def _verdict(count: int, word: str, kwargs: Kwargs) -> Verdict:
-        if count != kwargs["num_paragraphs"]:
-            return failed(f"{plural(count, 'paragraph')}, {kwargs['num_paragraphs']} wanted")
         ok = word == kwargs["first_word"].lower()
+        if count != kwargs["num_paragraphs"]:
+            # not the word in its place is worse than one paragraph too many: no credit for the count alone
+            off = off_by(count, "paragraph", kwargs["num_paragraphs"]) if ok else None
+            return failed(f"{plural(count, 'paragraph')}, {kwargs['num_paragraphs']} wanted", off)
         verb = "begins" if ok else "does not begin"
         return decided(ok, f'paragraph {kwargs["nth_paragraph"]} {verb} with "{kwargs["first_word"]}"')
 
