@@ -68,25 +68,24 @@ def _last_box(text: str) -> str:
 # The first comparison: texts, normalised in two ways, and expressions of at most two letters.
 
 _WHOLE_TEXT = re.compile(r"\\text\{(.+?)\}")
-_UNITS = [
-    "degree",
-    "cm",
-    "centimeter",
-    "meter",
-    "mile",
-    "second",
-    "minute",
-    "hour",
-    "day",
-    "week",
-    "month",
-    "year",
-    "foot",
-    "feet",
-    "inch",
-    "yard",
-    "liter",
-]
+_UNITS = (
+    *(
+        "degree",
+        "cm",
+        "centimeter",
+        "meter",
+        "mile",
+        "second",
+        "minute",
+        "hour",
+        "day",
+        "week",
+        "month",
+        "year",
+        "foot",
+    ),
+    *("feet", "inch", "yard", "liter"),
+)
 _UNIT = [re.compile(rf"{unit}(?:es)?s? *(?:\^[0-9]+)?") for unit in _UNITS]
 _GROUPED = re.compile(r"(\d),(\d\d\d)(?=$|\D)")
 _FRACTION = re.compile(r"-?[0-9]+.?/0*[1-9][0-9]*.?")
@@ -297,9 +296,9 @@ def _equal(answer: str, gold: str, pi: str) -> bool:
     found, wanted = _number_form(answer, pi), _number_form(gold, pi)
     if isinstance(found, str):
         found = found[:LONGEST]
-    if isinstance(found, str) and isinstance(wanted, str):
-        if found.strip().lower() == wanted.strip().lower() or found.replace(" ", "") == wanted.replace(" ", ""):
-            return True
+    texts = isinstance(found, str) and isinstance(wanted, str)
+    if texts and any(form(str(found)) == form(str(wanted)) for form in (_folded, _spaceless)):
+        return True
     mine, other = _digits(found), _digits(wanted)
     if mine is not None and other is not None:
         return any(math.isclose(value, mine, rel_tol=1e-4) for value in (other / 100, other, other * 100))
@@ -321,6 +320,14 @@ def _equal(answer: str, gold: str, pi: str) -> bool:
         pairs = list(zip(ours.split(","), theirs.split(","), strict=True))
         return all(_equal(a.strip(), b.strip(), repr(math.pi)) for a, b in pairs)
     return _same_value(ours, theirs, implicit=False)
+
+
+def _folded(text: str) -> str:
+    return text.strip().lower()
+
+
+def _spaceless(text: str) -> str:
+    return text.replace(" ", "")
 
 
 def _number_form(text: str, pi: str) -> str | int | float:

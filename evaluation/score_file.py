@@ -1,4 +1,4 @@
-"""Score a file of responses: the command ``adhere score IN.jsonl OUT.jsonl [mode=compat|hardened] [prefilled=true]``."""
+"""Score a file of responses: the command ``adhere score IN.jsonl OUT.jsonl [mode=MODE] [prefilled=true]``."""
 
 from __future__ import annotations
 

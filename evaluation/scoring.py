@@ -97,8 +97,8 @@ def score_responses(
 ) -> list[Score]:
     """Score responses in order; answers that need a computer algebra system run in ``engine``'s killable workers.
 
-    The answer is judged by this project's verifier in both modes; ``compat`` adds what MathIF's runner says of it, which
-    takes answers that are wrong by a factor of 100. Programs of a checklist run in the sandbox.
+    The answer is judged by this project's verifier in both modes; ``compat`` adds what MathIF's runner says of it,
+    which takes answers that are wrong by a factor of 100. Programs of a checklist run in the sandbox.
 
     Args:
         pairs: items with one response each.
