@@ -13,14 +13,22 @@ from adhere.evaluation.statistics import Bootstrap, mean_of_scored, pass_at_k, p
 from adhere.rewards.verdict import Status
 
 Metric = Literal["accuracy", "hacc", "sacc", "joint"]
+Official = Literal["accuracy_official", "joint_official"]
 METRICS: tuple[Metric, ...] = ("accuracy", "hacc", "sacc", "joint")
+OFFICIAL: tuple[Official, ...] = ("accuracy_official", "joint_official")
+"""What MathIF's runner says of the answers, in ``compat`` and where there are gold answers."""
+
 LENGTH_BINS = 6
 
 
-def metric_value(row: ScoredRow, metric: Metric) -> float | None:
+def metric_value(row: ScoredRow, metric: Metric | Official) -> float | None:
     """Return one row's value of a metric, ``None`` where it was not scored or does not apply."""
     if metric == "accuracy":
         return row.score.correct.score
+    if metric == "accuracy_official":
+        return None if row.score.official is None else float(row.score.official)
+    if metric == "joint_official":
+        return row.score.joint_official
     return {"hacc": row.score.hacc, "sacc": row.score.sacc, "joint": row.score.joint}[metric]
 
 
@@ -125,13 +133,17 @@ def unscored_counts(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
 
 
 def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Return accuracy, HAcc, SAcc and joint with their intervals, the share left out and the range it leaves open."""
+    """Return the metrics with their intervals, the share left out and the range it leaves open.
+
+    They are accuracy, HAcc, SAcc and joint, and the official ones where they are known.
+    """
     prompts = [row.item.id for row in rows]
+    official = OFFICIAL if any(row.score.official is not None for row in rows) else ()
     return {
         metric: bootstrap.estimate(
             [metric_value(row, metric) for row in rows], prompts, [evaluator_failed(row, metric) for row in rows]
         ).to_dict()
-        for metric in METRICS
+        for metric in (*METRICS, *official)
     }
 
 

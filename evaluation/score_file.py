@@ -1,4 +1,4 @@
-"""Score a file of responses: the command ``adhere score IN.jsonl OUT.jsonl [mode=compat|hardened]``."""
+"""Score a file of responses: the command ``adhere score IN.jsonl OUT.jsonl [mode=MODE] [prefilled=true]``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from adhere.rewards.errors import ConfigError, DataError
 from adhere.rewards.files import atomic_file
 
 ROWS_AT_ONCE = 256
-FORM = "a row is {question, answer?, response, constraints: [{id, kwargs}]}"
+FORM = "a row is {question?, answer?, response, constraints?: [{id, kwargs}], prefilled?, source?}"
 
 
-def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | None = None) -> dict[str, Any]:
+def score_file(
+    src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | None = None, *, prefilled: bool = False
+) -> dict[str, Any]:
     """Score every row of ``src`` and write it to ``dst`` with its verdicts; either may end in ``.gz``.
 
     Each row keeps its fields and gains ``verdicts`` (one a constraint, in order), ``correct``, ``hacc``,
     ``sacc`` and ``joint``; a value is null where nothing is to be scored or no verdict could be reached.
-    ``compat`` cuts the response as MathIF's driver does, ``hardened`` scores what follows the reasoning
-    block.
+    ``compat`` cuts the response as MathIF's driver does, and leaves IFEval's rows whole (see `scored_text`); it adds
+    ``correct_official`` and ``joint_official``, by MathIF's own judgement of the answer. ``hardened`` scores what
+    follows the reasoning block. Of a row without ``constraints`` only the answer is scored.
 
     The whole input is checked before the first row is scored, so a malformed row costs no work; output goes
     to a temporary name and takes its final one when it is complete.
@@ -41,11 +44,13 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
         dst: where to write, another file.
         mode: the constraint checkers that decide.
         engine: worker pool of the maths verifier; default: the shared one.
+        prefilled: the prompt had opened ``<think>`` already, for rows that do not say so themselves in ``prefilled``.
 
     Returns:
         ``{rows, mode, accuracy, hacc, sacc, joint, unscored, ranges}``: means over the scored rows (``None`` without
-        any); for each metric the number of rows left out of its mean; and, where the evaluator failed on some of them,
-        what the mean would be if all of these scored 0, and 1.
+        any), in ``compat`` also ``accuracy_official`` and ``joint_official``; for each metric the number of rows left
+        out of its mean; and, where the evaluator failed on some of them, what the mean would be if all of these scored
+        0, and 1.
 
     Raises:
         DataError: ``src`` is missing or empty, or has a malformed row (file and line are named).
@@ -58,17 +63,27 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
         raise ConfigError(f"{dst}: is the input itself; name another file for the output")
     if sum(_item(row) is not None for row in read_rows(src)) == 0:
         raise DataError(f"{src}: holds no rows; {FORM}")
-    values: dict[str, list[float | None]] = {"accuracy": [], "hacc": [], "sacc": [], "joint": []}
+    official = ("accuracy_official", "joint_official") if mode == "compat" else ()
+    values: dict[str, list[float | None]] = {name: [] for name in ("accuracy", "hacc", "sacc", "joint", *official)}
     failures: Counter[Metric] = Counter()
     with atomic_file(dst) as out:
         source = read_rows(src)
         while rows := list(islice(source, ROWS_AT_ONCE)):
-            pairs = [(_item(row), Generation(row.values["response"], None, True)) for row in rows]
+            pairs = []
+            for row in rows:
+                opened = row.values.get("prefilled")
+                generation = Generation(row.values["response"], None, True, prefilled if opened is None else opened)
+                pairs.append((_item(row), generation))
             for row, (item, _), score in zip(rows, pairs, score_responses(pairs, mode, engine), strict=True):
-                out.write(dump({**row.values, **score.to_dict(item.checklist)}))
-                found = (score.correct.score, score.hacc, score.sacc, score.joint)
-                for scored, value in zip(values.values(), found, strict=True):
-                    scored.append(value)
+                right = None if score.official is None else float(score.official)
+                beside = {"correct_official": right, "joint_official": score.joint_official} if official else {}
+                out.write(dump({**row.values, **score.to_dict(item.checklist), **beside}))
+                found = {
+                    "accuracy": score.correct.score, "hacc": score.hacc, "sacc": score.sacc, "joint": score.joint,
+                    "accuracy_official": right, "joint_official": score.joint_official,
+                }  # fmt: skip
+                for name, scored in values.items():
+                    scored.append(found[name])
                 scored_row = ScoredRow(item, 0, Generation("", None, True), score)
                 for metric in METRICS:
                     failures[metric] += evaluator_failed(scored_row, metric)
@@ -85,11 +100,15 @@ def score_file(src: Path, dst: Path, mode: Mode = "hardened", engine: Engine | N
 def _item(given: Row) -> PromptItem:
     """Return a row as a prompt item whose id says where the row stands."""
     row, where = given.values, given.where
-    for key, kind in (("response", str), ("constraints", list)):
-        if not isinstance(row.get(key), kind):
+    given_constraints = row.get("constraints")
+    for key, kind in (("response", str), ("constraints", list), ("prefilled", bool), ("source", str)):
+        wanted = key == "response" or row.get(key) is not None
+        if wanted and not isinstance(row.get(key), kind):
             found = f"is {type(row[key]).__name__}, not {kind.__name__}" if key in row else "is missing"
             raise DataError(f"{where}: {key} {found}; {FORM}")
     answer = row.get("answer")
+    if given_constraints is None and answer is None:
+        raise DataError(f"{where}: has neither an answer nor constraints, so there is nothing to score; {FORM}")
     if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
         raise DataError(f"{where}: answer is {type(answer).__name__}; write the gold answer as text, or leave it out")
     for key, value in row.items():
@@ -98,7 +117,7 @@ def _item(given: Row) -> PromptItem:
         except (TypeError, ValueError, RecursionError) as error:
             raise DataError(f"{where}: {key} cannot be written as JSON ({error}); mend or remove the value") from error
     checklist = []
-    for i, constraint in enumerate(row["constraints"]):
+    for i, constraint in enumerate(given_constraints or []):
         place = f"{where}: constraints[{i}]"
         if not isinstance(constraint, Mapping) or not isinstance(constraint.get("id"), str):
             raise DataError(f"{place}: a constraint is {{id, kwargs}}, with the id as text")
@@ -112,5 +131,6 @@ def _item(given: Row) -> PromptItem:
         messages=({"role": "user", "content": question},),
         answer=None if answer is None else str(answer),
         checklist=tuple(checklist),
+        source=row.get("source") or "unknown",
         question=question,
     )

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adhere.evaluation.generation import Generation
+from adhere.evaluation.mathif_grader import official_correct
 from adhere.prompts.item import PromptItem
 from adhere.rewards.adherence import adherence
 from adhere.rewards.checklist import Decider, Requirement
 from adhere.rewards.checklist import score_batch as score_checklists
-from adhere.rewards.constraints import Mode, official_cut
+from adhere.rewards.constraints import CONSTRAINTS, Mode, official_cut
 from adhere.rewards.engine import Engine, default_engine
 from adhere.rewards.math import verify_batch
 from adhere.rewards.segments import split_response
@@ -27,7 +28,8 @@ class Score:
 
     ``verdicts`` follow the order of the checklist. ``hacc``, ``sacc`` and ``joint`` are those of
     `rewards.adherence.Adherence`, as numbers: ``None`` where nothing is to be scored, or where a verdict that one
-    needs has no score.
+    needs has no score. ``official`` is what MathIF's runner says of the answer, in ``compat`` and where there is a gold
+    answer; ``joint_official`` joins it with ``hacc``.
     """
 
     correct: Verdict
@@ -35,6 +37,12 @@ class Score:
     hacc: float | None
     sacc: float | None
     joint: float | None
+    official: bool | None = None
+
+    @property
+    def joint_official(self) -> float | None:
+        """Whether the answer is right by MathIF's runner and every constraint is met."""
+        return None if self.official is None or self.hacc is None else float(self.official and self.hacc == 1.0)
 
     def to_dict(self, checklist: Sequence[Requirement]) -> dict[str, Any]:
         """Return the form written to files; ``checklist`` is the scored one, and names the constraints."""
@@ -60,13 +68,19 @@ class ScoredRow:
     score: Score
 
 
-def scored_text(generation: Generation, mode: Mode) -> str | None:
+def scored_text(item: PromptItem, generation: Generation, mode: Mode) -> str | None:
     """Return the part of a response that is scored, or ``None`` for a reasoning block that never ended.
 
-    ``compat`` cuts as MathIF's driver does, which scores the reasoning itself when ``</think>`` is missing.
+    ``compat`` cuts MathIF's rows as its driver does, which scores the reasoning itself when ``</think>`` is missing,
+    and leaves IFEval's whole, as IFEval's driver does. A row of IFEval has a constraint that only IFEval has, or
+    neither a gold answer nor a source of another name.
     """
     if mode == "compat":
-        return official_cut(generation.text)
+        ids = {requirement.label for requirement in item.checklist}
+        theirs = any(name in CONSTRAINTS and CONSTRAINTS[name].collection == "ifeval" for name in ids)
+        nameless = item.source == "unknown" or "ifeval" in item.source.lower()
+        whole = theirs or (item.answer is None and nameless)
+        return generation.text if whole else official_cut(generation.text)
     return split_response(generation.text, prefilled=generation.prefilled).answer
 
 
@@ -83,8 +97,8 @@ def score_responses(
 ) -> list[Score]:
     """Score responses in order; answers that need a computer algebra system run in ``engine``'s killable workers.
 
-    The answer is judged by this project's verifier in both modes: the official grader takes answers that are
-    wrong by a factor of 100 and calls ``eval`` on model text. Programs of a checklist run in the sandbox.
+    The answer is judged by this project's verifier in both modes; ``compat`` adds what MathIF's runner says of it,
+    which takes answers that are wrong by a factor of 100. Programs of a checklist run in the sandbox.
 
     Args:
         pairs: items with one response each.
@@ -95,7 +109,7 @@ def score_responses(
     Raises:
         ConfigError: a requirement needs a judge and ``judge`` is ``None``.
     """
-    texts = [None if generation.error else scored_text(generation, mode) for _, generation in pairs]
+    texts = [None if generation.error else scored_text(item, generation, mode) for item, generation in pairs]
     # An unfinished response goes to the verifier too, which says where the gold answer cannot be used.
     drawn = [i for i, (_, generation) in enumerate(pairs) if not generation.error]
     verified = verify_batch([(pairs[i][0].answer, texts[i] or "") for i in drawn], engine or default_engine())
@@ -126,7 +140,9 @@ def score_responses(
             answer, checklist = answers[i], checklists[i]
         figures = adherence(answer, checklist)
         hacc, joint = (None if flag is None else float(flag) for flag in (figures.followed, figures.joint))
-        scores.append(Score(answer, checklist.parts, hacc, figures.sacc, joint))
+        told = mode == "compat" and item.answer is not None and not generation.error
+        official = official_correct(texts[i] or "", item.answer or "") if told else None
+        scores.append(Score(answer, checklist.parts, hacc, figures.sacc, joint, official))
     return scores
 
 

@@ -1,4 +1,7 @@
-"""The comparison table: models × accuracy, HAcc, SAcc and joint, with intervals; trivial floors below."""
+"""The comparison table: models × accuracy, HAcc, SAcc and joint, with intervals; trivial floors below.
+
+In ``compat`` the figures of MathIF's own judgement of answers stand beside ours.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,11 @@ NA = Status.NOT_APPLICABLE.value
 HEADINGS = {
     "accuracy_without": "accuracy without",
     "accuracy": "accuracy",
+    "accuracy_official": "accuracy (MathIF)",
     "hacc": "HAcc",
     "sacc": "SAcc",
     "joint": "joint",
+    "joint_official": "joint (MathIF)",
 }
 
 
@@ -62,8 +67,10 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
                 raise DataError(
                     f"comparison: {first['model']} and {other['model']} differ in {what}; compare equal items"
                 )
-    without = any("accuracy_without" in result["metrics"] for result in results)
-    metrics = tuple(name for name in HEADINGS if without or name != "accuracy_without")
+    optional = ("accuracy_without", "accuracy_official", "joint_official")
+    metrics = tuple(
+        name for name in HEADINGS if name not in optional or any(name in result["metrics"] for result in results)
+    )
     models = [Line(r["model"], {m: r["metrics"].get(m) for m in metrics}) for r in results]
     floors = [Line(n, {m: f.get(m) for m in metrics}, floor=True) for n, f in first["floors"].items()]
     lost = [note for result in results if (note := _lost(result))]

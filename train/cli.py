@@ -52,7 +52,7 @@ COMMANDS = {
         "adhere evaluate Qwen/Qwen3-0.6B suite=mathif suite.path=MATHIF",
     ),
     "score": (
-        "IN.jsonl[.gz] OUT.jsonl[.gz] [mode=compat|hardened]",
+        "IN.jsonl[.gz] OUT.jsonl[.gz] [mode=compat|hardened] [prefilled=true]",
         "score a JSONL file of responses against answers and constraints",
         "adhere score responses.jsonl scored.jsonl mode=compat",
     ),

@@ -47,11 +47,12 @@ def check_recomputable(original: RewardConfig, wanted: RewardConfig) -> None:
         if (
             isinstance(component, ChecklistComponent)
             and "scoring" in changed
-            and component.scoring not in ("mean", "all")
+            and (component.scoring not in ("mean", "all") or component.grading == "graded")
         ):
             raise ConfigError(
                 f"{key}.scoring: 'mean' and 'all' can be made from the verdicts of the requirements, "
-                f"'{component.scoring}' cannot; it takes a run of its own"
+                f"'{component.scoring}'{' with graded credit' if component.grading == 'graded' else ''} cannot; it "
+                f"takes a run of its own"
             )
 
 

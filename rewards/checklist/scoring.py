@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,6 +18,9 @@ from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
 ChecklistScoring = Literal["weighted_mean", "mean", "all", "implicit"]
 
+NEAR_MISS = 0.99
+"""The most that graded credit gives to what is not met."""
+
 EMPTY = "the text is empty"
 
 
@@ -31,6 +35,7 @@ def score_batch(
     *,
     reasonings: Sequence[str | None] | None = None,
     engine: Engine | None = None,
+    steepness: float | None = None,
 ) -> list[Verdict]:
     """Score each text in [0, 1] against its checklist; ``parts`` holds one verdict per requirement, in order.
 
@@ -54,6 +59,8 @@ def score_batch(
         reasonings: the finished reasoning blocks, which constraints of scope ``reasoning`` are decided on; ``None`` in
             a place means that there is no such block, and these constraints are not met.
         engine: its workers run the rules that may take long; without one they run here.
+        steepness: the α of graded credit, exp(-α · deviation / scale), for requirements that a rule refuses and says
+            how far off they are (arXiv 2609.32189); ``None`` gives them nothing. The ``parts`` stay 0 or 1.
 
     Raises:
         ConfigError: a requirement needs a judge and there is none.
@@ -96,7 +103,7 @@ def score_batch(
     scored = []
     for text, checklist, verdicts in zip(texts, checklists, found, strict=True):
         parts = [v for v in verdicts if v is not None] if text.strip() else [failed(EMPTY) for _ in checklist]
-        scored.append(_total(checklist, parts, scoring))
+        scored.append(_total(checklist, parts, scoring, steepness))
     return scored
 
 
@@ -167,7 +174,16 @@ def _nothing() -> Verdict:
     return unscored(Status.NOT_APPLICABLE, "no requirement")
 
 
-def _total(checklist: Sequence[Requirement], found: Sequence[Verdict], scoring: ChecklistScoring) -> Verdict:
+def credit(verdict: Verdict, steepness: float | None) -> float | None:
+    """Return what a verdict counts: its score, or a part of 1 for a near miss under graded credit."""
+    if steepness is None or verdict.deviation is None:
+        return verdict.score
+    return min(NEAR_MISS, math.exp(-steepness * verdict.deviation.amount / verdict.deviation.scale))
+
+
+def _total(
+    checklist: Sequence[Requirement], found: Sequence[Verdict], scoring: ChecklistScoring, steepness: float | None
+) -> Verdict:
     if not checklist:
         return _nothing()
     parts = tuple(found)
@@ -175,7 +191,7 @@ def _total(checklist: Sequence[Requirement], found: Sequence[Verdict], scoring: 
     for requirement, part in zip(checklist, parts, strict=True):
         if part.undecided:
             return Verdict(None, part.status, f"{requirement.id}: {part.detail}", seconds, parts)
-    scored = [(r.weight, p.score) for r, p in zip(checklist, parts, strict=True) if p.score is not None]
+    scored = [(r.weight, s) for r, p in zip(checklist, parts, strict=True) if (s := credit(p, steepness)) is not None]
     if not scored:
         return Verdict(None, Status.NOT_APPLICABLE, "no requirement applies", seconds, parts)
     missed = [r.id for r, p in zip(checklist, parts, strict=True) if p.score is not None and p.score < 1.0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adhere.rewards.checklist import score_batch, shared_sandbox
 from adhere.rewards.checklist.sandbox import SandboxLimits
@@ -48,6 +48,14 @@ class ChecklistComponent(Component):
     """``weighted_mean`` (RLCF; Rubrics as Rewards calls it explicit), ``mean``, ``all`` (every requirement or nothing),
     or ``implicit`` (one question to the judge about all requirements together)."""
 
+    grading: Literal["binary", "graded"] = "binary"
+    """``graded`` gives a requirement that a rule refuses exp(-``steepness`` · deviation / scale) of its credit, where
+    the rule says how far off the text is, as counts, lengths and positions do (arXiv 2609.32189). The rates of a run,
+    HAcc, SAcc and joint, stay binary. Needs ``scoring`` ``weighted_mean`` or ``mean``."""
+
+    steepness: float = Field(default=5.0, ge=0.1, le=1000.0)
+    """How fast graded credit falls: a text that is off by the whole number asked for keeps exp(-``steepness``)."""
+
     programs: ProgramConfig = ProgramConfig()
     """Limits of the sandbox, for requirements that a program decides."""
 
@@ -63,6 +71,12 @@ class ChecklistComponent(Component):
 
     decides: ClassVar = "requirements"
     rescorable: ClassVar = frozenset({"scoring"})
+
+    @model_validator(mode="after")
+    def _grades_means(self) -> ChecklistComponent:
+        if self.grading == "graded" and self.scoring not in ("weighted_mean", "mean"):
+            raise ValueError(f"grading: graded needs scoring weighted_mean or mean, got '{self.scoring}'")
+        return self
 
     @property
     def binary(self) -> bool:
@@ -83,6 +97,7 @@ class ChecklistComponent(Component):
             shared_sandbox(self.programs.limits),
             reasonings=[rollouts[i].segments.finished_reasoning for i in there],
             engine=context.engine,
+            steepness=self.steepness if self.grading == "graded" else None,
         )
         scored = dict(zip(there, found, strict=True))
         for i in set(range(len(rollouts))) - scored.keys():

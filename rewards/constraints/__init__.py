@@ -19,6 +19,7 @@ from adhere.rewards.constraints.core.constraint import (
     Step,
     counted,
     decided,
+    off_by,
     register,
 )
 from adhere.rewards.constraints.core.library import (
@@ -76,6 +77,7 @@ __all__ = [
     "draw_phrase",
     "follow",
     "loose_variants",
+    "off_by",
     "official_cut",
     "paraphrases",
     "prepare",

@@ -104,12 +104,71 @@ def test_modes_cut_the_response_differently(tmp_path):
     assert (compat["correct"]["score"], compat["hacc"]) == (1.0, 1.0)
 
 
+def test_of_a_row_without_constraints_only_the_answer_is_scored(tmp_path):
+    rows = [{"response": "\\boxed{4}", "answer": "4"}, {"response": "\\boxed{5}", "answer": 4, "constraints": None}]
+    summary = score_file(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    right, wrong = read(tmp_path / "out.jsonl")
+    assert (right["correct"]["score"], wrong["correct"]["score"]) == (1.0, 0.0)
+    assert right["verdicts"] == [] and right["hacc"] is None and right["joint"] is None
+    assert (summary["accuracy"], summary["hacc"], summary["unscored"]["hacc"]) == (0.5, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("flag", "default", "scored"), [(True, False, 0.0), (None, True, 0.0), (False, True, 1.0), (None, False, 1.0)]
+)
+def test_a_prefilled_response_is_reasoning_until_its_block_ends(tmp_path, flag, default, scored):
+    rows = [row("so it is \\boxed{4}") | ({} if flag is None else {"prefilled": flag})]
+    rows.append(row("first \\boxed{3} </think> it is \\boxed{4}") | {"prefilled": True})
+    score_file(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", prefilled=default)
+    open_block, closed = read(tmp_path / "out.jsonl")
+    assert open_block["correct"]["score"] == scored and closed["correct"]["score"] == 1.0
+
+
+def test_compat_tells_mathif_s_own_judgement_of_the_answer(tmp_path):
+    rows = [
+        row("\\boxed{400}", constraints=[NO_COMMA]),
+        row("#### 4", constraints=[NO_COMMA]),
+        row("It comes to \\boxed{4}, so", constraints=[NO_COMMA]),
+        row("4", answer=None, constraints=[NO_COMMA]),
+    ]
+    source = write(tmp_path / "in.jsonl", rows)
+    summary = score_file(source, tmp_path / "out.jsonl", "compat")
+    scored = read(tmp_path / "out.jsonl")
+    assert [r["correct"]["score"] for r in scored] == [0.0, 1.0, 1.0, None]
+    assert [r["correct_official"] for r in scored] == [1.0, 0.0, 1.0, None]
+    assert [r["joint_official"] for r in scored] == [1.0, 0.0, 0.0, None]
+    assert summary["accuracy_official"] == pytest.approx(2 / 3) and summary["unscored"]["accuracy_official"] == 1
+    assert "accuracy_official" not in score_file(source, tmp_path / "hard.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("extra", "cut"),
+    [
+        ({"answer": "4"}, True),
+        ({"answer": None, "source": "gsm8k"}, True),
+        ({"answer": None}, False),
+        ({"answer": None, "source": "google/IFEval"}, False),
+        ({"answer": "4", "constraints": [NO_COMMA, {"id": "detectable_format:title"}]}, False),
+    ],
+)
+def test_compat_cuts_mathif_s_rows_and_leaves_ifeval_s_whole(tmp_path, extra, cut):
+    text = "<think>one, two</think><answer>four</answer>"
+    score_file(
+        write(tmp_path / "in.jsonl", [row(text, constraints=[NO_COMMA]) | extra]), tmp_path / "o.jsonl", "compat"
+    )
+    assert read(tmp_path / "o.jsonl")[0]["verdicts"][0]["score"] == float(cut)
+
+
 @pytest.mark.parametrize(
     ("bad", "error", "says"),
     [
         ("{not json", DataError, "not JSON"),
         ("[1]", DataError, "object"),
-        ({"response": "x"}, DataError, "constraints is missing"),
+        ({"response": "x"}, DataError, "has neither an answer nor constraints"),
+        ({"response": "x", "answer": None, "constraints": None}, DataError, "nothing to score"),
+        ({"response": "x", "answer": "1", "constraints": {}}, DataError, "constraints is dict"),
+        ({"response": "x", "answer": "1", "prefilled": "yes"}, DataError, "prefilled is str"),
+        ({"response": "x", "answer": "1", "source": 3}, DataError, "source is int"),
         ({"constraints": []}, DataError, "response is missing"),
         (row("x") | {"response": None}, DataError, "response is NoneType"),
         (row("x", answer=["4"]), DataError, "answer is list"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+import regex
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adhere.prompts.attach import Sampler
@@ -45,7 +47,9 @@ def test_the_two_tokenisers_differ_where_a_period_ends_a_token() -> None:
 
 @given(TEXTS)
 def test_words_are_the_matches_of_their_patterns(text: str) -> None:
-    assert word_runs(text) == len(re.findall(r"\w+", text))
+    # characters that this Python does not know yet may be letters to a newer table
+    assume(all(unicodedata.category(char) != "Cn" for char in text))
+    assert word_runs(text) == len(regex.findall(r"\w+", text))
     assert words(text) == sum(
         bool(word.strip("_")) for word in re.findall(r"\w++(?:['’]\w++)*", without_commands(text))
     )

@@ -14,16 +14,33 @@ from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, TRAINING_KEYWO
 from adhere.rewards.constraints.core.variety import further_wordings
 from adhere.rewards.errors import ConfigError, ConstraintError, nearest
 from adhere.rewards.registry import Registry
-from adhere.rewards.verdict import Verdict, failed, passed
+from adhere.rewards.verdict import Deviation, Verdict, failed, passed
 
 Mode = Literal["compat", "hardened"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 Kwargs = Mapping[str, Any]
 
 
-def decided(met: bool, detail: str) -> Verdict:
-    """Return the verdict on a text that does or does not meet a constraint; ``detail`` says why in one line."""
-    return passed(detail) if met else failed(detail)
+def decided(met: bool, detail: str, deviation: Deviation | None = None) -> Verdict:
+    """Return the verdict on a text that does or does not meet a constraint; ``detail`` says why in one line.
+
+    ``deviation`` says how far off a text is that does not; it is ignored where the constraint is met.
+    """
+    return passed(detail) if met else failed(detail, deviation)
+
+
+def off_by(count: int, noun: str, bound: int, relation: str = "exactly") -> Deviation | None:
+    """Return how far a count is from a bound, measured against the bound; ``None`` where it meets it.
+
+    Args:
+        count: how many there are.
+        noun: what is counted, in the singular.
+        bound: the number asked for.
+        relation: ``exactly``, ``at most``, or one of ``params.RELATIONS``.
+    """
+    above, below = count - bound, bound - count
+    off = {"exactly": abs(above), "at most": above, "at least": below, "less than": above + 1}[relation]
+    return Deviation(off, noun, max(1, bound)) if off > 0 else None
 
 
 def counted(count: int, noun: str, bound: int, relation: str) -> Verdict:
@@ -35,7 +52,8 @@ def counted(count: int, noun: str, bound: int, relation: str) -> Verdict:
         bound: the number asked for.
         relation: one of ``params.RELATIONS``.
     """
-    return decided(holds(count, bound, relation), f"{plural(count, noun)}, {relation} {bound} wanted")
+    wanted = f"{plural(count, noun)}, {relation} {bound} wanted"
+    return decided(holds(count, bound, relation), wanted, off_by(count, noun, bound, relation))
 
 
 class Needed(NamedTuple):

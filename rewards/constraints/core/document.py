@@ -34,9 +34,13 @@ enclose; an unclosed one is prose, and so are three or more words of two letters
 _DIFFERENCES = """## Where `compat` differs from the official code
 
 - A blank text fails everything. The official drivers of MathIF and IFEval do the same; their checkers do not.
+- It agrees with NLTK 3.10.4 and langdetect 1.0.9 (seed 0). NLTK 3.10 takes curly quotes as closing ones, and matches
+  words with the `regex` package: combining marks belong to words, `²` does not. Older versions differ in both.
 - `length_constraints:number_sentences`: IFEval counts with NLTK's trained Punkt model, which is downloaded at run time.
-  The same rules are followed here with short tables of our own, so that a rare abbreviation before a capital letter can
-  count differently.
+  The same steps are followed here, with the model's abbreviations. Its statistics on words are replaced by tables of
+  common ones, so that a rare word with a capital after an abbreviation, an initial or an ellipsis can count otherwise.
+- MathIF's driver cuts a response at `<think>`, `</think>` and `<answer>`; IFEval's does not. In evaluation a row is
+  IFEval's if a constraint of it is, or if it has neither a gold answer nor a source of another name.
 - `change_case:capital_word_frequency`: the Treebank's rules for tokens, without Punkt's sentences before them.
 - langdetect is seeded for every call. Unseeded, as the official code leaves it, it answers differently from call to
   call.

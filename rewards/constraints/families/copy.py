@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, ClassVar
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, off_by, register
 from adhere.rewards.constraints.core.params import Count, Text
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import IFTrain, WholeResponse
@@ -212,7 +212,8 @@ class CopyingMultiple(CopyOnly):
     def _parts(parts: list[str], kwargs: Kwargs, fold: Any) -> Verdict:
         target = fold(kwargs["prompt_to_repeat"].strip())
         wrong = sum(part != target for part in parts)
-        return decided(len(parts) == kwargs["N"] and not wrong, f"{len(parts)} parts, {wrong} of them no copies")
+        off = None if wrong else off_by(len(parts), "part", kwargs["N"])
+        return decided(off is None and not wrong, f"{len(parts)} parts, {wrong} of them no copies", off)
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {**super().sample(source), "N": source.count("num_copies")}

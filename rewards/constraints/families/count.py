@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Mode, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import Kwargs, Mode, Needed, Step, decided, off_by, register
 from adhere.rewards.constraints.core.params import Count, Word, plural
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.keywords import is_pattern, occurrences, official_matches, with_exactly
@@ -43,7 +43,8 @@ class LowercaseCounting(IFTrain):
 
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
-        return decided(count <= kwargs["N"], f"{plural(count, 'lower-case word')}, {kwargs['N']} allowed")
+        off = off_by(count, "lower-case word", kwargs["N"], "at most")
+        return decided(count <= kwargs["N"], f"{plural(count, 'lower-case word')}, {kwargs['N']} allowed", off)
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {"N": source.count("num_lowercase")}
@@ -95,7 +96,9 @@ class CountIncrementWord(IFTrain):
 
     @staticmethod
     def _verdict(first: int, second: int) -> Verdict:
-        return decided((first, second) == (1, 2), f"{first}x and {second}x, 1x and 2x wanted")
+        off = abs(first - 1) + abs(second - 2)
+        told = f"{first}x and {second}x, 1x and 2x wanted"
+        return decided(not off, told, off_by(3 + off, "occurrence", 3))
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         one, two = source.rng.sample(list(source.keywords), 2)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Mode, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import (
+    Constraint,
+    Kwargs,
+    Mode,
+    Needed,
+    Step,
+    counted,
+    decided,
+    register,
+)
 from adhere.rewards.constraints.core.params import Count, Text, plural
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.keywords import is_pattern
@@ -63,7 +72,7 @@ class Placeholders(Constraint):
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
         wanted = kwargs["num_placeholders"]
-        return decided(count >= wanted, f"{plural(count, 'placeholder')}, at least {wanted} wanted")
+        return counted(count, "placeholder", wanted, "at least")
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {"num_placeholders": source.count("num_placeholders")}

@@ -8,7 +8,16 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import (
+    Constraint,
+    Kwargs,
+    Needed,
+    Step,
+    counted,
+    decided,
+    off_by,
+    register,
+)
 from adhere.rewards.constraints.core.params import Count, Text, plural
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import WholeResponse
@@ -93,7 +102,8 @@ class Bullets(Constraint):
 
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
-        return decided(count == kwargs["num_bullets"], f"{plural(count, 'bullet')}, {kwargs['num_bullets']} wanted")
+        wanted = kwargs["num_bullets"]
+        return decided(count == wanted, f"{plural(count, 'bullet')}, {wanted} wanted", off_by(count, "bullet", wanted))
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {"num_bullets": source.count("num_bullets")}
@@ -153,7 +163,7 @@ class Highlights(Constraint):
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
         wanted = kwargs["num_highlights"]
-        return decided(count >= wanted, f"{plural(count, 'highlight')}, at least {wanted} wanted")
+        return counted(count, "highlight", wanted, "at least")
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {"num_highlights": source.count("num_highlights")}
@@ -229,12 +239,13 @@ class Sections(Constraint):
         if numbers != list(range(1, len(numbers) + 1)):
             return failed(f"sections are numbered {', '.join(map(str, numbers[:8]))}")
         wanted = kwargs["num_sections"]
-        return decided(len(found) == wanted, f"{plural(len(found), 'section')}, {wanted} wanted")
+        off = off_by(len(found), "section", wanted)
+        return decided(len(found) == wanted, f"{plural(len(found), 'section')}, {wanted} wanted", off)
 
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
         wanted = kwargs["num_sections"]
-        return decided(count >= wanted, f"{plural(count, 'section marker')}, at least {wanted} wanted")
+        return counted(count, "section marker", wanted, "at least")
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         marker = source.phrase("marker", ("Section", "SECTION", "Part", "PART"))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Mode, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Mode, Needed, Step, decided, off_by, register
 from adhere.rewards.constraints.core.params import (
     RELATIONS,
     Choice,
@@ -32,7 +32,7 @@ from adhere.rewards.constraints.text.segmentation import (
     spoken,
 )
 from adhere.rewards.constraints.text.views import edit_boxes, edit_outside, exempt_spans, prose, visible
-from adhere.rewards.verdict import Verdict, failed
+from adhere.rewards.verdict import Deviation, Verdict, failed
 
 _ALNUM = r"[^\W_]"
 _PLAIN_WORDS = re.compile(r"[\w '’-]+")
@@ -188,9 +188,9 @@ class Frequency(Constraint):
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
         wanted = f"{kwargs['relation']} {kwargs['frequency']} wanted"
-        return decided(
-            holds(count, kwargs["frequency"], kwargs["relation"]), f'"{kwargs["keyword"]}" {count}x, {wanted}'
-        )
+        bound, relation = kwargs["frequency"], kwargs["relation"]
+        off = off_by(count, "occurrence", bound, relation)
+        return decided(holds(count, bound, relation), f'"{kwargs["keyword"]}" {count}x, {wanted}', off)
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         bound = source.rng.choice(("at least", "less than"))
@@ -333,7 +333,8 @@ class LetterFrequency(Constraint):
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
         bound, relation = kwargs["let_frequency"], kwargs["let_relation"]
-        return decided(holds(count, bound, relation), f'"{kwargs["letter"]}" {count}x, {times(bound, relation)} wanted')
+        wanted = f'"{kwargs["letter"]}" {count}x, {times(bound, relation)} wanted'
+        return decided(holds(count, bound, relation), wanted, off_by(count, "letter", bound, relation))
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         relation = source.rng.choice(RELATIONS)
@@ -401,7 +402,7 @@ class WordOnce(IFTrain):
 
     @staticmethod
     def _verdict(count: int) -> Verdict:
-        return decided(count == 1, f"{count}x, once wanted")
+        return decided(count == 1, f"{count}x, once wanted", off_by(count, "occurrence", 1))
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {"keyword": source.rng.choice(list(source.keywords))}
@@ -596,8 +597,10 @@ class KeywordSpecificPosition(IFTrain):
     def _verdict(words: list[str], kwargs: Kwargs, fits: Any) -> Verdict:
         if len(words) < kwargs["m"]:
             return failed(f"{len(words)} words")
-        word = words[kwargs["m"] - 1]
-        return decided(fits(word), f'"{word[:40]}" stands there')
+        word, place = words[kwargs["m"] - 1], kwargs["m"]
+        nearest = min((abs(at - place) for at, found in enumerate(words, 1) if fits(found)), default=0)
+        off = Deviation(nearest, "place", place) if nearest else None
+        return decided(fits(word), f'"{word[:40]}" stands there', off)
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         keyword = source.rng.choice(list(source.keywords))

@@ -5,17 +5,26 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, counted, decided, register
+from adhere.rewards.constraints.core.constraint import (
+    Constraint,
+    Kwargs,
+    Needed,
+    Step,
+    counted,
+    decided,
+    off_by,
+    register,
+)
 from adhere.rewards.constraints.core.params import RELATIONS, Count, Text, exclude, plural, relation
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.combination import TwoResponses
 from adhere.rewards.constraints.families.length_constraint_checkers import NumberWords
 from adhere.rewards.constraints.families.shared import NUMBER_WORDS
 from adhere.rewards.constraints.text.fillers import distinct_fillers, flat, in_groups, keep_last, lead
+from adhere.rewards.constraints.text.punkt import sentence_count
 from adhere.rewards.constraints.text.segmentation import (
     least_sentences,
     most_sentences,
-    punkt_sentence_count,
     split_sentences,
 )
 from adhere.rewards.constraints.text.views import has_content, masked, math_spans
@@ -62,7 +71,7 @@ class NumberSentences(Constraint):
     )
 
     def compat(self, text: str, kwargs: Kwargs) -> Verdict:
-        return counted(punkt_sentence_count(text), "sentence", kwargs["num_sentences"], kwargs["relation"])
+        return counted(sentence_count(text), "sentence", kwargs["num_sentences"], kwargs["relation"])
 
     def hardened(self, text: str, kwargs: Kwargs) -> Verdict:
         count = least_sentences(text) if kwargs["relation"] == "at least" else most_sentences(text)
@@ -77,7 +86,7 @@ class NumberSentences(Constraint):
         if kwargs["relation"] == "less than":
             # one sentence stays free for an end phrase
             return keep_last(text, _weight, bound - 1) if bound > 2 else keep_last(text, _weight, bound)
-        missing = bound - min(least_sentences(text), punkt_sentence_count(text))
+        missing = bound - min(least_sentences(text), sentence_count(text))
         for extra in range(3):
             done = lead(text, distinct_fillers(missing + extra))
             if self.compat(done, kwargs).passed and self.hardened(done, kwargs).passed:
@@ -98,7 +107,7 @@ class NumberSentences(Constraint):
 
 
 def _weight(sentence: str) -> int:
-    return max(1, punkt_sentence_count(sentence), most_sentences(sentence))
+    return max(1, sentence_count(sentence), most_sentences(sentence))
 
 
 FIRST_WORDS: tuple[str, ...] = ("today", "first", "water", "people", "morning", "music", "nature", "gold", "paper")
@@ -160,9 +169,9 @@ class NumberParagraphs(Constraint):
 
     @staticmethod
     def _verdict(count: int, kwargs: Kwargs) -> Verdict:
-        return decided(
-            count == kwargs["num_paragraphs"], f"{plural(count, 'paragraph')}, {kwargs['num_paragraphs']} wanted"
-        )
+        wanted = kwargs["num_paragraphs"]
+        off = off_by(count, "paragraph", wanted)
+        return decided(count == wanted, f"{plural(count, 'paragraph')}, {wanted} wanted", off)
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         return {"num_paragraphs": source.count("num_paragraphs")}
@@ -246,9 +255,11 @@ class FirstWord(Constraint):
 
     @staticmethod
     def _verdict(count: int, word: str, kwargs: Kwargs) -> Verdict:
-        if count != kwargs["num_paragraphs"]:
-            return failed(f"{plural(count, 'paragraph')}, {kwargs['num_paragraphs']} wanted")
         ok = word == kwargs["first_word"].lower()
+        if count != kwargs["num_paragraphs"]:
+            # not the word in its place is worse than one paragraph too many: no credit for the count alone
+            off = off_by(count, "paragraph", kwargs["num_paragraphs"]) if ok else None
+            return failed(f"{plural(count, 'paragraph')}, {kwargs['num_paragraphs']} wanted", off)
         verb = "begins" if ok else "does not begin"
         return decided(ok, f'paragraph {kwargs["nth_paragraph"]} {verb} with "{kwargs["first_word"]}"')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, counted, decided, register
+from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, counted, decided, off_by, register
 from adhere.rewards.constraints.core.params import RELATIONS, Choice, Count, Text, exclude, holds, relation
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.keywords import LetterFrequency, drop_beyond
@@ -107,7 +107,8 @@ class LetterCounting2(IFTrain):
     def _verdict(text: str, kwargs: Kwargs) -> Verdict:
         count, bound = text.lower().count(kwargs["letter"].lower()), kwargs["let_frequency"]
         wanted = f"{kwargs['let_relation']} {bound} wanted"
-        return decided(holds(count, bound, kwargs["let_relation"]), f"{count} of the letter, {wanted}")
+        off = off_by(count, "letter", bound, kwargs["let_relation"])
+        return decided(holds(count, bound, kwargs["let_relation"]), f"{count} of the letter, {wanted}", off)
 
     def sample(self, source: ArgumentSource) -> dict[str, Any]:
         bound = source.rng.choice(RELATIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, register
+from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, off_by, register
 from adhere.rewards.constraints.core.params import plural
 from adhere.rewards.constraints.families.shared import IFTrain
 from adhere.rewards.constraints.text.fillers import fillers, flat, in_groups
@@ -33,7 +33,7 @@ class _TwoParagraphs(IFTrain):
         if any(0 < i < len(parts) - 1 for i in blank):
             return failed("a paragraph is empty")
         count = len(parts) - len(blank)
-        return decided(count == 2, f"{plural(count, 'paragraph')}, 2 wanted")
+        return decided(count == 2, f"{plural(count, 'paragraph')}, 2 wanted", off_by(count, "paragraph", 2))
 
     @staticmethod
     def _verdict(parts: list[str]) -> Verdict:

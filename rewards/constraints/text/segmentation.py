@@ -2,7 +2,7 @@
 
 | sentences | who needs them |
 |---|---|
-| ``punkt_sentence_count`` | IFEval's ``compat``: NLTK's Punkt |
+| ``punkt.sentence_count`` | IFEval's ``compat``: NLTK's Punkt |
 | ``ifevalg_sentences`` | IFTrain's ``compat``: a chain of substitutions |
 | ``prose_sentences`` | ``hardened`` counts of sentences: each knows whether a mark closes it |
 | ``read_sentences`` | IFTrain's ``hardened``: first and last words of sentences |
@@ -19,9 +19,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import NamedTuple
 
-from adhere.rewards.constraints.text.languages import ENGLISH_WORDS
 from adhere.rewards.constraints.text.views import MASK, exempt_spans, has_content, masked, visible, without_commands
 
 WORD = re.compile(r"[^\W_]++(?:[-'’][^\W_]++)*")
@@ -34,110 +34,11 @@ u.n u.s vs
 ABBREVIATIONS: frozenset[str] = frozenset(_ABBREVIATIONS.split())
 """Words without their last period, in lower case."""
 
-PUNKT_ABBREVIATIONS: frozenset[str] = ABBREVIATIONS | {"bros", "d.c", "gov", "sgt"}
-"""What a period after does not end a sentence, of Punkt's trained table."""
+_TITLES: frozenset[str] = ABBREVIATIONS | {"bros", "d.c", "gov", "sgt"}
+"""What a period after does not end a sentence of prose, whatever follows."""
 
 IFEVALG_ABBREVIATIONS: frozenset[str] = ABBREVIATIONS | {"mt", "rev"}
 """What a period after does not end a sentence, where IFTrain's words and sentences are cut."""
-
-_LONGEST_ABBREVIATION = 1 + max(map(len, PUNKT_ABBREVIATIONS))
-
-_STARTERS = """
-the a an in on at but and he she it they we you i this that these those there here however if when while although
-though so also for as after before since then now what how why who his her its their our my no not all some let
-"""
-STARTERS: frozenset[str] = frozenset(_STARTERS.split()) | ENGLISH_WORDS
-_MARKED = re.compile(r"[.?!]\S*")
-_NEXT_RUN = re.compile(r"\s+(\S+)")
-_NON_SPACE = re.compile(r"\S")
-_CLOSING_SIGNS = frozenset("\"')]}")
-_SIGNS_INSIDE = frozenset(")\";}]*:@'({[!?")
-_PUNKT_PIECES = re.compile(r"[)\";}\]*:@'({\[!?,]|-{2,}|\.{2,}")
-_PUNKT_CLOSERS = re.compile(r"[\"')\]}]+(?:\s+|(?=--)|$)")
-
-
-def punkt_sentence_count(text: str) -> int:
-    """Count sentences as NLTK's English Punkt does (Kiss and Strunk 2006), in linear time: IFEval's ``compat`` count.
-
-    Punkt's trained tables, which have to be downloaded, are replaced by the short ones above: a verdict can differ
-    where a rare abbreviation meets a capital letter.
-
-    In each run of characters without white space, the last ``.``, ``?`` or ``!`` that closing punctuation or a further
-    run follows may end a sentence; a word between two breaks is not needed, so ``1.`` before a capital is a sentence.
-    """
-    text = text.strip()
-    starts, ends = [0], []
-    for tail in _MARKED.finditer(text):
-        at, end = tail.span()
-        if end - at > 1 or not _ends_plainly(text, at):
-            after = _NEXT_RUN.match(text, end)
-            # the last mark of the run that white space, closing punctuation or a further mark follows
-            found = (
-                i
-                for i in range(end - 1, at - 1, -1)
-                if text[i] in ".?!" and (after is not None if i == end - 1 else text[i + 1] in _SIGNS_INSIDE)
-            )
-            at = next(found, -1)
-            if at < 0:
-                continue
-            start = at
-            while start > 0 and not text[start - 1].isspace():
-                start -= 1
-            if not _breaks(text[start : at + 1], text[at + 1 : end], after):
-                continue
-        ends.append(at + 1)
-        starts.append(_NON_SPACE.search(text, at + 1).start())  # type: ignore[union-attr]
-    if any(text[start] in _CLOSING_SIGNS for start in starts[1:]):
-        return _realigned(text, starts, [*ends, len(text)])
-    return len(starts)
-
-
-def _ends_plainly(text: str, at: int) -> bool:
-    """Whether the lone mark at ``at`` surely ends a sentence: ``?``, ``!``, or a full stop after an unknown word."""
-    if at + 1 == len(text):
-        return False
-    if text[at] != ".":
-        return True
-    if not text[at - 1 : at].isalpha():
-        return False
-    word = text[max(0, at - _LONGEST_ABBREVIATION) : at].split()[-1]
-    return len(word) > 1 and word.isalpha() and word.lower() not in PUNKT_ABBREVIATIONS
-
-
-def _breaks(head: str, rest: str, after: re.Match[str] | None) -> bool:
-    if head[-1] in "?!":
-        return True
-    following = rest or (after.group(1) if after else "")
-    pieces = _PUNKT_PIECES.split(head)
-    if head.endswith(".."):
-        return not rest and following[:1].isupper()
-    word = pieces[-1][:-1]
-    known = word.lower() in PUNKT_ABBREVIATIONS or word.lower().rpartition("-")[2] in PUNKT_ABBREVIATIONS
-    if known:
-        return following[:1].isupper() and _bare_token(following) in STARTERS
-    if len(word) == 1 and word.isupper():
-        return not following[:1].isalpha() or (following[:1].isupper() and _bare_token(following) in STARTERS)
-    if word and not word.strip("-.,0123456789"):
-        return not following[:1].islower()
-    return True
-
-
-def _bare_token(token: str) -> str:
-    return re.split(r"['’]", token.strip("\"'()[]{}*,.:;!?").lower())[0]
-
-
-def _realigned(text: str, starts: list[int], ends: list[int]) -> int:
-    """Count the pieces after closing quotes and brackets have moved to the sentence before them."""
-    count = moved = 0
-    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        begin = start + moved
-        closers = _PUNKT_CLOSERS.match(text, starts[i + 1]) if i + 1 < len(starts) else None
-        # a match may not reach into the sentence after the next one
-        taken = closers is not None and closers.end() <= ends[i + 1]
-        count += begin < end or taken
-        moved = closers.end() - starts[i + 1] if closers is not None and taken else 0
-    return count
-
 
 _HELD, _CUT = "<prd>", "<stop>"
 _SUBJECT = (
@@ -192,9 +93,7 @@ class Sentence(NamedTuple):
 _LIST_MARK = re.compile(r"\s*(?:[#>*+•-]+\s+|\(?(?:\d{1,3}|[A-Za-z])[.)]\s+)*")
 _SENTENCE_MARK = re.compile(r"[.!?…]+[\"'”’»)\]}*_`]*(?=\s|$)|[。！？।॥]+")
 _PROSE_WORD = re.compile(WORD.pattern + "|" + MASK)
-_SHORT = (
-    frozenset({"etc", "cf", "viz", "approx", "fig", "eq", "no", "vol", "pp", "ca", "al", "resp"}) | PUNKT_ABBREVIATIONS
-)
+_SHORT = frozenset({"etc", "cf", "viz", "approx", "fig", "eq", "no", "vol", "pp", "ca", "al", "resp"}) | _TITLES
 _MIN_LINE = 5
 
 
@@ -223,7 +122,7 @@ def _goes_on(line: str, start: int, mark: re.Match[str]) -> bool:
         return False
     word = line[max(start, mark.start() - 40) : mark.start()].rpartition(" ")[2].lstrip("(\"'“‘[*_")
     if word.lower() in _SHORT:
-        return following[0][:1].islower() or word.lower() in PUNKT_ABBREVIATIONS
+        return following[0][:1].islower() or word.lower() in _TITLES
     return len(word) == 1 and word.isupper() and following[0][:1].isupper()
 
 
@@ -290,17 +189,28 @@ def split_sentences(text: str) -> list[str]:
 
 
 _WHOLE_WORD = re.compile(r"\w++(?:['’]\w++)*")
-_WORD_RUN = re.compile(r"\w+")
 _CLASSES = bytes(ord("w" if chr(i).isalnum() or i == ord("_") else "'" if i == ord("'") else " ") for i in range(256))
 """For each ASCII character ``w`` (of a word), an apostrophe or a space: counting two signs is faster than matching."""
 
 
 def word_runs(text: str) -> int:
-    """Count maximal runs of word characters, as MathIF's and IFEval's checkers do."""
+    """Count maximal runs of word characters, as MathIF's and IFEval's checkers do with NLTK 3.10.4.
+
+    That release matches with the ``regex`` package, whose word characters include combining marks and circled letters,
+    but not superscripts and fractions such as ``²`` and ``½``.
+    """
     if not text.isascii():
-        return len(_WORD_RUN.findall(text))
+        return len(text.translate({ord(c): "w" if _in_word(c) else " " for c in set(text)}).split())
     classes = text.encode().translate(_CLASSES)
     return classes.count(b" w") + classes.count(b"'w") + classes.startswith(b"w")
+
+
+def _in_word(char: str) -> bool:
+    category = unicodedata.category(char)
+    if category == "No":
+        return False
+    cased = char.isupper() or char.islower()
+    return char.isalnum() or cased or category[0] == "M" or category == "Pc" or char in "\u200c\u200d"
 
 
 def words(text: str) -> int:
