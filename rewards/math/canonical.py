@@ -114,7 +114,7 @@ def _ascii_digit(char: str) -> str:
 def _unwrap(text: str) -> str:
     while True:
         before = text
-        kept = text.rstrip(" .,;:?")
+        kept = text.rstrip(" .,;:")
         spaced = kept != text and kept.endswith("\\") and not kept.endswith("\\\\")
         text = (kept[:-1] if spaced else kept).strip()
         if text[:1] not in _OPENERS:

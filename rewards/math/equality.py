@@ -9,6 +9,7 @@ from adhere.rewards.math.parsed_answer import (
     Based,
     Expression,
     Group,
+    Measured,
     Number,
     Value,
     Words,
@@ -65,6 +66,11 @@ def _drop_names(text: str, only_one: bool = False) -> str:
 def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
     if gold == answer:
         return True
+    if isinstance(gold, Measured) or isinstance(answer, Measured):
+        units = [value.unit if isinstance(value, Measured | Number) else "" for value in (gold, answer)]
+        if all(units) and units[0] != units[1]:
+            return False
+        return _equal(_without_unit(gold), _without_unit(answer), leaf)
     if isinstance(gold, Number) and isinstance(answer, Number):
         if PERCENT not in (gold.unit, answer.unit):
             return gold.value == answer.value and (not gold.unit or not answer.unit or gold.unit == answer.unit)
@@ -88,6 +94,12 @@ def _equal(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
     if isinstance(gold, Expression) or isinstance(answer, Expression):
         return leaf(gold.latex, answer.latex)
     return False
+
+
+def _without_unit(value: Value) -> Value:
+    if isinstance(value, Measured):
+        return value.value
+    return Number(value.value, "", value.places) if isinstance(value, Number) and value.unit != PERCENT else value
 
 
 def _equal_groups(gold: Group, answer: Group, leaf: Leaf) -> bool | None:

@@ -16,19 +16,19 @@ Kind = Literal["list", "set", "bracket", "union", "matrix", "row"]
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An exact rational number and the canonical name of its unit (empty where none is known).
+    """An exact rational number and the canonical name of its unit (empty where it has none).
 
-    ``decimal`` says that it was written with a decimal point: it may stand for an irrational gold one.
+    ``places`` counts the decimals of a number that was written with a decimal point, else it is ``None``.
     """
 
     value: Fraction
     unit: str = ""
-    decimal: bool = field(default=False, compare=False)
+    places: int | None = field(default=None, compare=False)
 
     @property
     def latex(self) -> str:
         """The number as LaTeX, without its unit."""
-        if self.decimal:
+        if self.places is not None:
             return format(Decimal(self.value.numerator) / Decimal(self.value.denominator), "f")
         sign, value = "-" if self.value < 0 else "", abs(self.value)
         if value.denominator == 1:
@@ -78,7 +78,15 @@ class Expression:
     latex: str
 
 
-Value = Number | Based | Words | Group | Expression
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is not one number, with a unit behind it: ``3\\sqrt{5}\\text{ cm}``."""
+
+    value: Value
+    unit: str
+
+
+Value = Number | Based | Words | Group | Expression | Measured
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _NUMBER = re.compile(
@@ -98,7 +106,7 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _MAX_POWER_BITS = 8_192
-_BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,2})\s*\}|(\d{1,2}))")
+_BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,9})\s*\}|(\d{1,9}))")
 _CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
 _WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[^\W\d_]{2,}[ '-]+[^\W\d_]{2,}|[^\W\d_]{3,}")
@@ -110,7 +118,12 @@ _REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*
 _ARTICLE = re.compile(r"^(?:a|an|the|ein|eine|der|die|das)\s+")
 _MATHS = re.compile(r"[\d\\^+-]|^\w$")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
-_TRAILING_UNIT = re.compile(r"\s*\\text\s*\{[^{}\d]*\}\s*(?:\^\s*\{?\d\}?)?$")
+_TEXT_UNIT = r"\\text\s*\{[^{}\d]*\}\s*(?:\^\s*\{?\s*-?\d\s*\}?)?"
+_TRAILING_UNIT = re.compile(
+    rf"(?:\s*{_TEXT_UNIT}(?:\s*(?:/|\\cdot)?\s*{_TEXT_UNIT}){{0,3}}|\s*\\frac\s*\{{\s*{_TEXT_UNIT}\}}\s*\{{\s*{_TEXT_UNIT}\}}"
+    r"|\s+(?:square|sq\.?|cubic|cu\.?)?\s*(?:mm|cm|km|inches|feet|ft|meters?|centimeters?|units?|kg|degrees|radians|miles|hours|minutes|seconds)"
+    r"(?:\s*\^\s*\{?\d\}?)?|\s*\^\\circ)\s*$"
+)
 _NAME = r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
 _ASSIGNMENT = re.compile(rf"({_NAME})\s*=\s*([^=<>]+)")
 _MEMBERSHIP = re.compile(rf"({_NAME})\s*\\in(?![a-z])\s*(.+)")
@@ -153,6 +166,8 @@ def read(text: str) -> Value:
 
 def algebraic_parts(value: Value) -> list[str]:
     """Return the LaTeX of each part of ``value`` that can be compared only by algebra."""
+    if isinstance(value, Measured):
+        return algebraic_parts(value.value)
     if isinstance(value, Expression):
         return [value.latex]
     return [part for item in value.items for part in algebraic_parts(item)] if isinstance(value, Group) else []
@@ -176,7 +191,11 @@ def read_number(text: str) -> Number | None:
     if match["currency"] and not unit:
         unit = str(read_unit(match["currency"]))
     negative = (match["sign"] == "-") != (match["sign2"] == "-")
-    return Number(-value if negative else value, unit, "." in text[: match.start("tail")])
+    places = None
+    if "." in text[: match.start("tail")]:
+        decimals = match["plain"].partition(".")[2] if match["plain"] else ""
+        places = max(0, len(decimals) - int(match["ten"] or match["ten2"] or match["ten3"] or 0))
+    return Number(-value if negative else value, unit, places)
 
 
 def split_top(text: str, separator: str) -> list[str]:
@@ -199,21 +218,21 @@ def _read_scalar(text: str) -> Value | None:
         return number
     based = _BASED.fullmatch(text)
     if based:
-        return Based(based[1], int(based[2] or based[3]))
+        base = int(based[2] or based[3])
+        if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in based[1]):
+            return Words(text)  # not a numeral of any base: equal to the same text only
+        return Number(Fraction(int(based[1]))) if base == 10 else Based(based[1], base)
     choice = _CHOICE.fullmatch(text)
     if choice:
         return Words(choice[1].casefold())
     if text.lstrip("+-") == r"\infty":
         return Words(text.lstrip("+"))
-    bare = text
-    if len(split_top(text, ",")) == 1:
-        while match := _TRAILING_UNIT.search(bare):
-            shorter = bare[: match.start()].strip()
-            if read_unit(match[0]) is None or not _MATHS.search(shorter):
-                break
-            bare = shorter
-    if bare != text:
-        return read(bare)
+    measured = _TRAILING_UNIT.search(text) if len(split_top(text, ",")) == 1 else None
+    if measured:
+        bare, unit = text[: measured.start()].strip(), read_unit(measured[0])
+        if unit is not None and _MATHS.search(bare):
+            value = read(bare)
+            return Measured(value, unit) if unit and not isinstance(value, Measured) else value if not unit else None
     if text in _EMPTY_SETS:
         return Group("set", (), _EMPTY_SETS[0])
     plain = _WRAPPED.sub(r" \1 ", text).strip()

@@ -11,6 +11,7 @@ from sympy import Basic, Expr, Float, MatrixBase, N
 
 from adhere.rewards.math.equality import equal
 from adhere.rewards.math.parsed_answer import algebraic_parts, read, split_name
+from adhere.rewards.math.units import read_unit
 from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
 # LaTeX only: math-verify's plain-text route hands text to sympy's parse_expr, which evaluates it as Python.
@@ -24,6 +25,7 @@ _CONFIG = [
 ]
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _TEXT = re.compile(r"\\text\s*\{\s*([^{}]*?)[\s.]*\}")
+_INDEXED_NUMBER = re.compile(r"[\d)\]]\s*_")
 _LOWER_CASE = re.compile(r"(?<![\\a-zA-Z])[a-z]")
 _NOT_PROSE = {
     "sin", "cos", "tan", "cot", "sec", "csc", "log", "sqrt", "arcsin", "arccos", "arctan", "mod",
@@ -64,8 +66,10 @@ def leaf(gold: str, answer: str) -> bool:
     if "=" in answer and "=" not in gold:
         return False  # math-verify takes the last side of 26 = 27 for the answer
     labels, gold_labels = _TEXT.findall(answer), _TEXT.findall(gold)
-    if labels and gold_labels and labels != gold_labels:
+    if labels and labels != gold_labels and (gold_labels or not all(read_unit(f"\\text{{{label}}}") for label in labels)):
         return False  # math-verify drops them as units: a.m. would equal p.m.
+    if _INDEXED_NUMBER.search(answer) or _INDEXED_NUMBER.search(gold):
+        return False  # math-verify drops a subscript that is not a base
     if any(word.lower() not in _NOT_PROSE for word in _PROSE.findall(answer)):
         return False
     if not _LOWER_CASE.search(answer):
