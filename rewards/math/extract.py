@@ -53,6 +53,13 @@ _CUE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_TAG = re.compile(r"<answer>([^<]*(?:<(?!/?answer>)[^<]*)*)</answer>", re.IGNORECASE)
+# "The largest $n$ is 34": what the answer is called, and the answer itself.
+_SUBJECT = re.compile(
+    r"\A(?:(?:the|so|thus|hence|therefore|there|a|an|der|die|das|le|la|el)\b|\$[a-zA-Z]\$)[^.\n=<>!?\d]{0,80}?\s(?:is|are|equals|ist|est|es)\s*:?\s+"
+    r"(?!(?:not|at|no|about|approximately|either|neither|between|more|less|in|on|of|by|the|a|an|from|when|if|given|never)\b)(?=[-\d$\\(\[])",
+    re.IGNORECASE,
+)
 _AFTER_CUE = re.compile(r"\A[\s:：=*_\"'`]*(?:(?:is|are)\b[\s:*_\"'`]*)?")
 _SENTENCE_END = re.compile(r"\n|(?<!\\)[.!?。](?=[\s\"'*_)]|$)|;\s")
 _REASON = re.compile(r"\s+(?:because|since|as|which|where|so|weil|da|wobei)\s", re.IGNORECASE)
@@ -88,7 +95,10 @@ def extract_answer(response: str) -> str | None:
     from_json = _json_answer(text)
     if from_json is not None:
         return _boxed(from_json) or _after_cue(from_json) or _clause(from_json)
-    found = _boxed(text) or _after_cue(text)
+    found = _boxed(text)
+    if found is None:
+        tags = _TAG.findall(text)
+        found = (_clause(tags[-1]) if tags else None) or _after_cue(text)
     if found or not text or len(text) > _LONGEST_BARE:
         return found
     return text if isinstance(read(canonical(text)), Number) else None
@@ -149,7 +159,7 @@ def _after_cue(text: str) -> str | None:
     end = -1
     for cue in _CUE.finditer(text):
         end = cue.end()
-    return None if end < 0 else _clause(_AFTER_CUE.sub("", text[end:], count=1))
+    return None if end < 0 else _clause(_SUBJECT.sub("", _AFTER_CUE.sub("", text[end:], count=1)))
 
 
 def _clause(text: str) -> str | None:

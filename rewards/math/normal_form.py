@@ -23,6 +23,8 @@ MAX_TERMS = 200
 MAX_WORK = 20_000
 MAX_EXPONENT = 64
 MAX_FACTORIAL = 30
+MAX_BINOMIAL = 1_000
+MAX_STEPS = 12
 _MAX_RADICAND = 10**8
 _MAX_BITS = 2_000
 
@@ -74,10 +76,15 @@ def normal_form(term: Term) -> Form:
     if kind == "root":
         assert isinstance(payload, Fraction)
         return _root(forms[0], int(payload))
-    whole = _rational(forms[0]) if payload == "!" else None
-    if whole is not None and whole.denominator == 1 and 0 <= whole <= MAX_FACTORIAL:
-        return {((), 1): Fraction(math.factorial(int(whole)))}, ONE
-    return _generator(str(payload), forms[0])
+    if payload == "!":
+        return _factorial(forms[0])
+    if payload == "binom":
+        above, below = (_rational(form) for form in forms)
+        if above is None or below is None or above.denominator != 1 or below.denominator != 1 or above > MAX_BINOMIAL:
+            raise NoFormError
+        value = math.comb(int(above), int(below)) if 0 <= below <= above else 0
+        return _bounded({((), 1): Fraction(value)} if value else {}), ONE
+    return _generator(str(payload), *forms)
 
 
 def equal_forms(a: Form, b: Form) -> bool:
@@ -138,8 +145,15 @@ def _product(a: Sum, b: Sum) -> Sum:
                 for name, exponent in right:
                     exponents[name] = exponents.get(name, 0) + exponent
                 monomial = tuple(sorted(one for one in exponents.items() if one[1]))
+            sign = 1
+            power = next((exponent for name, exponent in monomial if name == "i"), 1)
+            if power != 1:
+                # The powers of the imaginary unit: i² = -1.
+                others = [one for one in monomial if one[0] != "i"]
+                monomial = tuple(sorted([*others, ("i", 1)] if power % 2 else others))
+                sign = 1 if power % 4 < 2 else -1
             key = (monomial, root * other // shared**2)
-            total[key] = total.get(key, Fraction(0)) + x * y * shared
+            total[key] = total.get(key, Fraction(0)) + x * y * shared * sign
     return _bounded({key: value for key, value in total.items() if value})
 
 
@@ -182,6 +196,8 @@ def _rational(form: Form) -> Fraction | None:
 
 def _root(form: Form, degree: int) -> Form:
     value = _rational(form)
+    if value is not None and value < 0 and degree == 2:
+        return _times(({((("i", 1),), 1): Fraction(1)}, ONE), _root(({((), 1): -value}, ONE), 2))
     if value is None or value < 0 or degree != 2:
         return _generator(f"root {degree}", form)
     if value == 0:
@@ -199,9 +215,33 @@ def _root(form: Form, degree: int) -> Form:
     return {((), inside): Fraction(outside, value.denominator)}, ONE
 
 
-def _generator(name: str, form: Form) -> Form:
-    top, bottom = (sorted((str(key), str(value)) for key, value in part.items()) for part in form)
-    label = f"{name}({top}/{bottom})"
+def difference(a: Sum, b: Sum) -> Sum:
+    """Return ``a - b``."""
+    return _sum(a, {key: -value for key, value in b.items()})
+
+
+def _factorial(form: Form) -> Form:
+    """Return the form of a factorial: of a number its value, and (p + 2)! as (p + 1)(p + 2) p!."""
+    whole = _rational(form)
+    if whole is not None:
+        if whole.denominator == 1 and 0 <= whole <= MAX_FACTORIAL:
+            return {((), 1): Fraction(math.factorial(int(whole)))}, ONE
+        return _generator("!", form)
+    offset = form[0].get(((), 1), Fraction(0)) if form[1] == ONE else Fraction(0)
+    if not offset or offset.denominator != 1 or abs(offset) > MAX_STEPS:
+        return _generator("!", form)
+    bare = {key: value for key, value in form[0].items() if key != ((), 1)}
+    result = _generator("!", (bare, ONE))
+    for step in range(1, int(offset) + 1):
+        result = _times(result, (_sum(bare, {((), 1): Fraction(step)}), ONE))
+    for step in range(int(offset) + 1, 1):
+        result = _times(result, _inverse((_sum(bare, {((), 1): Fraction(step)} if step else {}), ONE)))
+    return result
+
+
+def _generator(name: str, *forms: Form) -> Form:
+    parts = [[sorted((str(key), str(value)) for key, value in part.items()) for part in form] for form in forms]
+    label = f"{name}({parts})"
     if len(label) > 2_000:
         raise NoFormError
     return {(((label, 1),), 1): Fraction(1)}, ONE

@@ -86,7 +86,15 @@ class Measured:
     unit: str
 
 
-Value = Number | Based | Words | Group | Expression | Measured
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A choice with its text: ``\\text{(C)} 12``. Either may stand for both."""
+
+    label: Words
+    value: Value
+
+
+Value = Number | Based | Words | Group | Expression | Measured | Option
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _NUMBER = re.compile(
@@ -108,13 +116,21 @@ _NUMBER = re.compile(
 _MAX_POWER_BITS = 8_192
 _BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,9})\s*\}|(\d{1,9}))")
 _CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
+# "\\text{(C)} 12", "(C) 12" and "C: 12"; "(a)(b)" and "(a) - b" are products and differences.
+_OPTION = re.compile(
+    r"(?:\\text\s*\{\s*\(?\s*([A-Ha-h])\s*[.):]?\s*\}[\s.:)~]*|\(\s*([A-Ha-h])\s*\)\s*(?![-+=^_])(?:\s|(?=\d|\\text))|([A-Ha-h])\s*[:.)]\s*)(?=[^\s.:,;])([^=^_<>,;].*)"
+)
+_SHORT_WORDS = frozenset(
+    "yes no odd even tie all none one two six ten red blue sun mon tue wed thu fri sat may jun jul nein ja oui non sí si sim не да нет".split()
+)
+_NAMED_WORD = re.compile(r"[A-Z][a-z]{2}|[A-Z]{3,}")
 _WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[^\W\d_]{2,}[ '-]+[^\W\d_]{2,}|[^\W\d_]{3,}")
 _NOT_WORDS = re.compile(
     r"[=^_\\+*/<>,;|(\[{]|\b(?:sin|cos|tan|cot|sec|csc|log|ln|sqrt|exp|pi|theta|infty|frac)\b|^[^\W\d_]{1,3}$"
 )
 _EMPTY_SETS = (r"\varnothing", r"\emptyset", r"\{\}")
-_REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}")
+_REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}(?P<tail>.*)")
 _ARTICLE = re.compile(r"^(?:a|an|the|ein|eine|der|die|das)\s+")
 _MATHS = re.compile(r"[\d\\^+-]|^\w$")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
@@ -126,12 +142,15 @@ _TRAILING_UNIT = re.compile(
 )
 _NAME = r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
 _ASSIGNMENT = re.compile(rf"({_NAME})\s*=\s*([^=<>]+)")
+_REVERSED = re.compile(rf"([-+.\d\s]*|[-+]?\s*\\(?:frac|sqrt)\s*[^a-zA-Z=<>]+)=\s*({_NAME})")
 _MEMBERSHIP = re.compile(rf"({_NAME})\s*\\in(?![a-z])\s*(.+)")
 
 
 def split_name(text: str) -> tuple[str, str]:
     """Cut ``x = 5`` or ``x \\in [0, 1]`` into name and value; the name is empty where there is none."""
     match = _ASSIGNMENT.fullmatch(text) or _MEMBERSHIP.fullmatch(text)
+    if match is None and (reverse := _REVERSED.fullmatch(text)):
+        return reverse[2], reverse[1].strip()
     return (match[1], match[2].strip()) if match and not re.search(r"\\(?:le|ge|ne)(?![a-z])", match[2]) else ("", text)
 
 
@@ -166,7 +185,7 @@ def read(text: str) -> Value:
 
 def algebraic_parts(value: Value) -> list[str]:
     """Return the LaTeX of each part of ``value`` that can be compared only by algebra."""
-    if isinstance(value, Measured):
+    if isinstance(value, Measured | Option):
         return algebraic_parts(value.value)
     if isinstance(value, Expression):
         return [value.latex]
@@ -177,10 +196,13 @@ def read_number(text: str) -> Number | None:
     """Read ``text`` as one exact rational number with an optional unit, or return ``None``."""
     repeating = _REPEATING.fullmatch(text)
     if repeating:
+        unit = read_unit(repeating["tail"])
+        if unit is None:
+            return None
         once, again = repeating["once"], repeating["again"]
         start = Fraction(int((repeating["whole"] + once) or 0), 10 ** len(once))
         exact = start + Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
-        return Number(-exact if repeating["sign"] else exact)
+        return Number(-exact if repeating["sign"] else exact, unit)
     match = _NUMBER.fullmatch(text)
     unit = read_unit(match["tail"]) if match else None
     if match is None or unit is None:
@@ -225,6 +247,11 @@ def _read_scalar(text: str) -> Value | None:
     choice = _CHOICE.fullmatch(text)
     if choice:
         return Words(choice[1].casefold())
+    option = _OPTION.fullmatch(text)
+    if option and not _OPTION.fullmatch(option[4]):
+        return Option(Words((option[1] or option[2] or option[3]).casefold()), read(option[4].strip()))
+    if text.casefold() in _SHORT_WORDS or _NAMED_WORD.fullmatch(text):
+        return Words(text.casefold())
     if text.lstrip("+-") == r"\infty":
         return Words(text.lstrip("+"))
     measured = _TRAILING_UNIT.search(text) if len(split_top(text, ",")) == 1 else None

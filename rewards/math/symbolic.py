@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import TypeAlias
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Expr, Float, MatrixBase, N
+from sympy import Basic, E, Expr, Float, I, MatrixBase, N, Symbol
 
-from adhere.rewards.math.equality import equal
-from adhere.rewards.math.parsed_answer import algebraic_parts, read, split_name
+from adhere.rewards.math.equality import MIN_DIGITS, at_last_place, equal
+from adhere.rewards.math.parsed_answer import algebraic_parts, read, read_number, split_name
 from adhere.rewards.math.units import read_unit
 from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
@@ -77,6 +78,17 @@ def leaf(gold: str, answer: str) -> bool:
     parsed_gold, parsed = _parse(gold), _parse(answer)
     if not parsed_gold or not parsed:
         return False
+    # A decimal stands for an exact number by the one rule for decimals, and two exact numbers are equal to 50 digits.
+    values = [_constant(one[0]) for one in (parsed_gold, parsed)]
+    numbers = [read_number(text) for text in (gold, answer)]
+    for decimal, exact in ((numbers[0], values[1]), (numbers[1], values[0])):
+        if decimal is not None and decimal.places is not None and exact is not None:
+            digits = Fraction(str(N(exact, 60))) if exact.is_real else None
+            return digits is not None and at_last_place(digits, decimal, MIN_DIGITS)
+    if values[0] is not None and values[1] is not None and not (values[0].has(Float) or values[1].has(Float)):
+        size, apart = abs(N(values[0], 60)), abs(N(values[0] - values[1], 60))
+        if size.is_Float and apart.is_number and size > 0 and apart <= size * 10**-50:
+            return True
     return verify(parsed_gold, parsed, timeout_seconds=None) and _near(parsed_gold[0], parsed[0])
 
 
@@ -87,6 +99,14 @@ def _readable(gold: str) -> bool:
 def _parse(latex: str) -> list[Parsed]:
     parsed: list[Parsed] = parse(f"${latex}$", _CONFIG, fallback_mode="no_fallback", parsing_timeout=None)
     return parsed
+
+
+def _constant(parsed: Parsed) -> Expr | None:
+    """Return a number without symbols, with ``i`` and ``e`` as the constants that they stand for."""
+    if not isinstance(parsed, Expr):
+        return None
+    value = parsed.subs({Symbol("i"): I, Symbol("e"): E})
+    return value if not value.free_symbols and value.is_finite and value.is_number else None
 
 
 def _near(gold: Parsed, answer: Parsed) -> bool:
