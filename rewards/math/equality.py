@@ -18,6 +18,7 @@ from adhere.rewards.math.parsed_answer import (
     Option,
     Value,
     Words,
+    algebraic_parts,
     read,
     split_name,
     split_top,
@@ -34,6 +35,7 @@ MAX_PLACES = 200
 _ORDER = re.compile(r"[<>]|\\(?:le|ge)(?![a-z])")
 _ORDER_SIGN = re.compile(r"([<>]|\\(?:le|ge|ne)(?![a-z]))")
 _TURNED = {">": "<", r"\ge": r"\le"}
+_TAKEN_AWAY = re.compile(r"\\(?:[hv]?phantom|[bx]?cancel|cancelto|sout|st|xout|not|hspace|vspace)(?![a-z])")
 _INTEGER = re.compile(
     r"(?:[,;(\s]|\\text\s*\{[\s,;(]*(?:where|for|with|and|mit|für)?(?:\s*(?:any|all|some|every|each))?(?:\s*integers?)?\s*\})*\$?"
     r"(?:(?P<a>[a-zA-Z])\s*\\in\s*(?:\\(?:mathbb|mathbf|text)\s*\{?\s*Z\s*\}?|Z)\$?"
@@ -41,7 +43,7 @@ _INTEGER = re.compile(
     r"[\s)}.]*$"
 )
 _INEQUALITY = re.compile(r"[<>,]|\\(?:le|ge|ne|in|approx)(?![a-z])")
-_RELATION = re.compile(r"[<>=]|\\(?:le|ge|ne|in|approx)(?![a-z])")
+_RELATION = re.compile(r"(?<!_\{[a-z])[<>=]|\\(?:le|ge|ne|in|approx)(?![a-z])")
 
 
 def undecided(gold: str, answer: str) -> None:
@@ -57,11 +59,15 @@ def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
     """
     if gold == answer:
         return True
+    if _TAKEN_AWAY.search(answer):
+        return False
     if r"\approx" in gold or r"\approx" in answer:
         return _approximate(gold, answer, leaf)
     family = _same_index(gold, answer)
     if family is not None:
-        return equal(*family[:2], _shifted(family[2], leaf))
+        gold, answer, leaf = family[0], family[1], _shifted(family[2], leaf)
+        if gold == answer:
+            return True
     sets = [read_inequality(text) for text in (gold, answer)]
     if any(sets):
         for place, text in enumerate((gold, answer)):
@@ -188,6 +194,8 @@ def _approximate(gold: str, answer: str, leaf: Leaf) -> bool | None:
 
     A bare ``\\approx 3.16`` stands for a decimal gold answer, or for one that the rule for decimals allows.
     """
+    if any(text.count(r"\approx") >= len(split_top(text, r"\approx")) for text in (gold, answer)):
+        return False  # inside brackets it says nothing about the whole
     if r"\approx" in gold:
         golds = [side for side in split_top(gold, r"\approx") if side]
         results = [equal(side, answer, leaf) for side in golds]
@@ -279,6 +287,12 @@ def _span(text: str) -> tuple[str, tuple[Group, ...]] | None:
     return name, (Group("bracket", tuple(ends), text, "".join(brackets)),)
 
 
+def algebraic_gold(gold: str) -> list[str]:
+    """Return the LaTeX of each part of a gold answer (canonical) that can be compared only by algebra."""
+    found = read_inequality(gold)
+    return algebraic_parts(found[1] if found else read(split_name(_split_integer(gold)[0])[1]))
+
+
 def _named(text: str) -> dict[str, Value] | None:
     """Return the values of ``p = 5, q = 2`` or ``(p, q) = (5, 2)`` by their names, if there are several names."""
     left, equals, right = text.partition("=")
@@ -306,9 +320,9 @@ def _same_index(gold: str, answer: str) -> tuple[str, str, str] | None:
             return None
         indices.append(index)
     renamed = re.sub(rf"(?<![\\a-zA-Z]){indices[1]}(?![a-zA-Z])", indices[0], bodies[1])
+    # The same letter twice needs no new name, but a start may still be moved by steps.
     clash = indices[0] != indices[1] and re.search(rf"(?<![\\a-zA-Z]){indices[0]}(?![a-zA-Z])", bodies[1])
-    unchanged = (bodies[0], renamed) == (gold, answer)
-    return None if clash or unchanged else (bodies[0], renamed, indices[0])
+    return None if clash else (bodies[0], renamed, indices[0])
 
 
 def _split_integer(text: str) -> tuple[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from adhere.rewards.engine import Engine, default_engine
 from adhere.rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
-from adhere.rewards.math.parsed_answer import Words, algebraic_parts, read
+from adhere.rewards.math.equality import algebraic_gold
+from adhere.rewards.math.parsed_answer import Words, read
 from adhere.rewards.verdict import Status, Verdict, passed, unscored
 
 READS = "adhere.rewards.math.symbolic:reads"
@@ -48,7 +49,7 @@ def check_gold(gold: str, engine: Engine | None = None) -> Verdict:
     problem = gold_problem(text)
     if problem:
         return unscored(Status.UNPARSED, f"{problem}: {gold[:80]!r}")
-    if not algebraic_parts(read(text)):
+    if not algebraic_gold(text):
         return passed("exact")
     (verdict,) = (engine or default_engine()).map(READS, [(text,)])
     return verdict

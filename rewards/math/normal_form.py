@@ -84,7 +84,15 @@ def normal_form(term: Term) -> Form:
             raise NoFormError
         value = math.comb(int(above), int(below)) if 0 <= below <= above else 0
         return _bounded({((), 1): Fraction(value)} if value else {}), ONE
-    return _generator(str(payload), *forms)
+    turn = _turn(forms[0]) if payload in ("sin", "cos", "tan") else None
+    if turn is not None and payload in ("sin", "cos"):
+        known = _cosine(turn if payload == "cos" else Fraction(1, 2) - turn)
+    elif turn is not None:
+        sine, cosine = _cosine(Fraction(1, 2) - turn), _cosine(turn)
+        known = _times(sine, _inverse(cosine)) if sine is not None and cosine is not None else None
+    else:
+        known = None
+    return known if known is not None else _generator(str(payload), *forms)
 
 
 def equal_forms(a: Form, b: Form) -> bool:
@@ -167,6 +175,12 @@ def _bounded(a: Sum) -> Sum:
 
 
 def _power(base: Form, exponent: Form) -> Form:
+    turn = _turn(exponent, (("i", 1), ("pi", 1))) if base == ({((("e", 1),), 1): Fraction(1)}, ONE) else None
+    if turn:
+        # Euler: e^{iπq} = cos πq + i sin πq
+        real, imaginary = _cosine(turn), _cosine(Fraction(1, 2) - turn)
+        if real is not None and imaginary is not None:
+            return _sum(real[0], _product(imaginary[0], {((("i", 1),), 1): Fraction(1)})), ONE
     number = _rational(exponent)
     if number is None or abs(number) > MAX_EXPONENT:
         raise NoFormError
@@ -185,6 +199,33 @@ def _power(base: Form, exponent: Form) -> Form:
     for _ in range(int(number)):
         result = _times(result, base)
     return result
+
+
+def _turn(form: Form, unit: Monomial = (("pi", 1),)) -> Fraction | None:
+    """Return q where ``form`` is q times π, or times what ``unit`` names, else ``None``."""
+    if form[1] != ONE or not set(form[0]) <= {(unit, 1)}:
+        return None
+    return form[0].get((unit, 1), Fraction(0))
+
+
+def _cosine(turn: Fraction) -> Form | None:
+    """Return the cosine of ``turn`` times π where it is a sum of square roots (multiples of π/12), else ``None``."""
+    turn = abs((turn + 1) % 2 - 1)
+    sign = -1 if turn > Fraction(1, 2) else 1
+    turn = 1 - turn if sign < 0 else turn
+    if 12 % turn.denominator:
+        return None
+    quarter = Fraction(sign, 4)
+    top: Sum = {
+        0: {((), 1): Fraction(sign)},
+        1: {((), 6): quarter, ((), 2): quarter},
+        2: {((), 3): 2 * quarter},
+        3: {((), 2): 2 * quarter},
+        4: {((), 1): 2 * quarter},
+        5: {((), 6): quarter, ((), 2): -quarter},
+        6: {},
+    }[int(turn * 12)]
+    return top, ONE
 
 
 def _rational(form: Form) -> Fraction | None:

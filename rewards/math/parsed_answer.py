@@ -120,6 +120,7 @@ _CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\
 _OPTION = re.compile(
     r"(?:\\text\s*\{\s*\(?\s*([A-Ha-h])\s*[.):]?\s*\}[\s.:)~]*|\(\s*([A-Ha-h])\s*\)\s*(?![-+=^_])(?:\s|(?=\d|\\text))|([A-Ha-h])\s*[:.)]\s*)(?=[^\s.:,;])([^=^_<>,;].*)"
 )
+_NEXT_OPTION = re.compile(r"\(\s*[A-Ha-h]\s*\)|(?<![A-Za-z\\])[A-Ha-h]\s*[:.)]|\\text\s*\{\s*\(?[A-Ha-h]\s*[.):]?\s*\}")
 _SHORT_WORDS = frozenset(
     "yes no odd even tie all none one two six ten red blue sun mon tue wed thu fri sat may jun jul nein ja oui non sí si sim не да нет".split()
 )
@@ -140,7 +141,7 @@ _TRAILING_UNIT = re.compile(
     r"|\s+(?:square|sq\.?|cubic|cu\.?)?\s*(?:mm|cm|km|inches|feet|ft|meters?|centimeters?|units?|kg|degrees|radians|miles|hours|minutes|seconds)"
     r"(?:\s*\^\s*\{?\d\}?)?|\s*\^\\circ)\s*$"
 )
-_NAME = r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
+_NAME = r"(?:[A-Za-z]|\\(?!sum|prod|int|lim|frac|sqrt)[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
 _ASSIGNMENT = re.compile(rf"({_NAME})\s*=\s*([^=<>]+)")
 _REVERSED = re.compile(rf"([-+.\d\s]*|[-+]?\s*\\(?:frac|sqrt)\s*[^a-zA-Z=<>]+)=\s*({_NAME})")
 _MEMBERSHIP = re.compile(rf"({_NAME})\s*\\in(?![a-z])\s*(.+)")
@@ -248,7 +249,7 @@ def _read_scalar(text: str) -> Value | None:
     if choice:
         return Words(choice[1].casefold())
     option = _OPTION.fullmatch(text)
-    if option and not _OPTION.fullmatch(option[4]):
+    if option and not _NEXT_OPTION.search(option[4]):
         return Option(Words((option[1] or option[2] or option[3]).casefold()), read(option[4].strip()))
     if text.casefold() in _SHORT_WORDS or _NAMED_WORD.fullmatch(text):
         return Words(text.casefold())

@@ -9,9 +9,10 @@ from typing import TypeAlias
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, E, Expr, Float, I, MatrixBase, N, Symbol
+from sympy.polys.polyerrors import BasePolynomialError
 
-from adhere.rewards.math.equality import MIN_DIGITS, at_last_place, equal
-from adhere.rewards.math.parsed_answer import algebraic_parts, read, read_number, split_name
+from adhere.rewards.math.equality import MIN_DIGITS, algebraic_gold, at_last_place, equal
+from adhere.rewards.math.parsed_answer import read_number
 from adhere.rewards.math.units import read_unit
 from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
@@ -26,12 +27,18 @@ _CONFIG = [
 ]
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _TEXT = re.compile(r"\\text\s*\{\s*([^{}]*?)[\s.]*\}")
+_EQUALS = re.compile(r"(?<!_\{[a-z])=")
 _INDEXED_NUMBER = re.compile(r"[\d)\]]\s*_")
 _LOWER_CASE = re.compile(r"(?<![\\a-zA-Z])[a-z]")
 _NOT_PROSE = {
     "sin", "cos", "tan", "cot", "sec", "csc", "log", "sqrt", "arcsin", "arccos", "arctan", "mod",
     "matrix", "pmatrix", "bmatrix",
 }  # fmt: skip
+# What sympy and the parser raise on terms that they can read but not work with, such as 1 mod 3 without a number before.
+_ALGEBRA_FAILS = (
+    TypeError, ValueError, ArithmeticError, AttributeError, LookupError, AssertionError, NotImplementedError,
+    RecursionError, BasePolynomialError,
+)  # fmt: skip
 _APPROXIMATE, _EXACT = 1e-6, 1e-12
 
 Parsed: TypeAlias = Basic | MatrixBase
@@ -45,16 +52,28 @@ def compare(gold: str, answer: str) -> Verdict:
 
     ``unparsed`` where the gold answer cannot be read; an answer that cannot be read is wrong.
     """
-    if not _readable(gold):
+    try:
+        readable = bool(_parse(gold)) or all(_parse(part) for part in algebraic_gold(gold))
+    except _ALGEBRA_FAILS:
+        readable = False
+    if not readable:
         return unscored(Status.UNPARSED, f"the gold answer cannot be read: {gold[:80]!r}")
-    return passed("equal by algebra") if equal(gold, answer, leaf) else failed("not equal by algebra")
+    try:
+        return passed("equal by algebra") if equal(gold, answer, leaf) else failed("not equal by algebra")
+    except _ALGEBRA_FAILS as error:
+        # Whose text does sympy fail on? An answer that it cannot work with is wrong, unless the gold one is no better.
+        gold_reads = reads(gold)
+        return failed(f"algebra fails on the answer: {type(error).__name__}") if gold_reads.passed else gold_reads
 
 
 def reads(gold: str) -> Verdict:
     """Return 1.0 where ``gold`` (canonical) can be read and equals itself, else ``unparsed``."""
-    parts = algebraic_parts(read(split_name(gold)[1]))
-    if leaf(gold, gold) or all(leaf(part, part) for part in parts):
-        return passed("by algebra")
+    parts = algebraic_gold(gold)
+    try:
+        if leaf(gold, gold) or all(leaf(part, part) for part in parts):
+            return passed("by algebra")
+    except _ALGEBRA_FAILS as error:
+        return unscored(Status.UNPARSED, f"algebra fails on the gold answer ({type(error).__name__}): {gold[:80]!r}")
     return unscored(Status.UNPARSED, f"the gold answer cannot be read: {gold[:80]!r}")
 
 
@@ -64,7 +83,7 @@ def leaf(gold: str, answer: str) -> bool:
     math-verify rounds to six decimals, so a tiny gold answer would equal 0. Numbers therefore also have to
     agree relative to the gold answer: to 1e-6 where the answer is a decimal, to 1e-12 where both are exact.
     """
-    if "=" in answer and "=" not in gold:
+    if _EQUALS.search(answer) and not _EQUALS.search(gold):
         return False  # math-verify takes the last side of 26 = 27 for the answer
     labels, gold_labels = _TEXT.findall(answer), _TEXT.findall(gold)
     if labels and labels != gold_labels and (gold_labels or not all(read_unit(f"\\text{{{label}}}") for label in labels)):
@@ -90,10 +109,6 @@ def leaf(gold: str, answer: str) -> bool:
         if size.is_Float and apart.is_number and size > 0 and apart <= size * 10**-50:
             return True
     return verify(parsed_gold, parsed, timeout_seconds=None) and _near(parsed_gold[0], parsed[0])
-
-
-def _readable(gold: str) -> bool:
-    return bool(_parse(gold)) or all(_parse(part) for part in algebraic_parts(read(split_name(gold)[1])))
 
 
 def _parse(latex: str) -> list[Parsed]:

@@ -475,7 +475,7 @@ WRONG_RESPONSES = [
     ("34", "Final Answer: The largest $n$ is 34 or 35."),
     ("34", "Final Answer: The largest $n$ is 35."),
     ("34", "The largest $n$ is 34."),
-    ("34", "<answer>34"),
+    ("34", "<answer>We find 34 of them</answer>"),
     ("34", "<answer>33 or 34</answer>"),
 ]
 
