@@ -15,7 +15,8 @@ _UNICODE = {
     "⋅": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "π": r"\pi ", "∞": r"\infty ", "θ": r"\theta ",
     "°": r"^\circ ", "±": r"\pm ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ",
     "∩": r"\cap ", "∈": r"\in ", "≈": r"\approx ", "ℤ": r"\mathbb{Z}", "∨": r"\lor ", "∧": r"\land ",
-    "＞": ">", "＜": "<", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "√": r"\sqrt ", "∛": r"\sqrt[3] ", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "“": '"', "”": '"', "„": '"',
+    "＞": ">", "＜": "<", "⩽": r"\le ", "⩾": r"\ge ", "√": r"\sqrt ", "∛": r"\sqrt[3] ", "\u00a0": " ",
+    "\u2009": " ", "\u202f": " ", "“": '"', "”": '"', "„": '"',
     "‘": "'", "’": "'", "\u200b": "", "\ufeff": "",
 }  # fmt: skip
 _TABLE = str.maketrans(_UNICODE)
@@ -92,8 +93,10 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
         (r"\s+", " "),
     )
 )
-_BASES = dict(zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13), strict=True))
-_BASES["sixteen"] = 16
+_BASES = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12, "sixteen": 16,
+}  # fmt: skip
 _SUPERSCRIPTS = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿⁱ]")
 _SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+|[ₙₖ]")
 # Commands that only dress what they hold; a struck or hidden text (cancel, phantom) is not dressed but taken away.

@@ -190,7 +190,7 @@ def _equal_options(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
 
 
 def _approximate(gold: str, answer: str, leaf: Leaf) -> bool | None:
-    """Compare where a side says ``\\approx``: ``\\sqrt{10} \\approx 3.16`` has to be true, and one of its sides the gold one.
+    """Compare where a side says ``\\approx``: what it says has to be true, and one of its sides the gold answer.
 
     A bare ``\\approx 3.16`` stands for a decimal gold answer, or for one that the rule for decimals allows.
     """
@@ -314,7 +314,9 @@ def _same_index(gold: str, answer: str) -> tuple[str, str, str] | None:
     bodies, declared = zip(*(_split_integer(text) for text in (gold, answer)), strict=True)
     indices = []
     for body, name in zip(bodies, declared, strict=True):
-        letters = set(re.findall(r"(?<![\\a-zA-Z{])[a-zA-Z](?![a-zA-Z(])|(?<=\d)[klmnjt](?![a-zA-Z])", body)) & set("klmnjt")
+        letters = set(re.findall(r"(?<![\\a-zA-Z{])[a-zA-Z](?![a-zA-Z(])|(?<=\d)[klmnjt](?![a-zA-Z])", body)) & set(
+            "klmnjt"
+        )
         index = name or (letters.pop() if len(letters) == 1 else "")
         if not index or not (any(declared) or re.search(r"\\pi|\\circ", body)):
             return None

@@ -18,6 +18,8 @@ MAX_TOKENS = 400
 MAX_DEPTH = 60
 MAX_DIGITS = 60
 MAX_SERIES = 40
+INDEX = "bound index"
+"""The name that the index of every sum and product has in a tree."""
 
 FUNCTIONS = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "ln", "arcsin", "arccos", "arctan"})
 _GREEK = frozenset({
@@ -243,7 +245,7 @@ class _Reader:
                 raise UnreadableError
             terms = tuple(substitute(body, index, Fraction(k)) for k in range(int(first), int(last) + 1))
             return ("+" if name == "sum" else "*", terms, None)
-        bound: Term = ("symbol", (), "bound index")
+        bound: Term = ("symbol", (), INDEX)
         return ("call", (start, end, _renamed(body, index, bound)), name)
 
     def _call(self, name: str) -> Term:

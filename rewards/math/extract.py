@@ -16,22 +16,25 @@ _BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s{}$]+)", re.IGNORECASE)
 _SPACE = r"[\s,;$*&~]|\\[()\[\],;:! ]|\\q?quad(?![a-zA-Z])"
 _AND_OR = r"and/or|and|or|und|oder|et|ou|y|o|e|и|или|和|或|或者|と|または|그리고|또는|và|hoặc"
 _JOINED = re.compile(
-    rf"(?:{_SPACE}|\\(?:text|textrm|mathrm|mbox)\s*\{{[\s,;]*(?:{_AND_OR})?[\s,;]*\}}|\b(?:{_AND_OR})\b)*", re.IGNORECASE
+    rf"(?:{_SPACE}|\\(?:text|textrm|mathrm|mbox)\s*\{{[\s,;]*(?:{_AND_OR})?[\s,;]*\}}|\b(?:{_AND_OR})\b)*",
+    re.IGNORECASE,
 )
 # A short stretch between two boxes, or behind the last one, that offers another answer.
 _OFFERS = re.compile(
-    r"[^.!?\n]{0,60}?\b(?:or|oder|ou|или|alternatively|maybe|perhaps|possibly|vielleicht|peut-être|quizás)\b[^.!?\n]{0,60}",
+    r"[^.!?\n]{0,60}?\b(?:or|oder|ou|или|alternatively|maybe|perhaps|possibly|vielleicht|peut-être|quizás)\b"
+    r"[^.!?\n]{0,60}",
     re.IGNORECASE,
 )
 _OFFERS_NEXT = re.compile(
     r"(?:\\[)\]]|[\s$*,;(]|\\text\s*\{)*(?:or|oder|ou|или|或)\b[\s,}]*"
-    r"(?:(?:maybe|perhaps|possibly|even|also|else|else it is|it is|is it|vielleicht)[\s,]+)*(?=\$|\\\(|\\\[|\\frac|\\sqrt|-?\d|[a-z]\b)",
+    r"(?:(?:maybe|perhaps|possibly|even|also|else|else it is|it is|is it|vielleicht)[\s,]+)*"
+    r"(?=\$|\\\(|\\\[|\\frac|\\sqrt|-?\d|[a-z]\b)",
     re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(
     r"(?:\\[)\]]|[\s$*)])*(?:\?|[,(]?\s*(?:(?:this|that|which|it)\s+)?(?:is|was|are|would be|might be|may be|could be)?\s*"
-    r"(?:probably|possibly|perhaps|maybe|not|wrong|incorrect|false|not sure|unsure|a guess|just a guess|my guess)\b)"
-    r"(?!\s+(?:surprising|hard|difficult|only|just|too|a coincidence))",
+    r"(?:probably|possibly|perhaps|maybe|wrong|incorrect|false|unsure|(?:a|just a|my) guess"
+    r"|not(?=\s*(?:[.)]|$)|\s+(?:sure|certain|correct|right|the)\b))\b)",
     re.IGNORECASE,
 )
 
@@ -68,12 +71,32 @@ _LEADING_NUMBER = re.compile(
     r"(\\?[$€£]?\s?-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?%?)(?=[\s*_]|[^\x00-\x7f]|$)(.*)", re.DOTALL
 )
 _UNCOMMITTED = re.compile(
-    r"(?:one|any|some|either|neither|not|none|unknown|unclear|between|among|probably|maybe|perhaps|possibly)\b", re.IGNORECASE
+    r"(?:one|any|some|either|neither|not|none|unknown|unclear|between|among|probably|maybe|perhaps|possibly)\b",
+    re.IGNORECASE,
 )
-_IN_PASSING = set("over above below under beyond within between about around if but would could should almost".split())
+_IN_PASSING = {
+    "over",
+    "above",
+    "below",
+    "under",
+    "beyond",
+    "within",
+    "between",
+    "about",
+    "around",
+    "if",
+    "but",
+    "would",
+    "could",
+    "should",
+    "almost",
+}
 # Behind an answer: more maths, or words that bound it, take it back or offer another one.
 _MORE_MATHS = re.compile(
-    r"[\d=+*/^<>\\$?]|(?<![\w-])(?:" + "|".join(sorted(map(re.escape, HEDGES - _IN_PASSING), reverse=True)) + r")(?![\w-])", re.IGNORECASE
+    r"[\d=+*/^<>\\$?]|(?<![\w-])(?:"
+    + "|".join(sorted(map(re.escape, HEDGES - _IN_PASSING), reverse=True))
+    + r")(?![\w-])",
+    re.IGNORECASE,
 )
 
 _KEYS = ("final_answer", "finalanswer", "answer", "solution", "result", "antwort", "ergebnis")

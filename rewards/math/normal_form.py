@@ -12,7 +12,7 @@ import math
 from fractions import Fraction
 from typing import TypeAlias
 
-from adhere.rewards.math.expression import Term
+from adhere.rewards.math.expression import INDEX, Term
 
 Monomial: TypeAlias = tuple[tuple[str, int], ...]
 Sum: TypeAlias = dict[tuple[Monomial, int], Fraction]
@@ -84,6 +84,9 @@ def normal_form(term: Term) -> Form:
             raise NoFormError
         value = math.comb(int(above), int(below)) if 0 <= below <= above else 0
         return _bounded({((), 1): Fraction(value)} if value else {}), ONE
+    series = _series(str(payload), *forms) if payload in ("sum", "prod") else None
+    if series is not None:
+        return series
     turn = _turn(forms[0]) if payload in ("sin", "cos", "tan") else None
     if turn is not None and payload in ("sin", "cos"):
         known = _cosine(turn if payload == "cos" else Fraction(1, 2) - turn)
@@ -277,6 +280,40 @@ def _factorial(form: Form) -> Form:
         result = _times(result, (_sum(bare, {((), 1): Fraction(step)}), ONE))
     for step in range(int(offset) + 1, 1):
         result = _times(result, _inverse((_sum(bare, {((), 1): Fraction(step)} if step else {}), ONE)))
+    return result
+
+
+def _series(name: str, start: Form, end: Form, body: Form) -> Form | None:
+    """Return the closed form of a sum of a polynomial in its index, or of the product of the index; else ``None``."""
+    first = _rational(start)
+    if first is None or first.denominator != 1 or body[1] != ONE or end[1] != ONE:
+        return None
+    index: Sum = {(((INDEX, 1),), 1): Fraction(1)}
+    if name == "prod":
+        return _factorial(end) if first == 1 and body[0] == index else None
+    total: Form = ({}, ONE)
+    for (monomial, radicand), value in body[0].items():
+        power = dict(monomial).get(INDEX, 0)
+        rest = tuple(one for one in monomial if one[0] != INDEX)
+        if not 0 <= power <= MAX_STEPS or any(INDEX in other for other, _ in rest):
+            return None
+        # sum of k^p for k from a to n: the Bernoulli polynomials of p + 1 at n + 1 and at a, over p + 1
+        upper = _sum(end[0], {((), 1): Fraction(1)})
+        below = {((), 1): first} if first else {}
+        part = difference(_bernoulli(power + 1, upper), _bernoulli(power + 1, below))
+        factor: Sum = {(rest, radicand): value / (power + 1)}
+        total = _form(_sum(total[0], _product(part, factor)), ONE)
+    return total
+
+
+def _bernoulli(degree: int, at: Sum) -> Sum:
+    """Return the Bernoulli polynomial of ``degree`` at a polynomial."""
+    numbers = [Fraction(1)]
+    for n in range(1, degree + 1):
+        numbers.append(-sum((math.comb(n + 1, k) * numbers[k] for k in range(n)), Fraction(0)) / (n + 1))
+    result: Sum = {}
+    for number in [math.comb(degree, k) * numbers[k] for k in range(degree + 1)]:
+        result = _sum(_product(result, at), {((), 1): number}) if number else _product(result, at)
     return result
 
 

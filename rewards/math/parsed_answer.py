@@ -118,12 +118,14 @@ _BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,9})\s*\}|(\d{1,9}))")
 _CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
 # "\\text{(C)} 12", "(C) 12" and "C: 12"; "(a)(b)" and "(a) - b" are products and differences.
 _OPTION = re.compile(
-    r"(?:\\text\s*\{\s*\(?\s*([A-Ha-h])\s*[.):]?\s*\}[\s.:)~]*|\(\s*([A-Ha-h])\s*\)\s*(?![-+=^_])(?:\s|(?=\d|\\text))|([A-Ha-h])\s*[:.)]\s*)(?=[^\s.:,;])([^=^_<>,;].*)"
+    r"(?:\\text\s*\{\s*\(?\s*([A-Ha-h])\s*[.):]?\s*\}[\s.:)~]*"
+    r"|\(\s*([A-Ha-h])\s*\)\s*(?![-+=^_])(?:\s|(?=\d|\\text))|([A-Ha-h])\s*[:.)]\s*)"
+    r"(?=[^\s.:,;])([^=^_<>,;].*)"
 )
 _NEXT_OPTION = re.compile(r"\(\s*[A-Ha-h]\s*\)|(?<![A-Za-z\\])[A-Ha-h]\s*[:.)]|\\text\s*\{\s*\(?[A-Ha-h]\s*[.):]?\s*\}")
-_SHORT_WORDS = frozenset(
-    "yes no odd even tie all none one two six ten red blue sun mon tue wed thu fri sat may jun jul nein ja oui non sí si sim не да нет".split()
-)
+_SHORT = """yes no odd even tie all none one two six ten red blue sun mon tue wed thu fri sat may jun jul
+nein ja oui non sí si sim не да нет"""
+_SHORT_WORDS = frozenset(_SHORT.split())
 _NAMED_WORD = re.compile(r"[A-Z][a-z]{2}|[A-Z]{3,}")
 _WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[^\W\d_]{2,}[ '-]+[^\W\d_]{2,}|[^\W\d_]{3,}")

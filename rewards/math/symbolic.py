@@ -34,7 +34,7 @@ _NOT_PROSE = {
     "sin", "cos", "tan", "cot", "sec", "csc", "log", "sqrt", "arcsin", "arccos", "arctan", "mod",
     "matrix", "pmatrix", "bmatrix",
 }  # fmt: skip
-# What sympy and the parser raise on terms that they can read but not work with, such as 1 mod 3 without a number before.
+# What sympy and the parser raise on terms that they can read but not work with, such as 1 mod 3.
 _ALGEBRA_FAILS = (
     TypeError, ValueError, ArithmeticError, AttributeError, LookupError, AssertionError, NotImplementedError,
     RecursionError, BasePolynomialError,
@@ -86,7 +86,11 @@ def leaf(gold: str, answer: str) -> bool:
     if _EQUALS.search(answer) and not _EQUALS.search(gold):
         return False  # math-verify takes the last side of 26 = 27 for the answer
     labels, gold_labels = _TEXT.findall(answer), _TEXT.findall(gold)
-    if labels and labels != gold_labels and (gold_labels or not all(read_unit(f"\\text{{{label}}}") for label in labels)):
+    if (
+        labels
+        and labels != gold_labels
+        and (gold_labels or not all(read_unit(f"\\text{{{label}}}") for label in labels))
+    ):
         return False  # math-verify drops them as units: a.m. would equal p.m.
     if _INDEXED_NUMBER.search(answer) or _INDEXED_NUMBER.search(gold):
         return False  # math-verify drops a subscript that is not a base

@@ -75,8 +75,7 @@ _HARMLESS = {"total", "altogether", "overall", "exactly", "each", "precisely"}
 PERCENT = "percent"
 _PERCENT = ("%", "percent", "percentage", "pct", "prozent")
 
-HEDGES = frozenset(
-    """
+_HEDGES = """
     or not maybe perhaps possibly probably likely unlikely approximately approx about around roughly nearly almost
     circa ca unsure uncertain unknown unclear guess guessing guessed estimate estimated assume assuming suppose
     supposedly wrong incorrect false invalid untrue mistaken mistake error incorrectly rejected impossible
@@ -84,12 +83,11 @@ HEDGES = frozenset(
     smaller larger below above under over than beyond within between minimum maximum min. max. might may could would
     should if but except without hmm oder nicht vielleicht falsch ungefähr etwa circa mindestens höchstens ou peut-être
     faux quizás tal vez o или может 或 或者 can't cannot isn't wait actually ish so-ish placeholder todo tbd
-    """.split()
-)
+"""
+HEDGES = frozenset(_HEDGES.split())
 """Words that take a commitment back, bound it or offer another answer."""
 
-_NEVER = HEDGES | frozenset(
-    """
+_VALUE_WORDS = """
     and to und et from until through is are was were be no none nothing never pi sqrt sin cos tan cot sec csc log
     ln exp infty mod modulo div times a.m p.m am pm bc ad bce ce minus plus squared cubed doubled tripled halved
     one two three four five six seven eight nine ten eleven twelve twenty half halves third thirds quarter quarters
@@ -97,9 +95,9 @@ _NEVER = HEDGES | frozenset(
     million millions billion billions trillion trillions k bn mn negative positive inverse reciprocal root power base
     factorial remainder correct answer it this that these those there here yes i we you he she they my your our
     what which who how why when where as at by for with true real imaginary complex undefined infinite infinity prime
-    rounded up down too also instead only just twice thrice double triple solutions? hypothetically
-    """.split()
-)
+    rounded up down too also instead only just twice thrice double triple hypothetically
+"""
+_NEVER = HEDGES | frozenset(_VALUE_WORDS.split())
 _TEXT = re.compile(r"\\text\s*\{([^{}\d\\]*)\}")
 _FRACTION = re.compile(r"\\frac\s*\{\s*(\\text\s*\{[^{}\d\\]*\})\s*\}\s*\{\s*(\\text\s*\{[^{}\d\\]*\})\s*\}")
 _UNIT_POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|\d))?"

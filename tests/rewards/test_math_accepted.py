@@ -395,6 +395,10 @@ BOXES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
             ("385", r"\sum_{k=1}^{10} k^2"),
             ("120", r"\prod_{k=1}^{5} k"),
             (r"\sum_{k=1}^{n} k^2", r"\sum_{j=1}^{n} j^2"),
+            (r"\frac{n(n+1)}{2}", r"\sum_{k=1}^{n} k"),
+            (r"\sum_{k=1}^{n} k^2", r"\frac{n(n+1)(2n+1)}{6}"),
+            ("n^2", r"\sum_{k=0}^{n-1} (2k+1)"),
+            ("n!", r"\prod_{k=1}^{n} k"),
         ],
         [
             (r"\binom{n}{k}", r"\frac{n!}{(n-k)!}"),
@@ -406,6 +410,9 @@ BOXES: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
             ("55", r"\sum_{k=1}^{9} k"),
             (r"\sum_{k=1}^{n} k^2", r"\sum_{k=0}^{n-1} k^2"),
             (r"\binom{n}{k}", r"\frac{n}{k}"),
+            (r"\frac{n(n-1)}{2}", r"\sum_{k=1}^{n} k"),
+            ("n", r"\sum_{k=0}^{n} 1"),
+            ("2n!", r"\prod_{k=1}^{n} k"),
         ],
     ),
     "families of solutions": (

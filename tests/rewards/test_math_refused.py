@@ -176,6 +176,7 @@ RIGHT_RESPONSES = [
     ("7", r"First \boxed{6}, then \boxed{7}."),
     ("7", r"\boxed{6}? No. \boxed{7}"),
     ("7", r"\boxed{7}, not surprisingly."),
+    ("7", r"The answer is \boxed{7}, not 8."),
     ("7", r"\boxed{7} is the answer."),
     ("7", "The answer is 7 dollars that she makes over the week."),
 ]
