@@ -337,8 +337,8 @@ def _shifted(index: str, leaf: Leaf) -> Leaf:
     """Return a leaf for families a + b k over all integers k: the step may turn round, the start move by steps."""
 
     def compare(gold: str, answer: str) -> bool | None:
-        terms = read_term(gold), read_term(answer)
-        if terms[0] is None or terms[1] is None:
+        terms = [term for term in (read_term(gold), read_term(answer)) if term is not None]
+        if len(terms) < 2:
             return leaf(gold, answer)
         starts, steps = [], []
         try:

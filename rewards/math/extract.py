@@ -32,7 +32,8 @@ _OFFERS_NEXT = re.compile(
     re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(
-    r"(?:\\[)\]]|[\s$*)])*(?:\?|[,(]?\s*(?:(?:this|that|which|it)\s+)?(?:is|was|are|would be|might be|may be|could be)?\s*"
+    r"(?:\\[)\]]|[\s$*)])*(?:\?|[,(]?\s*(?:(?:this|that|which|it)\s+)?"
+    r"(?:is|was|are|would be|might be|may be|could be)?\s*"
     r"(?:probably|possibly|perhaps|maybe|wrong|incorrect|false|unsure|(?:a|just a|my) guess"
     r"|not(?=\s*(?:[.)]|$)|\s+(?:sure|certain|correct|right|the)\b))\b)",
     re.IGNORECASE,

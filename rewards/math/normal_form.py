@@ -219,7 +219,7 @@ def _cosine(turn: Fraction) -> Form | None:
     if 12 % turn.denominator:
         return None
     quarter = Fraction(sign, 4)
-    top: Sum = {
+    tops: dict[int, Sum] = {
         0: {((), 1): Fraction(sign)},
         1: {((), 6): quarter, ((), 2): quarter},
         2: {((), 3): 2 * quarter},
@@ -227,8 +227,8 @@ def _cosine(turn: Fraction) -> Form | None:
         4: {((), 1): 2 * quarter},
         5: {((), 6): quarter, ((), 2): -quarter},
         6: {},
-    }[int(turn * 12)]
-    return top, ONE
+    }
+    return tops[int(turn * 12)], ONE
 
 
 def _rational(form: Form) -> Fraction | None:
@@ -299,7 +299,7 @@ def _series(name: str, start: Form, end: Form, body: Form) -> Form | None:
             return None
         # sum of k^p for k from a to n: the Bernoulli polynomials of p + 1 at n + 1 and at a, over p + 1
         upper = _sum(end[0], {((), 1): Fraction(1)})
-        below = {((), 1): first} if first else {}
+        below: Sum = {((), 1): first} if first else {}
         part = difference(_bernoulli(power + 1, upper), _bernoulli(power + 1, below))
         factor: Sum = {(rest, radicand): value / (power + 1)}
         total = _form(_sum(total[0], _product(part, factor)), ONE)

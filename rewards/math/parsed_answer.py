@@ -85,6 +85,11 @@ class Measured:
     value: Value
     unit: str
 
+    @property
+    def latex(self) -> str:
+        """The value as LaTeX, without its unit."""
+        return self.value.latex
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -92,6 +97,11 @@ class Option:
 
     label: Words
     value: Value
+
+    @property
+    def latex(self) -> str:
+        """The text of the choice as LaTeX."""
+        return self.value.latex
 
 
 Value = Number | Based | Words | Group | Expression | Measured | Option
