@@ -146,6 +146,7 @@ def canonical(answer: str) -> str:
         return answer
     text = answer if answer.isascii() else _ascii(answer)
     text = undo_capitals(text.translate(_TABLE))
+    text = re.sub(r"(?:\.\s?){2,}$|…", r"\\ldots ", text.strip())
     text = _undress(_unwrap(text.strip()))
     if _INEQUALITY.search(text):
         # "x < 1 or x > 3" and "x > 1 and x < 3" are different sets, so the words stay apart.

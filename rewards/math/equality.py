@@ -36,6 +36,7 @@ _ORDER = re.compile(r"[<>]|\\(?:le|ge)(?![a-z])")
 _ORDER_SIGN = re.compile(r"([<>]|\\(?:le|ge|ne)(?![a-z]))")
 _TURNED = {">": "<", r"\ge": r"\le"}
 _TAKEN_AWAY = re.compile(r"\\(?:[hv]?phantom|[bx]?cancel|cancelto|sout|st|xout|not|hspace|vspace)(?![a-z])")
+_GOES_ON = re.compile(r"\\[lc]?dots(?![a-z])|\.\.")
 _INTEGER = re.compile(
     r"(?:[,;(\s]|\\text\s*\{[\s,;(]*(?:where|for|with|and|mit|für)?(?:\s*(?:any|all|some|every|each))?(?:\s*integers?)?\s*\})*\$?"
     r"(?:(?P<a>[a-zA-Z])\s*\\in\s*(?:\\(?:mathbb|mathbf|text)\s*\{?\s*Z\s*\}?|Z)\$?"
@@ -59,7 +60,7 @@ def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
     """
     if gold == answer:
         return True
-    if _TAKEN_AWAY.search(answer):
+    if _TAKEN_AWAY.search(answer) or (_GOES_ON.search(answer) and not _GOES_ON.search(gold)):
         return False
     if r"\approx" in gold or r"\approx" in answer:
         return _approximate(gold, answer, leaf)

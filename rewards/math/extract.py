@@ -13,8 +13,11 @@ from adhere.rewards.math.units import HEDGES
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)", re.IGNORECASE)
 _BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s{}$]+)", re.IGNORECASE)
 # What may stand between two boxes of one list: spaces of every kind, marks, and the words that join.
-_SPACE = r"[\s,;$*&~]|\\[()\[\],;:! ]|\\q?quad(?![a-zA-Z])"
-_AND_OR = r"and/or|and|or|und|oder|et|ou|y|o|e|и|или|和|或|或者|と|または|그리고|또는|và|hoặc"
+_SPACE = (
+    r"[\s,;$*&~]|\\[()\[\],;:! ]|\\q?quad(?![a-zA-Z])"
+    r"|\\(?:lor|vee|land|wedge|newline)(?![a-zA-Z])|\\[hv]space\*?\{[^{}]{0,20}\}|[&/]"
+)
+_AND_OR = r"and/or|and|or|und|oder|et|ou|y|o|e|и|или|和|或|或者|と|または|그리고|또는|và|hoặc|vs\.?|versus"
 _JOINED = re.compile(
     rf"(?:{_SPACE}|\\(?:text|textrm|mathrm|mbox)\s*\{{[\s,;]*(?:{_AND_OR})?[\s,;]*\}}|\b(?:{_AND_OR})\b)*",
     re.IGNORECASE,

@@ -83,6 +83,8 @@ _HEDGES = """
     smaller larger below above under over than beyond within between minimum maximum min. max. might may could would
     should if but except without hmm oder nicht vielleicht falsch ungefähr etwa circa mindestens höchstens ou peut-être
     faux quizás tal vez o или может 或 或者 can't cannot isn't wait actually ish so-ish placeholder todo tbd
+    nope nah fails failed excluded excluding disproved refuted extraneous discarded upper lower bound bounds max maximal
+    minimal optional conjectured expected versus vs
 """
 HEDGES = frozenset(_HEDGES.split())
 """Words that take a commitment back, bound it or offer another answer."""
@@ -162,7 +164,11 @@ def _changes_value(words: list[str], at: int) -> bool:
         return False
     if word in _POWERS_AFTER:
         return at == 0 or words[at - 1] not in _CANONICAL
-    return word in _NEVER or (word.endswith("ly") and word not in _NOT_ADVERBS and word not in _HARMLESS)
+    return (
+        word in _NEVER
+        or word.replace("’", "'").endswith("n't")
+        or (word.endswith("ly") and word not in _NOT_ADVERBS and word not in _HARMLESS)
+    )
 
 
 def _one_spelling(parts: list[tuple[str, str, str]], known: bool) -> str:
