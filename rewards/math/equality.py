@@ -36,6 +36,7 @@ _ORDER = re.compile(r"[<>]|\\(?:le|ge)(?![a-z])")
 _ORDER_SIGN = re.compile(r"([<>]|\\(?:le|ge|ne)(?![a-z]))")
 _TURNED = {">": "<", r"\ge": r"\le"}
 _TAKEN_AWAY = re.compile(r"\\(?:[hv]?phantom|[bx]?cancel|cancelto|sout|st|xout|not|hspace|vspace)(?![a-z])")
+_OF_INTEGERS = re.compile(r"\\pi|\\circ|Z|integer")
 _GOES_ON = re.compile(r"\\[lc]?dots(?![a-z])|\.\.")
 _INTEGER = re.compile(
     r"(?:[,;(\s]|\\text\s*\{[\s,;(]*(?:where|for|with|and|mit|für)?(?:\s*(?:any|all|some|every|each))?(?:\s*integers?)?\s*\})*\$?"
@@ -64,7 +65,7 @@ def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
         return False
     if r"\approx" in gold or r"\approx" in answer:
         return _approximate(gold, answer, leaf)
-    family = _same_index(gold, answer)
+    family = _same_index(gold, answer) if _OF_INTEGERS.search(gold + answer) else None
     if family is not None:
         gold, answer, leaf = family[0], family[1], _shifted(family[2], leaf)
         if gold == answer:
