@@ -32,10 +32,11 @@ def metric_value(row: ScoredRow, metric: Metric | Official) -> float | None:
     return {"hacc": row.score.hacc, "sacc": row.score.sacc, "joint": row.score.joint}[metric]
 
 
-def evaluator_failed(row: ScoredRow, metric: Metric) -> bool:
+def evaluator_failed(row: ScoredRow, metric: Metric | Official) -> bool:
     """Return whether a row has no value of a metric because the evaluator could not decide it."""
     constraints = any(verdict.undecided for verdict in row.score.verdicts)
     failed = {"accuracy": row.score.correct.undecided, "joint": row.score.correct.undecided or constraints}
+    failed |= {"accuracy_official": False}  # MathIF's own grader decides every response
     return metric_value(row, metric) is None and failed.get(metric, constraints)
 
 

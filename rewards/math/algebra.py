@@ -26,7 +26,7 @@ TOLERANCE = 1e-5
 """Relative difference below which two values are left to sympy: an answer may be a decimal for an irrational gold."""
 
 _LOWER_CASE = re.compile(r"(?<![\\a-zA-Z])[a-z]")
-_RELATION = re.compile(r"[=<>,]|\\(?:le|ge|ne|in|approx|pm|mp)(?![a-z])")
+_RELATION = re.compile(r"(?<!_\{[a-z])[=<>,]|\\(?:le|ge|ne|in|approx|pm|mp)(?![a-z])")
 
 
 def decide(gold: str, answer: str) -> bool | None:

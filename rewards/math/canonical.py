@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 MAX_CHARS = 2_000
 MAX_DEPTH = 40
@@ -13,42 +14,106 @@ _UNICODE = {
     "）": ")", "［": "[", "］": "]", "％": "%", "：": ":", "。": ".", "×": r"\times ", "·": r"\cdot ",
     "⋅": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "π": r"\pi ", "∞": r"\infty ", "θ": r"\theta ",
     "°": r"^\circ ", "±": r"\pm ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ",
-    "∩": r"\cap ", "∈": r"\in ", "²": "^2", "³": "^3", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}",
-    "¾": r"\frac{3}{4}", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "“": '"', "”": '"', "„": '"',
+    "∩": r"\cap ", "∈": r"\in ", "≈": r"\approx ", "ℤ": r"\mathbb{Z}", "∨": r"\lor ", "∧": r"\land ",
+    "＞": ">", "＜": "<", "⩽": r"\le ", "⩾": r"\ge ", "√": r"\sqrt ", "∛": r"\sqrt[3] ", "\u00a0": " ",
+    "\u2009": " ", "\u202f": " ", "“": '"', "”": '"', "„": '"',
     "‘": "'", "’": "'", "\u200b": "", "\ufeff": "",
 }  # fmt: skip
 _TABLE = str.maketrans(_UNICODE)
 
-_STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\\(?:boxed|fbox)(?=\s*\{)", ""),
+_JOINERS = r"and/or|and|or|und|oder|et|ou|или|и|和|或者|或|と|または|그리고|또는|và|hoặc"
+_FUNCTIONS = r"sin|cos|tan|cot|sec|csc"
+
+# Pattern and replacement, in order, and a text without which the pattern cannot match: most answers hold few of them.
+_STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str], ...] = tuple(
+    (re.compile(pattern), replacement, *(needle or ("",)))
+    for pattern, replacement, *needle in (
+        (r"\\(?:boxed|fbox)(?=\s*\{)", "", "box"),
+        (r"</?answer>", "", "answer>"),
         (r"\\(?:displaystyle|textstyle|left|right|[bB]igg?[lrm]?|limits)(?![a-zA-Z])", ""),
         (
-            r"\\(?:mbox|mathrm|textbf|textit|textrm|mathbf|mathit|textsf|operatorname|bf|rm)\s*(?=\{)",
+            r"\\(?:mbox|mathrm|textbf|textit|textrm|textnormal|textup|emph|mathbf|mathit|mathsf|textsf|operatorname\*?|bf|rm)\s*(?=\{)",
             r"\\text",
         ),
-        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
-        (r"\\lbrace(?![a-zA-Z])", r"\\{"),
-        (r"\\rbrace(?![a-zA-Z])", r"\\}"),
-        (r"\\langle(?![a-zA-Z])", "("),
-        (r"\\rangle(?![a-zA-Z])", ")"),
-        (r"\\(?:leq|leqslant)(?![a-zA-Z])", r"\\le"),
-        (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge"),
+        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac", "frac"),
+        (r"\\lbrace(?![a-zA-Z])", r"\\{", "lbrace"),
+        (r"\\rbrace(?![a-zA-Z])", r"\\}", "rbrace"),
+        (r"\\langle(?![a-zA-Z])", "(", "langle"),
+        (r"\\rangle(?![a-zA-Z])", ")", "rangle"),
+        (r"\\(?:leq|leqslant)(?![a-zA-Z])", r"\\le", "leq"),
+        (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge", "geq"),
         (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z])|\\degree)|\\degrees?(?![a-zA-Z])", r"^\\circ "),
-        (r"\\text\s*\{\s*,?\s*(?:and|or|und|oder)\s*\}", ","),
-        (r"(?<=[\w)}$])\s+(?:and|or|und|oder)\s+(?=[\w({\\$-])", ", "),
-        (r",\s*,", ","),
-        (r"\{,\}", ","),
-        (r",\s*\\!\s*", ","),
-        (r"\\!", ""),
+        (r"\\text\s*\{\s*(e|i|\\pi)\s*\}", r"\1 ", "text"),
+        (rf"\\text\s*\{{\s*({_FUNCTIONS}|ln|log)\s*\}}", r"\\\1 ", "text"),
+        (r"\\text\s*\{\s*(\d+)\s*\}(?=\s*_)", r"\1", "text"),
+        (r"\\text\s*\{\s*(?i:(?:the\s+)?(?:final\s+)?answer\s*(?:is|:|=)?\s*:?)\s*\}\s*(?=.)", "", "text"),
+        (r"^(\\text\s*\{)?\s*(?i:(?:the\s+)?(?:final\s+)?answer\s*(?:is\b|:|=))\s*:?\s*(?=.)", r"\1", "nswer"),
+        (rf"\\text\s*\{{\s*,?\s*(?:{_JOINERS}|y|o|e)\s*,?\s*\}}", ",", "text"),
+        (rf"(?<=[\w)}}$,\s])(?:\s|\\q?quad|\\[,;: ])+(?:{_JOINERS})(?:\s|\\q?quad|\\[,;: ])+(?=[\w({{\\$-])", ", "),
+        (r",(?:\s|\\q?quad(?![a-zA-Z])|\\[;: ])*,", ",", ","),
+        (r"_\s*\{\s*([a-z])\s*=\s*", r"_{\1=", "="),
+        (r"\{,\}", ",", ","),
+        (r",\s*\\!\s*", ",", "!"),
+        (r"\\!", "", "!"),
         (r"(?<!\\)\\(?:[,;: ]|quad|qquad)(?![a-zA-Z])|~", " "),
-        (r"\\%", "%"),
-        (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}"),
-        (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
-        (r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}"),
+        (r"\\%", "%", "%"),
+        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom", "binom"),
+        (r"\{\s*([^{}]+?)\s*\\choose(?![a-zA-Z])\s*([^{}]+?)\s*\}", r"\\binom{\1}{\2}", "choose"),
+        (r"^([^{}\\]+?)\s*\\choose(?![a-zA-Z])\s*([^{}\\]+)$", r"\\binom{\1}{\2}", "choose"),
+        (r"\\sqrt\s*(\d+|[a-zA-Z])(?![\d.])", r"\\sqrt{\1}", "sqrt"),
+        (r"\\sqrt\s*\(([^()]*)\)(?!\s*[\^{])", r"\\sqrt{\1}", "sqrt"),
+        (r"(\\sqrt\[3\])\s*(\d+|[a-zA-Z])", r"\1{\2}", "sqrt[3"),
+        # One matrix: an array, or a matrix without brackets, inside a pair of round or square ones.
+        (
+            r"(?:\(\s*\\begin\{(array|matrix|smallmatrix)\}(?:\s*\{[lcr\s]*\})?(?P<a>(?:(?!\\begin|\\end).)*)\\end\{\1\}\s*\)"
+            r"|\[\s*\\begin\{(array|matrix|smallmatrix)\}(?:\s*\{[lcr\s]*\})?(?P<b>(?:(?!\\begin|\\end).)*)\\end\{\3\}\s*\])",
+            r"\\begin{pmatrix}\g<a>\g<b>\\end{pmatrix}",
+            "begin",
+        ),
+        (r"\\\\\s*\[-?[\d.]+\s*(?:pt|em|ex|mm|cm)\]", r"\\\\", "begin"),
+        # 15 degrees inside a function are an angle, not a number with a unit.
+        (
+            rf"\\({_FUNCTIONS})\s*(\^\s*\{{?\s*-?\d+\s*\}}?)?\s*(?:\(\s*(\d+(?:\.\d+)?)\s*\^\\circ\s*\)"
+            rf"|\{{\s*(\d+(?:\.\d+)?)\s*\^\\circ\s*\}}|(\d+(?:\.\d+)?)\s*\^\\circ)",
+            r"\\\1\2(\\frac{\3\4\5 \\pi}{180})",
+            "circ",
+        ),
+        # Repeating decimals: dots over the first and the last digit, a bar, round brackets.
+        (r"\.(\d*)\\dot\s*\{?\s*(\d)\s*\}?(\d*)\\dot\s*\{?\s*(\d)\s*\}?", r".\1\\overline{\2\3\4}", "dot"),
+        (r"\.(\d*)\\dot\s*(?:\{\s*(\d+)\s*\}|(\d))", r".\1\\overline{\2\3}", "dot"),
+        (r"\.(\d*)\\(?:bar|overline)\s*(?:\{\s*(\d+)\s*\}|(\d))", r".\1\\overline{\2\3}"),
+        (r"(\d\.\d*)\((\d+)\)", r"\1\\overline{\2}", "."),
+        # A base in words, in brackets or behind the numeral.
+        (r"(?<=[0-9A-F)])\s*_\s*\{?\s*\\text\s*\{\s*(?:base\s*)?([a-z]+)\s*\}\s*\}?", lambda m: _base(m), "text"),
+        (r"_\s*\{\s*(?:\\text\s*\{\s*base\s*\}\s*|\(\s*)(\d+)\s*\)?\s*\}", r"_{\1}", "_"),
+        (
+            r"^\(?([0-9A-F]+)\)?\s*(?:\\text\s*\{\s*(?:in\s+|\()?\s*base\s*\}|(?:in\s+)?base)\s*(\d+)$",
+            r"\1_{\2}",
+            "base",
+        ),
+        (r"^\(?([0-9A-F]+)\)?\s*\\text\s*\{\s*(?:in\s+|\()?base\s*-?\s*(\d+)\s*\)?\s*\}$", r"\1_{\2}", "base"),
+        (r"^\(([0-9A-F]+)\)\s*_", r"\1_", "_"),
+        (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}", "frac"),
+        (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{", "frac"),
+        (r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}", "frac"),
         (r"\s+", " "),
     )
+)
+_BASES = {
+    "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11,
+    "twelve": 12, "sixteen": 16,
+}  # fmt: skip
+_JOINER_BETWEEN = re.compile(r"(?<=[\d)}])\s*(?:和|或者|或|と|または|그리고|또는)\s*(?=[\d({\\-])")
+_SUPERSCRIPTS = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿⁱ]")
+_SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+|[ₙₖ]")
+# Commands that only dress what they hold; a struck or hidden text (cancel, phantom) is not dressed but taken away.
+_DRESS = re.compile(
+    r"\\(?:textcolor\s*\{[^{}]*\}|color\s*\{[^{}]*\}|colorbox\s*\{[^{}]*\}|underline|boldsymbol|bm|mathbin|mathord|ensuremath)(?![a-zA-Z])\s*",
+)
+_INEQUALITY = re.compile(r"[<>≤≥]|\\(?:leq?|geq?|leqslant|geqslant|lt|gt)(?![a-zA-Z])")
+_OR_AND = re.compile(
+    r"(?:(?:\\(?:text|mbox|textrm|mathrm)\s*\{[\s,;]*(?:(or|oder|ou|или|and/or)|(and|und|et|и))[\s,;]*\})"
+    r"|(?<![\w\\])(?:(or|oder|ou|или)|(and|und|et|и))(?!\w)|\\(?:(lor|vee)|(land|wedge))(?![a-zA-Z]))"
 )
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)?")
 _CAPITAL_COMMAND = re.compile(r"\\([A-Z]{2,})(?![a-z])")
@@ -86,11 +151,16 @@ def canonical(answer: str) -> str:
     """
     if _PLAIN_NUMBER.fullmatch(answer):
         return answer
-    text = "".join(_ascii_digit(char) for char in answer) if not answer.isascii() else answer
+    text = answer if answer.isascii() else _ascii(answer)
     text = undo_capitals(text.translate(_TABLE))
-    text = _unwrap(text.strip())
-    for pattern, replacement in _STEPS:
-        text = pattern.sub(replacement, text)
+    text = re.sub(r"(?:\.\s?){2,}$|…", r"\\ldots ", text.strip())
+    text = _undress(_unwrap(text.strip()))
+    if _INEQUALITY.search(text):
+        # "x < 1 or x > 3" and "x > 1 and x < 3" are different sets, so the words stay apart.
+        text = _OR_AND.sub(lambda m: r" \lor " if m[1] or m[3] or m[5] else r" \land ", text)
+    for pattern, replacement, needle in _STEPS:
+        if needle in text:
+            text = pattern.sub(replacement, text)
     return _unwrap(_drop_math_dollars(text).strip())
 
 
@@ -106,15 +176,45 @@ def nesting(text: str) -> int:
     return deepest
 
 
-def _ascii_digit(char: str) -> str:
-    digit = unicodedata.decimal(char, None)
-    return char if digit is None else str(digit)
+def _ascii(text: str) -> str:
+    """Return ``text`` with ASCII digits, and with small digits and fractions as LaTeX."""
+    text = _JOINER_BETWEEN.sub(", ", text)
+    text = _SUPERSCRIPTS.sub(lambda m: f"^{{{unicodedata.normalize('NFKC', m[0]).replace('−', '-')}}}", text)
+    text = _SUBSCRIPTS.sub(lambda m: f"_{{{unicodedata.normalize('NFKC', m[0])}}}", text)
+    chars = []
+    for char in text:
+        digit = None if char.isascii() else unicodedata.decimal(char, None)
+        if digit is None and unicodedata.decomposition(char).startswith("<fraction>"):
+            top, _, bottom = unicodedata.normalize("NFKC", char).partition("\u2044")
+            char = f"\\frac{{{top}}}{{{bottom}}}" if bottom else char
+        chars.append(char if digit is None else str(digit))
+    return "".join(chars)
+
+
+def _undress(text: str) -> str:
+    """Return ``text`` without colours and underlines; braces stay where an exponent or an index needs them."""
+    if "\\" not in text:
+        return text
+    while match := _DRESS.search(text):
+        start, end = match.span()
+        inner = text[end:]
+        close = _closing(text, end) if inner.startswith("{") else -1
+        if close >= 0 and not text[:start].rstrip().endswith(("^", "_", "}")):
+            inner = text[end + 1 : close] + " " * text[close + 1 : close + 2].isalnum() + text[close + 1 :]
+        text = text[:start] + inner
+        if start == 0:
+            text = _unwrap(text)
+    return text
+
+
+def _base(match: re.Match[str]) -> str:
+    return f"_{{{_BASES[match[1]]}}}" if match[1] in _BASES else match[0]
 
 
 def _unwrap(text: str) -> str:
     while True:
         before = text
-        kept = text.rstrip(" .,;:?")
+        kept = text.rstrip(" .,;:")
         spaced = kept != text and kept.endswith("\\") and not kept.endswith("\\\\")
         text = (kept[:-1] if spaced else kept).strip()
         if text[:1] not in _OPENERS:

@@ -61,6 +61,11 @@ def evaluate(term: Term, point: Callable[[str], float]) -> Ball:
         elif kind == "root":
             assert isinstance(payload, Fraction)
             found = _root(values[0], int(payload))
+        elif payload == "binom":
+            top, below = (child[2] for child in children)
+            if not (isinstance(top, Fraction) and isinstance(below, Fraction)) or top > 300 or top % 1 or below % 1:
+                raise UnboundedError
+            found = _rounded(complex(math.comb(int(top), int(below))), 0.0)
         else:
             found = _call(str(payload), values[0])
     if not (abs(found[0]) < _HUGE and found[1] < _HUGE):

@@ -17,6 +17,9 @@ Term: TypeAlias = tuple[str, tuple["Term", ...], object]
 MAX_TOKENS = 400
 MAX_DEPTH = 60
 MAX_DIGITS = 60
+MAX_SERIES = 40
+INDEX = "bound index"
+"""The name that the index of every sum and product has in a tree."""
 
 FUNCTIONS = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "ln", "arcsin", "arccos", "arctan"})
 _GREEK = frozenset({
@@ -24,7 +27,7 @@ _GREEK = frozenset({
     "omega", "psi", "xi", "eta", "zeta", "kappa", "pi",
 })  # fmt: skip
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<sign>[-+*/^_(){}\[\]!]))"
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<sign>[-+*/^_(){}\[\]!])|(?P<relation>=))"
 )
 _SUBSCRIPT = re.compile(r"_(?:\{([A-Za-z0-9]{1,3})\}|([A-Za-z0-9]))")
 _APPLIED = frozenset("fghFGHPQ")
@@ -73,6 +76,17 @@ def _tokens(latex: str) -> list[tuple[str, str]]:
         else:
             tokens.append((kind, text))
     return tokens
+
+
+def substitute(term: Term, name: str, value: Fraction) -> Term:
+    """Return ``term`` with a number in place of the symbol ``name``."""
+    kind, children, payload = term
+    if kind == "symbol":
+        if payload != name:
+            return term
+        number: Term = ("number", (), abs(value))
+        return number if value >= 0 else ("neg", (number,), None)
+    return kind, tuple(substitute(child, name, value) for child in children), payload
 
 
 class _Reader:
@@ -131,7 +145,7 @@ class _Reader:
             elif (
                 kind in ("number", "letter")
                 or (kind == "sign" and text in "({")
-                or (kind == "command" and (text in ("frac", "sqrt") or text in FUNCTIONS))
+                or (kind == "command" and (text in ("frac", "sqrt", "binom") or text in FUNCTIONS))
             ):
                 if divided or kind == "number" or (_is_call(parts[-1]) and text not in FUNCTIONS):
                     raise UnreadableError
@@ -185,6 +199,16 @@ class _Reader:
         if kind == "command" and text == "frac":
             top = self._argument()
             return ("/", (top, self._argument()), None)
+        if kind == "command" and text == "binom":
+            above = self._argument()
+            below = self._argument()
+            rest: Term = ("+", (above, ("neg", (below,), None)), None)
+            factorials: list[Term] = [("call", (one,), "!") for one in (above, below, rest)]
+            if above[0] == below[0] == "number":
+                return ("call", (above, below), "binom")
+            return ("/", (factorials[0], ("*", tuple(factorials[1:]), None)), None)
+        if kind == "command" and text in ("sum", "prod"):
+            return self._series(text)
         if kind == "command" and text == "sqrt":
             degree = Fraction(2)
             if self._take("["):
@@ -199,6 +223,31 @@ class _Reader:
             return self._call(text)
         raise UnreadableError
 
+    def _series(self, name: str) -> Term:
+        """Read ``\\sum_{k=1}^{n}`` and the product behind it; few terms are written out."""
+        self._expect("_")
+        self._expect("{")
+        kind, index = self.peek()
+        self._at += 1
+        if kind != "letter":
+            raise UnreadableError
+        if self.peek() != ("relation", "="):
+            raise UnreadableError
+        self._at += 1
+        start = self.sum()
+        self._expect("}")
+        self._expect("^")
+        end = self._argument()
+        body = self._product()
+        first, last = (side[2] if side[0] == "number" else None for side in (start, end))
+        if isinstance(first, Fraction) and isinstance(last, Fraction):
+            if first.denominator != 1 or last.denominator != 1 or not 0 <= last - first < MAX_SERIES:
+                raise UnreadableError
+            terms = tuple(substitute(body, index, Fraction(k)) for k in range(int(first), int(last) + 1))
+            return ("+" if name == "sum" else "*", terms, None)
+        bound: Term = ("symbol", (), INDEX)
+        return ("call", (start, end, _renamed(body, index, bound)), name)
+
     def _call(self, name: str) -> Term:
         power = self._argument() if self._take("^") else None
         if power is not None and (power[0] != "number" or not isinstance(power[2], Fraction) or power[2] < 1):
@@ -210,6 +259,13 @@ class _Reader:
         if self.peek() == ("sign", "^"):
             raise UnreadableError
         return call if power is None else ("^", (call, power), None)
+
+
+def _renamed(term: Term, name: str, by: Term) -> Term:
+    kind, children, payload = term
+    if kind == "symbol":
+        return by if payload == name else term
+    return kind, tuple(_renamed(child, name, by) for child in children), payload
 
 
 def _is_call(term: Term) -> bool:

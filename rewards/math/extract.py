@@ -8,10 +8,39 @@ from collections.abc import Iterator
 
 from adhere.rewards.math.canonical import canonical
 from adhere.rewards.math.parsed_answer import Number, read
+from adhere.rewards.math.units import HEDGES
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)", re.IGNORECASE)
 _BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s{}$]+)", re.IGNORECASE)
-_JOINED = re.compile(r"(?:[\s,;$*]|\\[()\[\]]|\b(?:and|or|und|oder)\b)*", re.IGNORECASE)
+# What may stand between two boxes of one list: spaces of every kind, marks, and the words that join.
+_SPACE = (
+    r"[\s,;$*&~]|\\[()\[\],;:! ]|\\q?quad(?![a-zA-Z])"
+    r"|\\(?:lor|vee|land|wedge|newline)(?![a-zA-Z])|\\[hv]space\*?\{[^{}]{0,20}\}|[&/]"
+)
+_AND_OR = r"and/or|and|or|und|oder|et|ou|y|o|e|и|или|和|或|或者|と|または|그리고|또는|và|hoặc|vs\.?|versus"
+_JOINED = re.compile(
+    rf"(?:{_SPACE}|\\(?:text|textrm|mathrm|mbox)\s*\{{[\s,;]*(?:{_AND_OR})?[\s,;]*\}}|\b(?:{_AND_OR})\b)*",
+    re.IGNORECASE,
+)
+# A short stretch between two boxes, or behind the last one, that offers another answer.
+_OFFERS = re.compile(
+    r"[^.!?\n]{0,60}?\b(?:or|oder|ou|или|alternatively|maybe|perhaps|possibly|vielleicht|peut-être|quizás)\b"
+    r"[^.!?\n]{0,60}",
+    re.IGNORECASE,
+)
+_OFFERS_NEXT = re.compile(
+    r"(?:\\[)\]]|[\s$*,;(]|\\text\s*\{)*(?:or|oder|ou|или|或)\b[\s,}]*"
+    r"(?:(?:maybe|perhaps|possibly|even|also|else|else it is|it is|is it|vielleicht)[\s,]+)*"
+    r"(?=\$|\\\(|\\\[|\\frac|\\sqrt|-?\d|[a-z]\b)",
+    re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+    r"(?:\\[)\]]|[\s$*)])*(?:\?|[,(]?\s*(?:(?:this|that|which|it)\s+)?"
+    r"(?:is|was|are|would be|might be|may be|could be)?\s*"
+    r"(?:probably|possibly|perhaps|maybe|wrong|incorrect|false|unsure|(?:a|just a|my) guess"
+    r"|not(?=\s*(?:[.)]|$)|\s+(?:sure|certain|correct|right|the)\b))\b)",
+    re.IGNORECASE,
+)
 
 _CUE = re.compile(
     r"""
@@ -31,6 +60,13 @@ _CUE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_TAG = re.compile(r"<answer>([^<]*(?:<(?!/?answer>)[^<]*)*)</answer>", re.IGNORECASE)
+# "The largest $n$ is 34": what the answer is called, and the answer itself.
+_SUBJECT = re.compile(
+    r"\A(?:(?:the|so|thus|hence|therefore|there|a|an|der|die|das|le|la|el)\b|\$[a-zA-Z]\$)[^.\n=<>!?\d]{0,80}?\s(?:is|are|equals|ist|est|es)\s*:?\s+"
+    r"(?!(?:not|at|no|about|approximately|either|neither|between|more|less|in|on|of|by|the|a|an|from|when|if|given|never)\b)(?=[-\d$\\(\[])",
+    re.IGNORECASE,
+)
 _AFTER_CUE = re.compile(r"\A[\s:：=*_\"'`]*(?:(?:is|are)\b[\s:*_\"'`]*)?")
 _SENTENCE_END = re.compile(r"\n|(?<!\\)[.!?。](?=[\s\"'*_)]|$)|;\s")
 _REASON = re.compile(r"\s+(?:because|since|as|which|where|so|weil|da|wobei)\s", re.IGNORECASE)
@@ -39,9 +75,33 @@ _LEADING_NUMBER = re.compile(
     r"(\\?[$€£]?\s?-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?%?)(?=[\s*_]|[^\x00-\x7f]|$)(.*)", re.DOTALL
 )
 _UNCOMMITTED = re.compile(
-    r"(?:one|any|some|either|neither|not|none|unknown|unclear|between|among|probably|either)\b", re.IGNORECASE
+    r"(?:one|any|some|either|neither|not|none|unknown|unclear|between|among|probably|maybe|perhaps|possibly)\b",
+    re.IGNORECASE,
 )
-_MORE_MATHS = re.compile(r"[\d=+*/^<>\\$]|\b(?:or|oder)\b", re.IGNORECASE)
+_IN_PASSING = {
+    "over",
+    "above",
+    "below",
+    "under",
+    "beyond",
+    "within",
+    "between",
+    "about",
+    "around",
+    "if",
+    "but",
+    "would",
+    "could",
+    "should",
+    "almost",
+}
+# Behind an answer: more maths, or words that bound it, take it back or offer another one.
+_MORE_MATHS = re.compile(
+    r"[\d=+*/^<>\\$?]|(?<![\w-])(?:"
+    + "|".join(sorted(map(re.escape, HEDGES - _IN_PASSING), reverse=True))
+    + r")(?![\w-])",
+    re.IGNORECASE,
+)
 
 _KEYS = ("final_answer", "finalanswer", "answer", "solution", "result", "antwort", "ergebnis")
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
@@ -62,7 +122,10 @@ def extract_answer(response: str) -> str | None:
     from_json = _json_answer(text)
     if from_json is not None:
         return _boxed(from_json) or _after_cue(from_json) or _clause(from_json)
-    found = _boxed(text) or _after_cue(text)
+    found = _boxed(text)
+    if found is None:
+        tags = _TAG.findall(text)
+        found = (_clause(tags[-1]) if tags else None) or _after_cue(text)
     if found or not text or len(text) > _LONGEST_BARE:
         return found
     return text if isinstance(read(canonical(text)), Number) else None
@@ -93,11 +156,16 @@ def _boxed(text: str) -> str | None:
         return bare[-1] if bare else None
     contents = [boxes[-1][2]]
     for (_, end, before), (start, _, _) in zip(reversed(boxes[:-1]), reversed(boxes[1:]), strict=True):
-        if not _JOINED.fullmatch(text, end, start):
+        if not (_JOINED.fullmatch(text, end, start) or _OFFERS.fullmatch(text, end, start)):
             break
         if before not in contents:
             contents.insert(0, before)
-    return ", ".join(contents)
+    # What follows the last box can offer another answer, or take this one back.
+    behind = text[boxes[-1][1] : boxes[-1][1] + 200]
+    offer = _OFFERS_NEXT.match(behind)
+    if offer:
+        contents.append(_SENTENCE_END.split(behind[offer.end() :], maxsplit=1)[0].strip(" $"))
+    return None if _TAKEN_BACK.match(behind) else ", ".join(contents)
 
 
 def _braces(text: str, start: int) -> Iterator[int]:
@@ -118,7 +186,7 @@ def _after_cue(text: str) -> str | None:
     end = -1
     for cue in _CUE.finditer(text):
         end = cue.end()
-    return None if end < 0 else _clause(_AFTER_CUE.sub("", text[end:], count=1))
+    return None if end < 0 else _clause(_SUBJECT.sub("", _AFTER_CUE.sub("", text[end:], count=1)))
 
 
 def _clause(text: str) -> str | None:
@@ -127,7 +195,10 @@ def _clause(text: str) -> str | None:
     delimited = _DELIMITED.match(text[:10_000])
     if delimited and not _MORE_MATHS.search(_SENTENCE_END.split(delimited[4], maxsplit=1)[0]):
         return next(group for group in delimited.groups() if group).strip()
-    sentence = _SENTENCE_END.split(text, maxsplit=1)[0]
+    end = _SENTENCE_END.search(text)
+    if end and end[0] == "?":
+        return None
+    sentence = text[: end.start()] if end else text
     sentence = _REASON.split(sentence, maxsplit=1)[0].strip(" \t*_\"'`:")
     if not sentence or _UNCOMMITTED.match(sentence) or _BOX.search(sentence):
         return None

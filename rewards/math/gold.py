@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from adhere.rewards.engine import Engine, default_engine, machine_failed
 from adhere.rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
+<<<<<<< HEAD
 from adhere.rewards.math.limits import explodes
 from adhere.rewards.math.parsed_answer import Words, algebraic_parts, read, split_name
+=======
+from adhere.rewards.math.equality import algebraic_gold
+from adhere.rewards.math.parsed_answer import Words, read
+>>>>>>> math
 from adhere.rewards.verdict import Status, Verdict, passed, unscored
 
 GOLD_LEEWAY = 100
@@ -56,7 +61,7 @@ def check_gold(gold: str, engine: Engine | None = None) -> Verdict:
     problem = gold_problem(text)
     if problem:
         return unscored(Status.UNPARSED, f"{problem}: {gold[:80]!r}")
-    if not algebraic_parts(read(text)):
+    if not algebraic_gold(text):
         return passed("exact")
     (verdict,) = (engine or default_engine()).map(READS, [(text,)])
     if verdict.status in (Status.TIMEOUT, Status.ERROR) and not machine_failed(verdict):

@@ -12,7 +12,7 @@ import math
 from fractions import Fraction
 from typing import TypeAlias
 
-from adhere.rewards.math.expression import Term
+from adhere.rewards.math.expression import INDEX, Term
 
 Monomial: TypeAlias = tuple[tuple[str, int], ...]
 Sum: TypeAlias = dict[tuple[Monomial, int], Fraction]
@@ -23,6 +23,8 @@ MAX_TERMS = 200
 MAX_WORK = 20_000
 MAX_EXPONENT = 64
 MAX_FACTORIAL = 30
+MAX_BINOMIAL = 1_000
+MAX_STEPS = 12
 _MAX_RADICAND = 10**8
 _MAX_BITS = 2_000
 
@@ -74,10 +76,26 @@ def normal_form(term: Term) -> Form:
     if kind == "root":
         assert isinstance(payload, Fraction)
         return _root(forms[0], int(payload))
-    whole = _rational(forms[0]) if payload == "!" else None
-    if whole is not None and whole.denominator == 1 and 0 <= whole <= MAX_FACTORIAL:
-        return {((), 1): Fraction(math.factorial(int(whole)))}, ONE
-    return _generator(str(payload), forms[0])
+    if payload == "!":
+        return _factorial(forms[0])
+    if payload == "binom":
+        above, below = (_rational(form) for form in forms)
+        if above is None or below is None or above.denominator != 1 or below.denominator != 1 or above > MAX_BINOMIAL:
+            raise NoFormError
+        value = math.comb(int(above), int(below)) if 0 <= below <= above else 0
+        return _bounded({((), 1): Fraction(value)} if value else {}), ONE
+    series = _series(str(payload), *forms) if payload in ("sum", "prod") else None
+    if series is not None:
+        return series
+    turn = _turn(forms[0]) if payload in ("sin", "cos", "tan") else None
+    if turn is not None and payload in ("sin", "cos"):
+        known = _cosine(turn if payload == "cos" else Fraction(1, 2) - turn)
+    elif turn is not None:
+        sine, cosine = _cosine(Fraction(1, 2) - turn), _cosine(turn)
+        known = _times(sine, _inverse(cosine)) if sine is not None and cosine is not None else None
+    else:
+        known = None
+    return known if known is not None else _generator(str(payload), *forms)
 
 
 def equal_forms(a: Form, b: Form) -> bool:
@@ -138,8 +156,15 @@ def _product(a: Sum, b: Sum) -> Sum:
                 for name, exponent in right:
                     exponents[name] = exponents.get(name, 0) + exponent
                 monomial = tuple(sorted(one for one in exponents.items() if one[1]))
+            sign = 1
+            power = next((exponent for name, exponent in monomial if name == "i"), 1)
+            if power != 1:
+                # The powers of the imaginary unit: i² = -1.
+                others = [one for one in monomial if one[0] != "i"]
+                monomial = tuple(sorted([*others, ("i", 1)] if power % 2 else others))
+                sign = 1 if power % 4 < 2 else -1
             key = (monomial, root * other // shared**2)
-            total[key] = total.get(key, Fraction(0)) + x * y * shared
+            total[key] = total.get(key, Fraction(0)) + x * y * shared * sign
     return _bounded({key: value for key, value in total.items() if value})
 
 
@@ -153,6 +178,12 @@ def _bounded(a: Sum) -> Sum:
 
 
 def _power(base: Form, exponent: Form) -> Form:
+    turn = _turn(exponent, (("i", 1), ("pi", 1))) if base == ({((("e", 1),), 1): Fraction(1)}, ONE) else None
+    if turn:
+        # Euler: e^{iπq} = cos πq + i sin πq
+        real, imaginary = _cosine(turn), _cosine(Fraction(1, 2) - turn)
+        if real is not None and imaginary is not None:
+            return _sum(real[0], _product(imaginary[0], {((("i", 1),), 1): Fraction(1)})), ONE
     number = _rational(exponent)
     if number is None or abs(number) > MAX_EXPONENT:
         raise NoFormError
@@ -173,6 +204,33 @@ def _power(base: Form, exponent: Form) -> Form:
     return result
 
 
+def _turn(form: Form, unit: Monomial = (("pi", 1),)) -> Fraction | None:
+    """Return q where ``form`` is q times π, or times what ``unit`` names, else ``None``."""
+    if form[1] != ONE or not set(form[0]) <= {(unit, 1)}:
+        return None
+    return form[0].get((unit, 1), Fraction(0))
+
+
+def _cosine(turn: Fraction) -> Form | None:
+    """Return the cosine of ``turn`` times π where it is a sum of square roots (multiples of π/12), else ``None``."""
+    turn = abs((turn + 1) % 2 - 1)
+    sign = -1 if turn > Fraction(1, 2) else 1
+    turn = 1 - turn if sign < 0 else turn
+    if 12 % turn.denominator:
+        return None
+    quarter = Fraction(sign, 4)
+    tops: dict[int, Sum] = {
+        0: {((), 1): Fraction(sign)},
+        1: {((), 6): quarter, ((), 2): quarter},
+        2: {((), 3): 2 * quarter},
+        3: {((), 2): 2 * quarter},
+        4: {((), 1): 2 * quarter},
+        5: {((), 6): quarter, ((), 2): -quarter},
+        6: {},
+    }
+    return tops[int(turn * 12)], ONE
+
+
 def _rational(form: Form) -> Fraction | None:
     """Return the rational number that ``form`` is, or ``None``."""
     if form[1] != ONE or not set(form[0]) <= {((), 1)}:
@@ -182,6 +240,8 @@ def _rational(form: Form) -> Fraction | None:
 
 def _root(form: Form, degree: int) -> Form:
     value = _rational(form)
+    if value is not None and value < 0 and degree == 2:
+        return _times(({((("i", 1),), 1): Fraction(1)}, ONE), _root(({((), 1): -value}, ONE), 2))
     if value is None or value < 0 or degree != 2:
         return _generator(f"root {degree}", form)
     if value == 0:
@@ -199,9 +259,67 @@ def _root(form: Form, degree: int) -> Form:
     return {((), inside): Fraction(outside, value.denominator)}, ONE
 
 
-def _generator(name: str, form: Form) -> Form:
-    top, bottom = (sorted((str(key), str(value)) for key, value in part.items()) for part in form)
-    label = f"{name}({top}/{bottom})"
+def difference(a: Sum, b: Sum) -> Sum:
+    """Return ``a - b``."""
+    return _sum(a, {key: -value for key, value in b.items()})
+
+
+def _factorial(form: Form) -> Form:
+    """Return the form of a factorial: of a number its value, and (p + 2)! as (p + 1)(p + 2) p!."""
+    whole = _rational(form)
+    if whole is not None:
+        if whole.denominator == 1 and 0 <= whole <= MAX_FACTORIAL:
+            return {((), 1): Fraction(math.factorial(int(whole)))}, ONE
+        return _generator("!", form)
+    offset = form[0].get(((), 1), Fraction(0)) if form[1] == ONE else Fraction(0)
+    if not offset or offset.denominator != 1 or abs(offset) > MAX_STEPS:
+        return _generator("!", form)
+    bare = {key: value for key, value in form[0].items() if key != ((), 1)}
+    result = _generator("!", (bare, ONE))
+    for step in range(1, int(offset) + 1):
+        result = _times(result, (_sum(bare, {((), 1): Fraction(step)}), ONE))
+    for step in range(int(offset) + 1, 1):
+        result = _times(result, _inverse((_sum(bare, {((), 1): Fraction(step)} if step else {}), ONE)))
+    return result
+
+
+def _series(name: str, start: Form, end: Form, body: Form) -> Form | None:
+    """Return the closed form of a sum of a polynomial in its index, or of the product of the index; else ``None``."""
+    first = _rational(start)
+    if first is None or first.denominator != 1 or body[1] != ONE or end[1] != ONE:
+        return None
+    index: Sum = {(((INDEX, 1),), 1): Fraction(1)}
+    if name == "prod":
+        return _factorial(end) if first == 1 and body[0] == index else None
+    total: Form = ({}, ONE)
+    for (monomial, radicand), value in body[0].items():
+        power = dict(monomial).get(INDEX, 0)
+        rest = tuple(one for one in monomial if one[0] != INDEX)
+        if not 0 <= power <= MAX_STEPS or any(INDEX in other for other, _ in rest):
+            return None
+        # sum of k^p for k from a to n: the Bernoulli polynomials of p + 1 at n + 1 and at a, over p + 1
+        upper = _sum(end[0], {((), 1): Fraction(1)})
+        below: Sum = {((), 1): first} if first else {}
+        part = difference(_bernoulli(power + 1, upper), _bernoulli(power + 1, below))
+        factor: Sum = {(rest, radicand): value / (power + 1)}
+        total = _form(_sum(total[0], _product(part, factor)), ONE)
+    return total
+
+
+def _bernoulli(degree: int, at: Sum) -> Sum:
+    """Return the Bernoulli polynomial of ``degree`` at a polynomial."""
+    numbers = [Fraction(1)]
+    for n in range(1, degree + 1):
+        numbers.append(-sum((math.comb(n + 1, k) * numbers[k] for k in range(n)), Fraction(0)) / (n + 1))
+    result: Sum = {}
+    for number in [math.comb(degree, k) * numbers[k] for k in range(degree + 1)]:
+        result = _sum(_product(result, at), {((), 1): number}) if number else _product(result, at)
+    return result
+
+
+def _generator(name: str, *forms: Form) -> Form:
+    parts = [[sorted((str(key), str(value)) for key, value in part.items()) for part in form] for form in forms]
+    label = f"{name}({parts})"
     if len(label) > 2_000:
         raise NoFormError
     return {(((label, 1),), 1): Fraction(1)}, ONE

@@ -16,19 +16,19 @@ Kind = Literal["list", "set", "bracket", "union", "matrix", "row"]
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """An exact rational number and the canonical name of its unit (empty where none is known).
+    """An exact rational number and the canonical name of its unit (empty where it has none).
 
-    ``decimal`` says that it was written with a decimal point: it may stand for an irrational gold one.
+    ``places`` counts the decimals of a number that was written with a decimal point, else it is ``None``.
     """
 
     value: Fraction
     unit: str = ""
-    decimal: bool = field(default=False, compare=False)
+    places: int | None = field(default=None, compare=False)
 
     @property
     def latex(self) -> str:
         """The number as LaTeX, without its unit."""
-        if self.decimal:
+        if self.places is not None:
             return format(Decimal(self.value.numerator) / Decimal(self.value.denominator), "f")
         sign, value = "-" if self.value < 0 else "", abs(self.value)
         if value.denominator == 1:
@@ -78,7 +78,33 @@ class Expression:
     latex: str
 
 
-Value = Number | Based | Words | Group | Expression
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is not one number, with a unit behind it: ``3\\sqrt{5}\\text{ cm}``."""
+
+    value: Value
+    unit: str
+
+    @property
+    def latex(self) -> str:
+        """The value as LaTeX, without its unit."""
+        return self.value.latex
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A choice with its text: ``\\text{(C)} 12``. Either may stand for both."""
+
+    label: Words
+    value: Value
+
+    @property
+    def latex(self) -> str:
+        """The text of the choice as LaTeX."""
+        return self.value.latex
+
+
+Value = Number | Based | Words | Group | Expression | Measured | Option
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?:[ ]\d{3})+|\d+)(?:\.\d*)?|\.\d+"
 _NUMBER = re.compile(
@@ -98,27 +124,46 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _MAX_POWER_BITS = 8_192
-_BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,2})\s*\}|(\d{1,2}))")
+_BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,9})\s*\}|(\d{1,9}))")
 _CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
+# "\\text{(C)} 12", "(C) 12" and "C: 12"; "(a)(b)" and "(a) - b" are products and differences.
+_OPTION = re.compile(
+    r"(?:\\text\s*\{\s*\(?\s*([A-Ha-h])\s*[.):]?\s*\}[\s.:)~]*"
+    r"|\(\s*([A-Ha-h])\s*\)\s*(?![-+=^_])(?:\s|(?=\d|\\text))|([A-Ha-h])\s*[:.)]\s*)"
+    r"(?=[^\s.:,;])([^=^_<>,;].*)"
+)
+_NEXT_OPTION = re.compile(r"\(\s*[A-Ha-h]\s*\)|(?<![A-Za-z\\])[A-Ha-h]\s*[:.)]|\\text\s*\{\s*\(?[A-Ha-h]\s*[.):]?\s*\}")
+_SHORT = """yes no odd even tie all none one two six ten red blue sun mon tue wed thu fri sat may jun jul
+nein ja oui non sí si sim не да нет"""
+_SHORT_WORDS = frozenset(_SHORT.split())
+_NAMED_WORD = re.compile(r"[A-Z][a-z]{2}|[A-Z]{3,}")
 _WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[^\W\d_]{2,}[ '-]+[^\W\d_]{2,}|[^\W\d_]{3,}")
 _NOT_WORDS = re.compile(
     r"[=^_\\+*/<>,;|(\[{]|\b(?:sin|cos|tan|cot|sec|csc|log|ln|sqrt|exp|pi|theta|infty|frac)\b|^[^\W\d_]{1,3}$"
 )
 _EMPTY_SETS = (r"\varnothing", r"\emptyset", r"\{\}")
-_REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}")
+_REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}(?P<tail>.*)")
 _ARTICLE = re.compile(r"^(?:a|an|the|ein|eine|der|die|das)\s+")
 _MATHS = re.compile(r"[\d\\^+-]|^\w$")
 _MATRIX = re.compile(r"\\begin\{([pb]?matrix)\}(.*)\\end\{\1\}", re.DOTALL)
-_TRAILING_UNIT = re.compile(r"\s*\\text\s*\{[^{}\d]*\}\s*(?:\^\s*\{?\d\}?)?$")
-_NAME = r"(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
+_TEXT_UNIT = r"\\text\s*\{[^{}\d]*\}\s*(?:\^\s*\{?\s*-?\d\s*\}?)?"
+_TRAILING_UNIT = re.compile(
+    rf"(?:\s*{_TEXT_UNIT}(?:\s*(?:/|\\cdot)?\s*{_TEXT_UNIT}){{0,3}}|\s*\\frac\s*\{{\s*{_TEXT_UNIT}\}}\s*\{{\s*{_TEXT_UNIT}\}}"
+    r"|\s+(?:square|sq\.?|cubic|cu\.?)?\s*(?:mm|cm|km|inches|feet|ft|meters?|centimeters?|units?|kg|degrees|radians|miles|hours|minutes|seconds)"
+    r"(?:\s*\^\s*\{?\d\}?)?|\s*\^\\circ)\s*$"
+)
+_NAME = r"(?:[A-Za-z]|\\(?!sum|prod|int|lim|frac|sqrt)[a-z]+)(?:_\{?\w+\}?)?(?:\(\s*[A-Za-z]\s*\))?"
 _ASSIGNMENT = re.compile(rf"({_NAME})\s*=\s*([^=<>]+)")
+_REVERSED = re.compile(rf"([-+.\d\s]*|[-+]?\s*\\(?:frac|sqrt)\s*[^a-zA-Z=<>]+)=\s*({_NAME})")
 _MEMBERSHIP = re.compile(rf"({_NAME})\s*\\in(?![a-z])\s*(.+)")
 
 
 def split_name(text: str) -> tuple[str, str]:
     """Cut ``x = 5`` or ``x \\in [0, 1]`` into name and value; the name is empty where there is none."""
     match = _ASSIGNMENT.fullmatch(text) or _MEMBERSHIP.fullmatch(text)
+    if match is None and (reverse := _REVERSED.fullmatch(text)):
+        return reverse[2], reverse[1].strip()
     return (match[1], match[2].strip()) if match and not re.search(r"\\(?:le|ge|ne)(?![a-z])", match[2]) else ("", text)
 
 
@@ -153,6 +198,8 @@ def read(text: str) -> Value:
 
 def algebraic_parts(value: Value) -> list[str]:
     """Return the LaTeX of each part of ``value`` that can be compared only by algebra."""
+    if isinstance(value, Measured | Option):
+        return algebraic_parts(value.value)
     if isinstance(value, Expression):
         return [value.latex]
     return [part for item in value.items for part in algebraic_parts(item)] if isinstance(value, Group) else []
@@ -162,10 +209,13 @@ def read_number(text: str) -> Number | None:
     """Read ``text`` as one exact rational number with an optional unit, or return ``None``."""
     repeating = _REPEATING.fullmatch(text)
     if repeating:
+        unit = read_unit(repeating["tail"])
+        if unit is None:
+            return None
         once, again = repeating["once"], repeating["again"]
         start = Fraction(int((repeating["whole"] + once) or 0), 10 ** len(once))
         exact = start + Fraction(int(again), (10 ** len(again) - 1) * 10 ** len(once))
-        return Number(-exact if repeating["sign"] else exact)
+        return Number(-exact if repeating["sign"] else exact, unit)
     match = _NUMBER.fullmatch(text)
     unit = read_unit(match["tail"]) if match else None
     if match is None or unit is None:
@@ -176,7 +226,11 @@ def read_number(text: str) -> Number | None:
     if match["currency"] and not unit:
         unit = str(read_unit(match["currency"]))
     negative = (match["sign"] == "-") != (match["sign2"] == "-")
-    return Number(-value if negative else value, unit, "." in text[: match.start("tail")])
+    places = None
+    if "." in text[: match.start("tail")]:
+        decimals = match["plain"].partition(".")[2] if match["plain"] else ""
+        places = max(0, len(decimals) - int(match["ten"] or match["ten2"] or match["ten3"] or 0))
+    return Number(-value if negative else value, unit, places)
 
 
 def split_top(text: str, separator: str) -> list[str]:
@@ -199,21 +253,26 @@ def _read_scalar(text: str) -> Value | None:
         return number
     based = _BASED.fullmatch(text)
     if based:
-        return Based(based[1], int(based[2] or based[3]))
+        base = int(based[2] or based[3])
+        if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in based[1]):
+            return Words(text)  # not a numeral of any base: equal to the same text only
+        return Number(Fraction(int(based[1]))) if base == 10 else Based(based[1], base)
     choice = _CHOICE.fullmatch(text)
     if choice:
         return Words(choice[1].casefold())
+    option = _OPTION.fullmatch(text)
+    if option and not _NEXT_OPTION.search(option[4]):
+        return Option(Words((option[1] or option[2] or option[3]).casefold()), read(option[4].strip()))
+    if text.casefold() in _SHORT_WORDS or _NAMED_WORD.fullmatch(text):
+        return Words(text.casefold())
     if text.lstrip("+-") == r"\infty":
         return Words(text.lstrip("+"))
-    bare = text
-    if len(split_top(text, ",")) == 1:
-        while match := _TRAILING_UNIT.search(bare):
-            shorter = bare[: match.start()].strip()
-            if read_unit(match[0]) is None or not _MATHS.search(shorter):
-                break
-            bare = shorter
-    if bare != text:
-        return read(bare)
+    measured = _TRAILING_UNIT.search(text) if len(split_top(text, ",")) == 1 else None
+    if measured:
+        bare, unit = text[: measured.start()].strip(), read_unit(measured[0])
+        if unit is not None and _MATHS.search(bare):
+            value = read(bare)
+            return Measured(value, unit) if unit and not isinstance(value, Measured) else value if not unit else None
     if text in _EMPTY_SETS:
         return Group("set", (), _EMPTY_SETS[0])
     plain = _WRAPPED.sub(r" \1 ", text).strip()

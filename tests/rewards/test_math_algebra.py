@@ -32,6 +32,12 @@ EQUAL = [
     ("1-12i", "1-12I"),
     ("x_1+x_2", "x_{2}+x_{1}"),
     ("3!x", "6x"),
+    ("(1+i)^2", "2i"),
+    (r"e^{\frac{i\pi}{3}}", r"\frac{1+i\sqrt{3}}{2}"),
+    (r"\cos(\frac{7\pi}{12})", r"\frac{\sqrt{2}-\sqrt{6}}{4}"),
+    (r"\tan(\frac{2\pi}{3})", r"-\sqrt{3}"),
+    (r"\binom{n}{2}", r"\frac{n(n-1)}{2}"),
+    (r"(n+2)!", r"(n+1)(n+2)n!"),
 ]
 DIFFERENT = [
     ("p-q", "q-p"),
@@ -51,7 +57,6 @@ UNDECIDED = [
     (r"\pi", r"\frac{355}{113}"),
     (r"\sin^2 x + \cos^2 x", "1"),
     (r"\sqrt{x^2}", "x"),
-    ("(1+i)^2", "2i"),
     (r"\ln(e)", "1"),
     ("x", "1/2x"),
     ("x", r"\sin 2x"),

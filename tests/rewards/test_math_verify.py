@@ -452,7 +452,7 @@ def spellings(value: Fraction) -> list[str]:
             f"{sign}{top:,}",
             f"{sign}{top}.00",
             f"{sign}\\${top}",
-            f"{sign}{top}\\text{{ apples}}",
+            f"{sign}{top}\\text{{ dollars}}",
         ]
     return forms
 
