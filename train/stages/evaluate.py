@@ -22,8 +22,7 @@ from adhere.rewards.judge import load_judge
 from adhere.train.model.chat import check_template
 from adhere.train.model.load import load_for_inference, load_tokenizer
 from adhere.train.stages.data import load_items
-from adhere.train.stages.distributed_checks import on_cpu
-from adhere.train.stages.setup import manifest
+from adhere.train.stages.setup import manifest, on_cpu
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
