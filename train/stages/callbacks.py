@@ -64,7 +64,7 @@ class MetricsFile(TrainerCallback):
                 out.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
 
-class Progress(TrainerCallback):
+class ProgressBar(TrainerCallback):
     """One progress bar with the figures that matter; ``shown`` maps a logged key to its short name."""
 
     def __init__(self, label: str, shown: dict[str, str]) -> None:
@@ -243,5 +243,5 @@ def training_callbacks(
         shown: the short name in the progress line of each logged key that it shows.
     """
     stop, clock = Stop(artifact, save_every_minutes, spec.until), StepClock(artifact.timing, notice_seconds())
-    metrics, progress = MetricsFile(artifact.metrics), Progress(spec.label, shown)
+    metrics, progress = MetricsFile(artifact.metrics), ProgressBar(spec.label, shown)
     return [metrics, progress, CompleteCheckpoints(), stop, Tracking(spec, artifact), clock], stop, clock

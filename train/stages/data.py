@@ -52,7 +52,7 @@ def load_items(
             built = build(
                 spec.recipe.data,
                 role,
-                count_tokens=lambda item: prompt_tokens(tokenizer, item),
+                count_tokens=lambda item: prompt_length(tokenizer, item),
                 with_targets=with_targets,
             )
             write_json(artifact.data(role), built.report)
@@ -63,7 +63,7 @@ def load_items(
     return items
 
 
-def prompt_tokens(tokenizer: PreTrainedTokenizerBase, item: PromptItem) -> int:
+def prompt_length(tokenizer: PreTrainedTokenizerBase, item: PromptItem) -> int:
     """Return the length of the item's prompt as the model sees it."""
     return len(prompt_ids(tokenizer, item.messages))
 

@@ -46,7 +46,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             lambda: load_items(spec, artifact, _tokenizer(spec), "evaluation"),
         )
     )
-    drawn = config.sampling
+    drawn, generator = config.sampling, _generator(spec, artifact)
     with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
 
         def show(done: int, total: int) -> None:
@@ -57,7 +57,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
 
         evaluation = evaluate(
             suite,
-            _generator(spec, artifact),
+            generator,
             Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
             mode=config.mode,
             without_constraints=config.without_constraints,

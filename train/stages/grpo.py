@@ -18,7 +18,7 @@ from adhere.rewards.functions import RewardFunctions
 from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
 from adhere.train.stages.callbacks import training_callbacks
-from adhere.train.stages.data import grpo_dataset, load_items, prompt_tokens
+from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.monitors import Monitors, training_audit
 from adhere.train.stages.setup import (
@@ -49,7 +49,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
 
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
     items = load_items(spec, artifact, tokenizer, "train")
-    longest = max(prompt_tokens(tokenizer, item) for item in items)
+    longest = max(prompt_length(tokenizer, item) for item in items)
     exceed = (
         f"grpo.max_completion_length: {config.max_completion_length} and the longest prompt, {longest} tokens, exceed "
         f"the model's context of {{context}}; lower it, or set data.max_prompt_tokens"

@@ -88,6 +88,7 @@ def run_stage(
     artifacts, labels = [artifact, *(a for a, _ in then)], [label, *(name for _, name in then)]
     line = launch_line(launcher, kind, *(a.spec for a in artifacts))
     ranks = ranks_of(launcher, kind)
+    artifact.logs.mkdir(parents=True, exist_ok=True)
     _begin(artifact, label)
     with Notice(artifact.stop) as notice, serving(read_spec(artifact.spec), artifact, ranks) as servers:
         process = subprocess.Popen(
@@ -143,8 +144,9 @@ def _follow(process: subprocess.Popen[bytes], artifacts: Sequence[Artifact], not
     An interrupt ends the whole process group.
     """
     assert process.stdout is not None
-    waiting, log = list(artifacts[1:]), _new_log(artifacts[0])
+    waiting = list(artifacts[1:])
     try:
+        log = _new_log(artifacts[0])
         while chunk := _read(process.stdout.fileno(), notice):
             for number, part in enumerate(chunk.split(NEXT_STAGE.encode())):
                 if number > 0:
