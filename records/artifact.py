@@ -22,6 +22,9 @@ SCHEMA = 2
 EXIT_STOPPED = 85
 """Exit code of a worker that ended because it was asked to; launchers rewrite codes, so ``REQUEUE`` says it too."""
 
+NEXT_STAGE = "\x1e"
+"""Written by a worker of several stages between their outputs: ASCII's record separator."""
+
 STOP_CLEARED = "ADHERE_STOP_CLEARED"
 """Set for a worker whose launcher removed an old ``STOP`` itself: one that came while the worker loaded then counts."""
 

@@ -10,9 +10,9 @@ from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_text
 from adhere.train.launch.local.stage import check_launcher, run_stage
-from adhere.train.launch.serve.servers import check_servers
+from adhere.train.launch.serve.servers import check_servers, judge_servers, judges_of
 from adhere.train.run.finish import finish
-from adhere.train.run.graph import order
+from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.rehearsed import check_signal
 from adhere.train.run.run import Run, missing_inputs, plan_record, write_spec
 
@@ -25,8 +25,9 @@ def execute(run: Run) -> int:
         StageError: a stage failed; finished stages are kept, and the same command goes on from there.
     """
     begin(run)
-    ran = 0
-    for stage in order(run.graph):
+    ran, waiting = 0, list(order(run.graph))
+    while waiting:
+        stage = waiting.pop(0)
         artifact = run.artifact(stage.key)
         if artifact.done:
             shutil.rmtree(artifact.checkpoints, ignore_errors=True)  # left where a kill came just after DONE
@@ -35,10 +36,29 @@ def execute(run: Run) -> int:
         check_signal(run.root, stage)
         print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
         write_spec(run, stage)
-        run_stage(artifact, stage.recipe.launcher, stage.kind, stage.label)
-        ran += 1
+        # What measures the same model follows in the same process, which loads it once.
+        alike = [s for s in waiting if one_process(stage, s) and not run.artifact(s.key).done]
+        for following in alike:
+            print(f"  then    {following.label:<24} {run.artifact(following.key).path.name}", flush=True)
+            write_spec(run, following)
+        waiting = [s for s in waiting if s not in alike]
+        then = [(run.artifact(s.key), s.label) for s in alike]
+        run_stage(artifact, stage.recipe.launcher, stage.kind, stage.label, then)
+        ran += 1 + len(alike)
     finish(RunFolder(run.path))
     return ran
+
+
+def one_process(first: PlannedStage, second: PlannedStage) -> bool:
+    """Whether both measure the same model, loaded in their own process in the same way, without servers beside them."""
+
+    def loads(stage: PlannedStage) -> object:
+        recipe = stage.recipe
+        return stage.kind, stage.source, recipe.model, recipe.launcher, recipe.plugins, recipe.evaluation.backend
+
+    served = any(judge_servers(judges_of(stage.kind, stage.recipe)) for stage in (first, second))
+    alike = loads(first) == loads(second) and first.kind == "evaluate"
+    return alike and first.recipe.evaluation.backend == "transformers" and not served
 
 
 def begin(run: Run) -> None:

@@ -1,4 +1,7 @@
-"""The worker: runs one stage from its ``stage.yaml`` in every rank. Started by the launcher, never by hand."""
+"""The worker: runs one stage from its ``stage.yaml`` in every rank. Started by the launcher, never by hand.
+
+Stages that share a model run one after another in one process, which then loads the model once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, Stopped, held
+from adhere.records.artifact import EXIT_STOPPED, NEXT_STAGE, STOP_CLEARED, Artifact, Stopped, held
 from adhere.rewards.errors import AdhereError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.stage import StageSpec, read_spec
@@ -23,12 +26,21 @@ RANK = int(os.environ.get("RANK", "0"))
 
 
 def main() -> None:
-    """Run the stage that the only argument describes; exit 0 when it is done, 85 when it was asked to stop."""
+    """Run the stages that the arguments describe; exit 0 when they are done, 85 when one was asked to stop."""
     end_with_parent()
-    artifact = Artifact(Path(sys.argv[1]).parent)
     try:
-        with held(artifact) if RANK == 0 else nullcontext():
-            attempt(artifact)
+        for number, path in enumerate(sys.argv[1:]):
+            artifact = Artifact(Path(path).parent)
+            with held(artifact) if RANK == 0 else nullcontext():
+                if number > 0:
+                    # The driver prepared the first stage; another run may have brought this one to its end.
+                    if not artifact.done:
+                        artifact.begin()
+                        artifact.servers.unlink(missing_ok=True)
+                    print(NEXT_STAGE, end="", flush=True)
+                    if artifact.done:
+                        continue
+                attempt(artifact)
     except Stopped as stopped:
         print_for_user(f"{stopped}; the same command goes on from there")
         sys.exit(EXIT_STOPPED)

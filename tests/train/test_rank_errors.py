@@ -19,7 +19,7 @@ from adhere.rewards.composite import Composite
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.engine import Engine
 from adhere.rewards.functions import RewardFunctions
-from adhere.train.stages.rank_errors import raise_on_all_ranks
+from adhere.train.stages.trainer import raise_on_all_ranks
 
 PartialState(cpu=True)
 rank = int(os.environ["RANK"])

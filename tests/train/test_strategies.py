@@ -187,7 +187,7 @@ import sys
 from pathlib import Path
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.stage import StageSpec
-from adhere.train.stages.distributed_checks import check_world
+from adhere.train.stages.setup import check_world
 recipe = compose_recipe(["recipe=quickstart", "launcher.device=cpu", "strategy=ddp", "launcher.processes=2"])
 check_world(StageSpec(kind="sft", label="sft", key="0", artifact=Path("."), inputs={}, recipe=recipe))
 """

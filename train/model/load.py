@@ -167,6 +167,17 @@ def context_length(config: ModelConfig, path: str) -> int | None:
     return getattr(loaded, "max_position_embeddings", None)
 
 
+def check_context(config: ModelConfig, length: int, what: str) -> None:
+    """Check that sequences of ``length`` tokens are within the context of the recipe's model.
+
+    Raises:
+        ConfigError: they are not; its text is ``what`` with the model's context in tokens for ``{context}``.
+    """
+    context = context_length(config, config.path)
+    if context is not None and length > context:
+        raise ConfigError(what.format(context=context))
+
+
 def _revision(config: ModelConfig, path: str) -> str | None:
     return config.revision if path == config.path else None
 

@@ -1,4 +1,4 @@
-"""What happens beside training: rows of metrics, the progress line, complete checkpoints."""
+"""What happens beside training: rows of metrics, the progress line, complete checkpoints, a stop between two steps."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
+import torch.distributed as dist
 from accelerate import PartialState
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from adhere.records.artifact import complete
+from adhere.records.artifact import Artifact, Stopped, complete
 from adhere.records.jsonl import read_jsonl
 from adhere.rewards.files import write_json, write_text
+from adhere.train.launch.local.signals import notice_seconds
+from adhere.train.stages.tracking import Tracking
+
+if TYPE_CHECKING:
+    from adhere.train.config.stage import StageSpec
 
 SUMMARY = "train_runtime"
 """A key of the row that transformers logs when training ends, and of no other."""
@@ -57,7 +64,7 @@ class MetricsFile(TrainerCallback):
                 out.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
 
-class Progress(TrainerCallback):
+class ProgressBar(TrainerCallback):
     """One progress bar with the figures that matter; ``shown`` maps a logged key to its short name."""
 
     def __init__(self, label: str, shown: dict[str, str]) -> None:
@@ -172,3 +179,69 @@ class StepClock(TrainerCallback):
                 flush=True,
             )
         self._notice = None
+
+
+class Stop(TrainerCallback):
+    """Saves by the clock, and ends training at an optimizer step's end once the artifact's ``STOP`` file is there.
+
+    What rank 0 sees of file and clock reaches the others in one broadcast of two bytes a step, so that
+    all of them save, and leave the loop, at the same step. ``every_minutes`` is the longest time between checkpoints,
+    ``None`` leaves them to ``save_steps``; ``until`` is a step at which training ends in the same way, unasked.
+    """
+
+    def __init__(self, artifact: Artifact, every_minutes: float | None = None, until: int | None = None) -> None:
+        self._file = artifact.stop
+        self._until = until
+        self._every = None if every_minutes is None else 60.0 * every_minutes
+        self._saved = time.monotonic()
+        self.asked = False
+        """Whether training ended because it was asked to."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._saved = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        # As rank 0 sees it, on every rank.
+        overdue = self._every is not None and time.monotonic() - self._saved >= self._every
+        stop, save = self._file.exists(), overdue
+        ranks = PartialState()
+        if ranks.num_processes > 1:
+            seen = torch.tensor([stop, save], dtype=torch.uint8, device=ranks.device)
+            dist.broadcast(seen, src=0)
+            stop, save = (bool(flag) for flag in seen.tolist())
+        stop |= self._until is not None and state.global_step >= self._until
+        if state.global_step >= state.max_steps:
+            return  # the stage is about to end by itself
+        control.should_save |= stop or save
+        control.should_training_stop |= stop
+        self.asked |= stop
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._saved = time.monotonic()
+
+    def raise_if_asked(self, step: int) -> None:
+        """End the stage here if it was asked to.
+
+        Raises:
+            Stopped: training ended at ``step`` and not by itself.
+        """
+        if self.asked:
+            raise Stopped(step)
+
+
+def training_callbacks(
+    spec: StageSpec, artifact: Artifact, save_every_minutes: float | None, shown: dict[str, str]
+) -> tuple[list[TrainerCallback], Stop, StepClock]:
+    """Return the callbacks of a training stage, and of these the two that the stage asks afterwards.
+
+    Args:
+        spec: the stage.
+        artifact: its folder.
+        save_every_minutes: the longest time between two checkpoints; ``None`` leaves them to ``save_steps``.
+        shown: the short name in the progress line of each logged key that it shows.
+    """
+    stop, clock = Stop(artifact, save_every_minutes, spec.until), StepClock(artifact.timing, notice_seconds())
+    metrics, progress = MetricsFile(artifact.metrics), ProgressBar(spec.label, shown)
+    return [metrics, progress, CompleteCheckpoints(), stop, Tracking(spec, artifact), clock], stop, clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,12 @@ from adhere.prompts.build import build
 from adhere.prompts.fingerprint import Role
 from adhere.prompts.item import PromptItem, read_items, write_items
 from adhere.records.artifact import Artifact
-from adhere.rewards.errors import DataError
+from adhere.rewards.checklist import excluded_programs, shared_sandbox
+from adhere.rewards.components import ChecklistComponent
+from adhere.rewards.errors import ConfigError, DataError
 from adhere.rewards.files import write_json
-from adhere.train.model.chat import prompt_ids, prompt_text, target_text
+from adhere.rewards.judge.needs import check_judged
+from adhere.train.model.chat import check_template, prompt_ids, prompt_text, target_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,19 +35,47 @@ def load_items(
     *,
     with_targets: bool = False,
 ) -> list[PromptItem]:
-    """Build the items once per stage, on the first rank; the others, and a resumed attempt, read its file."""
+    """Build the items once per stage, on the first rank; the others, and a resumed attempt, read its file.
+
+    Args:
+        spec: the stage.
+        artifact: its folder, which gets the file.
+        tokenizer: of the model that the stage starts from; its chat template is checked.
+        role: which of the recipe's data.
+        with_targets: whether each item needs a response to train on.
+
+    Raises:
+        ConfigError: the chat template does not fit; GRPO would meet requirements that no component can check.
+        DataError: the data cannot be read, or nothing is left of it.
+    """
+    check_template(tokenizer, prefilled=spec.recipe.model.prefilled_reasoning)
     path = artifact.items(role)
     with PartialState().main_process_first():
         if not path.exists():
             built = build(
                 spec.recipe.data,
                 role,
-                count_tokens=lambda item: len(prompt_ids(tokenizer, item.messages)),
+                count_tokens=lambda item: prompt_length(tokenizer, item),
                 with_targets=with_targets,
             )
             write_json(artifact.data(role), built.report)
             write_items(path, built.items)
-    return read_items(path)
+    items = read_items(path)
+    if role == "train" and "grpo" in spec.recipe.kinds:
+        checklists = [(item.id, item.checklist) for item in items]
+        check_judged(spec.recipe.rewards, checklists)
+        for component in spec.recipe.rewards.components.values() if spec.kind in ("grpo", "rehearse") else ():
+            if isinstance(component, ChecklistComponent):
+                excluded = excluded_programs(checklists, shared_sandbox(component.programs.limits))
+                if excluded:
+                    shown = "\n".join(f"  {line}" for line in excluded[:20])
+                    warnings.warn(f"{len(excluded)} requirements are scored for no response:\n{shown}", stacklevel=1)
+    return items
+
+
+def prompt_length(tokenizer: PreTrainedTokenizerBase, item: PromptItem) -> int:
+    """Return the length of the item's prompt as the model sees it."""
+    return len(prompt_ids(tokenizer, item.messages))
 
 
 def sft_dataset(items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
@@ -68,8 +100,17 @@ def sft_dataset(items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase,
     return Dataset.from_list(rows)
 
 
-def grpo_dataset(items: Sequence[PromptItem]) -> Dataset:
-    """Return rows of ``prompt`` (messages), and the columns that the reward functions and the rollout files read."""
+def grpo_dataset(items: Sequence[PromptItem], prompts: int) -> Dataset:
+    """Return rows of ``prompt`` (messages), and the columns that the reward functions and the rollout files read.
+
+    Raises:
+        ConfigError: there are fewer items than a step takes ``prompts``.
+    """
+    if len(items) < prompts:
+        raise ConfigError(
+            f"grpo.per_device_batch_size: a step takes {prompts} prompts, but there are {len(items)} training items, "
+            f"so none would be trained on; lower it, or add data"
+        )
     return Dataset.from_list(
         [
             {

@@ -6,6 +6,7 @@ adhere train recipe=quickstart evaluation.without_constraints=true
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +20,19 @@ from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.records.artifact import LOG, Artifact, Stopped
 from adhere.rewards.engine import default_engine
 from adhere.rewards.judge import load_judge
+from adhere.train.config.schema import ModelConfig
 from adhere.train.model.chat import check_template
 from adhere.train.model.load import load_for_inference, load_tokenizer
 from adhere.train.stages.data import load_items
-from adhere.train.stages.distributed_checks import on_cpu
-from adhere.train.stages.setup import manifest
+from adhere.train.stages.setup import manifest, on_cpu
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from adhere.train.config.stage import StageSpec
 
 CHUNK = 256
-"""Prompts that a back end with a scheduler of its own is given, and that a stop waits for, at once."""
+"""Prompts that a back end with its own scheduler gets at once, and that a stop waits for."""
 
 
 def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
@@ -45,7 +46,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             lambda: load_items(spec, artifact, _tokenizer(spec), "evaluation"),
         )
     )
-    drawn = config.sampling
+    drawn, generator = config.sampling, _generator(spec, artifact)
     with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
 
         def show(done: int, total: int) -> None:
@@ -56,7 +57,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
 
         evaluation = evaluate(
             suite,
-            _generator(spec, artifact),
+            generator,
             Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.samples, spec.recipe.seed),
             mode=config.mode,
             without_constraints=config.without_constraints,
@@ -78,13 +79,22 @@ def _tokenizer(spec: StageSpec) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+@lru_cache(maxsize=1)
+def _loaded(config: str, path: str, device: str) -> PreTrainedModel:
+    """Load the model, or return it to the next stage of this process that measures the same one."""
+    print(f"loading {path}", flush=True)
+    model = load_for_inference(ModelConfig.model_validate_json(config), path)
+    model.to(device)  # type: ignore[arg-type]
+    return model
+
+
 def _generator(spec: StageSpec, artifact: Artifact) -> Generator:
     config, model = spec.recipe.evaluation, spec.recipe.model
     if config.backend == "transformers":
         from adhere.evaluation.backends.transformers import TransformersGenerator
 
-        loaded = load_for_inference(model, spec.model_path)
-        loaded.to("cpu" if on_cpu(spec.recipe.launcher) else "cuda")  # type: ignore[arg-type]
+        device = "cpu" if on_cpu(spec.recipe.launcher) else "cuda"
+        loaded = _loaded(model.model_dump_json(), spec.model_path, device)
         return TransformersGenerator(loaded, _tokenizer(spec), name=spec.label, batch_size=config.batch_size)
     path = spec.model_path
     if config.backend == "vllm" and (Path(path) / "adapter_config.json").exists():

@@ -15,6 +15,7 @@ from accelerate.utils import broadcast_object_list, gather, gather_object
 from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
 from adhere.records.artifact import Artifact, Stopped, complete, newest_checkpoint
@@ -22,20 +23,43 @@ from adhere.records.tables import write_rollouts
 from adhere.rewards.adherence import rate
 from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
 from adhere.rewards.errors import StageError
+from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
 from adhere.train.stages.best_checkpoint import Best
-from adhere.train.stages.generation import check_generated, seeded_engine
-from adhere.train.stages.judge_pause import JudgePause, Restore, random_state
-from adhere.train.stages.rank_errors import raise_on_all_ranks
-from adhere.train.stages.resume import ExactResume, State
+from adhere.train.stages.generation import check_generated, generation_arguments, seeded_engine
 from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures
+from adhere.train.stages.setup import Restore, random_state, trainer_arguments
+from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on_all_ranks
 
 if TYPE_CHECKING:
-    from adhere.rewards.functions import RewardFunctions
     from adhere.rewards.services import Outage
+    from adhere.train.config.stage import StageSpec
     from adhere.train.stages.monitors import Monitors, TrainingAudit
+
+
+def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
+    """Return TRL's configuration of the stage.
+
+    A groupwise aggregation arrives as one column whose groups already have mean 0, so that scaling by the batch gives
+    GDPO's final whitening. A scheduled weight starts here at its first value; the trainer moves it on.
+    """
+    config, composite = spec.recipe.grpo, spec.recipe.rewards
+    return TrlGrpoConfig(
+        **{
+            "num_generations": config.group_size,
+            "max_completion_length": config.max_completion_length,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "beta": config.kl_coefficient,
+            "loss_type": config.loss,
+            "reward_weights": reward_weights(composite, composite.weights(0, config.max_steps)),
+            "scale_rewards": "batch" if composite.aggregator.groupwise else composite.scale,
+            **generation_arguments(spec),
+            **trainer_arguments(spec, artifact, config),
+        }
+    )
 
 
 class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
@@ -160,7 +184,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         return output
 
     def _moment(self) -> Restore:
-        """Return a function that takes back what a generation changes: random states, and what it logs."""
+        """Return a function that undoes what a generation changes: random states, and what it logs."""
         randomness, seen = random_state(), self.state.num_input_tokens_seen
         logged = {name: list(values) for name, values in self._metrics["train"].items()}
 
@@ -205,7 +229,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
 
     @property
     def _judged(self) -> str | None:
-        """Name of the first component that a judge alone decides."""
+        """Name of the first component that only a judge decides."""
         components = self._rewards.composite.config.components
         judges = self._rewards.composite.judges
         return next((n for n, c in components.items() if judges.of(n) is not None and c.decides is None), None)
@@ -277,12 +301,12 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self.best.observe(rates | {"reward": log["reward"][-1]})
 
     def hand_over_best(self) -> None:
-        """Take up the weights of the best checkpoint, where it is not the last step's own."""
+        """Load the weights of the best checkpoint, where it is not the last step's own."""
         found = self.best.found
         if found is not None and found["step"] != self.state.global_step:
             folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
             if not complete(folder).exists():
-                raise StageError(f"{folder}: is the best checkpoint and is not there; set grpo.hand_over=last")
+                raise StageError(f"{folder}: is the best checkpoint and is missing; set grpo.hand_over=last")
             self.state.best_model_checkpoint = str(folder)
             self._load_best_model()
 

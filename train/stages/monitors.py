@@ -1,4 +1,4 @@
-"""The drift monitors of a training run: figures of each generation, alarms once each, files that a resume takes up."""
+"""The drift monitors of a training run: figures of each generation, alarms once each, files that a resume loads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.audit import Cases, Form, audit_failures, build_cases
+from adhere.evaluation.audit import Cases, Form, audit_failures, build_cases, form_of
 from adhere.evaluation.audit.audit import capped
 from adhere.prompts.item import PromptItem
 from adhere.records.artifact import Artifact
@@ -18,6 +18,7 @@ from adhere.rewards.composite import Composite
 from adhere.rewards.errors import DataError, StageError
 from adhere.rewards.files import write_text
 from adhere.train.config.monitors import MonitorsConfig
+from adhere.train.config.schema import Recipe
 from adhere.train.stages.drift import CHECKS, Alarm, alarms
 
 Row = Mapping[str, Any]
@@ -28,7 +29,7 @@ class Unaudited(list[str]):
 
 
 class Monitors:
-    """Watches the generations of one stage, equally on every rank; rank 0 alone writes and prints.
+    """Watches the generations of one stage, equally on every rank; only rank 0 writes and prints.
 
     ``monitors.jsonl`` has the figures of every generation, ``alarms.jsonl`` the first alarm of each kind. Both are
     loaded by ``resume``, so that a resumed run raises what an uninterrupted one would have.
@@ -96,7 +97,7 @@ class Monitors:
         if alarm.name in self.config.stop_on:
             raise StageError(
                 f"alarm {alarm.name} at step {alarm.step}: {alarm.text} (grpo.monitors.stop_on names it; change the "
-                f"recipe, or take it out of the list to go on from the newest checkpoint)"
+                f"recipe, or remove it from the list to go on from the newest checkpoint)"
             )
 
 
@@ -128,6 +129,13 @@ class TrainingAudit:
             return Unaudited()
         found = audit_failures(composite.under(capped(composite.config.with_weights(composite.weights))), cases)
         return [f"{finding.name} on {finding.item}" for finding in found]
+
+
+def training_audit(items: Sequence[PromptItem], recipe: Recipe) -> TrainingAudit:
+    """Return the audit of GRPO on ``items``, with probes in the form that the recipe's responses have."""
+    reasoning, prefilled = recipe.data.targets.think, recipe.model.prefilled_reasoning
+    form = form_of(recipe.rewards, reasoning=reasoning, prefilled=prefilled)
+    return TrainingAudit(items, recipe.grpo.monitors, form)
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:

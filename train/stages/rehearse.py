@@ -26,14 +26,11 @@ from adhere.rewards.composite import Composite
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.files import write_json
-from adhere.rewards.judge.needs import check_judged
 from adhere.rewards.rollout import Rollout
-from adhere.train.model.chat import check_template
 from adhere.train.model.load import load_for_inference, load_tokenizer
 from adhere.train.stages.data import load_items
-from adhere.train.stages.distributed_checks import on_cpu
 from adhere.train.stages.rollout_rows import rollout_columns, rollout_rows
-from adhere.train.stages.setup import manifest
+from adhere.train.stages.setup import manifest, on_cpu
 
 if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
@@ -44,9 +41,7 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
     started = time.time()
     recipe, grpo = spec.recipe, spec.recipe.grpo
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
-    check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     items = load_items(spec, artifact, tokenizer, "train")
-    check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
     groups, prompts = recipe.rehearse.groups, recipe.completions_per_step // grpo.group_size
     if groups > len(items):
         raise ConfigError(

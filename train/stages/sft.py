@@ -13,26 +13,20 @@ from transformers import PrinterCallback
 from trl import SFTConfig as TrlSftConfig
 
 from adhere.records.artifact import Artifact, newest_checkpoint
-from adhere.rewards.errors import ConfigError
-from adhere.rewards.judge.needs import check_judged
-from adhere.train.launch.local.signals import notice_seconds
-from adhere.train.model.chat import check_template
 from adhere.train.model.handoff import adapter_mode, check_tokenizers
-from adhere.train.model.load import context_length, load_for_training, load_tokenizer, lora_config
-from adhere.train.stages.callbacks import CompleteCheckpoints, MetricsFile, Progress, StepClock
+from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
+from adhere.train.stages.callbacks import training_callbacks
 from adhere.train.stages.data import load_items, sft_dataset
-from adhere.train.stages.distributed_checks import check_world, check_wrapped
-from adhere.train.stages.preflight import WorstCase, add_preflight
-from adhere.train.stages.resume import AdhereSFTTrainer
 from adhere.train.stages.setup import (
+    check_before_training,
     check_equal_weights,
+    check_world,
     last_metrics,
     manifest,
     save_for_handoff,
     trainer_arguments,
 )
-from adhere.train.stages.stop import Stop
-from adhere.train.stages.tracking import Tracking
+from adhere.train.stages.trainer import AdhereSFTTrainer
 
 if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
@@ -45,18 +39,12 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     recipe, config = spec.recipe, spec.recipe.sft
 
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
-    check_template(tokenizer, prefilled=recipe.model.prefilled_reasoning)
     staged = "model" in spec.inputs
     if staged:
         check_tokenizers(load_tokenizer(recipe.model, recipe.model.path), tokenizer)
-    context = context_length(recipe.model, recipe.model.path)
-    if context is not None and config.max_length > context:
-        raise ConfigError(
-            f"sft.max_length: {config.max_length} exceeds the model's context of {context} tokens; lower it"
-        )
+    exceeds = f"sft.max_length: {config.max_length} exceeds the model's context of {{context}} tokens; lower it"
+    check_context(recipe.model, config.max_length, exceeds)
     items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
-    if "grpo" in recipe.kinds:
-        check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
     dataset = sft_dataset(items, tokenizer, config.max_length)
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
@@ -70,25 +58,18 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         }
     )
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter, recipe.launcher.strategy, staged=staged)
-    stop, clock = Stop(artifact, config.save_every_minutes), StepClock(artifact.timing, notice_seconds())
+    shown = {"loss": "loss", "mean_token_accuracy": "token accuracy"}
+    callbacks, stop, clock = training_callbacks(spec, artifact, config.save_every_minutes, shown)
     trainer = AdhereSFTTrainer(
         model=load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole")),
         args=arguments,
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora_config(recipe.model.adapter) if mode in ("new", "merge") else None,
-        callbacks=[
-            MetricsFile(artifact.metrics),
-            Progress(spec.label, {"loss": "loss", "mean_token_accuracy": "token accuracy"}),
-            CompleteCheckpoints(),
-            stop,
-            Tracking(spec, artifact),
-            clock,
-        ],
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    check_wrapped(trainer, spec)
-    add_preflight(trainer, spec, WorstCase(1, max(len(row) for row in dataset["input_ids"]) - 1))
+    check_before_training(trainer, spec, 1, max(len(row) for row in dataset["input_ids"]) - 1)
     trainer.resume(newest_checkpoint(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 

@@ -27,6 +27,8 @@ class Interrupted(AdhereError, RuntimeError):
 class Notice:
     """While it is entered, SIGINT, SIGTERM and SIGUSR1 touch ``stop``, the file that a worker looks for at every step.
 
+    ``follow`` names the file of the stage that the same worker runs next.
+
     ``signum`` is the first signal that came, ``None`` before. ADHERE_NOTICE_SECONDS, where it is set, is how long the
     stage then has. Outside the main thread, where Python takes no signals, nothing is changed.
     """
@@ -46,6 +48,12 @@ class Notice:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def follow(self, stop: Path) -> None:
+        """Let notices touch ``stop`` from now on, and touch it at once where one came before."""
+        self._stop = stop
+        if self.signum is not None:
+            stop.touch()
 
     @property
     def expired(self) -> bool:

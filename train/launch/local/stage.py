@@ -1,4 +1,4 @@
-"""Run one stage on this machine: its worker, or accelerate around its ranks, with the servers beside it."""
+"""Run a stage, or several of one model, on this machine: a worker, or accelerate around ranks; servers beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from adhere.records.artifact import EXIT_STOPPED, STOP_CLEARED, Artifact, held
+from adhere.records.artifact import EXIT_STOPPED, NEXT_STAGE, STOP_CLEARED, Artifact, held
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig
@@ -28,13 +28,13 @@ LEAVING_SECONDS = 10.0
 """How long a worker may still run after its driver was killed."""
 
 
-def launch_line(launcher: LauncherConfig, kind: str, spec: Path) -> list[str]:
-    """Return the command that runs the stage described by ``spec`` on this machine."""
+def launch_line(launcher: LauncherConfig, kind: str, *specs: Path) -> list[str]:
+    """Return the command that runs the stage described by ``specs``, or several one after another, on this machine."""
     flags = worker_flags(launcher, kind)
     ranks = {"--multi_gpu", "--use_fsdp", "--use_deepspeed"} & set(flags)
     port = ["--main_process_port", "0"] if ranks else []  # a free one, so that two runs on a machine do not meet
     line = ["-m", "accelerate.commands.launch", "--num_machines", "1", *flags, *port] if flags else []
-    return [sys.executable, *line, "-m", "adhere.train.worker", str(spec)]
+    return [sys.executable, *line, "-m", "adhere.train.worker", *map(str, specs)]
 
 
 def worker_flags(launcher: LauncherConfig, kind: str) -> list[str]:
@@ -65,7 +65,9 @@ def ranks_of(launcher: LauncherConfig, kind: str) -> int:
     return launcher.processes if kind_of(kind).distributed else 1
 
 
-def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: str) -> None:
+def run_stage(
+    artifact: Artifact, launcher: LauncherConfig, kind: str, label: str, then: Sequence[tuple[Artifact, str]] = ()
+) -> None:
     """Run the stage and wait for it; its output goes to the terminal and to a log file of this attempt.
 
     A notice (SIGINT, SIGTERM, SIGUSR1) asks the worker to stop at its next step; the stop is waited for.
@@ -75,16 +77,18 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
         launcher: ranks, strategy, device and threads.
         kind: of the stage.
         label: its name in messages.
+        then: stages, with their labels, that the same process runs afterwards; of the same kind and launcher, and
+            without servers.
 
     Raises:
         StageError: another process runs the stage; or the stage, or a server beside it, ended without ``DONE``: the
             message has the last lines and the log's path.
         Interrupted: it stopped because it was asked to; the message has the step that it goes on from.
     """
-    artifact.logs.mkdir(parents=True, exist_ok=True)
-    log = artifact.logs / f"attempt_{len(list(artifact.logs.glob('attempt_*.log')))}.log"
-    line = launch_line(launcher, kind, artifact.spec)
+    artifacts, labels = [artifact, *(a for a, _ in then)], [label, *(name for _, name in then)]
+    line = launch_line(launcher, kind, *(a.spec for a in artifacts))
     ranks = ranks_of(launcher, kind)
+    artifact.logs.mkdir(parents=True, exist_ok=True)
     _begin(artifact, label)
     with Notice(artifact.stop) as notice, serving(read_spec(artifact.spec), artifact, ranks) as servers:
         process = subprocess.Popen(
@@ -96,7 +100,11 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
             preexec_fn=end_with_parent,
         )
         servers.guard(process)
-        tail = _follow(process, log, notice)
+        log = _follow(process, artifacts, notice)
+    # The stages ran in this order: the first that is not done is where the worker ended.
+    artifact, label = next(
+        ((a, n) for a, n in zip(artifacts, labels, strict=True) if not a.done), (artifacts[-1], labels[-1])
+    )
     if notice.signum is not None and artifact.done:
         raise Interrupted(f"{label}: is done; the same command goes on with what follows", notice.exit_code)
     if artifact.requeue.exists():
@@ -104,7 +112,7 @@ def run_stage(artifact: Artifact, launcher: LauncherConfig, kind: str, label: st
         code = notice.exit_code if notice.signum is not None else EXIT_STOPPED
         raise Interrupted(f"{label}: stopped at step {step}; the same command goes on from there", code)
     if process.returncode != 0 or not artifact.done:
-        raise StageError(_explain(artifact, label, process.returncode, log, tail))
+        raise StageError(_explain(artifact, label, process.returncode, log))
 
 
 def _begin(artifact: Artifact, label: str) -> None:
@@ -130,15 +138,24 @@ def _begin(artifact: Artifact, label: str) -> None:
         time.sleep(0.2)
 
 
-def _follow(process: subprocess.Popen[bytes], log: Path, notice: Notice) -> Sequence[str]:
-    """Copy the output to terminal and ``log`` until the process ends; an interrupt ends the whole process group."""
+def _follow(process: subprocess.Popen[bytes], artifacts: Sequence[Artifact], notice: Notice) -> Path:
+    """Copy the output to terminal and each stage's log until the process ends; return the last log.
+
+    An interrupt ends the whole process group.
+    """
     assert process.stdout is not None
+    waiting = list(artifacts[1:])
     try:
-        with log.open("wb") as out:
-            while chunk := _read(process.stdout.fileno(), notice):
-                out.write(chunk)
-                out.flush()
-                sys.stderr.buffer.write(chunk)
+        log = _new_log(artifacts[0])
+        while chunk := _read(process.stdout.fileno(), notice):
+            for number, part in enumerate(chunk.split(NEXT_STAGE.encode())):
+                if number > 0:
+                    following = waiting.pop(0)
+                    log = _new_log(following)
+                    notice.follow(following.stop)
+                with log.open("ab") as out:
+                    out.write(part)
+                sys.stderr.buffer.write(part)
                 sys.stderr.flush()
         process.wait()
     except BaseException:
@@ -148,8 +165,14 @@ def _follow(process: subprocess.Popen[bytes], log: Path, notice: Notice) -> Sequ
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
         raise
-    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
-    return [line for line in lines if line.strip()]
+    return log
+
+
+def _new_log(artifact: Artifact) -> Path:
+    artifact.logs.mkdir(parents=True, exist_ok=True)
+    log = artifact.logs / f"attempt_{len(list(artifact.logs.glob('attempt_*.log')))}.log"
+    log.touch()
+    return log
 
 
 def _read(output: int, notice: Notice) -> bytes:
@@ -167,7 +190,9 @@ def _read(output: int, notice: Notice) -> bytes:
     )
 
 
-def _explain(artifact: Artifact, label: str, code: int, log: Path, tail: Sequence[str]) -> str:
+def _explain(artifact: Artifact, label: str, code: int, log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    tail = [line for line in lines if line.strip()]
     words = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
     reasons = [word for word in words if not word.startswith("note: ")]
     if artifact.failed.exists():

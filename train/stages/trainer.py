@@ -1,16 +1,25 @@
-"""An exact resume: what the checkpoints of transformers and TRL leave out is written beside them, by every rank."""
+"""What both trainers share: an exact resume, errors that stop all ranks together, and the wait for an endpoint."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import gather_object
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import SFTTrainer
 
 from adhere.rewards.errors import StageError
+from adhere.rewards.services import Outage, Services
+
+PROBE_EVERY = 5.0
+"""Seconds between two probes."""
 
 State = dict[str, Any]
 
@@ -104,3 +113,77 @@ class AdhereSFTTrainer(ExactResume, SFTTrainer):
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._total_train_tokens = state["tokens"]
+
+
+def raise_on_all_ranks(act: Callable[[], object], what: str) -> None:
+    """Run ``act`` on this rank; where it raises on any rank, raise on all of them, with the reason.
+
+    Without this the ranks whose ``act`` succeeded would wait in the next collective for the one that is gone, half an
+    hour under torch's default timeout. Every rank has to call it. A lone rank's error is raised unchanged.
+
+    Raises:
+        StageError: ``what`` failed on a rank; says on which and why.
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        act()
+        return
+    error: Exception | None = None
+    try:
+        act()
+    except Exception as caught:  # noqa: BLE001 - whatever it is, the other ranks have to learn of it before it is raised
+        error = caught
+    own = None if error is None else f"rank {state.process_index}: {type(error).__name__}: {error}"
+    reasons = [reason for reason in gather_object([own]) if reason is not None]
+    if reasons:
+        raise StageError(f"{what} failed on {len(reasons)} of {state.num_processes} ranks; {reasons[0]}") from error
+
+
+class JudgePause:
+    """Waits for the endpoints that a composite reward asks; every method is collective: all ranks call it, and agree.
+
+    ``stop`` is the file that asks the stage to end; a pause does not outlast it.
+    """
+
+    def __init__(self, services: Services, accelerator: Accelerator, stop: Path) -> None:
+        self._services, self._accelerator, self._stop = services, accelerator, stop
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        """A new batch: its pauses have the whole patience before them."""
+        self._since = None
+
+    def outage(self) -> Outage | None:
+        """Return what did not answer some rank when the last batch was scored, or ``None``."""
+        found: Outage | None = self._first(self._services.outage) if self._services else None
+        return found
+
+    def outlast(self, outage: Outage) -> bool:
+        """Wait until every rank's endpoints answer; return whether they did within the patience, and before a stop.
+
+        Pauses of one batch share the patience: an endpoint that answers probes, but no questions, does not renew it.
+        """
+        patience = self._services.patience
+        if self._since is None:
+            self._since = time.monotonic()
+        self._say(f"training pauses for up to {patience:g} s: {outage.title} does not answer ({outage.reason})")
+        while True:
+            left = patience - (time.monotonic() - self._since)
+            if self._first(left <= 0.0 or None) or self.asked_to_stop:
+                return False
+            time.sleep(max(0.0, min(PROBE_EVERY, left)))
+            if self._first(self._services.probe()) is None:
+                self._say(f"{outage.title} answers again; training goes on")
+                return True
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether the stage was asked to end, by rank 0's sight of its ``STOP``."""
+        return bool(self._first((self._accelerator.is_main_process and self._stop.exists()) or None))
+
+    def _first(self, mine: Any) -> Any:
+        return next((theirs for theirs in gather_object([mine]) if theirs is not None), None)
+
+    def _say(self, message: str) -> None:
+        if self._accelerator.is_main_process:
+            print(f"\nadhere: {message}", file=sys.stderr, flush=True)
