@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tiny_run import REPOSITORY, adhere
 from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.train.config.kinds import StageKind, stage_kind
-from adhere.train.config.named_stages import DECLARED
+from adhere.train.config.named_stages import DECLARED, StageConfig, running_order
 from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import compared
 from adhere.train.run.run import Run, plan_run
@@ -321,3 +322,18 @@ def test_a_users_kind_of_stage_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (folder / "runs" / "lab" / "stages" / "noise" / "scale").read_text(encoding="utf-8") == "0.5"
     assert "| noise |" in (folder / "runs" / "lab" / "results.md").read_text(encoding="utf-8")
+
+
+def test_stages_run_after_what_they_start_from_and_else_as_written() -> None:
+    draw = random.Random(0)
+    for _ in range(50):
+        names = [f"s{i}" for i in range(draw.randint(1, 12))]
+        starts = {name: draw.choice([None, *names[:i]]) for i, name in enumerate(names)}
+        stages = {n: StageConfig(kind="sft", source=starts[n]) for n in draw.sample(names, len(names))}
+        waiting, wanted = list(stages), []
+        while waiting:  # the definition: the first that is written of those that can run
+            wanted.append(next(n for n in waiting if starts[n] not in waiting))
+            waiting.remove(wanted[-1])
+        assert running_order(stages) == wanted
+    with pytest.raises(ValueError, match="^a, b: start from each other"):
+        running_order({n: StageConfig(kind="sft", source=s) for n, s in (("c", None), ("a", "b"), ("b", "a"))})
