@@ -166,7 +166,8 @@ def test_an_overlay_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     [
         ("~grpo", r"grpo\.KEY=VALUE"), ("~sft", r"sft\.KEY=VALUE"), ("~launcher", r"launcher\.KEY=VALUE"),
         ("~merge", r"merge\.KEY=VALUE"), ("~grpo.vllm", r"grpo\.vllm\.KEY=VALUE"),
-        ("~grpo.max_steps", r"grpo\.max_steps=VALUE"), ("~data.constraints", r"data\.constraints=null"), ("grpo={}", r"grpo\.KEY=VALUE"),
+        ("~grpo.max_steps", r"grpo\.max_steps=VALUE"), ("~data.constraints", r"data\.constraints=null"),
+        ("grpo={}", r"grpo\.KEY=VALUE"),
         ("merge={}", r"merge\.KEY=VALUE"), ("grpo.vllm={}", r"grpo\.vllm\.KEY=VALUE"),
     ],
 )  # fmt: skip

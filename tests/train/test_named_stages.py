@@ -335,5 +335,5 @@ def test_stages_run_after_what_they_start_from_and_else_as_written() -> None:
             wanted.append(next(n for n in waiting if starts[n] not in waiting))
             waiting.remove(wanted[-1])
         assert running_order(stages) == wanted
-    with pytest.raises(ValueError, match="^a, b: start from each other"):
+    with pytest.raises(ValueError, match=r"^a, b: start from each other"):
         running_order({n: StageConfig(kind="sft", source=s) for n, s in (("c", None), ("a", "b"), ("b", "a"))})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import itertools
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -316,12 +315,13 @@ def _check_resets(overrides: Sequence[Override]) -> None:
             value = "null" if type(None) in get_args(field.annotation) else "VALUE"
             write = f"set the keys that are to differ: {key}.KEY=VALUE" if model else f"write its value: {key}={value}"
             raise ConfigError(
-                f"{override.input_line}: {key} always has a value, so the schema's default would take its place without "
-                f"a word; {write}"
+                f"{override.input_line}: {key} always has a value, and without the recipe's it would be the schema's "
+                f"default; {write}"
             )
         if model is not None and not override.is_sweep_override() and override.value() == {}:
             raise ConfigError(
-                f"{override.input_line}: an empty section says nothing; set the keys that are to differ: {key}.KEY=VALUE"
+                f"{override.input_line}: an empty section changes nothing; set the keys that are to differ: "
+                f"{key}.KEY=VALUE"
             )
 
 
