@@ -72,8 +72,17 @@ class Plan:
         return list(dict.fromkeys(arm for stage in self.stages for arm in stage.arms))
 
     def stage(self, key: str) -> StageRecord:
-        """Return the stage with this key."""
-        return next(stage for stage in self.stages if stage.key == key)
+        """Return the stage with this key.
+
+        Raises:
+            DataError: the plan has none, so somebody has edited it.
+        """
+        found = next((stage for stage in self.stages if stage.key == key), None)
+        if found is None:
+            raise DataError(
+                f"the run's plan has no stage with the key {key}; the command that started the run writes it again"
+            )
+        return found
 
 
 def write_plan(path: Path, plan: Plan) -> None:
@@ -115,6 +124,8 @@ def read_plan(path: Path) -> Plan:
 
 def _stage(found: Mapping[str, Any]) -> StageRecord:
     label, artifact = _text(found["label"]), _text(found["artifact"])
+    if not isinstance(found.get("steps"), int | None):
+        raise TypeError(found["steps"])
     return StageRecord(
         label=label,
         name=_text(found.get("name", label.partition("[")[0])),

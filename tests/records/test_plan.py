@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from adhere.records.artifact import Artifact
 from adhere.records.names import slug
 from adhere.records.plan import ModelRecord, Plan, StageRecord, read_plan, write_plan
 from adhere.records.run import RunFolder, find_run
@@ -104,3 +107,46 @@ def test_slugs_are_names_of_files() -> None:
     assert [slug(label) for label in ("grpo[composite]", "evaluate[a, b/c]", "weight=0.5,seed=1", "sft")] == [
         "grpo-composite", "evaluate-a,-b-c", "weight=0.5,seed=1", "sft",
     ]  # fmt: skip
+
+
+def test_a_renamed_stage_leaves_no_link_behind_and_a_users_own_files_stay(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    for plan in (graph("a"), Plan(tuple(replace(s, label=f"new {s.label}") for s in graph("a").stages))):
+        run.record(plan)
+        for record in plan.stages:
+            artifact = Artifact(tmp_path / "artifacts" / record.artifact)
+            artifact.path.mkdir(parents=True, exist_ok=True)
+            run.link(record.label, artifact)
+        if plan.models:  # the user's own: a file, a link of another name, and a link of ours that leads elsewhere now
+            (run.stages / "notes.txt").write_text("x", encoding="utf-8")
+            (run.stages / "favourite").symlink_to(tmp_path / "artifacts" / plan.stages[0].artifact)
+            (run.stages / slug("again[a]")).unlink()
+            (run.stages / slug("again[a]")).symlink_to(tmp_path)
+    names = {"notes.txt", "favourite", slug("again[a]"), *(slug(f"new {name}[a]") for name in ("maths", "again"))}
+    assert {path.name for path in run.stages.iterdir()} == names
+
+
+def test_a_plan_without_a_stage_that_it_names_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no stage with the key eb; the command .* writes it again"):
+        graph("a").stage("eb")
+
+
+def test_a_report_and_new_weights_of_a_run_of_the_version_before_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, artifact = tmp_path / "old", tmp_path / "artifacts" / "grpo-g"
+    (run / "stages").mkdir(parents=True)
+    artifact.mkdir(parents=True)
+    (run / "plan.json").write_text(json.dumps(SCHEMA_1), encoding="utf-8")
+    (run / "stages" / slug("grpo[a]")).symlink_to(artifact)
+    recipe = {"name": "x", "stages": ["sft", "grpo", "evaluate"], "evaluation": {"subjects": ["base", "sft", "grpo"]}}
+    recipe |= {"model": {"path": "m"}, "data": {"train": []}}
+    spec = {"kind": "grpo", "label": "grpo[a]", "key": "g", "artifact": str(artifact), "inputs": {}, "recipe": recipe}
+    (artifact / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    assert main(["reweight", str(run), "rewards.components.math.weight=0"]) == 2
+    said = capsys.readouterr().err
+    assert "stage.yaml: does not fit this version of adhere; plan the run again" in said and "subjects" in said
+    code = main(["report", str(run), "--to", str(tmp_path / "report")])
+    said = capsys.readouterr()
+    assert code in (0, 2) and "Traceback" not in said.err, said

@@ -17,7 +17,7 @@ from adhere.train.plan.memory_table import memory_lines
 from adhere.train.plan.rewards import reward_lines
 from adhere.train.plan.warnings import warnings
 from adhere.train.run.graph import PlannedStage, order
-from adhere.train.run.run import missing_inputs
+from adhere.train.run.run import missing_inputs, unread_overrides
 
 if TYPE_CHECKING:
     from adhere.train.run.run import Run
@@ -50,7 +50,7 @@ def describe(run: Run) -> str:
     lines += memory_lines(stages)
     lines += duration_lines(run)
     lines += [f"warning: {text}" for text in warnings((stage.recipe for stage in stages), History(run.root))]
-    lines += [f"warning: {missing}" for missing in missing_inputs(run)]
+    lines += [f"warning: {text}" for text in (*unread_overrides(run), *missing_inputs(run))]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
     lines += submission_lines(run, waiting) if cluster else _launch_lines(run, waiting)
