@@ -118,6 +118,11 @@ def read_plan(path: Path) -> Plan:
             models = _models_before_schema_2(arms, content["subjects"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(path) from error
+    # Somebody who edits the file by hand may leave a name behind that leads nowhere.
+    keys = {stage.key for stage in stages}
+    named = [key for stage in stages for key in stage.inputs.values()] + [model.key for model in models]
+    if len(keys) < len(stages) or any(key not in keys for key in named):
+        raise _damaged(path)
     points = {arm: points[arm] for arm in arms if arm in points}
     return Plan(stages, tuple(models), points, str(content.get("adhere", "")))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from tiny_run import REPOSITORY, adhere
 
@@ -396,7 +397,8 @@ def test_a_data_file_of_a_plug_in_counts_and_what_is_not_part_of_it_does_not(tmp
         ("sft", "grpo.max_steps=3", "grpo"), ("sft", "rewards.components.math.weight=0", "rewards"),
         ("grpo", "evaluation.batch_size=3", "evaluation"), ("evaluate", "sft.max_steps=3", "sft"),
         ("merge", "data.train_size=9", "data"), ("merge", "seed=3", "seed"),
-        ("sft", "sft.max_steps=3", None), ("sft", "sft.logging_steps=3", None), ("grpo", "grpo.monitors.window=3", None),
+        ("sft", "sft.max_steps=3", None), ("sft", "sft.logging_steps=3", None),
+        ("grpo", "grpo.monitors.window=3", None),
         ("evaluate", "data.max_prompt_tokens=9", None), ("grpo", "launcher.threads=1", None), ("grpo", "seed=3", None),
         ("merge", "merge.weights=[1,2]", None),
     ],
@@ -404,15 +406,15 @@ def test_a_data_file_of_a_plug_in_counts_and_what_is_not_part_of_it_does_not(tmp
 def test_an_override_of_what_the_stage_does_not_read_is_a_warning(
     stage: str, override: str, section: str | None, recipes: Path
 ) -> None:
-    stages = {
-        "sft": "{}", "grpo": "{from: sft}", "merge": "{from: sft, inputs: {models: [sft, grpo]}}", "evaluate": "{}",
+    stages: dict[str, dict[str, object]] = {
+        "sft": {}, "grpo": {"from": "sft"}, "merge": {"from": "sft", "inputs": {"models": ["sft", "grpo"]}},
+        "evaluate": {},
     }  # fmt: skip
-    lines = [
-        f"  {name}: {text if name != stage else text[:-1] + (', ' if text != '{}' else '') + f'with: [{override!r}]' + '}'}"
-        for name, text in stages.items()
-    ]
-    head = "# @package _global_\ndefaults: [quickstart]\narms: null\nstages:\n"
-    (recipes / "recipe" / "unread.yaml").write_text(head + "\n".join(lines), encoding="utf-8")
+    stages[stage]["with"] = [override]
+    head = "# @package _global_\ndefaults: [quickstart]\narms: null\n"
+    (recipes / "recipe" / "unread.yaml").write_text(
+        head + yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
+    )
     found = unread_overrides(plan_run([f"hydra.searchpath=[{recipes}]", "recipe=unread"]))
     if section is None:
         assert found == []
