@@ -113,6 +113,10 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
     def prepare(stage: PlannedStage) -> Path:
         return write_spec(run, stage, until=until if stage.kind == "grpo" else None)
 
+    def reached(stage: PlannedStage) -> bool:
+        saved = complete_checkpoints(run.artifact(stage.key).checkpoints)
+        return until is not None and max(saved, default=0) >= until
+
     lost = {stage.key for stage in stages if stage.label in outcome.failed}
     found = run_parallel(
         [stage for stage in stages if stage.key not in lost],
@@ -121,9 +125,7 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
         parallel=run.recipe.ablation.parallel,
         devices=visible_gpus() if _divides(run) else (),
         per_stage=lambda stage: _gpus(run, stage),
-        reached=lambda stage: (
-            until is not None and max(complete_checkpoints(run.artifact(stage.key).checkpoints), default=0) >= until
-        ),
+        reached=reached,
     )
     outcome.ran += found.ran
     outcome.failed |= found.failed

@@ -82,7 +82,9 @@ def compose_variants(
                 except (HydraException, OmegaConfBaseException) as error:
                     raise ConfigError(_explain(error, [*overrides, *extra])) from error
                 again = [str(section) for section in base if section in live | touched]
-                plain = {section: content for section, content in written.items() if section in base}
+                plain: dict[str, Any] = {
+                    str(section): content for section, content in written.items() if section in base
+                }
                 for section in again:
                     missing = OmegaConf.is_missing(base, section)
                     value = "???" if missing else base[section]
@@ -304,7 +306,8 @@ def _check_resets(overrides: Sequence[Override]) -> None:
         ConfigError: names the key, and what to write.
     """
     for override in overrides:
-        key, field, model = override.key_or_group, None, recipe_schema()
+        key, field = override.key_or_group, None
+        model: type[BaseModel] | None = recipe_schema()
         for part in key.split("."):
             field = model.model_fields.get(part) if model is not None else None
             kind = None if field is None else field.annotation
