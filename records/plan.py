@@ -72,8 +72,17 @@ class Plan:
         return list(dict.fromkeys(arm for stage in self.stages for arm in stage.arms))
 
     def stage(self, key: str) -> StageRecord:
-        """Return the stage with this key."""
-        return next(stage for stage in self.stages if stage.key == key)
+        """Return the stage with this key.
+
+        Raises:
+            DataError: the plan has none, so somebody has edited it.
+        """
+        found = next((stage for stage in self.stages if stage.key == key), None)
+        if found is None:
+            raise DataError(
+                f"the run's plan has no stage with the key {key}; the command that started the run writes it again"
+            )
+        return found
 
 
 def write_plan(path: Path, plan: Plan) -> None:
@@ -109,12 +118,19 @@ def read_plan(path: Path) -> Plan:
             models = _models_before_schema_2(arms, content["subjects"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(path) from error
+    # Somebody who edits the file by hand may leave a name behind that leads nowhere.
+    keys = {stage.key for stage in stages}
+    named = [key for stage in stages for key in stage.inputs.values()] + [model.key for model in models]
+    if len(keys) < len(stages) or any(key not in keys for key in named):
+        raise _damaged(path)
     points = {arm: points[arm] for arm in arms if arm in points}
     return Plan(stages, tuple(models), points, str(content.get("adhere", "")))
 
 
 def _stage(found: Mapping[str, Any]) -> StageRecord:
     label, artifact = _text(found["label"]), _text(found["artifact"])
+    if not isinstance(found.get("steps"), int | None):
+        raise TypeError(found["steps"])
     return StageRecord(
         label=label,
         name=_text(found.get("name", label.partition("[")[0])),

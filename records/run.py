@@ -10,7 +10,7 @@ from typing import Any
 from adhere.records.artifact import SPEC, Artifact, artifacts_below
 from adhere.records.names import slug
 from adhere.records.objects import read_object
-from adhere.records.plan import Plan, StageRecord, read_plan
+from adhere.records.plan import Plan, StageRecord, read_plan, write_plan
 from adhere.rewards.errors import ConfigError, DataError
 
 PLAN = "plan.json"
@@ -95,6 +95,20 @@ class RunFolder:
             DataError: it is damaged, or a later version of adhere wrote it.
         """
         return read_plan(self.plan_file)
+
+    def record(self, plan: Plan) -> None:
+        """Write the plan, and remove the links of stages that the plan before had under other names."""
+        try:
+            before = self.plan().stages if self.exists else ()
+        except DataError:
+            before = ()  # the plan is damaged, and written again
+        names = {slug(stage.label) for stage in plan.stages}
+        for stage in before:
+            link = self.stages / slug(stage.label)
+            ours = (artifacts_below(self.root) / stage.artifact).resolve()
+            if link.name not in names and link.is_symlink() and link.resolve() == ours:
+                link.unlink()
+        write_plan(self.plan_file, plan)
 
     def recipe(self) -> dict[str, Any]:
         """Read the recipe as plain values."""

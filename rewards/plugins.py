@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -140,10 +142,32 @@ def package_files(package: str) -> dict[str, Path]:
     return {str(path.relative_to(folder.parent)): path for folder, path in found}
 
 
-def package_content(package: str) -> str:
-    """Return the SHA-256 of a top-level package's Python files, as hex."""
+def files_below(package: Path, left_out: Path) -> list[Path]:
+    """Return the files of a package, also behind links; not those of hidden folders and of the folder ``left_out``."""
+    found = []
+    for folder, names, files in os.walk(package, followlinks=True):
+        here = Path(folder).resolve()
+        # A link to a folder above would lead round and round.
+        passed = {left_out.resolve(), here, *here.parents}
+        inner = [name for name in names if name != "__pycache__" and not name.startswith(".")]
+        names[:] = [name for name in inner if (here / name).resolve() not in passed]
+        found += [Path(folder) / name for name in files if (here / name).is_file()]
+    return found
+
+
+def package_content(package: str, left_out: Path) -> str:
+    """Return the SHA-256 of a top-level package's files, as hex: Python and data, as a snapshot holds them.
+
+    Files below the folder ``left_out`` do not count, nor data of an installed package with compiled parts.
+    """
+    files = package_files(package)
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    for place in {path.parents[name.count(os.sep)] for name, path in files.items() if os.sep in name}:
+        found = files_below(place / package, left_out)
+        if place.resolve() not in installed or not any(path.suffix == ".so" for path in found):
+            files = {str(path.relative_to(place)): path for path in found if path.suffix != ".pyc"} | files
     content = hashlib.sha256()
-    for name, path in package_files(package).items():
+    for name, path in sorted(files.items()):
         content.update(f"{name}\0{path.stat().st_size}\0".encode())
         content.update(path.read_bytes())
     return content.hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 from adhere.records.objects import write_yaml
-from adhere.records.plan import write_plan
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_text
@@ -81,7 +80,7 @@ def begin(run: Run) -> None:
             f"the folder is named after the configuration"
         )
     write_yaml(folder.recipe_file, run.recipe.model_dump(mode="json"))
-    write_plan(folder.plan_file, plan_record(run))
+    folder.record(plan_record(run))
     write_text(claimed, run.content + "\n")
     latest = run.root / "latest"
     if run.trains and (latest.is_symlink() or not latest.exists()):

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from adhere.rewards.engine import Engine, default_engine, machine_failed
 from adhere.rewards.math.canonical import MAX_CHARS, MAX_DEPTH, canonical, nesting
-<<<<<<< HEAD
-from adhere.rewards.math.limits import explodes
-from adhere.rewards.math.parsed_answer import Words, algebraic_parts, read, split_name
-=======
 from adhere.rewards.math.equality import algebraic_gold
+from adhere.rewards.math.limits import explodes
 from adhere.rewards.math.parsed_answer import Words, read
->>>>>>> math
 from adhere.rewards.verdict import Status, Verdict, passed, unscored
 
 GOLD_LEEWAY = 100
@@ -43,7 +39,7 @@ def gold_problem(gold: str) -> str:
     if read(gold) == Words("") or not (any(char.isalnum() for char in gold) or "\\" in gold):
         return "the gold answer is empty"
     explosive = explodes(gold, GOLD_LEEWAY)
-    if explosive and algebraic_parts(read(split_name(gold)[1])):
+    if explosive and algebraic_gold(gold):
         return f"the gold answer is too costly to compare: {explosive}"
     unescaped = gold.replace(r"\{", "").replace(r"\}", "")
     if unescaped.count("{") != unescaped.count("}"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.run.run import plan_run
 
@@ -158,3 +159,78 @@ def test_an_overlay_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     (tmp_path / "recipe" / "torn.yaml").write_text("# @package _global_\nseed: [1\n")
     with pytest.raises(ConfigError, match=r"is not valid YAML: (?s:.*)torn.yaml"):
         compose_recipe([f"hydra.searchpath=[{tmp_path}]", "recipe=torn"])
+
+
+@pytest.mark.parametrize(
+    ("override", "write"),
+    [
+        ("~grpo", r"grpo\.KEY=VALUE"), ("~sft", r"sft\.KEY=VALUE"), ("~launcher", r"launcher\.KEY=VALUE"),
+        ("~merge", r"merge\.KEY=VALUE"), ("~grpo.vllm", r"grpo\.vllm\.KEY=VALUE"),
+        ("~grpo.max_steps", r"grpo\.max_steps=VALUE"), ("~data.constraints", r"data\.constraints=null"),
+        ("grpo={}", r"grpo\.KEY=VALUE"),
+        ("merge={}", r"merge\.KEY=VALUE"), ("grpo.vllm={}", r"grpo\.vllm\.KEY=VALUE"),
+    ],
+)  # fmt: skip
+def test_no_override_puts_the_schemas_defaults_in_place_without_a_word(
+    override: str, write: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(override)}: .*{write}"):
+        compose_recipe(["recipe=quickstart", override])
+    with pytest.raises(ConfigError, match=rf"arms\.a: {re.escape(override)}: .*{write}"):
+        compose_variants(["recipe=quickstart"], {"a": ["~arms", override]})
+
+
+@pytest.mark.parametrize(
+    "override", ["~arms", "~rewards.components.checklist", "data.constraints=null", "merge.weights=[1,2]", "~debug"]
+)
+def test_what_falls_back_to_nothing_may_be_removed(override: str) -> None:
+    compose_recipe(["recipe=quickstart", "debug=smoke", override])
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "files"),
+    [
+        ("bomb", {"bomb": BOMB}),
+        ("outer", {"bomb": BOMB, "outer": "defaults: [quickstart, bomb]\n"}),
+        ("outer", {"bomb": BOMB, "outer": "defaults: [{/recipe: [quickstart, bomb]}]\n"}),
+        ("loop", {"loop": "name: &a [*a]\n"}),
+    ],
+)
+def test_a_file_of_nested_aliases_is_refused_before_it_is_expanded(
+    option: str, files: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "recipe").mkdir()
+    for name, text in files.items():
+        (tmp_path / "recipe" / f"{name}.yaml").write_text(f"# @package _global_\n{text}", encoding="utf-8")
+    wrong = "loop" if option == "loop" else "bomb"
+    with pytest.raises(DataError, match=rf"recipe/{wrong}\.yaml: its aliases .* stand for more than"):
+        compose_recipe([f"hydra.searchpath=[{tmp_path}]", f"recipe={option}"])
+
+
+def test_aliases_that_stand_for_little_and_bombs_that_nobody_chooses_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "bomb.yaml").write_text(BOMB, encoding="utf-8")
+    few = "# @package _global_\ndefaults: [quickstart]\ngrpo: {max_steps: &n 7}\nsft: {max_steps: *n}\n"
+    (tmp_path / "recipe" / "few.yaml").write_text(few, encoding="utf-8")
+    recipe = compose_recipe([f"hydra.searchpath=[{tmp_path}]", "recipe=few"])
+    assert recipe.sft.max_steps == recipe.grpo.max_steps == 7
+
+
+def test_a_variant_reaches_what_interpolates_it_and_no_other_variant() -> None:
+    base = ["recipe=quickstart", "~arms", "sft.max_steps=${grpo.max_steps}", "+grpo.trl.top_k=3"]
+    wanted = {"a": ["grpo.max_steps=3"], "b": ["sft.learning_rate=0.5"], "c": ["~grpo.trl.top_k", "seed=4"], "d": []}
+    found = compose_variants(base, wanted)
+    assert found == {name: compose_recipe([*base, *extra]) for name, extra in wanted.items()}
+    assert (found["a"].sft.max_steps, found["b"].sft.max_steps, found["c"].grpo.trl) == (3, 60, {})
+
+
+def test_variants_share_the_stages_that_were_checked_once() -> None:
+    found = compose_variants(["recipe=quickstart"], {n: [f"seed={n}"] for n in range(3)}, "stage {}".format)
+    assert found[0].stages is found[1].stages is found[2].stages
+    other = compose_variants(["recipe=quickstart"], {0: ["stages=[sft]"], 1: ["seed=1"]}, "stage {}".format)
+    assert (list(other[0].stages), list(other[1].stages)) == (["sft"], ["sft", "grpo", "evaluate"])

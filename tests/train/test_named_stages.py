@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,16 +15,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from tiny_run import REPOSITORY, adhere
 
 from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.train.config.kinds import StageKind, stage_kind
-from adhere.train.config.named_stages import DECLARED
+from adhere.train.config.named_stages import DECLARED, StageConfig, running_order
 from adhere.train.config.stage import StageSpec
+from adhere.train.plan.describe import describe
 from adhere.train.run.graph import compared
-from adhere.train.run.run import Run, plan_run
+from adhere.train.run.run import Run, plan_run, unread_overrides
 from adhere.train.stages.merge import slerp
 
 GRAPH = """\
@@ -321,3 +325,99 @@ def test_a_users_kind_of_stage_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (folder / "runs" / "lab" / "stages" / "noise" / "scale").read_text(encoding="utf-8") == "0.5"
     assert "| noise |" in (folder / "runs" / "lab" / "results.md").read_text(encoding="utf-8")
+
+
+def test_stages_run_after_what_they_start_from_and_else_as_written() -> None:
+    draw = random.Random(0)
+    for _ in range(50):
+        names = [f"s{i}" for i in range(draw.randint(1, 12))]
+        starts = {name: draw.choice([None, *names[:i]]) for i, name in enumerate(names)}
+        stages = {n: StageConfig(kind="sft", source=starts[n]) for n in draw.sample(names, len(names))}
+        waiting, wanted = list(stages), []
+        while waiting:  # the definition: the first that is written of those that can run
+            wanted.append(next(n for n in waiting if starts[n] not in waiting))
+            waiting.remove(wanted[-1])
+        assert running_order(stages) == wanted
+    with pytest.raises(ValueError, match=r"^a, b: start from each other"):
+        running_order({n: StageConfig(kind="sft", source=s) for n, s in (("c", None), ("a", "b"), ("b", "a"))})
+
+
+def test_a_plan_shows_what_a_merge_takes_and_says_where_a_kind_says_nothing(recipes: Path) -> None:
+    lines = describe(planned(recipes)).splitlines()
+    memory, time_ = (next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("memory", "time"))
+    merge = next(line for line in lines[memory:time_] if line.split()[0] == "both")
+    assert "host memory" in merge and "not known" not in merge
+    assert re.search(r"^  both +[\d.]+ to [\d.]+ \w+; models read", "\n".join(lines[time_:]), re.M)
+
+
+NEEDS = """
+    def needs(self, recipe, stage, weights):
+        return Needs(device_gib=90.0, seconds=(60.0, 240.0), basis="as the lab measured it")
+"""
+
+
+def test_a_users_kind_says_what_it_needs_or_the_plan_says_that_it_does_not(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab")
+    given = ("plan", "stages=[noise,{evaluate: {of: [noise]}}]", "launcher.gpu_memory_gib=80")
+    done = from_outside(folder, *given)
+    assert re.search(r"^  noise .* not known +the kind noise does not say$", done.stdout, re.M), done.stderr
+    assert re.search(r"^  noise +not known: the kind noise does not say$", done.stdout, re.M), done.stdout
+    assert "1 stage of unknown length" in done.stdout
+    module = folder / "my_lab" / "stages.py"
+    text = KIND.replace("import StageKind", "import Needs, StageKind") + NEEDS
+    module.write_text(text, encoding="utf-8")
+    done = from_outside(folder, *given)
+    assert re.search(r"^  noise .* 90\.0 +host memory not known; as the lab measured it$", done.stdout, re.M), done
+    assert re.search(r"^  noise +1\.0 to 4\.0 min; as the lab measured it$", done.stdout, re.M), done.stdout
+    assert "warning: noise needs about 90.0 GiB per device, more than the 80 GiB" in done.stdout
+
+
+def test_a_data_file_of_a_plug_in_counts_and_what_is_not_part_of_it_does_not(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab")
+
+    def key() -> str:
+        done = from_outside(folder, "plan", "stages=[noise]", "run.root=my_lab/runs")
+        assert done.returncode == 0, done.stderr
+        return next(line.split()[3] for line in done.stdout.splitlines() if line.startswith("  to run    noise"))
+
+    first = key()
+    for name in (".hidden/x", "__pycache__/x.pyc", "runs/artifacts/x.json", "../beside.txt"):
+        (folder / "my_lab" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "my_lab" / name).write_text("x", encoding="utf-8")
+        assert key() == first, name
+    (folder / "my_lab" / "words.txt").write_text("x", encoding="utf-8")
+    second = key()
+    (folder / "my_lab" / "words.txt").write_text("y", encoding="utf-8")
+    assert len({first, second, key()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "override", "section"),
+    [
+        ("sft", "grpo.max_steps=3", "grpo"), ("sft", "rewards.components.math.weight=0", "rewards"),
+        ("grpo", "evaluation.batch_size=3", "evaluation"), ("evaluate", "sft.max_steps=3", "sft"),
+        ("merge", "data.train_size=9", "data"), ("merge", "seed=3", "seed"),
+        ("sft", "sft.max_steps=3", None), ("sft", "sft.logging_steps=3", None),
+        ("grpo", "grpo.monitors.window=3", None),
+        ("evaluate", "data.max_prompt_tokens=9", None), ("grpo", "launcher.threads=1", None), ("grpo", "seed=3", None),
+        ("merge", "merge.weights=[1,2]", None),
+    ],
+)  # fmt: skip
+def test_an_override_of_what_the_stage_does_not_read_is_a_warning(
+    stage: str, override: str, section: str | None, recipes: Path
+) -> None:
+    stages: dict[str, dict[str, object]] = {
+        "sft": {}, "grpo": {"from": "sft"}, "merge": {"from": "sft", "inputs": {"models": ["sft", "grpo"]}},
+        "evaluate": {},
+    }  # fmt: skip
+    stages[stage]["with"] = [override]
+    head = "# @package _global_\ndefaults: [quickstart]\narms: null\n"
+    (recipes / "recipe" / "unread.yaml").write_text(
+        head + yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8"
+    )
+    found = unread_overrides(plan_run([f"hydra.searchpath=[{recipes}]", "recipe=unread"]))
+    if section is None:
+        assert found == []
+    else:
+        text = f"'{override}' changes nothing: a stage of kind {stage} does not read {section}"
+        assert found == [f"stages.{stage}.with: {text}"]

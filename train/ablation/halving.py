@@ -63,7 +63,18 @@ def decide(config: HalvingConfig, step: int, total: int, curves: Mapping[str, Se
         DataError: a point has logged no rate up to ``step``.
     """
     first = _before(config, step, total)
-    found = {point: [_rates(path, first, step) for path in paths] for point, paths in curves.items()}
+    # The rate of every logged step of the window, for each point and seed.
+    found: dict[str, list[list[float]]] = {point: [] for point in curves}
+    for point, path in ((point, path) for point, paths in curves.items() for path in paths):
+        rows = [row for row in read_jsonl(path).rows if first < row["step"] <= step]
+        logged = ([row[n] for row in rows if row.get(n) is not None and not math.isnan(row[n])] for n in RATES)
+        values = next((values for values in logged if values), None)
+        if values is None:
+            raise DataError(
+                f"{path}: holds no {RATES[0]} for steps {first + 1} to {step}, so that this point cannot be compared; "
+                f"lower grpo.logging_steps, or widen ablation.halving.window"
+            )
+        found[point].append(values)
     rates = {point: fmean(fmean(values) for values in seeds) for point, seeds in found.items()}
     ranked = sorted(rates, key=lambda point: -rates[point])
     kept = ranked[: max(1, math.ceil(config.keep * len(ranked)))]
@@ -78,17 +89,3 @@ def decide(config: HalvingConfig, step: int, total: int, curves: Mapping[str, Se
 def _before(config: HalvingConfig, step: int, total: int) -> int:
     """Return the last step that is too early to count at the rung at ``step``."""
     return step - max(1, math.ceil(config.window * total))
-
-
-def _rates(path: Path, first: int, last: int) -> list[float]:
-    """Return the rate of every logged step in (``first``, ``last``]."""
-    rows = read_jsonl(path).rows
-    for name in RATES:
-        values = [row[name] for row in rows if first < row["step"] <= last and row.get(name) is not None]
-        values = [value for value in values if not math.isnan(value)]
-        if values:
-            return values
-    raise DataError(
-        f"{path}: holds no {RATES[0]} for steps {first + 1} to {last}, so that this point cannot be compared; "
-        f"lower grpo.logging_steps, or widen ablation.halving.window"
-    )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.ablation.halving import check_rungs
-from adhere.train.config.ablation import AblationConfig, SimplexConfig, name_problem, override_key
+from adhere.train.config.ablation import name_problem, override_key
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.named_stages import BASE, last_models
 from adhere.train.config.schema import Recipe
@@ -64,7 +64,15 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     merged = tuple((dropped, kept, why) for kept, dropped, why in equal_arms(first))
     stands_in = {dropped: kept for dropped, kept, _ in merged}
     kept = {name: extra for name, extra in wanted.items() if name not in stands_in}
-    _check_reference(recipe, list(kept), stands_in)
+    # A wrong name is met before training, as it is read only after.
+    models, reference = [name for name in [BASE, *recipe.stages] if name not in last], config.reference
+    if reference is not None and reference not in (*kept, *models):
+        why = (
+            f"'{reference}' was merged; name '{stands_in[reference]}', which stands for it"
+            if reference in stands_in
+            else f"there is no point '{reference}'{nearest(reference, [*kept, *models])}; --plan lists them"
+        )
+        raise ConfigError(f"ablation.reference: {why}")
     if config.halving is not None:
         check_rungs(config.halving, recipe.grpo.max_steps, recipe.grpo.logging_steps, len(kept))
     members = {_arm(name, seed, config.seeds): (name, seed) for name in kept for seed in config.seeds}
@@ -95,20 +103,6 @@ def _at_most(arms: int) -> None:
         )
 
 
-def _check_reference(recipe: Recipe, kept: Sequence[str], stands_in: Mapping[str, str]) -> None:
-    """Meet a wrong name before training, as it is read only after."""
-    reference = recipe.ablation.reference
-    models = [name for name in [BASE, *recipe.stages] if name not in last_models(recipe.stages)]
-    if reference is None or reference in (*kept, *models):
-        return
-    why = (
-        f"'{reference}' was merged; name '{stands_in[reference]}', which stands for it"
-        if reference in stands_in
-        else f"there is no point '{reference}'{nearest(reference, [*kept, *models])}; --plan lists them"
-    )
-    raise ConfigError(f"ablation.reference: {why}")
-
-
 def points(recipe: Recipe) -> dict[str, list[str]]:
     """Return the overrides of every point of ``recipe.ablation`` by its name, which holds what varies.
 
@@ -116,9 +110,50 @@ def points(recipe: Recipe) -> dict[str, list[str]]:
         ConfigError: nothing varies, a weight names no component of the recipe, there are more than ``MOST`` points, two
             would have one name, one overrides a key twice, or a name cannot be that of a file.
     """
-    if (simplex := recipe.ablation.simplex) is not None:
-        _at_most(math.comb(simplex.steps + len(simplex.components) - 1, simplex.steps))
-    axes = [axis for axis in _axes(recipe) if axis]
+    config, components = recipe.ablation, recipe.rewards.components
+    weightings = list(config.weights)
+    if (simplex := config.simplex) is not None:
+        names, last = simplex.components, simplex.steps + len(simplex.components) - 1
+        _at_most(math.comb(last, simplex.steps))
+        # Bars between the units that a component gets: every way to share them, as shares of the whole.
+        for bars in itertools.combinations(range(last), len(names) - 1):
+            edges = (-1, *bars, last)
+            shares = [(b - a - 1) / simplex.steps for a, b in itertools.pairwise(edges)]
+            weightings.append(dict(zip(names, shares, strict=True)))
+    for weights in weightings:
+        if not weights:
+            raise ConfigError("ablation.weights: an empty map changes nothing; name a component and its weight")
+        for name in weights:
+            if name not in components:
+                raise ConfigError(f"ablation.weights: no component is named '{name}'{nearest(name, components)}")
+
+    def label(weights: Mapping[str, float], digits: str) -> str:
+        return "_".join(f"{name}{weight:{digits}}" for name, weight in weights.items())
+
+    # A weighting's name has six digits, or all where fewer do not tell it apart.
+    exact = {str(weights): weights for weights in weightings}
+    short = Counter(label(weights, "g") for weights in exact.values())
+    weighted = [
+        (
+            label(weights, "g" if short[label(weights, "g")] == 1 else ""),
+            [f"rewards.components.{name}.weight={weight}" for name, weight in weights.items()],
+        )
+        for weights in exact.values()
+    ]
+    ungated = [f"rewards.components.{name}.gate=null" for name, c in components.items() if c.gate is not None]
+    checklists = [name for name, c in components.items() if c.kind == "checklist"]
+    judges = [name for name, c in components.items() if getattr(c, "judge", None) is not None]
+    if config.judge_samples and not judges:
+        raise ConfigError("ablation.judge_samples: no component of this recipe has a judge; remove it, or add one")
+    every: list[list[Choice]] = [
+        weighted,
+        [("gated", []) if kept else ("ungated", ungated) for kept in config.gate],
+        [(name, [f"rewards.aggregation={name}"]) for name in config.aggregation],
+        [(kind, [f"rewards.components.{name}.scoring={kind}" for name in checklists]) for kind in config.scoring],
+        [(f"judge{n}", [f"rewards.components.{j}.judge.samples={n}" for j in judges]) for n in config.judge_samples],
+        [(name, list(extra)) for name, extra in (config.variants or {}).items()],
+    ]
+    axes = [axis for axis in every if axis]
     if not axes and len(recipe.ablation.seeds) == 1:
         raise ConfigError(
             "ablation: there is nothing to compare; give weights=[...], simplex=STEPS, gate=[true,false], "
@@ -130,73 +165,16 @@ def points(recipe: Recipe) -> dict[str, list[str]]:
         varying = [name for (name, _), axis in zip(choices, axes, strict=True) if len(axis) > 1]
         name = "-".join(varying) or recipe.name
         overrides = [override for _, extra in choices for override in extra]
-        _check_point(name, overrides, found)
+        if problem := name_problem(name):
+            raise ConfigError(f"ablation: the point's name '{name}' {problem}")
+        if found.get(name, overrides) != overrides:
+            raise ConfigError(f"ablation: two points would be called '{name}'; give the variants other names")
+        keys = Counter(override_key(override) for override in overrides)
+        if twice := [key for key, count in keys.items() if count > 1]:
+            raise ConfigError(f"ablation: {name} sets {twice[0]} twice, and the last would win; leave one of them out")
         found[name] = overrides
     return found
 
 
-def _check_point(name: str, overrides: Sequence[str], others: Mapping[str, Sequence[str]]) -> None:
-    if problem := name_problem(name):
-        raise ConfigError(f"ablation: the point's name '{name}' {problem}")
-    if others.get(name, overrides) != overrides:
-        raise ConfigError(f"ablation: two points would be called '{name}'; give the variants other names")
-    keys = Counter(override_key(override) for override in overrides)
-    if twice := [key for key, count in keys.items() if count > 1]:
-        raise ConfigError(f"ablation: {name} sets {twice[0]} twice, and the last would win; leave one of them out")
-
-
 def _arm(point: str, seed: int, seeds: Sequence[int]) -> str:
     return f"{point}-s{seed}" if len(seeds) > 1 else point
-
-
-def _axes(recipe: Recipe) -> Iterator[list[Choice]]:
-    config, components = recipe.ablation, recipe.rewards.components
-    yield _weightings(recipe, [*config.weights, *_simplex(config)])
-    ungated = [f"rewards.components.{name}.gate=null" for name, c in components.items() if c.gate is not None]
-    yield [("gated", []) if kept else ("ungated", ungated) for kept in config.gate]
-    yield [(name, [f"rewards.aggregation={name}"]) for name in config.aggregation]
-    checklists = [name for name, c in components.items() if c.kind == "checklist"]
-    yield [(kind, [f"rewards.components.{name}.scoring={kind}" for name in checklists]) for kind in config.scoring]
-    judges = [name for name, c in components.items() if getattr(c, "judge", None) is not None]
-    if config.judge_samples and not judges:
-        raise ConfigError("ablation.judge_samples: no component of this recipe has a judge; remove it, or add one")
-    yield [
-        (f"judge{n}", [f"rewards.components.{name}.judge.samples={n}" for name in judges]) for n in config.judge_samples
-    ]
-    yield [(name, list(extra)) for name, extra in (config.variants or {}).items()]
-
-
-def _weightings(recipe: Recipe, wanted: Sequence[Mapping[str, float]]) -> list[Choice]:
-    """Return a choice for each of ``wanted``; its name has six digits, or all where fewer do not tell it apart."""
-    known = recipe.rewards.components
-    for weights in wanted:
-        if not weights:
-            raise ConfigError("ablation.weights: an empty map changes nothing; name a component and its weight")
-        for name in weights:
-            if name not in known:
-                raise ConfigError(f"ablation.weights: no component is named '{name}'{nearest(name, known)}")
-    exact = {str(weights): weights for weights in wanted}
-    short = Counter(_label(weights, "g") for weights in exact.values())
-    return [
-        (
-            _label(weights, "g" if short[_label(weights, "g")] == 1 else ""),
-            [f"rewards.components.{name}.weight={weight}" for name, weight in weights.items()],
-        )
-        for weights in exact.values()
-    ]
-
-
-def _label(weights: Mapping[str, float], digits: str) -> str:
-    return "_".join(f"{name}{weight:{digits}}" for name, weight in weights.items())
-
-
-def _simplex(config: AblationConfig) -> list[dict[str, float]]:
-    return [] if config.simplex is None else list(_compositions(config.simplex))
-
-
-def _compositions(simplex: SimplexConfig) -> Iterator[dict[str, float]]:
-    """Yield every way to share ``steps`` units among the components, as shares of the whole."""
-    names, steps = simplex.components, simplex.steps
-    for bars in itertools.combinations(range(steps + len(names) - 1), len(names) - 1):
-        edges = (-1, *bars, steps + len(names) - 1)
-        yield {name: (b - a - 1) / steps for name, a, b in zip(names, edges, edges[1:], strict=False)}

@@ -52,10 +52,24 @@ def run_ablation(ablation: Ablation) -> Ablated:
     for step in [] if halving is None else rung_steps(halving, total):
         assert halving is not None
         _advance(run, outcome, racing, until=step)
-        if not (curves := _curves(run, racing, outcome)):
+        # The metrics of the racing points' seeds that have not failed; a point that lost all of them is out.
+        curves: dict[str, list[Path]] = {}
+        for stage in order(run.graph):
+            if stage.kind != "grpo" or {stage.label} & {*outcome.failed, *outcome.skipped}:
+                continue
+            for point in (run.members[arm][0] for arm in stage.arms):
+                if point in racing:
+                    curves.setdefault(point, []).append(run.artifact(stage.key).metrics)
+        if not curves:
             break
         rungs.append(decide(halving, step, total, curves))
-        _say(rungs[-1])
+        rung = rungs[-1]
+        rates = ", ".join(f"{point} {100 * rung.rates[point]:.1f}" for point in rung.ended)
+        print(
+            f"  step {rung.step}: {', '.join(rung.kept)} go on; ended: {rates or 'none'} (a chance of "
+            f"{100 * rung.risk:.0f} % that one of them is better than the weakest that goes on)",
+            flush=True,
+        )
         racing = list(rungs[-1].kept)
         _write_summary(ablation, outcome, rungs)
     _advance(run, outcome, racing, until=None)
@@ -99,6 +113,10 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
     def prepare(stage: PlannedStage) -> Path:
         return write_spec(run, stage, until=until if stage.kind == "grpo" else None)
 
+    def reached(stage: PlannedStage) -> bool:
+        saved = complete_checkpoints(run.artifact(stage.key).checkpoints)
+        return until is not None and max(saved, default=0) >= until
+
     lost = {stage.key for stage in stages if stage.label in outcome.failed}
     found = run_parallel(
         [stage for stage in stages if stage.key not in lost],
@@ -107,17 +125,13 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
         parallel=run.recipe.ablation.parallel,
         devices=visible_gpus() if _divides(run) else (),
         per_stage=lambda stage: _gpus(run, stage),
-        reached=lambda stage: until is not None and _step(run, stage) >= until,
+        reached=reached,
     )
     outcome.ran += found.ran
     outcome.failed |= found.failed
     outcome.skipped |= found.skipped
     if found.stopped:
         raise Interrupted(f"{', '.join(found.stopped)}: stopped; the same command goes on from there", EXIT_STOPPED)
-
-
-def _step(run: Run, stage: PlannedStage) -> int:
-    return max(complete_checkpoints(run.artifact(stage.key).checkpoints), default=0)
 
 
 def check_parallel(run: Run, gpus: Sequence[str]) -> None:
@@ -144,28 +158,6 @@ def _divides(run: Run) -> bool:
 def _gpus(run: Run, stage: PlannedStage) -> int:
     served = sum(server.gpus for server in servers_of(spec_of(run, stage)))
     return ranks_of(stage.recipe.launcher, stage.kind) + served
-
-
-def _curves(run: Run, racing: Sequence[str], outcome: Outcome) -> dict[str, list[Path]]:
-    """Return the metrics of the racing points' seeds that have not failed; a point that lost all of them is out."""
-    curves: dict[str, list[Path]] = {}
-    for stage in order(run.graph):
-        if stage.kind != "grpo" or {stage.label} & {*outcome.failed, *outcome.skipped}:
-            continue
-        for arm in stage.arms:
-            point = run.members[arm][0]
-            if point in racing:
-                curves.setdefault(point, []).append(run.artifact(stage.key).metrics)
-    return curves
-
-
-def _say(rung: Rung) -> None:
-    rates = ", ".join(f"{point} {100 * rung.rates[point]:.1f}" for point in rung.ended)
-    print(
-        f"  step {rung.step}: {', '.join(rung.kept)} go on; ended: {rates or 'none'} "
-        f"(a chance of {100 * rung.risk:.0f} % that one of them is better than the weakest that goes on)",
-        flush=True,
-    )
 
 
 def _write_summary(ablation: Ablation, outcome: Outcome, rungs: Sequence[Rung]) -> None:

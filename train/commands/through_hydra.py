@@ -10,7 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from adhere.rewards.errors import AdhereError
-from adhere.train.config.compose import load_plugins_of, primary_config, recipe_of, recipes_folder
+from adhere.train.config.compose import check_overrides, load_plugins_of, primary_config, recipe_of, recipes_folder
 from adhere.train.config.schema import Recipe
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ def through_hydra(words: Sequence[str], act: Callable[[Recipe, list[str]], float
     What ``act`` returns is what a sweeper that searches (Optuna's) maximises. Flags that only show something, such as
     ``--cfg job``, call it never.
     """
-
-    load_plugins_of([word for word in words if not word.startswith("-")])
+    overrides = [word for word in words if not word.startswith("-")]
+    check_overrides(overrides)
+    load_plugins_of(overrides)
 
     @hydra.main(config_path=str(recipes_folder()), config_name=primary_config(), version_base="1.3")
     def task(config: DictConfig) -> float | None:

@@ -37,9 +37,12 @@ def start(run: Run) -> int:
     from adhere.train.drive import begin, execute
     from adhere.train.run.finish import finish
     from adhere.train.run.graph import order
+    from adhere.train.run.run import unread_overrides
 
     started = time.perf_counter()
     print(f"{run.recipe.name}: {run.path}")
+    for text in unread_overrides(run):
+        print(f"warning: {text}", file=sys.stderr)
     if run.recipe.launcher.kind != "slurm":
         ran = execute(run)
         if ran == 0:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -19,12 +18,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel
 
 import adhere
+from adhere.records.objects import check_aliases
 from adhere.rewards.errors import ConfigError, nearest
 from adhere.rewards.plugins import load_plugins
-from adhere.train.config.named_stages import sections_of_plugins
-from adhere.train.config.schema import Recipe
+from adhere.train.config.named_stages import StageConfig, sections_of_plugins
+from adhere.train.config.schema import Recipe, recipe_schema
 from adhere.train.config.validate import validate_recipe
 
 N = TypeVar("N", bound=Hashable)
@@ -53,7 +54,8 @@ def compose_variants(
     """Compose a recipe once for each of ``variants``, a name and the overrides that come after ``overrides``.
 
     Hydra reads its files for every composition, about 90 ms. A variant that chooses no option of a group needs none of
-    them: its overrides are applied to what ``overrides`` compose to, which is what Hydra itself does last.
+    them: its overrides are applied to what ``overrides`` compose to, which is what Hydra itself does last. Sections
+    that no override touches and that interpolate nothing are resolved once, and stages are checked once.
 
     Raises:
         ConfigError: as :func:`compose_recipe`; the message begins with ``where`` of the name.
@@ -61,6 +63,11 @@ def compose_variants(
     if not variants:
         return {}
     base = _own(_compose(overrides))
+    written = OmegaConf.to_container(base, resolve=False)
+    assert isinstance(written, dict)
+    # What interpolates is resolved for each variant; the rest is plain already.
+    live = {section for section, content in written.items() if "${" in str(content)}
+    checked: Mapping[str, StageConfig] | None = None
     recipes = {}
     for name, extra in variants.items():
         try:
@@ -68,12 +75,35 @@ def compose_variants(
             if parsed is None:
                 recipes[name] = compose_recipe([*overrides, *extra])
                 continue
-            config = copy.deepcopy(base)
+            touched = {override.key_or_group.partition(".")[0] for override in parsed}
             try:
-                _apply(parsed, config)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise ConfigError(_explain(error, [*overrides, *extra])) from error
-            recipes[name] = _resolved(config)
+                try:
+                    _apply(parsed, base)
+                except (HydraException, OmegaConfBaseException) as error:
+                    raise ConfigError(_explain(error, [*overrides, *extra])) from error
+                again = [str(section) for section in base if section in live | touched]
+                plain: dict[str, Any] = {
+                    str(section): content for section, content in written.items() if section in base
+                }
+                for section in again:
+                    missing = OmegaConf.is_missing(base, section)
+                    value = "???" if missing else base[section]
+                    plain[section] = (
+                        OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+                    )
+            except OmegaConfBaseException as error:
+                raise ConfigError(str(error).splitlines()[0]) from error
+            finally:
+                with open_dict(base):
+                    for section in touched:
+                        if section in written:
+                            base[section] = written[section]
+                        else:
+                            base.pop(section, None)
+            if "stages" not in again and checked is not None:
+                plain["stages"] = checked
+            recipes[name] = validate_recipe(plain)
+            checked = checked if "stages" in again else recipes[name].stages
         except ConfigError as error:
             raise ConfigError(f"{where(name)}: {error}") from error
     return recipes
@@ -141,9 +171,10 @@ def _apply(overrides: Sequence[Override], config: DictConfig) -> None:
     A list in place of a map, or the reverse, replaces it: so ``stages=[sft]`` shortens a graph.
 
     Raises:
-        ConfigError: a key to add exists already, or one to delete does not.
+        ConfigError: a key to add exists already, one to delete does not, or a section would fall back to defaults.
         OmegaConfBaseException: a key is unknown, or a value does not fit.
     """
+    _check_resets(overrides)
     for override in overrides:
         if override.is_sweep_override():
             raise ConfigError(f"{override.input_line}: names several values; write one")
@@ -228,8 +259,78 @@ def primary_config() -> str:
     return "config_of_plugins"
 
 
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Check what Hydra would do without a word, or without an end, before it composes ``overrides``.
+
+    Raises:
+        ConfigError: one of them puts the schema's defaults in the place of a recipe's values.
+        DataError: a file that they choose is made of nested aliases.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException:
+        return  # Hydra says which one cannot be parsed
+    _check_resets(parsed)
+    searched = [value for o in parsed if o.key_or_group == "hydra.searchpath" and isinstance(value := o.value(), list)]
+    folders = [recipes_folder(), *(Path(str(path).removeprefix("file://")) for paths in searched for path in paths)]
+    # Every file that the defaults lists can lead to; one that Hydra leaves out costs a look.
+    waiting = [("", "config"), *((o.key_or_group, o.value()) for o in parsed if not o.is_sweep_override())]
+    seen: set[Path] = set()
+    while waiting:
+        group, chosen = waiting.pop()
+        for option in chosen if isinstance(chosen, list) else [chosen]:
+            for path in [folder / group / f"{str(option).removesuffix('.yaml')}.yaml" for folder in folders]:
+                if path in seen or not isinstance(option, str) or not path.is_file():
+                    continue
+                seen.add(path)
+                text = path.read_text(encoding="utf-8", errors="replace")
+                check_aliases(path, text)
+                try:
+                    content = (
+                        yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if "defaults" in text else 0
+                    )
+                except yaml.YAMLError:
+                    continue  # Hydra says what is wrong with it
+                entries = content.get("defaults") if isinstance(content, dict) else None
+                for entry in entries if isinstance(entries, list) else []:
+                    named = entry.items() if isinstance(entry, dict) else [("", entry)]
+                    for key, value in named:
+                        inner = str(key).split(" ")[-1].partition("@")[0]
+                        waiting += [(inner.lstrip("/"), value), (f"{group}/{inner}".strip("/"), value)]
+
+
+def _check_resets(overrides: Sequence[Override]) -> None:
+    """Check that no override would put the schema's defaults in the place of a recipe's values.
+
+    Raises:
+        ConfigError: names the key, and what to write.
+    """
+    for override in overrides:
+        key, field = override.key_or_group, None
+        model: type[BaseModel] | None = recipe_schema()
+        for part in key.split("."):
+            field = model.model_fields.get(part) if model is not None else None
+            kind = None if field is None else field.annotation
+            model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        if field is None or field.is_required():
+            continue
+        if override.is_delete() and field.get_default(call_default_factory=True) not in (None, {}, []):
+            value = "null" if type(None) in get_args(field.annotation) else "VALUE"
+            write = f"set the keys that are to differ: {key}.KEY=VALUE" if model else f"write its value: {key}={value}"
+            raise ConfigError(
+                f"{override.input_line}: {key} always has a value, and without the recipe's it would be the schema's "
+                f"default; {write}"
+            )
+        if model is not None and not override.is_sweep_override() and override.value() == {}:
+            raise ConfigError(
+                f"{override.input_line}: an empty section changes nothing; set the keys that are to differ: "
+                f"{key}.KEY=VALUE"
+            )
+
+
 def _hydra(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
+    check_overrides(overrides)
     try:
         with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
             config = compose(primary_config(), overrides=list(overrides), return_hydra_config=True)

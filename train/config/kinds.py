@@ -7,8 +7,9 @@ known to the driver by this class alone; its ``run`` is called in a worker.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
 
 from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError
@@ -22,11 +23,36 @@ SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "
 """Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a stage takes, as far as its kind can say; ``adhere plan`` shows "not known" for what is ``None``.
+
+    ``device_gib`` and ``host_gib`` are GiB at the peak, on each device and in the host's memory; ``seconds`` are at
+    least and at most; ``basis`` says what the figures rest on.
+    """
+
+    device_gib: float | None = None
+    host_gib: float | None = None
+    seconds: tuple[float, float] | None = None
+    basis: str = "as its kind says"
+
+
 class StageKind(Declaration):
     """One kind of stage. Subclass it, say what :class:`Declaration` holds, and decorate it: ``@stage_kind("name")``.
 
     The driver knows a kind by its class alone; ``run`` is called in a worker, on every rank.
     """
+
+    workload: ClassVar[Literal["sft", "grpo", "evaluation"] | None] = None
+    """The section whose work the stage does in our way, so that ``adhere plan`` estimates its memory and time."""
+
+    timing: ClassVar[Sequence[str]] = ()
+    """Dotted keys that decide how long a step, an item or the whole takes, besides the model and the machine: the time
+    of an earlier stage that agrees in them is the estimate. With none of them no earlier stage counts."""
+
+    def needs(self, recipe: Recipe, stage: StageConfig, weights: int) -> Needs:
+        """Return the memory and the time of a stage whose kind names no ``workload``, for a model of ``weights``."""
+        return Needs()
 
     def run(self, spec: StageSpec, artifact: Artifact) -> None:
         """Do the work in a worker: read ``spec``, write below ``artifact``, and end with ``artifact.finish``."""
@@ -102,6 +128,11 @@ class Sft(Shipped):
     """Supervised fine-tuning on the targets of the training items."""
 
     function = "adhere.train.stages.sft:run_sft"
+    workload = "sft"
+    timing = (
+        "sft.per_device_batch_size", "sft.gradient_accumulation", "sft.gradient_checkpointing", "sft.max_length",
+        "model.adapter.kind", "launcher.processes", "launcher.strategy", "launcher.offload",
+    )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {
@@ -126,6 +157,12 @@ class Grpo(Shipped):
     """Group relative policy optimisation on the composite reward."""
 
     function = "adhere.train.stages.grpo:run_grpo"
+    workload = "grpo"
+    timing = (
+        "grpo.per_device_batch_size", "grpo.gradient_accumulation", "grpo.gradient_checkpointing", "grpo.generation",
+        "grpo.max_completion_length", "model.adapter.kind", "launcher.processes", "launcher.strategy",
+        "launcher.offload",
+    )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         chooses = recipe.grpo.hand_over == "best"
@@ -174,6 +211,13 @@ class Merge(Shipped):
     data = None
     distributed = False
     inputs: ClassVar[Mapping[str, int]] = {"models": 2}
+    timing = ("merge.method",)
+
+    def needs(self, recipe: Recipe, stage: StageConfig, weights: int) -> Needs:
+        # Two models in float32 at a time, in host memory; each is read once and the result is written.
+        gib, files = 4 * weights / 2**30, len(stage.inputs["models"]) + 1
+        seconds = (20.0 + files * gib / 3.0, 120.0 + files * gib / 0.2)
+        return Needs(0.0, 2 * gib, seconds, "models read and written at 0.2 to 3 GiB/s")
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         return {"merge": recipe.merge.model_dump()}
@@ -225,6 +269,11 @@ class Evaluate(Shipped):
     """One model measured on one suite; a stage of this kind is one artifact for each model of its ``of``."""
 
     function = "adhere.train.stages.evaluate:run_evaluate"
+    workload = "evaluation"
+    timing = (
+        "evaluation.backend", "evaluation.batch_size", "evaluation.sampling.max_new_tokens",
+        "evaluation.sampling.samples", "evaluation.without_constraints",
+    )  # fmt: skip
     makes = None
     data = "evaluation"
     distributed = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -123,7 +124,11 @@ def _with_kind(name: str, stage: Any) -> Any:
     return {**stage, "kind": stage.get("kind") or name} if isinstance(stage, Mapping) else stage
 
 
-def check_stages(stages: Mapping[str, StageConfig]) -> None:
+class CheckedStages(dict[str, StageConfig]):
+    """Named stages that :func:`check_stages` has seen: the recipes of a run's stages share them, checked once."""
+
+
+def check_stages(stages: Mapping[str, StageConfig]) -> CheckedStages:
     """Check the graph of named stages: kinds, names, and that what a stage starts from makes weights, without a circle.
 
     Raises:
@@ -169,6 +174,7 @@ def check_stages(stages: Mapping[str, StageConfig]) -> None:
             if whole or key == "launcher":
                 raise ValueError(f"{name}.with: '{override}' sets {key}, which belongs to the whole run")
     running_order(stages)
+    return CheckedStages(stages)
 
 
 def _kind(name: str, stage: StageConfig) -> Declaration:
@@ -187,13 +193,23 @@ def running_order(stages: Mapping[str, StageConfig]) -> list[str]:
     Raises:
         ValueError: some of them start from each other.
     """
-    waiting, placed = dict(stages), list[str]()
-    while waiting:
-        ready = [name for name, stage in waiting.items() if not set(starts_of(stage)) & set(waiting)]
-        if not ready:
-            raise ValueError(f"{', '.join(waiting)}: start from each other, so none can be the first")
-        placed.append(ready[0])
-        del waiting[ready[0]]
+    place = {name: i for i, name in enumerate(stages)}
+    before = {name: {start for start in starts_of(stage) if start in place} for name, stage in stages.items()}
+    after: dict[str, list[str]] = {name: [] for name in stages}
+    for name, starts in before.items():
+        for start in starts:
+            after[start].append(name)
+    ready = [place[name] for name, starts in before.items() if not starts]
+    names, placed = list(stages), list[str]()
+    while ready:
+        placed.append(name := names[heapq.heappop(ready)])
+        for other in after[name]:
+            before[other].discard(name)
+            if not before[other]:
+                heapq.heappush(ready, place[other])
+    if len(placed) < len(stages):
+        circle = [name for name in stages if name not in set(placed)]
+        raise ValueError(f"{', '.join(circle)}: start from each other, so none can be the first")
     return placed
 
 

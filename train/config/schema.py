@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, create_model, field_validator, model_validator
 
 from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.prompts.config import DataConfig
@@ -18,7 +18,13 @@ from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
 from adhere.train.config.monitors import MonitorsConfig
-from adhere.train.config.named_stages import StageConfig, check_stages, named_stages, sections_of_plugins
+from adhere.train.config.named_stages import (
+    CheckedStages,
+    StageConfig,
+    check_stages,
+    named_stages,
+    sections_of_plugins,
+)
 
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
@@ -377,16 +383,10 @@ class Recipe(Strict):
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
 
-    @field_validator("stages", mode="before")
+    @field_validator("stages", mode="wrap")
     @classmethod
-    def _named(cls, given: Any) -> Any:
-        return named_stages(given)
-
-    @field_validator("stages")
-    @classmethod
-    def _graph(cls, stages: dict[str, StageConfig]) -> dict[str, StageConfig]:
-        check_stages(stages)
-        return stages
+    def _graph(cls, given: Any, validate: ValidatorFunctionWrapHandler) -> CheckedStages:
+        return given if isinstance(given, CheckedStages) else check_stages(validate(named_stages(given)))
 
     @field_validator("arms", mode="before")
     @classmethod

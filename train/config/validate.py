@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -81,20 +81,69 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         recipe = recipe_schema().model_validate(config)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(e, config) for e in error.errors())) from error
-    problems = [
-        *_batches(recipe),
-        *_lengths(recipe),
-        *_stages(recipe),
-        *_adapters(recipe),
-        *_strategy(recipe),
-        *_weights(recipe),
-        *_components(recipe),
-        *_generation(recipe),
-        *_constraints(recipe),
-        *_generators(recipe),
-        *_passthrough(recipe),
-        *_trackers(recipe),
+    grpo, ranks, total = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
+    trains, problems = "grpo" in recipe.kinds, list[str]()
+    if trains and total % grpo.group_size:
+        problems.append(
+            f"grpo.group_size: {grpo.group_size} does not divide the {total} completions of a step "
+            f"({grpo.per_device_batch_size} per device × {ranks} ranks × {grpo.gradient_accumulation} accumulated); "
+            f"change grpo.per_device_batch_size or grpo.gradient_accumulation"
+        )
+    context, prompt = recipe.model.context, recipe.data.max_prompt_tokens
+    if context is not None and prompt is not None:
+        wanted = {"grpo.max_completion_length": grpo.max_completion_length} if trains else {}
+        if "evaluate" in recipe.kinds:
+            wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
+        problems += [
+            f"{key}: {length} + data.max_prompt_tokens {prompt} exceeds model.context {context}; lower one of them"
+            for key, length in wanted.items()
+            if length + prompt > context
+        ]
+    problems += _stages(recipe)
+
+    # Merging writes whole weights, which a 4-bit base and sharded parameters do not have.
+    adapter, strategy = recipe.model.adapter, recipe.launcher.strategy
+    if trains and adapter.handoff == "merge" and adapter.kind == "qlora":
+        problems.append(
+            "model.adapter.handoff: merge needs whole weights, qlora has a 4-bit base; use continue, or kind=lora"
+        )
+    if trains and adapter.handoff == "merge" and adapter.kind == "lora" and strategy in ("zero3", "fsdp2"):
+        problems.append(
+            f"model.adapter.handoff: merge needs whole weights on a rank, {strategy} shards them; use continue"
+        )
+    problems += _strategy(recipe)
+
+    # A schedule may name weights that its training never reaches.
+    if trains and not any(any(recipe.rewards.weights(n, grpo.max_steps).values()) for n in range(grpo.max_steps)):
+        problems.append(
+            f"rewards.components: every weight is 0 in each of the {grpo.max_steps} steps, so there is nothing to "
+            f"train on"
+        )
+
+    # What types cannot say: each component, the sampler and each generator is asked itself, before a worker is.
+    asked: list[tuple[str, Callable[[], object]]] = [
+        ("", partial(component.check, name)) for name, component in recipe.rewards.components.items()
     ]
+    problems += _generation(recipe)
+    if recipe.data.constraints is not None:
+        asked.append(("data.", partial(Sampler, recipe.data.constraints)))
+    for role in ("train", "evaluation"):
+        for i, source in enumerate(getattr(recipe.data, role)):
+            if source.generator in GENERATORS:  # reasoning-gym's are checked when they are used
+                asked.append((f"data.{role}[{i}]: ", partial(check_params, source)))
+    for where, check in asked:
+        try:
+            check()
+        except AdhereError as error:
+            problems.append(f"{where}{error}")
+    problems += _passthrough(recipe)
+    for name in recipe.tracking.trackers:
+        if name not in TRACKERS:
+            problems.append(f"tracking.trackers: {TRACKERS.unknown(name)}")
+        elif TRACKERS.package(name) == "adhere":
+            problems.append(
+                f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only trackers of plug-ins here"
+            )
     if problems:
         raise ConfigError("\n".join(problems))
     return recipe
@@ -138,31 +187,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
-def _batches(recipe: Recipe) -> list[str]:
-    grpo, ranks, total = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
-    if "grpo" in recipe.kinds and total % grpo.group_size:
-        return [
-            f"grpo.group_size: {grpo.group_size} does not divide the {total} completions of a step "
-            f"({grpo.per_device_batch_size} per device × {ranks} ranks × {grpo.gradient_accumulation} accumulated); "
-            f"change grpo.per_device_batch_size or grpo.gradient_accumulation"
-        ]
-    return []
-
-
-def _lengths(recipe: Recipe) -> list[str]:
-    context, prompt = recipe.model.context, recipe.data.max_prompt_tokens
-    if context is None or prompt is None:
-        return []
-    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.kinds else {}
-    if "evaluate" in recipe.kinds:
-        wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
-    return [
-        f"{key}: {length} + data.max_prompt_tokens {prompt} exceeds model.context {context}; lower one of them"
-        for key, length in wanted.items()
-        if length + prompt > context
-    ]
-
-
 def _stages(recipe: Recipe) -> list[str]:
     config = recipe.evaluation
     suite = SUITES[config.suite]
@@ -176,18 +200,6 @@ def _stages(recipe: Recipe) -> list[str]:
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
         )
     return problems
-
-
-def _adapters(recipe: Recipe) -> list[str]:
-    """Merging writes whole weights, which a 4-bit base and sharded parameters do not have."""
-    adapter, strategy = recipe.model.adapter, recipe.launcher.strategy
-    if adapter.handoff != "merge" or "grpo" not in recipe.kinds:
-        return []
-    if adapter.kind == "qlora":
-        return ["model.adapter.handoff: merge needs whole weights, qlora has a 4-bit base; use continue, or kind=lora"]
-    if adapter.kind == "lora" and strategy in ("zero3", "fsdp2"):
-        return [f"model.adapter.handoff: merge needs whole weights on a rank, {strategy} shards them; use continue"]
-    return []
 
 
 def _strategy(recipe: Recipe) -> list[str]:
@@ -218,14 +230,6 @@ def _strategy(recipe: Recipe) -> list[str]:
             f"launcher.processes: {launcher.processes} ranks cannot be divided among {launcher.nodes} equal machines"
         )
     return problems
-
-
-def _weights(recipe: Recipe) -> list[str]:
-    """A schedule may name weights that its training never reaches."""
-    rewards, total = recipe.rewards, recipe.grpo.max_steps
-    if "grpo" not in recipe.kinds or any(any(rewards.weights(step, total).values()) for step in range(total)):
-        return []
-    return [f"rewards.components: every weight is 0 in each of the {total} steps, so there is nothing to train on"]
 
 
 def _generation(recipe: Recipe) -> list[str]:
@@ -284,54 +288,6 @@ def _given(config: VllmConfig, keys: tuple[str, ...]) -> list[str]:
     """Return those of ``keys`` that are not at their default; a composed recipe names every key."""
     default = VllmConfig()
     return [key for key in keys if getattr(config, key) != getattr(default, key)]
-
-
-def _components(recipe: Recipe) -> list[str]:
-    """Ask each component what the types of its keys cannot say, such as whether its function can be called."""
-    problems = []
-    for name, component in recipe.rewards.components.items():
-        try:
-            component.check(name)
-        except AdhereError as error:
-            problems.append(str(error))
-    return problems
-
-
-def _constraints(recipe: Recipe) -> list[str]:
-    """Ask the sampler itself, so that a wrong constraint is met here and not by a worker."""
-    config = recipe.data.constraints
-    if config is None:
-        return []
-    try:
-        Sampler(config)
-    except AdhereError as error:
-        return [f"data.{error}"]
-    return []
-
-
-def _generators(recipe: Recipe) -> list[str]:
-    """Check what plug-ins' generators of problems are called with; reasoning-gym's are checked when they are used."""
-    problems = []
-    for role in ("train", "evaluation"):
-        for i, source in enumerate(getattr(recipe.data, role)):
-            if source.generator in GENERATORS:
-                try:
-                    check_params(source)
-                except AdhereError as error:
-                    problems.append(f"data.{role}[{i}]: {error}")
-    return problems
-
-
-def _trackers(recipe: Recipe) -> list[str]:
-    problems = []
-    for name in recipe.tracking.trackers:
-        if name not in TRACKERS:
-            problems.append(f"tracking.trackers: {TRACKERS.unknown(name)}")
-        elif TRACKERS.package(name) == "adhere":
-            problems.append(
-                f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only trackers of plug-ins here"
-            )
-    return problems
 
 
 def _passthrough(recipe: Recipe) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adhere.records.artifact import locked_inodes
@@ -18,7 +17,7 @@ from adhere.train.plan.rewards import reward_lines
 from adhere.train.plan.warnings import warnings
 from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.rehearsed import rehearsal_of
-from adhere.train.run.run import missing_inputs
+from adhere.train.run.run import missing_inputs, unread_overrides
 
 if TYPE_CHECKING:
     from adhere.train.run.run import Run
@@ -31,7 +30,12 @@ def describe(run: Run) -> str:
     cluster = recipe.launcher.kind == "slurm"
     run = with_gpu_memory(run) if cluster else run
     waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
-    lines += [_stage_line(run, stage) for stage in order(run.graph)]
+    locks = locked_inodes()
+    for stage in order(run.graph):
+        artifact = run.artifact(stage.key)
+        after = ", ".join(run.graph.stages[key].label for key in stage.inputs.values()) or "the recipe's model"
+        state = find_state(artifact, stage.label, locks).state
+        lines.append(f"  {state:<9} {stage.label:<24} {artifact.path.name:<28} from {after}")
     lines += ["", f"model    {recipe.model.path}"]
     stages = order(run.graph)
     shown: dict[tuple[str, ...], str] = {}
@@ -54,34 +58,20 @@ def describe(run: Run) -> str:
     lines += memory_lines(stages)
     lines += duration_lines(run)
     lines += [f"warning: {text}" for text in warnings((stage.recipe for stage in stages), History(run.root))]
-    lines += [f"warning: {missing}" for missing in missing_inputs(run)]
+    lines += [f"warning: {text}" for text in (*unread_overrides(run), *missing_inputs(run))]
     ranks = recipe.launcher.processes
     lines.append(f"launch   {recipe.launcher.strategy}, {ranks} {'rank' if ranks == 1 else 'ranks'}")
-    lines += submission_lines(run, waiting) if cluster else _launch_lines(run, waiting)
+    if cluster:
+        lines += submission_lines(run, waiting)
+    # Each way in which a stage is launched once, with the stage that is the first to be launched so.
+    ways: dict[tuple[str, ...], list[PlannedStage]] = {}
+    for stage in [] if cluster else waiting:
+        line = launch_line(stage.recipe.launcher, stage.kind, run.artifact(stage.key).spec)
+        ways.setdefault(tuple(line[:-1]), []).append(stage)
+    for way, (leader, *others) in ways.items():
+        beside = f", and {len(others)} more stages with theirs" if others else ""
+        command = shlex.join([*way, str(run.artifact(leader.key).spec)])
+        lines += ["", f"{leader.label}{beside}:", f"  PYTHONSAFEPATH=1 {command}"]
     if not waiting:
         lines += ["", "nothing to do: every stage of this configuration is done"]
     return "\n".join(lines)
-
-
-def _launch_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
-    """Return each way in which a stage is launched once, with the stage that is the first to be launched so."""
-    ways: dict[tuple[str, ...], list[PlannedStage]] = {}
-    for stage in waiting:
-        line = launch_line(stage.recipe.launcher, stage.kind, run.artifact(stage.key).spec)
-        ways.setdefault(tuple(line[:-1]), []).append(stage)
-    lines = []
-    for way, (first, *others) in ways.items():
-        more = f", and {len(others)} more stages with theirs" if others else ""
-        lines += [
-            "",
-            f"{first.label}{more}:",
-            f"  PYTHONSAFEPATH=1 {shlex.join([*way, str(run.artifact(first.key).spec)])}",
-        ]
-    return lines
-
-
-def _stage_line(run: Run, stage: PlannedStage) -> str:
-    artifact = run.artifact(stage.key)
-    state = find_state(artifact, stage.label, locked_inodes()).state
-    after = ", ".join(run.graph.stages[key].label for key in stage.inputs.values()) or "the recipe's model"
-    return f"  {state:<9} {stage.label:<24} {artifact.path.name:<28} from {after}"

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adhere.rewards.errors import ConfigError
+from adhere.train.config.kinds import Needs, kind_of
+from adhere.train.config.named_stages import StageConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.plan.architecture import Architecture, read_architecture
-from adhere.train.plan.history import Earlier, History
+from adhere.train.plan.history import History
 from adhere.train.plan.memory import prompt_tokens, steps_per_generation, width_of
-from adhere.train.plan.memory_table import ESTIMATED
+from adhere.train.plan.memory_table import NOT_KNOWN
 from adhere.train.run.graph import order
 
 if TYPE_CHECKING:
@@ -64,20 +66,21 @@ def duration_lines(run: Run) -> list[str]:
     rows: dict[tuple[str, str, Duration | str], list[str]] = {}
     for stage in order(run.graph):
         if not run.artifact(stage.key).done:
-            found = stage_duration(stage.recipe, stage.kind, history)
+            found = stage_duration(stage.recipe, stage.kind, history, stage.recipe.stages[stage.name])
             rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
     if not rows:
         return []
     lines, low, high, unknown = ["time     estimated, one stage after another"], 0.0, 0.0, 0
-    width = max(len(_name(labels)) for labels in rows.values())
-    for (_, _, found), labels in rows.items():
+    names = [labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more" for labels in rows.values()]
+    width = max(len(name) for name in names)
+    for name, ((_, _, found), labels) in zip(names, rows.items(), strict=True):
         if isinstance(found, str):
-            lines.append(f"  {_name(labels):<{width}}  {found}")
+            lines.append(f"  {name:<{width}}  {found}")
             unknown += len(labels)
             continue
         each = " each" if len(labels) > 1 else ""
-        span = f"{span_in_words(found.low, found.high)}{each}"
-        lines.append(f"  {_name(labels):<{width}}  {found.work}: {span}; {found.basis}")
+        work = f"{found.work}: " if found.work else ""
+        lines.append(f"  {name:<{width}}  {work}{span_in_words(found.low, found.high)}{each}; {found.basis}")
         low, high = low + len(labels) * found.low, high + len(labels) * found.high
     if high:
         beside = f", and {unknown} {'stage' if unknown == 1 else 'stages'} of unknown length" if unknown else ""
@@ -85,130 +88,105 @@ def duration_lines(run: Run) -> list[str]:
     return lines
 
 
-def _name(labels: list[str]) -> str:
-    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
-
-
 def span_in_words(low: float, high: float) -> str:
     """Return a range of seconds in the unit that suits its upper end."""
-    size, unit = next(
-        (s, u) for s, u in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")) if high >= 2 * s or s == 1
-    )
-    return f"{_two_digits(low / size)} to {_two_digits(high / size)} {unit}"
+    units = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
+    size, unit = next((s, u) for s, u in units if high >= 2 * s or s == 1)
+    first, last = (f"{value:.0f}" if value >= 10 else f"{value:.1f}" for value in (low / size, high / size))
+    return f"{first} to {last} {unit}"
 
 
-def _two_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+def stage_duration(
+    recipe: Recipe, kind: str, history: History, stage: StageConfig | None = None
+) -> Duration | str:  # fmt: skip
+    """Return how long a stage takes, or why that is not known.
 
+    Args:
+        recipe: what the stage runs with.
+        kind: of the stage.
+        history: what earlier stages took.
+        stage: the stage as the recipe names it, for a kind that says itself what it needs.
+    """
+    workload, earlier = kind_of(kind).workload, history.timed(kind, recipe)
+    steps, items = kind_of(kind).steps(recipe), history.items(kind, recipe)
+    about = ""
+    if workload == "sft" and steps is None:
+        # Passes over the data: exact where an earlier stage counted its items.
+        about, count = ("about ", recipe.data.train_size) if items is None else ("", items)
+        if count is None:
+            return (
+                f"{recipe.sft.epochs:g} passes over an unknown number of items; an earlier run, or data.train_size, "
+                f"says"
+            )
+        batches = math.ceil(count / (recipe.sft.per_device_batch_size * recipe.launcher.processes))
+        steps = math.ceil(recipe.sft.epochs * math.ceil(batches / recipe.sft.gradient_accumulation))
+    if workload == "evaluation" and items is None:
+        items = recipe.data.evaluation_size if recipe.evaluation.path is None else None
+        if items is None:
+            return "an unknown number of items; an earlier evaluation of the same files says"
 
-def stage_duration(recipe: Recipe, kind: str, history: History) -> Duration | str:
-    """Return how long a stage takes, or why that is not known."""
-    if kind not in ESTIMATED:
-        return f"no estimate for stages of kind {kind}"
-    earlier = history.timed(kind, recipe)
-    if kind == "evaluate":
-        return _evaluation(recipe, history, earlier)
-    steps, about = training_steps(recipe, kind, history)
-    if steps is None:
-        return f"{recipe.sft.epochs:g} passes over an unknown number of items; an earlier run, or data.train_size, says"
-    work = f"{about}{steps} {'step' if steps == 1 else 'steps'}"
-    if earlier is not None and earlier.step is not None:
-        around = earlier.around
-        low, high = (factor * earlier.step * steps + around for factor in SPREAD)
-        return Duration(low, high, work, f"measured, {_seconds(earlier.step)} a step in {earlier.name}")
+    # What an earlier stage took, by the step, by the item or as a whole.
+    work = f"{about}{steps} {'step' if steps == 1 else 'steps'}" if steps is not None else ""
+    work = f"{items} items" if workload == "evaluation" else work
+    if earlier is not None:
+        if workload == "evaluation" and earlier.whole is not None and earlier.items and items is not None:
+            unit, times, around, word = earlier.whole / earlier.items, items, 0.0, " an item"
+        elif steps is not None and earlier.step is not None:
+            unit, times, around, word = earlier.step, steps, earlier.around, " a step"
+        else:
+            unit, times, around, word = earlier.whole or 0.0, 1, 0.0, ""
+        if unit:
+            low, high = (factor * unit * times + around for factor in SPREAD)
+            each = f"{unit:.2g}" if unit < 10 else f"{unit:.0f}"
+            return Duration(low, high, work, f"measured, {each} s{word} in {earlier.name}")
+    if workload == "evaluation" and recipe.evaluation.backend == "openai":
+        return f"{work}, as fast as the endpoint answers"
+
     try:
         a = read_architecture(recipe.model)
     except ConfigError:
-        return f"{work}; nothing like it was measured, and the model's config.json is not here"
+        return f"{work or NOT_KNOWN}; nothing like it was measured, and the model's config.json is not here"
+    if workload is None:
+        needs = Needs() if stage is None else kind_of(kind).needs(recipe, stage, a.parameters)
+        if needs.seconds is None:
+            return f"{f'{work}, ' if work else ''}{NOT_KNOWN}: the kind {kind} does not say"
+        return Duration(*needs.seconds, work, needs.basis)
+
+    # From operations, slower and faster: 2 N forward, 2 N for each gradient that is needed, or 2 N a generated token.
     device = CPU if recipe.launcher.device == "cpu" else GPU
-    high, low = (steps * _step(recipe, kind, a, device, slow) + LOADING[slow] for slow in (True, False))
-    return Duration(low, high, work, f"from operations, on {device.words}")
-
-
-def training_steps(recipe: Recipe, kind: str, history: History) -> tuple[int | None, str]:
-    """Return a stage's optimizer steps and ``about `` where they are not exact; ``None`` where nothing says them."""
-    if kind == "grpo":
-        return recipe.grpo.max_steps, ""
-    sft = recipe.sft
-    if sft.max_steps > 0:
-        return sft.max_steps, ""
-    known = history.items("sft", recipe)
-    items = known if known is not None else recipe.data.train_size
-    if items is None:
-        return None, ""
-    batches = math.ceil(items / (sft.per_device_batch_size * recipe.launcher.processes))
-    steps = math.ceil(sft.epochs * math.ceil(batches / sft.gradient_accumulation))
-    return steps, "" if known is not None else "about "
-
-
-def _step(recipe: Recipe, kind: str, a: Architecture, device: Device, slow: bool) -> float:
-    """Return the seconds of an optimizer step at one end of the range."""
-    share = 1.0 if slow else SHORT
-    if kind == "sft":
-        config, tokens = recipe.sft, recipe.sft.max_length * share
-        return _training(
-            recipe, kind, a, device, slow, config.per_device_batch_size * tokens * config.gradient_accumulation
-        )
-    grpo = recipe.grpo
-    prompt, completion = prompt_tokens(recipe, a) * share, grpo.max_completion_length * share
-    sequences = grpo.per_device_batch_size * grpo.gradient_accumulation
-    trained = _training(recipe, kind, a, device, slow, sequences * (prompt + completion))
-    micro = steps_per_generation(recipe)
-    batch = grpo.per_device_batch_size * micro
-    per_step = grpo.gradient_accumulation / (micro * int(grpo.trl.get("num_iterations") or 1))
-    captured = grpo.generation.startswith("vllm")
-    return trained + per_step * _generation(recipe, a, device, slow, batch, prompt, completion, captured)
-
-
-def _training(recipe: Recipe, kind: str, a: Architecture, device: Device, slow: bool, tokens: float) -> float:
-    """Return the seconds that one device trains on ``tokens``: 2 N forward, 2 N for each gradient that is needed."""
-    config = recipe.sft if kind == "sft" else recipe.grpo
-    passes = (6 if recipe.model.adapter.kind == "none" else 4) + 2 * config.gradient_checkpointing
-    rate = device.flops[0 if slow else 1]
-    return max(passes * a.parameters * tokens / rate, 3 * a.layers * device.layer[0 if slow else 1])
+    ends = []
+    for end, share in ((1, SHORT), (0, 1.0)):
+        prompt = prompt_tokens(recipe, a) * share
+        if workload == "evaluation":
+            sampling, batch_size = recipe.evaluation.sampling, recipe.evaluation.batch_size
+            responses = (items or 0) * sampling.samples * (2 if recipe.evaluation.without_constraints else 1)
+            batch, captured = min(responses, batch_size), recipe.evaluation.backend == "vllm"
+            one = _generation(recipe, a, device, end, batch, prompt, sampling.max_new_tokens * share, captured)
+            ends.append(math.ceil(responses / batch) * one + LOADING[1 - end])
+            continue
+        config = recipe.sft if workload == "sft" else recipe.grpo
+        completion = recipe.grpo.max_completion_length * share
+        length = recipe.sft.max_length * share if workload == "sft" else prompt + completion
+        tokens = config.per_device_batch_size * config.gradient_accumulation * length
+        passes = (6 if recipe.model.adapter.kind == "none" else 4) + 2 * config.gradient_checkpointing
+        step = max(passes * a.parameters * tokens / device.flops[end], 3 * a.layers * device.layer[end])
+        if workload == "grpo":
+            micro = steps_per_generation(recipe)
+            per_step = config.gradient_accumulation / (micro * int(config.trl.get("num_iterations") or 1))
+            batch, captured = config.per_device_batch_size * micro, recipe.grpo.generation.startswith("vllm")
+            step += per_step * _generation(recipe, a, device, end, batch, prompt, completion, captured)
+        ends.append((steps or 0) * step + LOADING[1 - end])
+    return Duration(ends[0], ends[1], work, f"from operations, on {device.words}")
 
 
 def _generation(
-    recipe: Recipe, a: Architecture, device: Device, slow: bool, batch: int, prompt: float, completion: float,
+    recipe: Recipe, a: Architecture, device: Device, end: int, batch: int, prompt: float, completion: float,
     captured: bool,
 ) -> float:  # fmt: skip
-    """Return the seconds that one device generates ``batch`` completions, all of them equally long."""
-    end, width = (0 if slow else 1), width_of(recipe)
+    """Return the seconds that one device generates ``batch`` completions, all equally long; ``end`` 0 is slow."""
+    width = width_of(recipe)
     read = a.parameters * width + batch * (prompt + completion / 2) * 2 * a.keys * width * a.layers
     computed = 2 * a.parameters * batch
     layer = VLLM_LAYER[end] if captured else device.layer[end]
     each = max(read / device.bandwidth[end], computed / device.flops[end]) + a.layers * layer
     return 2 * a.parameters * batch * prompt / device.flops[end] + completion * each
-
-
-def _evaluation(recipe: Recipe, history: History, earlier: Earlier | None) -> Duration | str:
-    config = recipe.evaluation
-    items = history.items("evaluate", recipe) or (recipe.data.evaluation_size if config.path is None else None)
-    if items is None:
-        return "an unknown number of items; an earlier evaluation of the same files says"
-    work = f"{items} items"
-    if earlier is not None and earlier.whole is not None and earlier.items:
-        each = earlier.whole / earlier.items
-        low, high = (factor * each * items for factor in SPREAD)
-        return Duration(low, high, work, f"measured, {_seconds(each)} an item in {earlier.name}")
-    if config.backend == "openai":
-        return f"{work}, as fast as the endpoint answers"
-    try:
-        a = read_architecture(recipe.model)
-    except ConfigError:
-        return f"{work}; nothing like it was measured, and the model's config.json is not here"
-    device, sampling = CPU if recipe.launcher.device == "cpu" else GPU, config.sampling
-    responses = items * sampling.samples * (2 if config.without_constraints else 1)
-    captured = config.backend == "vllm"
-    batch = min(responses, config.batch_size)
-    ends = []
-    for slow in (False, True):
-        share = 1.0 if slow else SHORT
-        prompt, completion = prompt_tokens(recipe, a) * share, sampling.max_new_tokens * share
-        one = _generation(recipe, a, device, slow, batch, prompt, completion, captured)
-        ends.append(math.ceil(responses / batch) * one + LOADING[slow])
-    return Duration(ends[0], ends[1], work, f"from operations, on {device.words}")
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"

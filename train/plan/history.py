@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,34 +11,14 @@ from typing import Any
 from adhere.records.artifact import Artifact, begun_artifacts
 from adhere.records.objects import read_object
 from adhere.rewards.errors import DataError
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import Recipe
 
 LOOKED_AT = 40
 """Newest artifacts that are read: a plan answers within two seconds however many there are."""
 
-SHAPE: dict[str, tuple[str, ...]] = {
-    "sft": (
-        "sft.per_device_batch_size", "sft.gradient_accumulation", "sft.gradient_checkpointing", "sft.max_length",
-        "model.adapter.kind", "launcher.processes", "launcher.strategy", "launcher.offload",
-    ),
-    "grpo": (
-        "grpo.per_device_batch_size", "grpo.gradient_accumulation", "grpo.gradient_checkpointing", "grpo.generation",
-        "grpo.max_completion_length", "model.adapter.kind", "launcher.processes", "launcher.strategy",
-        "launcher.offload",
-    ),
-    "evaluate": (
-        "evaluation.backend", "evaluation.batch_size", "evaluation.sampling.max_new_tokens",
-        "evaluation.sampling.samples", "evaluation.without_constraints",
-    ),
-}  # fmt: skip
-"""Keys that decide how long a step takes, besides the model and the machine."""
-
-DATA: dict[str, tuple[str, ...]] = {
-    "sft": ("data",),
-    "grpo": ("data",),
-    "evaluate": ("data", "evaluation.suite", "evaluation.path", "evaluation.subsets"),
-}
-"""Keys that decide how many items a stage reads."""
+DATA = {"train": ("data",), "evaluation": ("data", "evaluation.suite", "evaluation.path", "evaluation.subsets")}
+"""Keys that decide how many items a stage reads, by the part of the data that its kind reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +58,25 @@ class History:
         return [found for one in begun_artifacts(self._root)[:LOOKED_AT] if (found := _read(one)) is not None]
 
     def timed(self, kind: str, recipe: Recipe) -> Earlier | None:
-        """Return the newest stage that trained or measured the same model in batches of the same shape."""
-        if kind not in SHAPE:
+        """Return the newest stage of the kind that worked with the same model in batches of the same shape."""
+        if not kind_of(kind).timing:
             return None
-        wanted = _values(recipe.model_dump(mode="json"), ("model.path", *SHAPE[kind]))
-        return next(
-            (
-                e
-                for e in self._of(kind)
-                if _values(e.recipe, ("model.path", *SHAPE[kind])) == wanted
-                and (e.whole if kind == "evaluate" else e.step) is not None
-            ),
-            None,
-        )
+        keys = ("model.path", *kind_of(kind).timing)
+        wanted, stepwise = _values(recipe.model_dump(mode="json"), keys), kind_of(kind).workload in ("sft", "grpo")
+        same = (e for e in self._found if e.kind == kind and _values(e.recipe, keys) == wanted)
+        return next((e for e in same if (e.step if stepwise else e.whole) is not None), None)
 
     def items(self, kind: str, recipe: Recipe) -> int | None:
-        """Return how many items an earlier stage found in the same data."""
-        wanted = _values(recipe.model_dump(mode="json"), DATA[kind])
-        same = (e.items for e in self._of(kind) if _values(e.recipe, DATA[kind]) == wanted)
+        """Return how many items an earlier stage of the kind found in the same data."""
+        data = kind_of(kind).data
+        if data is None:
+            return None
+        wanted = _values(recipe.model_dump(mode="json"), DATA[data])
+        same = (e.items for e in self._found if e.kind == kind and _values(e.recipe, DATA[data]) == wanted)
         return next((items for items in same if items is not None), None)
 
-    def _of(self, kind: str) -> Iterator[Earlier]:
-        return (e for e in self._found if e.kind == kind)
 
-
-def _values(recipe: Mapping[str, Any], keys: tuple[str, ...]) -> list[Any]:
+def _values(recipe: Mapping[str, Any], keys: Sequence[str]) -> list[Any]:
     """Return the values at dotted ``keys``, ``None`` for one that an older recipe does not have."""
     found = []
     for key in keys:

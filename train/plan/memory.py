@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from adhere.train.config.generation import COLOCATED_MEMORY, SERVED_MEMORY
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import GrpoConfig, Recipe, SftConfig
 from adhere.train.plan.activations import WORD, Pass
 from adhere.train.plan.architecture import Architecture
@@ -87,28 +88,44 @@ def adapter_weights(recipe: Recipe, a: Architecture) -> int:
 
 
 def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
-    """Estimate one stage of ``recipe`` per device."""
-    if kind == "evaluate":
+    """Estimate one stage of ``recipe`` per device; its kind names the workload."""
+    workload = kind_of(kind).workload
+    if workload == "evaluation":
         return _evaluation(recipe, a)
     fixed, gradients, host = _states(recipe, a)
     notes: list[str] = []
     config: SftConfig | GrpoConfig
-    if kind == "sft":
+    if workload == "sft":
         config, tokens = recipe.sft, min(recipe.sft.max_length, a.context or recipe.sft.max_length)
         scored, generation = tokens - 1, []
     else:
-        prompt = prompt_tokens(recipe, a)
+        prompt, completion = prompt_tokens(recipe, a), recipe.grpo.max_completion_length
         if recipe.data.max_prompt_tokens is None:
             notes.append(f"prompts of {prompt} tokens are assumed; data.max_prompt_tokens would say")
-        completion = recipe.grpo.max_completion_length
-        config, tokens, scored = recipe.grpo, prompt + completion, completion
-        if recipe.launcher.device == "cpu":
-            scored = tokens - 1
-        fixed |= _reference(recipe, a)
-        engine = _engine(recipe, a)
-        generation = [_generation(recipe, a, fixed | engine, tokens)]
+        config, tokens = recipe.grpo, prompt + completion
+        scored = tokens - 1 if recipe.launcher.device == "cpu" else completion
+        if config.kl_coefficient > 0.0:
+            # The model that a KL is taken to: TRL loads a second one in float32, of adapters a frozen copy.
+            split = recipe.launcher.processes if recipe.launcher.strategy in ("zero3", "fsdp2") else 1
+            adapters = adapter_weights(recipe, a)
+            fixed["reference"] = float(adapters * WORD) if adapters else a.parameters * WORD / split
+        engine: dict[str, float] = {}
+        if config.generation == "vllm_colocate":
+            # An engine inside the training process takes its share of the GPU, at least its weights.
+            weights = a.parameters * width_of(recipe) / config.vllm.tensor_parallel
+            share, total = config.vllm.gpu_memory_utilization or COLOCATED_MEMORY, recipe.launcher.gpu_memory_gib
+            engine = {"vLLM": max(weights, share * total * GIB) if total else weights}
+        if config.generation == "vllm_server":
+            generation = [Moment("generation on the server", dict(fixed))]
+        elif config.generation == "vllm_colocate":
+            generation = [Moment("generation by vLLM beside the trainer", fixed | engine)]
+        else:
+            sequences = config.per_device_batch_size * steps_per_generation(recipe)
+            rank = 0 if recipe.model.adapter.kind == "none" else recipe.model.adapter.rank
+            cache = generation_bytes(a, sequences, prompt, tokens, width_of(recipe), rank=rank)
+            generation = [Moment("generation", fixed | cache)]
         # Only an engine that sleeps leaves its share to the optimizer.
-        fixed |= {} if recipe.grpo.vllm.sleep else engine
+        fixed |= {} if config.vllm.sleep else engine
     micro = Pass(
         architecture=a,
         sequences=config.per_device_batch_size,
@@ -208,17 +225,6 @@ def _buffers(recipe: Recipe, a: Architecture, trained: int, width: int) -> float
             return 0.0
 
 
-def _reference(recipe: Recipe, a: Architecture) -> dict[str, float]:
-    """Return the model that a KL is taken to: TRL loads a second one in float32, of adapters a frozen copy."""
-    if recipe.grpo.kl_coefficient == 0.0:
-        return {}
-    adapters = adapter_weights(recipe, a)
-    if adapters:
-        return {"reference": float(adapters * WORD)}
-    split = recipe.launcher.processes if recipe.launcher.strategy in ("zero3", "fsdp2") else 1
-    return {"reference": a.parameters * WORD / split}
-
-
 def cache_bytes(a: Architecture, sequences: int, tokens: int, width: int, key_width: int) -> float:
     """Return the bytes of keys and values; while a token is appended, one layer has its old and its new ones."""
     layer = sequences * tokens * a.keys * (key_width + width)
@@ -246,29 +252,6 @@ def generation_bytes(
     if first > last + logits:
         return {"cache": first, "casts": float(casts)}
     return {"cache": last, "casts": float(casts), "logits": float(logits)}
-
-
-def _generation(recipe: Recipe, a: Architecture, fixed: dict[str, float], tokens: int) -> Moment:
-    """Return the moment in which the longest rollouts of a generation batch end."""
-    config, width = recipe.grpo, width_of(recipe)
-    if config.generation == "vllm_server":
-        return Moment("generation on the server", dict(fixed))
-    if config.generation == "vllm_colocate":
-        return Moment("generation by vLLM beside the trainer", dict(fixed))
-    sequences = config.per_device_batch_size * steps_per_generation(recipe)
-    rank = 0 if recipe.model.adapter.kind == "none" else recipe.model.adapter.rank
-    prompt = tokens - config.max_completion_length
-    return Moment("generation", fixed | generation_bytes(a, sequences, prompt, tokens, width, rank=rank))
-
-
-def _engine(recipe: Recipe, a: Architecture) -> dict[str, float]:
-    """Return what a vLLM engine inside the training process takes: its share of the GPU, at least its weights."""
-    config = recipe.grpo
-    if config.generation != "vllm_colocate":
-        return {}
-    weights = a.parameters * width_of(recipe) / config.vllm.tensor_parallel
-    share, total = config.vllm.gpu_memory_utilization or COLOCATED_MEMORY, recipe.launcher.gpu_memory_gib
-    return {"vLLM": max(weights, share * total * GIB) if total else weights}
 
 
 def steps_per_generation(recipe: Recipe) -> int:

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from adhere.rewards.errors import ConfigError
-from adhere.train.config.schema import Recipe
-from adhere.train.plan.architecture import Architecture, read_architecture
+from adhere.train.config.kinds import Needs, kind_of
+from adhere.train.plan.architecture import read_architecture
 from adhere.train.plan.memory import GIB, StageMemory, stage_memory
 from adhere.train.plan.suggestions import fitting
 from adhere.train.run.graph import PlannedStage
 
 PARTS = (
-    "weights",
-    "gradients",
-    "optimizer",
-    "reference",
-    "activations",
-    "logits",
-    "cache",
-    "casts",
-    "vLLM",
-    "buffers",
+    "weights", "gradients", "optimizer", "reference", "activations", "logits", "cache", "casts", "vLLM", "buffers",
     "outside",
-)
+)  # fmt: skip
 TIGHT = 0.9
 """Share of the device's memory above which the estimate's own error can decide."""
 
-
+NOT_KNOWN = "not known"
 NOTHING_FITS = "no strategy, smaller batch or adapter was found to fit; take more ranks, or a shorter length"
-
-
-ESTIMATED = ("sft", "grpo", "evaluate")
-"""Kinds of stages whose memory is known from the recipe."""
 
 
 def memory_lines(stages: Sequence[PlannedStage]) -> list[str]:
@@ -42,73 +29,61 @@ def memory_lines(stages: Sequence[PlannedStage]) -> list[str]:
         sizes = {path: read_architecture(recipe.model) for path, recipe in models.items()}
     except ConfigError as error:
         return [f"memory   no estimate: {error}"]
-    rows: dict[str, StageMemory] = {}
-    of: dict[str, tuple[Recipe, str]] = {}
-    unknown: dict[str, None] = {}
+    rows: dict[str, tuple[PlannedStage, StageMemory | Needs]] = {}
     for stage in stages:
-        recipe, kind = stage.recipe, stage.kind
-        if kind not in ESTIMATED:
-            unknown[f"  {stage.name}: no estimate for stages of kind {kind}"] = None
-            continue
-        found = stage_memory(recipe, kind, sizes[recipe.model.path])
-        if found not in rows.values():
-            label = stage.name if stage.name not in rows else stage.label
-            rows[label], of[label] = found, (recipe, kind)
-    first = stages[0].recipe
-    doubtful = [
-        f"warning: {label} {text}"
-        for label, (recipe, kind) in of.items()
-        if (text := _tight(rows[label], recipe, kind, sizes[recipe.model.path]))
-    ]
-    return [_title(first, sizes[first.model.path]), *_table(rows), *_notes(rows), *unknown, *doubtful]
+        kind, size = kind_of(stage.kind), sizes[stage.recipe.model.path]
+        found: StageMemory | Needs
+        if kind.workload is None:
+            found = kind.needs(stage.recipe, stage.recipe.stages[stage.name], size.parameters)
+        else:
+            found = stage_memory(stage.recipe, stage.kind, size)
+        if all(found != known or (stage.kind != s.kind and kind.workload is None) for s, known in rows.values()):
+            rows[stage.name if stage.name not in rows else stage.label] = stage, found
 
-
-def _title(recipe: Recipe, a: Architecture) -> str:
-    launcher = recipe.launcher
-    ranks = f"{launcher.processes} {'rank' if launcher.processes == 1 else 'ranks'}"
-    size = f"{a.parameters / 1e6:,.0f} M weights"
-    return f"memory   {size}; GiB per device at the peak, estimated ({launcher.strategy}, {ranks})"
-
-
-def _table(rows: Mapping[str, StageMemory]) -> list[str]:
-    shown = [part for part in PARTS if any(row.peak.parts.get(part, 0.0) > 0.0 for row in rows.values())]
-    if not rows:
-        return []
+    estimates = {label: found for label, (_, found) in rows.items() if isinstance(found, StageMemory)}
+    shown = [part for part in PARTS if any(row.peak.parts.get(part, 0.0) > 0.0 for row in estimates.values())]
     cells = [["", *shown, "peak", "when"]]
-    for label, row in rows.items():
-        figures = [_gib(row.peak.parts.get(part, 0.0)) for part in shown]
-        cells.append([label, *figures, _gib(row.peak.total), f"{row.peak.when}; most is {row.dominant}"])
+    for label, (stage, found) in rows.items():
+        if isinstance(found, StageMemory):
+            figures = [_gib(found.peak.parts.get(part, 0.0)) for part in shown]
+            cells.append([label, *figures, _gib(found.peak.total), f"{found.peak.when}; most is {found.dominant}"])
+        else:
+            peak = NOT_KNOWN if found.device_gib is None else _gib(found.device_gib * GIB)
+            host = NOT_KNOWN if found.host_gib is None else f"{_gib(found.host_gib * GIB)} GiB"
+            known = (found.device_gib, found.host_gib) != (None, None)
+            when = f"host memory {host}; {found.basis}" if known else f"the kind {stage.kind} does not say"
+            cells.append([label, *("-" for _ in shown), peak, when])
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return ["  " + "  ".join(_aligned(row, widths)).rstrip() for row in cells]
+    table = []
+    for first, *inner, last in cells:
+        aligned = [cell.rjust(width) for cell, width in zip(inner, widths[1:-1], strict=True)]
+        table.append("  " + "  ".join([first.ljust(widths[0]), *aligned, last]).rstrip())
 
-
-def _aligned(row: list[str], widths: list[int]) -> list[str]:
-    inner = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
-    return [row[0].ljust(widths[0]), *inner, row[-1]]
+    notes = [f"  {note}" for note in dict.fromkeys(note for row in estimates.values() for note in row.assumptions)]
+    if offloaded := max((row.host for row in estimates.values()), default=0.0):
+        notes.append(f"  and {offloaded / GIB:.1f} GiB of host memory per rank, offloaded")
+    for label, (stage, found) in rows.items():
+        limit = stage.recipe.launcher.gpu_memory_gib
+        need = found.peak.total / GIB if isinstance(found, StageMemory) else found.device_gib or 0.0
+        if limit is None or need <= TIGHT * limit:
+            continue
+        text = f"{label} needs about {need:.1f} GiB per device, {'more than' if need > limit else 'close to'} the "
+        text += f"{limit:g} GiB there are"
+        if isinstance(found, StageMemory):
+            ways = fitting(stage.recipe, stage.kind, sizes[stage.recipe.model.path], TIGHT * limit)
+            text += f"; most is {found.dominant}; "
+            text += "it would fit with " + ", or ".join(ways) if ways else NOTHING_FITS
+        notes.append(f"warning: {text}")
+    recipe = stages[0].recipe
+    ranks = f"{recipe.launcher.processes} {'rank' if recipe.launcher.processes == 1 else 'ranks'}"
+    title = (
+        f"memory   {sizes[recipe.model.path].parameters / 1e6:,.0f} M weights; GiB per device at the peak, estimated "
+        f"({recipe.launcher.strategy}, {ranks})"
+    )
+    return [title, *table, *notes]
 
 
 def _gib(size: float) -> str:
     if size == 0.0:
         return "-"
     return f"{size / GIB:.1f}" if size >= 0.05 * GIB else f"{size / GIB:.2f}"
-
-
-def _notes(rows: Mapping[str, StageMemory]) -> list[str]:
-    lines = [f"  {note}" for note in dict.fromkeys(note for row in rows.values() for note in row.assumptions)]
-    host = max((row.host for row in rows.values()), default=0.0)
-    if host:
-        lines.append(f"  and {host / GIB:.1f} GiB of host memory per rank, offloaded")
-    return lines
-
-
-def _tight(row: StageMemory, recipe: Recipe, kind: str, a: Architecture) -> str | None:
-    """Return by how much a stage exceeds its device and what would make it fit, or nothing where it fits."""
-    limit, need = recipe.launcher.gpu_memory_gib, row.peak.total / GIB
-    if limit is None or need <= TIGHT * limit:
-        return None
-    how = "more than" if need > limit else "close to"
-    ways = fitting(recipe, kind, a, TIGHT * limit)
-    return (
-        f"needs about {need:.1f} GiB per device, {how} the {limit:g} GiB there are; most is {row.dominant}; "
-        f"{'it would fit with ' + ', or '.join(ways) if ways else NOTHING_FITS}"
-    )

@@ -16,21 +16,29 @@ from adhere.train.plan.history import History
 
 def warnings(recipes: Iterable[Recipe], history: History) -> list[str]:
     """Return one sentence for each doubt about ``recipes``, those of a run's stages, each once."""
-    return list(
-        dict.fromkeys(
-            text
-            for recipe in recipes
-            for text in (*_ranks(recipe), *_lengths(recipe), *_rollouts(recipe), *_notice(recipe, history))
-        )
-    )
-
-
-def _ranks(recipe: Recipe) -> Iterator[str]:
-    launcher = recipe.launcher
-    if launcher.strategy in ("zero2", "zero3", "fsdp2") and launcher.processes == 1:
-        yield f"launcher.processes: {launcher.strategy} has one rank, so that nothing is shared; raise it"
-    if launcher.processes > 1 and "evaluate" in recipe.kinds:
-        yield f"evaluations run on one process; {launcher.processes - 1} of the devices are idle meanwhile"
+    found: dict[str, None] = {}
+    for recipe in recipes:
+        launcher = recipe.launcher
+        if launcher.strategy in ("zero2", "zero3", "fsdp2") and launcher.processes == 1:
+            text = f"{launcher.strategy} has one rank, so that nothing is shared; raise it"
+            found[f"launcher.processes: {text}"] = None
+        if launcher.processes > 1 and "evaluate" in recipe.kinds:
+            idle = launcher.processes - 1
+            found[f"evaluations run on one process; {idle} of the devices are idle meanwhile"] = None
+        found |= dict.fromkeys((*_lengths(recipe), *_rollouts(recipe)))
+        # A job has to be told early enough to end its step and write a checkpoint.
+        for kind in sorted(recipe.kinds) if launcher.kind == "slurm" else ():
+            earlier = history.timed(kind, recipe) if kind_of(kind).distributed else None
+            if earlier is None or earlier.longest is None:
+                continue
+            notice, needed = launcher.slurm.notice_seconds, earlier.longest + earlier.checkpoint
+            if needed > notice:
+                found[
+                    f"launcher.slurm.notice_seconds: {notice}, but a step of {kind} took up to {earlier.longest:.0f} s "
+                    f"and a checkpoint {earlier.checkpoint:.0f} s in {earlier.name}; set it to at least "
+                    f"{math.ceil(1.5 * needed)}, or work is lost"
+                ] = None
+    return list(found)
 
 
 def _lengths(recipe: Recipe) -> Iterator[str]:
@@ -73,19 +81,4 @@ def _rollouts(recipe: Recipe) -> Iterator[str]:
         yield (
             f"launcher.processes: {launcher.processes} ranks leave {max(0, seen - launcher.processes)} of the {seen} "
             f"GPUs here, and servers need {parts}; lower launcher.processes"
-        )
-
-
-def _notice(recipe: Recipe, history: History) -> Iterator[str]:
-    if recipe.launcher.kind != "slurm":
-        return
-    notice = recipe.launcher.slurm.notice_seconds
-    for kind in sorted(recipe.kinds):
-        earlier = history.timed(kind, recipe) if kind_of(kind).distributed else None
-        if earlier is None or earlier.longest is None or earlier.longest + earlier.checkpoint <= notice:
-            continue
-        enough = math.ceil(1.5 * (earlier.longest + earlier.checkpoint))
-        yield (
-            f"launcher.slurm.notice_seconds: {notice}, but a step of {kind} took up to {earlier.longest:.0f} s and a "
-            f"checkpoint {earlier.checkpoint:.0f} s in {earlier.name}; set it to at least {enough}, or work is lost"
         )

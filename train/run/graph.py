@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,9 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
     graph = Graph()
     # Two MiB of every weight file are read for a model's identity: once for all stages and arms that start from it.
     identity = cache(model_fingerprint)
+    # Of what the runs themselves write, nothing counts.
+    first = next(recipe for recipes in arms.values() for recipe in recipes.values())
+    content_of = cache(partial(package_content, left_out=Path(first.run.root).expanduser().resolve()))
     for arm, recipes in arms.items():
         stages = next(iter(recipes.values())).stages
         # A model without a stage that goes on from it is what the arm is about, and shares its name in tables.
@@ -120,14 +123,14 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
             further = {role: [keys[n] for n in names] for role, names in stage.inputs.items()}
             label = f"{name}[{arm}]" if name in shown else name
             planned = PlannedStage(stage.kind, name, label, keys[stage.source], further, "", recipes[name])
-            keys[name] = graph.add(with_key(planned, identity), arm)
+            keys[name] = graph.add(with_key(planned, identity, content_of), arm)
         for name, stage in stages.items():
             if stage.kind != "evaluate":
                 continue
             for model in [BASE, *models] if stage.of is None else stage.of:
                 label = f"{name}[{shown.get(model, model)}]"
                 planned = PlannedStage(stage.kind, name, label, keys[model], {}, "", recipes[name])
-                key = graph.add(with_key(planned, identity), arm)
+                key = graph.add(with_key(planned, identity, content_of), arm)
                 graph.evaluations.append(Evaluation(arm, name, model, shown.get(model, model), key))
     # Stages that differ and are called the same, such as the sft of two seeds, get the name of their first arm.
     labels = Counter(stage.label for stage in graph.stages.values())
@@ -169,7 +172,9 @@ def compared(graph: Graph) -> list[tuple[str, Evaluation]]:
     return [(name, evaluation) for _, name, evaluation in sorted(named, key=lambda one: one[0])]
 
 
-def with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) -> PlannedStage:
+def with_key(
+    stage: PlannedStage, identity: Callable[[str, str | None], str], content_of: Callable[[str], str]
+) -> PlannedStage:
     """Return ``stage`` with its key: the content of everything that it depends on, names apart."""
     kind, recipe = stage.kind, stage.recipe
     settings, data = stage_settings(kind, recipe), kind_of(kind).data
@@ -187,7 +192,7 @@ def with_key(stage: PlannedStage, identity: Callable[[str, str | None], str]) ->
         "inputs": {"from": stage.source, **stage.further},
     }
     if plugins := plugin_packages([kind, settings, *([] if data is None else named_by_data(recipe))]):
-        content["plugins"] = {package: package_content(package) for package in sorted(plugins)}
+        content["plugins"] = {package: content_of(package) for package in sorted(plugins)}
     return replace(stage, key=digest(content))
 
 

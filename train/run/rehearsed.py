@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from adhere.records.artifact import REHEARSAL, Artifact, artifacts_below
 from adhere.records.objects import read_object
 from adhere.rewards.errors import StageError
+from adhere.rewards.plugins import package_content
 from adhere.train.run.graph import PlannedStage, model_fingerprint, with_key
 
 BELOW = "does not teach"
@@ -29,7 +31,8 @@ def rehearsal_of(root: Path, stage: PlannedStage) -> dict[str, Any] | None:
         recipe = stage.recipe.model_copy(
             update={"rehearse": stage.recipe.rehearse.model_copy(update={"groups": groups})}
         )
-        asked = with_key(replace(stage, kind="rehearse", further={}, key="", recipe=recipe), model_fingerprint)
+        asked = replace(stage, kind="rehearse", further={}, key="", recipe=recipe)
+        asked = with_key(asked, model_fingerprint, partial(package_content, left_out=root))
         artifact = Artifact(below / asked.folder)
         if artifact.done:
             found.append(artifact.path / REHEARSAL)

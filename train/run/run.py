@@ -14,12 +14,13 @@ from adhere.records.names import ONLY
 from adhere.records.objects import read_object, write_yaml
 from adhere.records.plan import ModelRecord, Plan, StageRecord
 from adhere.rewards.errors import ConfigError, nearest
+from adhere.train.config.ablation import override_key
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.named_stages import BASE, StageConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
-from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order
+from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order, stage_settings
 from adhere.train.run.rehearsed import rehearsal_of
 
 
@@ -192,6 +193,20 @@ def missing_inputs(run: Run) -> list[str]:
         f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"
         for path in paths
     ]
+
+
+def unread_overrides(run: Run) -> list[str]:
+    """Return a warning for each override in a stage's ``with:`` of a section that its kind does not read."""
+    found: dict[str, None] = {}
+    for stage in order(run.graph):
+        read = {"model", "launcher", "strategy", "tracking", "preflight"} | {*stage_settings(stage.kind, stage.recipe)}
+        read |= {"data"} if kind_of(stage.kind).data is not None else set()
+        for override in stage.recipe.stages[stage.name].overrides:
+            section = override_key(override).partition(".")[0].partition("@")[0]
+            if section not in read:
+                text = f"'{override}' changes nothing: a stage of kind {stage.kind} does not read {section}"
+                found[f"stages.{stage.name}.with: {text}"] = None
+    return list(found)
 
 
 def joint_rate(run: Run) -> float | None:

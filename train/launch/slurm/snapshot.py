@@ -12,7 +12,7 @@ from pathlib import Path
 
 import adhere
 from adhere.rewards.errors import StageError
-from adhere.rewards.plugins import package_files
+from adhere.rewards.plugins import files_below, package_files
 
 
 def snapshot(root: Path, packages: Iterable[str] = ()) -> Path:
@@ -63,16 +63,3 @@ def snapshot(root: Path, packages: Iterable[str] = ()) -> Path:
             f"{target}: the code cannot be copied there ({error.strerror}); choose another run.root"
         ) from error
     return target
-
-
-def files_below(package: Path, left_out: Path) -> list[Path]:
-    """Return the files of a package, also behind links; not those of hidden folders and of the folder ``left_out``."""
-    found = []
-    for folder, names, files in os.walk(package, followlinks=True):
-        here = Path(folder).resolve()
-        # A link to a folder above would lead round and round.
-        passed = {left_out.resolve(), here, *here.parents}
-        inner = [name for name in names if name != "__pycache__" and not name.startswith(".")]
-        names[:] = [name for name in inner if (here / name).resolve() not in passed]
-        found += [Path(folder) / name for name in files if (here / name).is_file()]
-    return found
