@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 ROLLOUT_FILES = "step_*.parquet"
 ROLLOUT_COLUMNS = {
-    "step": "int", "group": "int", "item_id": "text", "source": "text", "prompt": "text", "response": "text",
-    "answer": "text", "tokens": "int", "finished": "flag", "correct": "flag", "followed": "flag",
+    "step": "int", "batch": "int", "group": "int", "item_id": "text", "source": "text", "prompt": "text",
+    "response": "text", "answer": "text", "tokens": "int", "finished": "flag", "correct": "flag", "followed": "flag",
     "requirements": "requirements", "advantage": "number",
 }  # fmt: skip
-"""Columns of every rollout file: N rows in the order of their groups, ``step`` the optimizer step that they feed first.
+"""Columns of every rollout file: N rows in the order of their groups, ``step`` the optimizer step that they feed first,
+``batch`` the id of their generation batch over all ranks: one a file, another in each file of a stage.
 
 Beside them stand, for each component, ``NAME_score``, ``NAME_status`` and ``NAME_detail``, and ``NAME_value`` for what
 it added to the reward."""

@@ -41,6 +41,9 @@ class Aggregation:
     groupwise: ClassVar[bool] = False
     """Whether it needs whole groups; its rewards are then whitened over the batch instead of scaled by the group."""
 
+    batchwise: ClassVar[bool] = False
+    """Whether it needs all groups of one generation, over all ranks: it then gets one generation at a time."""
+
     gates_on_primary: ClassVar[bool] = False
     """Whether every other component counts only where the primary one passed."""
 
@@ -150,11 +153,10 @@ class NormalizeThenSum(Aggregation):
 
 @AGGREGATIONS.register("saturation_aware")
 class SaturationAware(NormalizeThenSum):
-    """``normalize_then_sum`` with each weight times (1 − s)^γ, s the component's mean in the group (2608.16072).
+    """``normalize_then_sum`` with each weight times (1 − s)^γ, s the component's mean in the group.
 
-    The group's mean, and not a running one, because standardising is what makes a nearly saturated component loud, and
-    it happens within the group; and because it needs no state that a resumed run or another rank could have
-    differently. Scores lie in [0, 1], so 1 − s does too.
+    The group's mean, because standardising is what makes a nearly saturated component loud, and it happens within the
+    group. Scores lie in [0, 1], so 1 − s does too.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("std_floor", "saturation_gamma")
@@ -163,6 +165,28 @@ class SaturationAware(NormalizeThenSum):
         """Return (1 − s)^γ."""
         factor: np.ndarray = np.maximum(0.0, 1.0 - means_G_1_K) ** config.saturation_gamma
         return factor
+
+
+@AGGREGATIONS.register("saturation_batch")
+class SaturationBatch(SaturationAware):
+    """``saturation_aware`` with s the component's mean over the generation batch of all ranks (SA-MRPO, 2608.16072).
+
+    Each component has one factor for the whole batch. Rollouts that it does not score are left out of its mean.
+    """
+
+    batchwise = True
+
+    def parts(self, values_G_N_K: np.ndarray, weights_G_K: np.ndarray, config: RewardConfig) -> np.ndarray:
+        """Return the weighted standardised values times (1 − s)^γ."""
+        counts_K = (~np.isnan(values_G_N_K)).sum(axis=(0, 1))
+        means_K = np.nansum(values_G_N_K, axis=(0, 1)) / np.maximum(1, counts_K)
+        standardised_G_N_K = NormalizeThenSum.parts(self, values_G_N_K, weights_G_K, config)
+        parts: np.ndarray = standardised_G_N_K * np.maximum(0.0, 1.0 - means_K) ** config.saturation_gamma
+        return parts
+
+    def dampening(self, means_G_1_K: np.ndarray, config: RewardConfig) -> float:
+        """Return 1: the groups' means do not count."""
+        return 1.0
 
 
 @AGGREGATIONS.register("gated")

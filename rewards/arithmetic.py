@@ -12,7 +12,7 @@ the advantage decides how much of it is learned is worked out for GRPO in arXiv 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,15 +72,23 @@ def weights_array(config: RewardConfig, weights: Mapping[str, float] | None = No
     return np.array([[weights[name] for name in config.components]])
 
 
-def group_rewards(config: RewardConfig, values_G_N_K: np.ndarray, weights_G_K: np.ndarray) -> np.ndarray:
+def group_rewards(
+    config: RewardConfig, values_G_N_K: np.ndarray, weights_G_K: np.ndarray, batches_G: np.ndarray | None = None
+) -> np.ndarray:
     """Return the rewards before scaling, (G, N), NaN where no weighted component has a value.
+
+    Args:
+        config: aggregation and components.
+        values_G_N_K: the components' values after the gates, in [0, 1].
+        weights_G_K: their weights in each group, or (1, K) for the same ones in all.
+        batches_G: the number of the generation that each group belongs to, from 0; one without it.
 
     Raises:
         ConfigError: a user's aggregation returned another shape, or no finite number for a rollout with a value.
     """
     counting_G_N_K = np.where(weights_G_K[:, None] > 0.0, values_G_N_K, np.nan)
     weights_G_K = np.broadcast_to(weights_G_K, (len(values_G_N_K), weights_G_K.shape[1]))
-    found = _checked(config, config.aggregator.rewards(counting_G_N_K, weights_G_K, config), values_G_N_K.shape[:2])
+    found = _by_batch(config, config.aggregator.rewards, counting_G_N_K, weights_G_K, batches_G, values_G_N_K.shape[:2])
     scored_G_N = ~np.isnan(counting_G_N_K).all(axis=2)
     if not np.isfinite(found[scored_G_N]).all():
         raise ConfigError(
@@ -100,7 +108,7 @@ def signal(
         weights_G_K: their weights in each group, or (1, K) for the same ones in all.
         batches_G: the number of the generation that each group belongs to, from 0 and in order; one without it.
     """
-    rewards_G_N = group_rewards(config, values_G_N_K, weights_G_K)
+    rewards_G_N = group_rewards(config, values_G_N_K, weights_G_K, batches_G)
     scored_G_N = ~np.isnan(rewards_G_N)
     counts_G = scored_G_N.sum(axis=1)
     means_G_1 = np.nansum(rewards_G_N, axis=1, keepdims=True) / np.maximum(1, counts_G)[:, None]
@@ -123,7 +131,7 @@ def signal(
     # One number for a whole batch leaves the shares alone, so only the group's own deviation counts here.
     counting_G_N_K = np.where(weights_G_K[:, None] > 0.0, values_G_N_K, np.nan)
     weights_G_K = np.broadcast_to(weights_G_K, (len(values_G_N_K), weights_G_K.shape[1]))
-    parts_G_N_K = _checked(config, config.aggregator.parts(counting_G_N_K, weights_G_K, config), values_G_N_K.shape)
+    parts_G_N_K = _by_batch(config, config.aggregator.parts, counting_G_N_K, weights_G_K, batches_G, values_G_N_K.shape)
     parts_G_N_K = np.where(np.isnan(counting_G_N_K), 0.0, parts_G_N_K)
     part_means_G_1_K = parts_G_N_K.sum(axis=1, keepdims=True) / np.maximum(1, counts_G)[:, None, None]
     parts_G_N_K = np.where(scored_G_N[:, :, None], parts_G_N_K - part_means_G_1_K, 0.0)
@@ -134,6 +142,25 @@ def signal(
     shares_K = pulls_K / whole if whole > 1e-12 else np.full(len(pulls_K), np.nan)
     shares = dict(zip(config.components, shares_K.tolist(), strict=True))
     return Signal(rewards_G_N, centred_G_N / divisors_G[:, None], divisors_G, shares)
+
+
+def _by_batch(
+    config: RewardConfig,
+    method: Callable[[np.ndarray, np.ndarray, RewardConfig], np.ndarray],
+    values_G_N_K: np.ndarray,
+    weights_G_K: np.ndarray,
+    batches_G: np.ndarray | None,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    """Return what a method of the aggregation returns, called once for each generation where it needs whole ones."""
+    if batches_G is None or not config.aggregator.batchwise:
+        return _checked(config, method(values_G_N_K, weights_G_K, config), shape)
+    found = np.empty(shape)
+    for batch in np.unique(batches_G):
+        of = batches_G == batch
+        part = method(values_G_N_K[of], weights_G_K[of], config)
+        found[of] = _checked(config, part, (int(of.sum()), *shape[1:]))
+    return found
 
 
 def _checked(config: RewardConfig, found: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

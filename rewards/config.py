@@ -53,9 +53,10 @@ class RewardConfig(Strict):
     aggregation: str = "weighted_sum"
     """The name of a registered aggregation, a plug-in's among them. ``weighted_sum``: Σ w·r, then scaled.
     ``normalize_then_sum``: each component standardised in its group, then Σ w·z (GDPO). ``saturation_aware``:
-    Σ w·(1 − s)^γ·z, s the component's mean in the group (SA-MRPO). ``gated``: a weighted sum whose every other
-    component counts only where the primary passed. ``product``: Π r^w. ``all``: 1.0 only where every weighted component
-    passed. ``lexicographic``: ranked by the primary, ties by the next component."""
+    Σ w·(1 − s)^γ·z, s the component's mean in the group. ``saturation_batch``: the same, s its mean over the generation
+    batch of all ranks (SA-MRPO). ``gated``: a weighted sum whose every other component counts only where the primary
+    passed. ``product``: Π r^w. ``all``: 1.0 only where every weighted component passed. ``lexicographic``: ranked by
+    the primary, ties by the next component."""
 
     primary: str | None = None
     """The component that ``gated`` gates on and ``lexicographic`` ranks by first, and that ``plan`` takes ratios to;
@@ -65,12 +66,12 @@ class RewardConfig(Strict):
     """What the advantage is divided by: the group's standard deviation, the batch's, or nothing (Dr. GRPO)."""
 
     std_floor: float = Field(default=0.05, ge=0.0)
-    """Smallest deviation that ``normalize_then_sum`` and ``saturation_aware`` divide by, so that near-constant
-    components stay small."""
+    """Smallest deviation that ``normalize_then_sum``, ``saturation_aware`` and ``saturation_batch`` divide by, so that
+    near-constant components stay small."""
 
     saturation_gamma: float = Field(default=0.5, ge=0.0)
-    """``saturation_aware``: the exponent γ of 1 − s. 0 is ``normalize_then_sum``, more turns away sooner from what the
-    group does already."""
+    """``saturation_aware`` and ``saturation_batch``: the exponent γ of 1 − s. 0 is ``normalize_then_sum``, more turns
+    away sooner from what the group, or the batch, does already."""
 
     max_error_share: float = Field(default=0.2, ge=0.0, le=1.0)
     """Share of rollouts whose reward timed out or failed, over one step, above which training stops."""

@@ -78,7 +78,7 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
         raise DataError(f"{folder}: holds no {ROLLOUT_FILES}; a GRPO stage writes one for every generation")
     wanted = [*FIXED, *(component_column(n, part) for n in components for part in ("score", "status", "value"))]
     leaves = [REQUIREMENT_SCORES] if requirements else []
-    size, tables = group_size, []
+    size, tables, generations = group_size, [], set[int]()
     for file in files:
         try:
             known = pq.read_schema(file).names
@@ -92,6 +92,13 @@ def read_rollouts(folder: Path, components: Sequence[str], group_size: int, *, r
         group: np.ndarray = tables[-1]["group"].to_numpy()
         if len(group) == 0 or len(group) % size or not np.array_equal(group, np.arange(len(group)) // size):
             raise DataError(f"{file}: its rows are not whole groups of {size} (grpo.group_size) in order")
+        if "batch" in known:  # stages of earlier versions have one generation a file as well, without its id
+            ids = pq.ParquetFile(file).read(columns=["batch"])["batch"].unique().to_pylist()
+            if len(ids) != 1 or ids[0] is None or ids[0] in generations:
+                raise DataError(
+                    f"{file}: its column 'batch' is not one id of its own ({ids[:3]}); a file holds one generation"
+                )
+            generations.add(ids[0])
     table = pa.concat_tables(tables)
     groups = table.num_rows // size
 

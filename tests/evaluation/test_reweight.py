@@ -210,3 +210,16 @@ def test_everything_is_written(tmp_path: Path) -> None:
     assert [row["recorded"] for row in table] == expected
     assert (table[30]["step"], table[30]["row"], table[30]["group"]) == (1, 6, 1)
     assert np.array([row["product"] for row in table]) == pytest.approx(found.points[0].found.advantages.ravel())
+
+
+def test_a_file_holds_one_generation_under_an_id_of_its_own(tmp_path: Path) -> None:
+    made(tmp_path, config(), steps=2)
+    first, second = sorted(tmp_path.glob("step_*.parquet"))
+    table = pq.read_table(second)
+    place = table.column_names.index("batch")
+    pq.write_table(table.set_column(place, "batch", [[0] * len(table)]), second)
+    with pytest.raises(DataError, match=r"step_000001.parquet: its column 'batch' is not one id of its own"):
+        read(tmp_path)
+    for file in (first, second):
+        pq.write_table(pq.read_table(file).drop_columns(["batch"]), file)
+    assert len(set(read(tmp_path).batches.tolist())) == 2, "files of earlier versions are read by file"

@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reward_rows import advantages, aggregate, combine
 
 from adhere.rewards.aggregation import AGGREGATIONS, levels
+from adhere.rewards.arithmetic import signal, values_array, weights_array
 from adhere.rewards.config import RewardConfig
 
-ADDED = ("saturation_aware", "gated", "lexicographic")
-SUMS = ("weighted_sum", "gated", "normalize_then_sum", "saturation_aware")
+ADDED = ("saturation_aware", "saturation_batch", "gated", "lexicographic")
+SUMS = ("weighted_sum", "gated", "normalize_then_sum", "saturation_aware", "saturation_batch")
 Row = dict[str, float | None]
 SCORE = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]))
 GROUPS = st.lists(
@@ -174,6 +176,38 @@ def test_gamma_zero_is_normalize_then_sum() -> None:
     group = rows((1.0, 0.25), (0.0, 1.0), (0.0, None), (1.0, 0.0))
     plain = aggregate(config("normalize_then_sum"), [group])
     assert aggregate(config("saturation_aware", saturation_gamma=0.0), [group]) == plain
+
+
+def test_saturation_batch_by_hand() -> None:
+    """Means over both groups: math 0.5 of 8, rules 0.75 of the 4 that have one; the group means differ."""
+    groups = [rows(*[(1.0, 1.0)] * 3, (0.0, 0.0)), rows((1.0, None), *[(0.0, None)] * 3)]
+    reward = config("saturation_batch", (1.0, 1.0), std_floor=0.0)
+    factor, up = math.sqrt(0.5) + math.sqrt(0.25), 0.25 / 0.5
+    other = math.sqrt(0.5)
+    expected = [*[factor * up] * 3, -3 * factor * up, 3 * other * up, *[-other * up] * 3]
+    assert aggregate(reward, groups) == pytest.approx(expected)
+    by_group = config("saturation_aware", (1.0, 1.0), std_floor=0.0)
+    assert aggregate(by_group, groups) != pytest.approx(expected)
+    assert aggregate(reward, groups[:1]) == pytest.approx(aggregate(by_group, groups[:1])), "one group is the batch"
+
+
+def test_the_order_of_the_groups_of_a_batch_does_not_matter() -> None:
+    groups = [rows((1.0, 1.0), (1.0, 0.0)), rows((0.0, 0.5), (1.0, 0.0)), rows((0.0, None), (1.0, 1.0))]
+    found = aggregate(config("saturation_batch"), groups)
+    turned = aggregate(config("saturation_batch"), groups[::-1])
+    assert found == pytest.approx([*turned[4:], *turned[2:4], *turned[:2]])
+
+
+def test_several_generations_have_a_mean_each() -> None:
+    groups = [rows((1.0, 1.0), (1.0, 0.0)), rows((0.0, 0.5), (1.0, 0.0)), rows((0.0, 0.0), (1.0, 1.0))]
+    reward = config("saturation_batch")
+    values, weights = values_array(reward, groups), weights_array(reward)
+    found = signal(reward, values, weights, np.array([0, 1, 1]))
+    for of in ([0], [1, 2]):
+        alone = signal(reward, values[of], weights)
+        assert found.rewards[of] == pytest.approx(alone.rewards)
+        assert found.advantages[of] == pytest.approx(alone.advantages)
+    assert found.rewards != pytest.approx(signal(reward, values, weights).rewards)
 
 
 # Configurations that cannot be meant ----------------------------------------------------------------------------

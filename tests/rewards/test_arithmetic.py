@@ -146,7 +146,7 @@ def test_the_parts_of_a_product_are_shapley_values(factors: list[float]) -> None
     assert math.fsum(parts) == pytest.approx(math.prod(factors) - 1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("aggregation", ["weighted_sum", "normalize_then_sum", "saturation_aware"])
+@pytest.mark.parametrize("aggregation", ["weighted_sum", "normalize_then_sum", "saturation_aware", "saturation_batch"])
 @settings(max_examples=30, deadline=None)
 @given(groups=GROUPS)
 def test_the_parts_of_an_aggregation_that_says_only_its_reward_are_those_of_its_formula(
@@ -159,8 +159,8 @@ def test_the_parts_of_an_aggregation_that_says_only_its_reward_are_those_of_its_
     assert Aggregation.parts(reward.aggregator, values, weights, reward) == pytest.approx(written, abs=1e-9)
 
 
-def written_once_more(reward: RewardConfig, group: list[Row]) -> list[float | None]:
-    """Return the rewards of one group by the formulas of docs/concepts.md, one rollout at a time."""
+def written_once_more(reward: RewardConfig, group: list[Row], batch: list[Row]) -> list[float | None]:
+    """Return the rewards of one group of a batch by the formulas of docs/concepts.md, one rollout at a time."""
     weights = {name: weight for name, weight in reward.weights().items() if weight > 0.0}
     ranks = sorted(weights, key=lambda name: name != reward.primary_name)
     moments: dict[str, tuple[float, float]] = {}
@@ -168,6 +168,8 @@ def written_once_more(reward: RewardConfig, group: list[Row]) -> list[float | No
         known = [value for row in group if (value := row[name]) is not None] or [0.0]
         deviation = statistics.stdev(known) if len(known) > 1 else 0.0
         moments[name] = statistics.fmean(known), max(deviation, reward.std_floor)
+
+    wide = {n: statistics.fmean([v for row in batch if (v := row[n]) is not None] or [0.0]) for n in weights}
 
     def reward_of(known: dict[str, float]) -> float:
         z = {name: (value - moments[name][0]) / moments[name][1] for name, value in known.items()}
@@ -178,6 +180,8 @@ def written_once_more(reward: RewardConfig, group: list[Row]) -> list[float | No
                 return sum(weights[n] * z[n] for n in known)
             case "saturation_aware":
                 return sum(weights[n] * (1 - moments[n][0]) ** 0.5 * z[n] for n in known)
+            case "saturation_batch":
+                return sum(weights[n] * (1 - wide[n]) ** 0.5 * z[n] for n in known)
             case "product":
                 return math.prod(v ** weights[n] for n, v in known.items())
             case "all":
@@ -205,7 +209,8 @@ def test_rewards_are_the_formulas_written_once_more(aggregation: str, data: st.D
     reward = RewardConfig.model_validate({"components": kinds, "aggregation": aggregation, "primary": primary})
     rows = st.lists(st.fixed_dictionaries(dict.fromkeys(names, SCORE)), min_size=1, max_size=6)
     groups = data.draw(st.lists(rows, min_size=1, max_size=3))
-    expected = [paid for group in groups for paid in written_once_more(reward, group)]
+    batch = [row for group in groups for row in group]
+    expected = [paid for group in groups for paid in written_once_more(reward, group, batch)]
     for ours, theirs in zip(aggregate(reward, groups), expected, strict=True):
         assert ours == (None if theirs is None else pytest.approx(theirs, abs=1e-9))
 

@@ -62,6 +62,7 @@ def write_stage(
         everything += found
         table = {
             "step": [step] * len(rows),
+            "batch": [step] * len(rows),
             "group": [i // size for i in range(len(rows))],
             "item_id": [f"item{i // size}" for i in range(len(rows))],
             "source": ["sums" if i // size % 2 else "words" for i in range(len(rows))],

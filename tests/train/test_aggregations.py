@@ -114,7 +114,7 @@ RISING = "rewards.components.length.weight={schedule: linear, start: 0, end: 1, 
 FALLING = "rewards.components.length.weight={schedule: linear, start: 1, end: 0, over: 1.0}"
 
 
-@pytest.mark.parametrize("aggregation", ["saturation_aware", "lexicographic"])
+@pytest.mark.parametrize("aggregation", ["saturation_aware", "saturation_batch", "lexicographic"])
 def test_advantages_and_their_shares_are_those_of_the_files(aggregation: str, tmp_path: Path) -> None:
     overrides = [f"rewards.aggregation={aggregation}", *SPREAD, FALLING, "grpo.per_device_batch_size=16"]
     config = compose_recipe(overrides).rewards
@@ -126,6 +126,16 @@ def test_advantages_and_their_shares_are_those_of_the_files(aggregation: str, tm
         assert sum(shares.values()) == pytest.approx(1.0)
         assert {n: logged[f"components/{n}/advantage_share"] for n in shares} == pytest.approx(shares)
         assert logged["components/length/weight"] == weights["length"] == 1.0 - step / 2
+
+
+def test_saturation_batch_takes_its_mean_over_all_ranks(tmp_path: Path) -> None:
+    """Two real ranks over gloo, two groups on each: the advantages follow from the file of both."""
+    overrides = ["rewards.aggregation=saturation_batch", *SPREAD, "grpo.per_device_batch_size=8"]
+    config = compose_recipe(overrides).rewards
+    for rows, _ in trained(tmp_path, *overrides, "strategy=ddp", "launcher.processes=2"):
+        groups = grouped(rows, config)
+        assert len(groups) == 4 and {row["batch"] for row in rows} == {rows[0]["step"]}
+        assert [row["advantage"] for row in rows] == pytest.approx(advantages(config, groups), abs=2e-3)
 
 
 def test_a_scheduled_sum_is_trl_s_and_a_killed_run_goes_on_in_step(tmp_path: Path) -> None:

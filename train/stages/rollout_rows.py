@@ -62,6 +62,7 @@ def rollout_columns(rows: Sequence[Row], advantages: Sequence[float], *, step: i
     return [
         {
             "step": step,
+            "batch": step,  # a generation is known by the step that it feeds first, also after a resumption
             "group": i // group_size,
             **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
             **{k: row[k] for k in ("correct", "followed", "requirements")},
