@@ -464,7 +464,9 @@ class _Expression:
                 return _FUNCTIONS[text](self.power())
             raise ValueError("a function without brackets")
         if kind == "name":
-            return _NAMED.get(text) or self.names[text]
+            if text not in _NAMED and text not in self.names:
+                raise ValueError(f"a name without a value: {text}")
+            return _NAMED[text] if text in _NAMED else self.names[text]
         if (kind, text) == ("sign", "("):
             self.depth += 1
             if self.depth > 200:

@@ -63,11 +63,11 @@ def test_the_table_shows_what_weights_come_to(overrides: list[str], row: str) ->
         ),
         (
             ["rewards.saturation_gamma=1.5"],
-            "rewards.saturation_gamma is read by saturation_aware alone, not by weighted",
+            "rewards.saturation_gamma is read only by saturation_aware and saturation_batch, not by weighted",
         ),
         (
             ["rewards.aggregation=gated", f"{CHECKLIST}.gate=null", "rewards.std_floor=0.1"],
-            "rewards.std_floor is read by normalize_then_sum and saturation_aware alone, not by gated",
+            "rewards.std_floor is read only by normalize_then_sum, saturation_aware and saturation_batch, not by gated",
         ),
         (
             [f"+{CHECKLIST}.judge={{base_url: http://localhost:1/v1, model: m, deadline: 30}}"],

@@ -157,10 +157,11 @@ def _warnings(weights: WeightsOverTraining) -> Iterator[str]:
         )
     for key in SETTINGS:
         if key not in config.aggregator.settings and getattr(config, key) != RewardConfig.model_fields[key].default:
-            readers = [name for name, aggregation in AGGREGATIONS.items() if key in aggregation.settings]
+            *most, last = (name for name, aggregation in AGGREGATIONS.items() if key in aggregation.settings)
+            readers = " and ".join(filter(None, (", ".join(most), last)))
             yield (
-                f"rewards.{key} is read by {' and '.join(readers)} alone, not by {config.aggregation}; leave it "
-                f"out, or set rewards.aggregation"
+                f"rewards.{key} is read only by {readers}, not by {config.aggregation}; leave it out, or set "
+                f"rewards.aggregation"
             )
     for name, component in config.components.items():
         judge = getattr(component, "judge", None)
