@@ -42,12 +42,13 @@ class BatchScores:
 class Composite:
     """Scores batches of rollouts by every component of ``config`` in one pass.
 
-    ``weights`` is what each component weighs now: what the configuration says, until :meth:`at` moves a schedule on.
+    ``weights`` is what each component weighs now, and ``gates`` what gates it: what the configuration says, until
+    :meth:`at` moves a schedule on.
     """
 
     def __init__(self, config: RewardConfig, engine: Engine) -> None:
         self.config = config
-        self.weights = config.weights(0, 1)
+        self.weights, self.gates = config.weights(0, 1), _gates(config, 0, 1)
         judges = {name: getattr(component, "judge", None) for name, component in config.components.items()}
         self.judges = Panel({name: judge for name, judge in judges.items() if judge is not None})
         self._contexts = {
@@ -60,7 +61,11 @@ class Composite:
     def under(self, config: RewardConfig) -> Composite:
         """Return a composite of ``config``, of the same components, that shares judges, processes and connections."""
         other = copy.copy(self)
-        other.config, other.weights = config, config.weights(0, 1)
+        other.config, other.weights, other.gates = config, config.weights(0, 1), _gates(config, None, None)
+        # A gate that has not closed yet stays open: an audit has to see what is paid now.
+        for name, gate in self.gates.items():
+            if gate is None and config.components[name].gate_from > 0.0:
+                other.gates[name] = None
         return other
 
     def close(self) -> None:
@@ -75,8 +80,8 @@ class Composite:
         return list(self.config.components)
 
     def at(self, step: int, total: int) -> None:
-        """Let scheduled weights be those of optimizer ``step`` (from 0) of ``total``."""
-        self.weights = self.config.weights(step, total)
+        """Let scheduled weights and gates be those of optimizer ``step`` (from 0) of ``total``."""
+        self.weights, self.gates = self.config.weights(step, total), _gates(self.config, step, total)
 
     def score(self, rollouts: Sequence[Rollout]) -> BatchScores:
         """Score every rollout by every component, then apply the gates.
@@ -88,14 +93,14 @@ class Composite:
         seconds: dict[str, float] = {}
         self.services.forget_outage()
         before = self.judges.usage
-        for name in sorted(self.names, key=lambda name: self.config.gate_of(name) is not None):
+        for name in sorted(self.names, key=lambda name: self.gates[name] is not None):
             started = time.perf_counter()
             found[name] = self._scored(name, rollouts, found)
             seconds[name] = time.perf_counter() - started
         verdicts = {name: found[name] for name in self.names}
         decided = [True] * len(rollouts)
         for name, weight in self.weights.items():
-            for needed in (name, self.config.gate_of(name)):
+            for needed in (name, self.gates[name]):
                 if weight > 0.0 and needed is not None:
                     decided = [
                         so and v.status not in UNDECIDED for so, v in zip(decided, verdicts[needed], strict=True)
@@ -112,7 +117,7 @@ class Composite:
         ``not_applicable``, for a mean over the rest would not be the checklist's. At weight 0 the score is wanted as a
         metric, and the judge is asked about every response.
         """
-        gate, context = self.config.gate_of(name), self._contexts[name]
+        gate, context = self.gates[name], self._contexts[name]
         if context.judge is None or gate is None or self.weights[name] == 0.0:
             return self._checked(context, rollouts)
         shut = [i for i, v in enumerate(found[gate]) if v.status is not Status.NOT_APPLICABLE and not v.passed]
@@ -153,7 +158,7 @@ class Composite:
     def _gated(
         self, name: str, verdicts: Mapping[str, Sequence[Verdict]], decided: Sequence[bool]
     ) -> list[float | None]:
-        gate = self.config.gate_of(name)
+        gate = self.gates[name]
         values: list[float | None] = []
         for i, verdict in enumerate(verdicts[name]):
             unasked = gate is not None and verdict.detail == _not_asked(gate)
@@ -164,6 +169,10 @@ class Composite:
             else:
                 values.append(None if verdicts[gate][i].score is None else 0.0)
         return values
+
+
+def _gates(config: RewardConfig, step: int | None, total: int | None) -> dict[str, str | None]:
+    return {name: config.gate_of(name, step, total) for name in config.components}
 
 
 def _not_asked(gate: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -94,8 +95,8 @@ class RewardConfig(Strict):
 
     @property
     def scheduled(self) -> bool:
-        """Whether a weight is written as a schedule."""
-        return any(isinstance(component.weight, WeightSchedule) for component in self.components.values())
+        """Whether a weight is written as a schedule, or a gate opens only after the start."""
+        return any(isinstance(c.weight, WeightSchedule) or c.gate_from > 0.0 for c in self.components.values())
 
     def weights(self, step: int | None = None, total: int | None = None) -> dict[str, float]:
         """Return every component's weight at optimizer ``step`` (from 0) of ``total``, in order.
@@ -112,11 +113,20 @@ class RewardConfig(Strict):
         fixed = {name: c.model_copy(update={"weight": weights[name]}) for name, c in self.components.items()}
         return self.model_copy(update={"components": fixed})
 
-    def gate_of(self, name: str) -> str | None:
-        """Return the component that gates ``name``: its own gate or the primary, where the aggregation gates on it."""
+    def gate_of(self, name: str, step: int | None = None, total: int | None = None) -> str | None:
+        """Return the component that gates ``name``: its own gate or the primary, where the aggregation gates on it.
+
+        With ``step`` (from 0) of ``total`` optimizer steps: as it is then, ``None`` before ``gate_from``.
+        """
+        if step is not None and step < self.first_gated_step(name, total or 1):
+            return None
         if self.aggregator.gates_on_primary and name != self.primary_name:
             return self.primary_name
         return self.components[name].gate
+
+    def first_gated_step(self, name: str, total: int) -> int:
+        """Return the first of ``total`` steps at which the gate of ``name`` counts; 0.7 of 10 steps is step 7."""
+        return math.ceil(round(self.components[name].gate_from * total, 6))
 
     @model_validator(mode="after")
     def _consistent(self) -> RewardConfig:
@@ -124,6 +134,8 @@ class RewardConfig(Strict):
             raise ValueError(f"primary: no component is named '{self.primary}'{nearest(self.primary, self.components)}")
         for name, component in self.components.items():
             gate = component.gate
+            if gate is None and component.gate_from > 0.0:
+                raise ValueError(f"components.{name}.gate_from: there is no gate to close; name one in gate")
             if gate is None:
                 continue
             if gate == name:

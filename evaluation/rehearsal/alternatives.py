@@ -116,7 +116,7 @@ def _other_rewards(config: RewardConfig, total: int) -> Iterator[tuple[str, tupl
         for other in others:
             override = f"rewards.components.{name}.gate={'null' if other is None else other}"
             text = f"{name} ungated" if other is None else f"{name} gated on {other}"
-            if (made := _with(config, name, gate=other)) is not None:
+            if (made := _with(config, name, gate=other, gate_from=0.0)) is not None:
                 yield text, (override,), made
     for aggregation in AGGREGATIONS:
         if aggregation != config.aggregation and (made := _whole(config, aggregation=aggregation)) is not None:

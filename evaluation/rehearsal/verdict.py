@@ -99,7 +99,12 @@ def judge_rehearsal(
     for other in others[1:]:
         gain = _worth(other, weighted) - start
         if gain > 0.02:
-            ranked.append((gain, Change(other.overrides, _effect(base, other, least))))
+            effect, overrides = _effect(base, other, least), other.overrides
+            if overrides[0].endswith(".gate=null") and (other.paid or 0.0) > 0.0:
+                # Ungated to the end it would teach to be wrong; at first it teaches what the gate can then select.
+                overrides = (f"{overrides[0].removesuffix('=null')}_from=0.5",)
+                effect = f"for the first half of training {effect}"
+            ranked.append((gain, Change(overrides, effect)))
     drop = [k for k, f in found.kind_figures().items() if f["state"] in ("hopeless", "free") and k in (ids or ())]
     keep = [kind for kind in ids or () if kind not in drop]
     kept_G = found.without(drop)

@@ -12,7 +12,7 @@ from adhere.rewards.components import ChecklistComponent
 from adhere.rewards.config import RewardConfig
 from adhere.rewards.errors import ConfigError, nearest
 
-FREE = {"weight", "gate"}
+FREE = {"weight", "gate", "gate_from"}
 """Settings of a component that come after its scores."""
 
 

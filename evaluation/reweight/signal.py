@@ -18,11 +18,15 @@ def recorded_signal(config: RewardConfig, rollouts: Rollouts, total: int) -> Sig
     steps, places = np.unique(rollouts.steps, return_inverse=True)
     by_step = [config.weights(int(step), total) for step in steps]
     weights_G_K = np.array([[row[name] for name in config.components] for row in by_step])[places]
-    return signal(config, gated_values(config, rollouts, weights_G_K), weights_G_K, rollouts.batches)
+    return signal(config, gated_values(config, rollouts, weights_G_K, total), weights_G_K, rollouts.batches)
 
 
-def gated_values(config: RewardConfig, rollouts: Rollouts, weights_G_K: np.ndarray) -> np.ndarray:
+def gated_values(
+    config: RewardConfig, rollouts: Rollouts, weights_G_K: np.ndarray, total: int | None = None
+) -> np.ndarray:
     """Return the components' values after their gates, (G, N, K), NaN where one counts neither for nor against.
+
+    Gates are those of each group's step of ``total``, all closed without it.
 
     As in `rewards.composite.Composite.score`: an undecided weighted component leaves its rollout without any value.
 
@@ -36,8 +40,11 @@ def gated_values(config: RewardConfig, rollouts: Rollouts, weights_G_K: np.ndarr
         broken_G_N, is_open = np.isin(rollouts.statuses[name], UNDECIDED), np.ones(rollouts.shape, dtype=bool)
         if gate is not None:
             judged_G_N = rollouts.scores[gate]
-            broken_G_N |= np.isin(rollouts.statuses[gate], UNDECIDED)
-            is_open = (rollouts.statuses[gate] == NOT_APPLICABLE) | (judged_G_N == 1.0)
+            early_G_1 = np.zeros((rollouts.shape[0], 1), dtype=bool)
+            if total is not None:
+                early_G_1 = (rollouts.steps < config.first_gated_step(name, total))[:, None]
+            broken_G_N |= np.isin(rollouts.statuses[gate], UNDECIDED) & ~early_G_1
+            is_open = early_G_1 | (rollouts.statuses[gate] == NOT_APPLICABLE) | (judged_G_N == 1.0)
             unknown_G_N = np.isnan(judged_G_N) | (np.isnan(value_G_N) & ~rollouts.unasked[name])
             value_G_N = np.where(is_open, value_G_N, np.where(unknown_G_N, np.nan, 0.0))
         wanting = int((rollouts.unasked[name] & is_open & (weights_G_K[:, k] > 0.0)[:, None]).sum())

@@ -63,6 +63,10 @@ class Component(Strict):
     gate: str | None = None
     """Name of another component. This one counts only where that one passed, and where that one does not apply."""
 
+    gate_from: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of training from which the gate counts; before that the component counts whether or not the other one
+    passed. 0 is from the start, 1 never."""
+
     kind: str
     """Which kind of component it is."""
 

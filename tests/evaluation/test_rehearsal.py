@@ -146,8 +146,12 @@ def test_a_gate_that_shuts_is_named_and_its_price_too(tmp_path: Path) -> None:
     assert found.component_figures()["checklist"]["spread"] == 0.35
     assert found.component_figures()["checklist"]["spread_gated"] == 0.05
     assert said.level == "weak" and "checklist varies in 5% of the groups after its gate (35% before)" in said.sentence
-    (opened,) = (c for c in said.changes if c.overrides == ("rewards.components.checklist.gate=null",))
-    assert "5% → 35%" in opened.effect and "paying wrong answers that obey" in opened.effect
+    (opened,) = (c for c in said.changes if c.overrides == ("rewards.components.checklist.gate_from=0.5",))
+    assert (
+        opened.effect.startswith("for the first half of training")
+        and "5% → 35%" in opened.effect
+        and "paying wrong answers that obey" in opened.effect
+    )
 
 
 def test_kinds_that_cannot_teach_are_named_and_left_out(tmp_path: Path) -> None:

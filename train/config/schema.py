@@ -200,6 +200,10 @@ class GrpoConfig(_Training):
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
 
+    learning_rate_follows: Literal["schedule", "live_share"] = "schedule"
+    """``live_share`` multiplies each update's learning rate by the share of its groups that have an advantage: Adam
+    divides a gradient's length out, so that an update which few groups voted for is otherwise as long as any other."""
+
     require_signal: Literal["off", "warn", "stop"] = "warn"
     """What an earlier `adhere rehearse` of the same stage leads to where it found that the reward does not teach:
     ``warn``, or ``stop`` before training; ``stop`` also wants that there was one."""

@@ -32,6 +32,22 @@ SUMMARY = "train_runtime"
 """A key of the row that transformers logs when training ends, and of no other."""
 
 
+class FollowLiveShare(TrainerCallback):
+    """Scale each update's learning rate by the share of its groups that have an advantage.
+
+    The schedule sets the rate anew after every step, so that nothing of this is left in a checkpoint but ``share``.
+    """
+
+    def __init__(self) -> None:
+        self.share = 1.0
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        for group in kwargs["optimizer"].param_groups:
+            group["lr"] = group["lr"] * self.share
+
+
 class MetricsFile(TrainerCallback):
     """Append every logged row to ``metrics.jsonl``.
 

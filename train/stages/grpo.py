@@ -17,7 +17,7 @@ from adhere.rewards.engine import default_engine
 from adhere.rewards.functions import RewardFunctions
 from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
-from adhere.train.stages.callbacks import training_callbacks
+from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.monitors import Monitors, training_audit
@@ -86,6 +86,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         max_clipped=config.max_clipped_steps,
         monitors=monitors,
         audit=training_audit(items, recipe),
+        follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         model=model,
         args=arguments,
         train_dataset=dataset,

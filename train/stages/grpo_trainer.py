@@ -36,6 +36,7 @@ from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on
 if TYPE_CHECKING:
     from adhere.rewards.services import Outage
     from adhere.train.config.stage import StageSpec
+    from adhere.train.stages.callbacks import FollowLiveShare
     from adhere.train.stages.monitors import Monitors, TrainingAudit
 
 
@@ -67,7 +68,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
 
     Below ``artifact`` go one parquet file per generation, and the checkpoints. ``max_clipped`` is the number of
     consecutive generations without any finished completion after which training stops. ``monitors`` watches
-    every generation for drift, and ``audit`` probes the composite where it is due.
+    every generation for drift, ``audit`` probes the composite where it is due, and ``follow`` scales the learning rate
+    by the share of live groups.
     """
 
     def __init__(
@@ -78,17 +80,20 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         max_clipped: int,
         monitors: Monitors | None = None,
         audit: TrainingAudit | None = None,
+        follow: FollowLiveShare | None = None,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
             super().__init__(reward_funcs=[*rewards.as_list()], **arguments)
         self.remove_callback(PrinterCallback)
+        if follow is not None:
+            self.add_callback(follow)
         assert self.num_generations is not None
         self._group_size: int = self.num_generations
         self._rewards = rewards
         self._rollouts_folder = artifact.rollouts
         self._max_clipped = max_clipped
-        self._monitors, self._audit = monitors, audit
+        self._monitors, self._audit, self._follow = monitors, audit, follow
         self._clipped = 0
         self._passes = 0
         self.best = Best(int(self.args.save_steps))
@@ -269,7 +274,10 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     def _log_components(self) -> None:
         """Log what every component scored, cost and weighed, and its share of the advantages."""
         log, composite, values_G_N_K = self._metrics["train"], self._rewards.composite, self._values()
-        shares = signal(composite.config, values_G_N_K, weights_array(composite.config, composite.weights)).shares
+        found = signal(composite.config, values_G_N_K, weights_array(composite.config, composite.weights))
+        log["live_share"].append(float(found.live.mean()))
+        if self._follow is not None:
+            self._follow.share = log["live_share"][-1]
         # Groups in which a component gives every scored rollout the same value, or scores none.
         flat_G_K = ~(np.fmax.reduce(values_G_N_K, axis=1) > np.fmin.reduce(values_G_N_K, axis=1))
         for k, name in enumerate(composite.names):
@@ -286,7 +294,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
                 "timeouts": float(sum(v["status"] == Status.TIMEOUT for v in verdicts)),
                 "seconds": sum(row["seconds"][name] for row in self._rows),
                 "weight": composite.weights[name],
-                "advantage_share": shares[name],
+                "advantage_share": found.shares[name],
             }
             for figure, value in figures.items():
                 log[f"components/{name}/{figure}"].append(value)
@@ -318,12 +326,14 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     def checkpoint_state(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""
         own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped, "best": self.best.state()}
-        return super().checkpoint_state() | own
+        return super().checkpoint_state() | own | ({} if self._follow is None else {"live_share": self._follow.share})
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
         self.best.load_state(state["best"])
+        if self._follow is not None:
+            self._follow.share = state["live_share"]
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
