@@ -76,7 +76,7 @@ class RunFolder:
     @property
     def tables(self) -> list[Path]:
         """The tables that a finished run has."""
-        return [path for name in ("results.md", "ablation.md") if (path := self.path / name).exists()]
+        return [*sorted(self.path.glob("results*.md")), *self.path.glob("ablation.md")]
 
     @property
     def root(self) -> Path:

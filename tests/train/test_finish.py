@@ -25,6 +25,19 @@ def test_models_that_are_evaluated_are_compared_and_the_others_named(tmp_path: P
     assert "composite" not in (run / "results.md").read_text(encoding="utf-8")
 
 
+def test_models_measured_in_another_mode_have_a_table_of_their_own(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+    (evaluation,) = tmp_path.glob("artifacts/evaluate-*composite*")
+    results = json.loads((evaluation / "results.json").read_text(encoding="utf-8"))
+    (evaluation / "results.json").write_text(json.dumps(results | {"mode": "compat"}), encoding="utf-8")
+    assert finish(RunFolder(run)) == []
+    name = next(model["evaluation"] for model in plan["models"] if model["name"] == "composite")
+    assert RunFolder(run).tables == [run / f"results-{name}.md", run / "results.md"]
+    assert "composite" in (run / f"results-{name}.md").read_text(encoding="utf-8")
+    assert "composite" not in (run / "results.md").read_text(encoding="utf-8")
+
+
 def test_the_reference_is_the_recipes_first_point_wherever_the_alphabet_puts_it(tmp_path: Path) -> None:
     run = write_ablation(tmp_path, {"plain": (34, 8), "gated": (33, 30), "weak": (10, 8)})
     finish(RunFolder(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from adhere.evaluation.plot import write_plot
 from adhere.evaluation.run import compare
 from adhere.evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
 from adhere.records.artifact import RESULTS, TABLE
+from adhere.records.names import slug
 from adhere.records.objects import read_object
 
 LOG_WIDTH = 120
@@ -22,10 +24,11 @@ LOG_WIDTH = 120
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One evaluated model of a run: its name in the table, and the artifact of its evaluation."""
+    """One evaluated model of a run: its name in the table, its artifact, and the stage that asked for the evaluation."""
 
     name: str
     path: Path
+    evaluation: str = ""
 
 
 def write_results(
@@ -33,32 +36,54 @@ def write_results(
 ) -> Path:
     """Compare what has been evaluated, the points of an ablation where there are ``members``; return the table's path.
 
+    Models that were measured on other items or in another mode have a table of their own, named after their stage.
     Without ``entries`` nothing is written, and the path is that of an earlier table, if there is one.
     """
     if entries and members:
         write_points(folder, entries, members, reference)
-    elif entries:
-        write_comparison(folder, entries, title)
-    return folder / (MARKDOWN if members else "results.md")
+        return folder / MARKDOWN
+    stems: list[str] = []
+    for alike in comparable(entries):
+        stem = f"results-{slug(alike[0].evaluation)}" if stems else "results"
+        stems.append(stem if stem not in stems else f"{stem}-{len(stems)}")
+        write_comparison(folder, alike, title, stems[-1])
+    return folder / "results.md"
 
 
-def write_comparison(folder: Path, entries: Sequence[Entry], title: str) -> Comparison:
-    """Write ``results.json``, ``results.md``, ``results.csv`` and ``results.png`` into ``folder``; print the table."""
+def comparable(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Return the entries in groups that were measured alike: on the same items of one suite, in one mode."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        result = read_object(entry.path / RESULTS)
+        measured = json.dumps([result.get(key) for key in ("suite", "mode", "items")])
+        groups.setdefault(measured, []).append(entry)
+    return list(groups.values())
+
+
+def write_comparison(folder: Path, entries: Sequence[Entry], title: str, stem: str = "results") -> Comparison:
+    """Write ``STEM.md``, ``STEM.csv`` and ``STEM.png`` into ``folder``; print the table.
+
+    Args:
+        folder: the run's.
+        entries: the models, measured alike.
+        title: what the table calls the suite.
+        stem: name of the files.
+    """
     results = []
     for entry in entries:
         result = read_object(entry.path / RESULTS)
         results.append({**result, "model": entry.name, "suite": title})
     comparison = compare_results(results)
-    write_csv(folder / "results.csv", comparison)
-    write_markdown(folder / "results.md", comparison)
-    write_plot(folder / "results.png", comparison)
+    write_csv(folder / f"{stem}.csv", comparison)
+    write_markdown(folder / f"{stem}.md", comparison)
+    write_plot(folder / f"{stem}.png", comparison)
     console = Console()
     if not console.is_terminal:
         console = Console(width=LOG_WIDTH)
     console.print(terminal_table(comparison))
     for line in joint_differences(entries):
         print(line)
-    print(f"table and plot: {folder / 'results.md'}, {folder / 'results.png'}")
+    print(f"table and plot: {folder / f'{stem}.md'}, {folder / f'{stem}.png'}")
     return comparison
 
 
