@@ -24,7 +24,7 @@ LOG_WIDTH = 120
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One evaluated model of a run: its name in the table, its artifact, and the stage that asked for the evaluation."""
+    """One evaluated model of a run: its name in the table, its artifact, and the stage that it belongs to."""
 
     name: str
     path: Path
