@@ -117,6 +117,7 @@ def _canonical_gold(gold: str) -> str:
     return canonical(normalise_gold(gold))
 
 
+@lru_cache(maxsize=16_384)  # a group's completions share their gold answer
 def _unreadable_gold(gold: str) -> Verdict | None:
     problem = gold_problem(_canonical_gold(gold))
     return unscored(Status.UNPARSED, f"{problem}: {gold[:80]!r}") if problem else None
