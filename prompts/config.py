@@ -21,7 +21,7 @@ _MEANINGLESS = {
     "dataset": ("size", "seed", "params"),
     "generator": ("skip", "limit", "name", "split", "revision"),
 }
-COLUMN_ROLES = ("id", "question", "answer", "solution")
+COLUMN_ROLES = ("id", "question", "answer", "solution", "options")
 
 
 class SourceConfig(Strict):
@@ -50,9 +50,9 @@ class SourceConfig(Strict):
     """The commit, tag or branch of ``dataset``; pin it to be able to repeat a run."""
 
     columns: dict[str, str] = Field(default_factory=dict)
-    """Which column holds the ``question``, the gold ``answer``, the worked ``solution`` and the ``id``. Known
-    data sets and the usual column names need none. A generator's columns are ``question``, ``answer`` and its
-    metadata."""
+    """Which column holds the ``question``, the gold ``answer``, the worked ``solution``, the ``id`` and, for multiple
+    choice, the ``options``: a list, or a map from letters. Known data sets and the usual column names need none. A
+    generator's columns are ``question``, ``answer`` and its metadata."""
 
     skip: int = Field(default=0, ge=0)
     """Leave out this many first rows of a file or data set."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ USUAL_COLUMNS: dict[str, tuple[str, ...]] = {
     "question": ("question", "problem"),
     "answer": ("answer",),
     "solution": ("solution",),
+    "options": ("options", "choices"),
 }
 
 _CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
@@ -120,6 +121,14 @@ def _item(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[s
     if not question:
         raise DataError(f"{row.where}: column '{columns['question']}' is empty")
     answer = _text(row, columns.get("answer"))
+    letter = "" if answer is None else answer.strip("()").upper()
+    if re.fullmatch("[A-J]", letter) and (options := options_of(row, columns.get("options"))):
+        # The question shows the options, and the gold answer carries its text: letter, text or both are then right.
+        if letter not in options:
+            raise DataError(f"{row.where}: the answer '{answer}' is none of the options {', '.join(options)}")
+        answer = f"({letter}) {options[letter]}"
+        if not all(text in question for text in options.values()):
+            question += "".join(f"\n({name}) {text}" for name, text in options.items())
     solution = _text(row, columns.get("solution"))
     if answer is not None and "####" in answer:
         worked, _, _ = answer.rpartition("####")
@@ -132,6 +141,27 @@ def _item(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[s
         question=question,
         solution=None if solution is None else clean_solution(solution),
     )
+
+
+def options_of(row: Row, column: str | None) -> dict[str, str]:
+    """Return the options of a multiple-choice row by their letters; none where it has no such column.
+
+    Raises:
+        DataError: the column holds neither a list of texts or numbers nor a map from single letters to them.
+    """
+    given = None if column is None else row.values[column]
+    if not given:
+        return {}
+    named = given if isinstance(given, Mapping) else dict(zip("ABCDEFGHIJ", given, strict=False))
+    fits = isinstance(given, Mapping | list | tuple) and len(named) == len(given)
+    if not fits or not all(
+        len(str(name)) == 1 and isinstance(text, str | int | float) and str(text).strip()
+        for name, text in named.items()
+    ):
+        raise DataError(
+            f"{row.where}: column '{column}' is neither a list of up to 10 options nor a map from a letter to each"
+        )
+    return {str(name).upper(): str(text).strip() for name, text in named.items()}
 
 
 def clean_solution(solution: str) -> str:
