@@ -74,7 +74,9 @@ def build(artifact: Path, output: Path, *, composite: bool = False) -> GRPOTrain
             report_to=[],
             reward_weights=weights,
         ),
-        train_dataset=grpo_dataset(read_items(artifact / "train_items.jsonl")),
+        train_dataset=grpo_dataset(
+            read_items(artifact / "train_items.jsonl"), recipe.completions_per_step // grpo.group_size
+        ),
         processing_class=tokenizer,
     )
 
