@@ -30,7 +30,7 @@ LORA = ["model.adapter.kind=lora", "model.adapter.rank=4"]
 
 @pytest.mark.parametrize("adapter", [[], LORA], ids=["full", "lora"])
 def test_sft_then_grpo_in_bfloat16_learn_and_keep_float32_weights(tmp_path: Path, adapter: list[str]) -> None:
-    sft = prepare(tmp_path / "sft", *HERE, *adapter, "stages=[sft]", "sft.max_steps=3")
+    sft = prepare(tmp_path / "sft", *HERE, *adapter, "stages=[sft]", "sft.max_steps=3", "sft.learning_rate=1e-5")
     whole(sft)
     grpo = prepare(tmp_path / "grpo", *HERE, *adapter, *LEARNS, "stages=[grpo]", model=sft.path)
     whole(grpo)
