@@ -200,7 +200,7 @@ def start_model(shape: str, given: argparse.Namespace) -> Path | None:
     """Return the folder that GRPO starts from: an SFT of adhere's, a random model, or none for the recipe's own."""
     if shape in ("quickstart", "math_only", "mixed"):
         words = [*SHAPES[shape], f"run.root={given.root}", "tracking.wandb=off", f"launcher.device={given.device}"]
-        words += ["stages=[sft]", f"run.name=sft-{shape}", *given.overrides]
+        words += ["stages=[sft]", *given.overrides]
         subprocess.run([sys.executable, "-m", "adhere.train.cli", "train", *words], cwd=ROOT, check=True)
         return Path(given.root) / "latest" / "stages" / "sft"
     if shape in QWEN3:
