@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: setup            ## SFT, two GRPO arms and the table, 5 to 7 minutes on 2 cores
 	$(BIN)/adhere train recipe=quickstart
 
-check: lint                  ## lint, types and the fast tests: at most 3 minutes on 2 cores
+check: lint                  ## lint, types and the fast tests: about 5 minutes on 2 cores
 	$(PYTEST) -m 'not slow'
 
 test: setup                  ## the tests, short training runs included: at most 15 minutes on 2 cores
