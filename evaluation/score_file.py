@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.metrics import METRICS, Metric, evaluator_failed
+from adhere.evaluation.metrics import METRICS, OFFICIAL, Metric, Official, evaluator_failed, metric_value
 from adhere.evaluation.scoring import MODES, ScoredRow, score_responses
 from adhere.evaluation.statistics import mean_of_scored
 from adhere.prompts.files import Row, read_rows
@@ -63,8 +63,8 @@ def score_file(
         raise ConfigError(f"{dst}: is the input itself; name another file for the output")
     if sum(_item(row) is not None for row in read_rows(src)) == 0:
         raise DataError(f"{src}: holds no rows; {FORM}")
-    official = ("accuracy_official", "joint_official") if mode == "compat" else ()
-    values: dict[str, list[float | None]] = {name: [] for name in ("accuracy", "hacc", "sacc", "joint", *official)}
+    official = OFFICIAL if mode == "compat" else ()
+    values: dict[Metric | Official, list[float | None]] = {name: [] for name in (*METRICS, *official)}
     failures: Counter[Metric] = Counter()
     with atomic_file(dst) as out:
         source = read_rows(src)
@@ -75,19 +75,17 @@ def score_file(
                 generation = Generation(row.values["response"], None, True, prefilled if opened is None else opened)
                 pairs.append((_item(row), generation))
             for row, (item, _), score in zip(rows, pairs, score_responses(pairs, mode, engine), strict=True):
-                right = None if score.official is None else float(score.official)
-                beside = {"correct_official": right, "joint_official": score.joint_official} if official else {}
+                scored_row = ScoredRow(item, 0, Generation("", None, True), score)
+                found = {name: metric_value(scored_row, name) for name in values}
+                beside: dict[str, float | None] = {
+                    name.replace("accuracy", "correct"): found[name] for name in official
+                }
                 out.write(dump({**row.values, **score.to_dict(item.checklist), **beside}))
-                found = {
-                    "accuracy": score.correct.score, "hacc": score.hacc, "sacc": score.sacc, "joint": score.joint,
-                    "accuracy_official": right, "joint_official": score.joint_official,
-                }  # fmt: skip
                 for name, scored in values.items():
                     scored.append(found[name])
-                scored_row = ScoredRow(item, 0, Generation("", None, True), score)
                 for metric in METRICS:
                     failures[metric] += evaluator_failed(scored_row, metric)
-    means = {name: mean_of_scored(scored) for name, scored in values.items()}
+    means: dict[str, float | None] = {name: mean_of_scored(scored) for name, scored in values.items()}
     lost = {name: scored.count(None) for name, scored in values.items()}
     ranges = {}
     for name, failed in failures.items():

@@ -83,7 +83,7 @@ def begin(run: Run) -> None:
     folder.record(plan_record(run))
     write_text(claimed, run.content + "\n")
     latest = run.root / "latest"
-    if run.trains and (latest.is_symlink() or not latest.exists()):
+    if not run.rehearsal and (latest.is_symlink() or not latest.exists()):
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
     for stage in order(run.graph):

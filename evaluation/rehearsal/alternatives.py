@@ -69,8 +69,7 @@ def alternatives(found: Rehearsal) -> list[Alternative]:
     drawn = found.rollouts.shape[1]
     for size in sorted({max(2, drawn // 2), 2 * drawn, 4 * drawn} - {drawn}):
         live = live_share(found.found.rewards, size)
-        values = [found.values[:, :, list(found.config.components).index(name)] for name in found.weighted]
-        least = min((live_share(value, size) for value in values), default=0.0)
+        least = min((live_share(found.gated(name), size) for name in found.weighted), default=0.0)
         made.append(
             replace(
                 made[0],

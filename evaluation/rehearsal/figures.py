@@ -12,8 +12,8 @@ import numpy as np
 from adhere.evaluation.rehearsal.estimates import dead_step, interval, spread_share
 from adhere.evaluation.reweight.agreement import cells
 from adhere.evaluation.reweight.rollouts import Rollouts
-from adhere.evaluation.reweight.signal import gated_values, recorded_signal
-from adhere.rewards.arithmetic import Signal
+from adhere.evaluation.reweight.signal import recorded_values
+from adhere.rewards.arithmetic import Signal, signal
 from adhere.rewards.config import RewardConfig
 
 HOPELESS, FREE = 0.02, 0.98
@@ -65,9 +65,14 @@ class Rehearsal:
         """Components with a weight at the first step, which are to be taught."""
         return [name for name, weight in self.config.weights(0, self.total).items() if weight > 0.0]
 
+    def gated(self, name: str) -> np.ndarray:
+        """Return a component's values after its gate, (G, N)."""
+        found: np.ndarray = self.values[:, :, list(self.config.components).index(name)]
+        return found
+
     def spread_gated(self, name: str) -> float:
         """Return the share of groups in which a component's value after its gate varies: where it can teach."""
-        return spread_share(self.values[:, :, list(self.config.components).index(name)].tolist())
+        return spread_share(self.gated(name).tolist())
 
     def without(self, kinds: Sequence[str]) -> np.ndarray:
         """Return which groups (G,) ask for none of ``kinds``."""
@@ -148,11 +153,8 @@ def rehearse(
         kinds: scores of the requirements by kind of constraint.
         finished: whether each completion ended by itself, (G, N).
     """
-    steps, places = np.unique(rollouts.steps, return_inverse=True)
-    by_step = [config.weights(int(step), total) for step in steps]
-    weights_G_K = np.array([[row[name] for name in config.components] for row in by_step])[places]
-    values = gated_values(config, rollouts, weights_G_K)
-    found = recorded_signal(config, rollouts, total)
+    values, weights_G_K = recorded_values(config, rollouts, total)
+    found = signal(config, values, weights_G_K, rollouts.batches)
     return Rehearsal(rollouts, config, total, prompts, accumulation, kinds, finished, found, values)
 
 

@@ -73,11 +73,11 @@ def judge_rehearsal(
     smallest = min((s for n in weighted if not math.isnan(s := base.shares[n])), default=0.0)
     cut = 1.0 - float(found.finished.mean())
 
-    level: Level = "teaches"
-    for bound, name in ((1, "weak"), (0, "does not teach")):
-        if base.least < LEAST[bound] or base.dead > DEAD[bound] or smallest < SHARE[bound] or base.live == 0.0:
-            level = "weak" if name == "weak" else "does not teach"
-    level = "does not teach" if cut > 1.0 - CUT else level
+    none, weak = (
+        base.least < LEAST[bound] or base.dead > DEAD[bound] or smallest < SHARE[bound] or base.live == 0.0
+        for bound in (0, 1)
+    )
+    level: Level = "does not teach" if none or cut > 1.0 - CUT else "weak" if weak else "teaches"
 
     figure, share = figures[least], base.shares[least]
     said = [f"{found.live} of {found.groups} groups have an advantage"]
@@ -109,9 +109,7 @@ def judge_rehearsal(
     keep = [kind for kind in ids or () if kind not in drop]
     kept_G = found.without(drop)
     if drop and keep and kept_G.any():
-        values = found.values[kept_G]
-        names = list(found.config.components)
-        rest = min(spread_share(values[:, :, names.index(name)].tolist()) for name in weighted)
+        rest = min(spread_share(found.gated(name)[kept_G].tolist()) for name in weighted)
         live = int(found.found.live[kept_G].sum())
         share_live = live / int(kept_G.sum())
         dead = dead_step(live, int(kept_G.sum()), found.prompts)

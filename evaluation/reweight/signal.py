@@ -15,18 +15,21 @@ def recorded_signal(config: RewardConfig, rollouts: Rollouts, total: int) -> Sig
 
     ``total`` is the stage's ``grpo.max_steps``, which schedules of weights are shares of.
     """
+    return signal(config, *recorded_values(config, rollouts, total), rollouts.batches)
+
+
+def recorded_values(config: RewardConfig, rollouts: Rollouts, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the components' values after the gates, (G, N, K), and their weights, (G, K), of each group's step."""
     steps, places = np.unique(rollouts.steps, return_inverse=True)
     by_step = [config.weights(int(step), total) for step in steps]
     weights_G_K = np.array([[row[name] for name in config.components] for row in by_step])[places]
-    return signal(config, gated_values(config, rollouts, weights_G_K, total), weights_G_K, rollouts.batches)
+    return gated_values(config, rollouts, weights_G_K, total), weights_G_K
 
 
-def gated_values(
-    config: RewardConfig, rollouts: Rollouts, weights_G_K: np.ndarray, total: int | None = None
-) -> np.ndarray:
+def gated_values(config: RewardConfig, rollouts: Rollouts, weights_G_K: np.ndarray, total: int) -> np.ndarray:
     """Return the components' values after their gates, (G, N, K), NaN where one counts neither for nor against.
 
-    Gates are those of each group's step of ``total``, all closed without it.
+    Gates are those of each group's step of ``total``.
 
     As in `rewards.composite.Composite.score`: an undecided weighted component leaves its rollout without any value.
 
@@ -40,9 +43,7 @@ def gated_values(
         broken_G_N, is_open = np.isin(rollouts.statuses[name], UNDECIDED), np.ones(rollouts.shape, dtype=bool)
         if gate is not None:
             judged_G_N = rollouts.scores[gate]
-            early_G_1 = np.zeros((rollouts.shape[0], 1), dtype=bool)
-            if total is not None:
-                early_G_1 = (rollouts.steps < config.first_gated_step(name, total))[:, None]
+            early_G_1 = (rollouts.steps < config.first_gated_step(name, total))[:, None]
             broken_G_N |= np.isin(rollouts.statuses[gate], UNDECIDED) & ~early_G_1
             is_open = early_G_1 | (rollouts.statuses[gate] == NOT_APPLICABLE) | (judged_G_N == 1.0)
             unknown_G_N = np.isnan(judged_G_N) | (np.isnan(value_G_N) & ~rollouts.unasked[name])

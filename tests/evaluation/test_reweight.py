@@ -71,7 +71,7 @@ def test_shares_are_those_that_training_logs(tmp_path: Path) -> None:
     made(tmp_path, reward, broken=0.0, steps=1)
     rollouts = read(tmp_path)
     weights = np.repeat([list(reward.weights().values())], len(rollouts.steps), axis=0)
-    values = gated_values(reward, rollouts, weights)
+    values = gated_values(reward, rollouts, weights, 1)
     groups = [[dict(zip(reward.components, row, strict=True)) for row in group] for group in values.tolist()]
     expected = advantage_shares(reward, groups)
     assert recorded_signal(reward, rollouts, 1).shares == pytest.approx(expected)

@@ -101,6 +101,7 @@ def test_named_stages_are_rehearsed_from_where_they_start(tmp_path: Path) -> Non
     assert order(graph)[1].recipe.rewards.components["checklist"].weight == 0
     assert [s.label for s in order(plan_rehearsal(words, "again").graph)] == ["sft", "maths", "rehearse_again"]
     chain = plan_run([*SMALL, *ONE_ARM, f"run.root={tmp_path}", "stages=[sft,rehearse,grpo]"])
+    assert not chain.rehearsal, "it trains, so runs/latest names it"
     assert [s.label for s in order(chain.graph)] == ["sft", "rehearse", "grpo"]
     assert order(chain.graph)[1].source == order(chain.graph)[0].key
 

@@ -34,16 +34,13 @@ class Run:
     overrides: tuple[str, ...] = ()
     members: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """The point and the seed of each arm of an ablation."""
+    rehearsal: bool = False
+    """Whether the run is made by ``adhere rehearse``: only for what a rehearsal needs."""
 
     def command(self, arm: str) -> str:
         """Return the command that makes ``arm`` again."""
         extra = self.recipe.arms.get(arm, [])
         return shlex.join(["adhere", "train", *self.overrides, *extra, *(["~arms"] if extra or arm != ONLY else [])])
-
-    @property
-    def trains(self) -> bool:
-        """Whether the run is more than a rehearsal."""
-        return not any(stage.kind == "rehearse" for stage in self.graph.stages.values()) or bool(self.graph.evaluations)
 
     @property
     def root(self) -> Path:
@@ -73,9 +70,14 @@ def plan_run(overrides: Sequence[str]) -> Run:
 
 def plan_recipe(recipe: Recipe, overrides: Sequence[str]) -> Run:
     """Plan ``recipe``; its arms are composed again, each with its own overrides after the given ones."""
-    extra = {arm: [*own, "~arms"] for arm, own in recipe.arms.items()}
-    arms = compose_variants(overrides, extra) or {ONLY: recipe}
+    arms, extra = compose_arms(recipe, overrides)
     return Run(recipe, arms, plan_stages(overrides, arms, extra), tuple(overrides))
+
+
+def compose_arms(recipe: Recipe, overrides: Sequence[str]) -> tuple[dict[str, Recipe], dict[str, list[str]]]:
+    """Return the recipe of each arm, and the overrides that each adds; a recipe without arms is its only one."""
+    extra = {arm: [*own, "~arms"] for arm, own in recipe.arms.items()}
+    return dict(compose_variants(overrides, extra) or {ONLY: recipe}), extra
 
 
 def plan_rehearsal(overrides: Sequence[str], wanted: str | None = None) -> Run:
@@ -89,16 +91,15 @@ def plan_rehearsal(overrides: Sequence[str], wanted: str | None = None) -> Run:
         ConfigError: the recipe has no GRPO stage, or none of that name.
     """
     recipe = compose_recipe(overrides)
-    extra = {arm: [*own, "~arms"] for arm, own in recipe.arms.items()}
-    arms = dict(compose_variants(overrides, extra) or {ONLY: recipe})
+    arms, extra = compose_arms(recipe, overrides)
     names: dict[tuple[str, str], str] = {}
     for arm, found in arms.items():
         grpo = [name for name, stage in found.stages.items() if stage.kind == "grpo"]
         stages = dict(found.stages)
         for name in grpo:
-            rehearsed = StageConfig(kind="rehearse", source=stages[name].source, overrides=stages[name].overrides)
+            before = StageConfig(kind="rehearse", source=stages[name].source, overrides=stages[name].overrides)
             names[arm, name] = f"rehearse_{name}" if len(grpo) > 1 or "rehearse" in found.stages else "rehearse"
-            stages[names[arm, name]] = rehearsed
+            stages[names[arm, name]] = before
         arms[arm] = found.model_copy(update={"stages": stages})
     if not names:
         raise ConfigError(
@@ -126,7 +127,8 @@ def plan_rehearsal(overrides: Sequence[str], wanted: str | None = None) -> Run:
     graph = Graph({key: stage for key, stage in graph.stages.items() if key in kept})
     name = f"{recipe.run.name or recipe.name}-rehearsal-{digest(sorted(kept))[:8]}"
     recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"name": name})})
-    return Run(recipe, {arm: arms[arm] for arm in dict.fromkeys(arm for arm, _ in chosen)}, graph, tuple(overrides))
+    rehearsed = {arm: arms[arm] for arm, _ in chosen}
+    return Run(recipe, rehearsed, graph, tuple(overrides), rehearsal=True)
 
 
 def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Mapping[str, Sequence[str]]) -> Graph:
