@@ -114,6 +114,7 @@ def test_a_dead_step_is_counted_over_all_choices_of_groups(live: int, groups: in
     assert dead_step(live, groups, 3 * groups) == pytest.approx((1 - live / groups) ** (3 * groups))
 
 
+@pytest.mark.slow
 def test_smaller_groups_are_counted_and_larger_ones_estimated_from_the_scatter_of_prompts() -> None:
     values = np.array([[0.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
     assert live_share(values, 2) == pytest.approx((1 - comb(3, 2) / comb(4, 2)) / 2)

@@ -114,6 +114,7 @@ def test_two_items_of_one_id_are_refused():
         prompt_suite("none", [])
 
 
+@pytest.mark.slow
 def test_published_floor_of_the_constant_zero(tmp_path):
     if not MATHIF.is_dir():
         pytest.skip("needs MathIF's files in ../shared/data/mathif")

@@ -65,6 +65,7 @@ def test_evaluation_questions_are_kept_out_of_training() -> None:
         train(train=[{"path": GSM8K, "skip": 48}], train_size=None)
 
 
+@pytest.mark.slow
 def test_a_source_that_runs_short_is_named() -> None:
     with pytest.raises(DataError, match=r"train_size: 300 items .*'gsm8k_64' has 48 of 100"):
         train(train_size=300)

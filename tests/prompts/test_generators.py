@@ -30,6 +30,7 @@ def test_both_are_registered_like_a_plug_ins() -> None:
     assert all(GENERATORS.package(name) == "adhere" for name in ("word_problems", "general"))
 
 
+@pytest.mark.slow
 def test_every_step_of_every_solution_is_right_and_ends_in_the_boxed_answer() -> None:
     for problem in word_problems(1500, 3):
         steps = _STEP.findall(problem["solution"])
@@ -44,6 +45,7 @@ def test_every_step_of_every_solution_is_right_and_ends_in_the_boxed_answer() ->
         assert not re.search(r"[{}]", problem["question"])
 
 
+@pytest.mark.slow
 def test_there_are_eight_or_more_templates_of_one_and_two_steps_each_in_two_wordings() -> None:
     problems = list(word_problems(2000, 0))
     counts = Counter(problem["template"] for problem in problems)
@@ -53,6 +55,7 @@ def test_there_are_eight_or_more_templates_of_one_and_two_steps_each_in_two_word
     assert max(counts.values()) < 4 * min(counts.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(0, 0), (1, 2), (5, 5)])
 def test_training_and_evaluation_share_no_template_with_the_same_numbers(seeds: tuple[int, int]) -> None:
     def keys(split: str, seed: int, size: int) -> set[tuple[Any, ...]]:

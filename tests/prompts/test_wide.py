@@ -40,6 +40,7 @@ def rules(item: PromptItem) -> list[Any]:
     return [rule.checker for requirement in item.checklist for rule in requirement.rules]
 
 
+@pytest.mark.slow
 def test_one_to_six_constraints_of_all_families_but_the_held_out_ones(built: Built) -> None:
     assert {len(item.checklist) for item in built.items} == {1, 2, 3, 4, 5, 6}
     drawn = Counter(checker.id for item in built.items for checker in rules(item))

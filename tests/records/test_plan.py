@@ -146,6 +146,7 @@ def test_a_plan_without_a_stage_that_it_names_is_an_error(tmp_path: Path) -> Non
         graph("a").stage("nothing")
 
 
+@pytest.mark.slow
 def test_a_report_and_new_weights_of_a_run_of_the_version_before_are_told_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,7 @@ def test_the_command_writes_a_page_and_every_figure_in_three_forms(
     assert (figures / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_responses_too_few_for_a_bin_leave_its_figure_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_run, "PROMPTS", 8)
     run = write_run(tmp_path)
@@ -56,6 +57,7 @@ def test_responses_too_few_for_a_bin_leave_its_figure_out(tmp_path: Path, monkey
     assert "reasoning" not in found
 
 
+@pytest.mark.slow
 def test_the_verdict_names_the_better_arm_with_its_interval(run: Path) -> None:
     data = collect(run)
     found = compare_models(data)
@@ -143,6 +145,7 @@ def test_many_stages_that_wait_are_counted(tmp_path: Path) -> None:
     assert line.endswith(" and 3 more")
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:
     run = write_run(tmp_path, evaluated=False)
     (grpo,) = tmp_path.glob("artifacts/grpo-0composite*")
@@ -160,6 +163,7 @@ def test_an_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:
     assert "Nothing has been evaluated yet" in report.page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_one_stage_alone_has_a_report(run: Path, tmp_path: Path) -> None:
     (grpo,) = run.parent.glob("artifacts/grpo-0composite*")
     report = write_report(grpo, tmp_path / "out")
@@ -210,6 +214,7 @@ def test_latex_writes_out_what_it_would_read_as_a_command() -> None:
     assert r"a\_b \& 50\% & 50.0 [40.0, 60.0] & 25.0 [20.0, 30.0] & 90.0 \\" in text
 
 
+@pytest.mark.slow
 def test_a_graph_shows_how_each_model_was_made_and_its_merge_may_be_the_best(tmp_path: Path) -> None:
     data = collect(write_graph(tmp_path))
     found = compare_models(data)

@@ -45,6 +45,7 @@ def keyword_rollout(keyword: str, response: str) -> Rollout:
     return Rollout("Say it.", response, None, checklist=checklist)
 
 
+@pytest.mark.slow
 def test_a_text_on_which_a_pattern_backtracks_for_ever_does_not_meet_it_and_costs_no_other_text() -> None:
     texts = [VICTIM, "aaa", f"{VICTIM}{VICTIM}", "b", VICTIM[1:], "abbbc"]
     rules = [CATASTROPHE] * 5 + ["b+c"]

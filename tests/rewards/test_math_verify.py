@@ -356,6 +356,7 @@ def test_gold_answers_of_public_data_are_cheap(pattern: str) -> None:
 UNBOUNDED = [r"\binom{10^9}{5\cdot 10^8}", "9^{9^{9}}", "100000000!", r"\sqrt{2}^{\sqrt{3}^{99}}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "gold", ["5", r"\sqrt{51}", "x+1", r"\text{(C)}", "(1,2)", r"\frac{\pi}{2}", r"\sum_{k=1}^n k"]
 )
@@ -467,6 +468,7 @@ def test_all_spellings_of_a_rational_are_one_value(value: Fraction, other: Fract
             assert (verify_answer(gold, box(spelling)).score == 1.0) is (value == other)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.permutations(range(8)), st.integers(1, 8))
 def test_order_and_company_of_a_batch_do_not_matter(order: list[int], size: int) -> None:

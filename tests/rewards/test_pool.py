@@ -167,6 +167,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_on_the_clock_of_the_processor_only_computing_counts(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adhere.rewards.pool.IDLE_SECONDS", 2.5)
     pool = make(source=BUSY.replace("START", "0.3"), clock="cpu")

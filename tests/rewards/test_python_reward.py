@@ -351,6 +351,7 @@ def test_a_rollout_that_ends_the_process_is_an_error_and_costs_no_other(
         assert [v.score for v in score(function, ABC[:2])] == [1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_a_rollout_that_takes_too_long_is_a_timeout_and_costs_no_other(
     score: Callable[..., list[Verdict]],
 ) -> None:
@@ -364,6 +365,7 @@ def test_a_rollout_that_takes_too_long_is_a_timeout_and_costs_no_other(
     assert time.monotonic() - started < 60.0
 
 
+@pytest.mark.slow
 def test_what_the_function_has_started_ends_with_it(score: Callable[..., list[Verdict]], lab: Path) -> None:
     assert score("starts_sleeper", timeout=3.0)[0].status is Status.TIMEOUT
     pid = int((lab / "sleeper").read_text())

@@ -263,6 +263,7 @@ def test_a_program_finds_no_other_text(sandbox: Sandbox) -> None:
 HANGS_ON_X = "while text.startswith('x'): pass\nreturn True"
 
 
+@pytest.mark.slow
 def test_texts_that_make_a_program_hang_cost_only_themselves_wherever_they_stand() -> None:
     texts = ["x1", "x2", "x3", "x4", "a", "b"]
     with Sandbox(SandboxLimits(timeout=0.2), workers=2) as sandbox:

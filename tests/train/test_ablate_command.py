@@ -115,6 +115,7 @@ def test_halving_ends_the_weak_early_and_a_failed_arm_stops_no_other(tmp_path: P
     assert "halving left out 20 % of GRPO's steps" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_plan_of_an_ablation_starts_nothing(tmp_path: Path, model_folder: Path) -> None:
     done = ablate(tmp_path, *POINTS, f"model.path={model_folder}", "--plan")
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -36,6 +37,7 @@ def test_words_that_complete_a_line(line: str, words: list[str]) -> None:
     assert done.stdout.split() == words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[], ["train"], ["ablate"]], ids=str)
 def test_the_shell_function_is_printed(command: list[str]) -> None:
     done = subprocess.run(

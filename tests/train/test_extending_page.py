@@ -103,6 +103,7 @@ def test_the_server(lab: Path) -> None:
         server.wait()
 
 
+@pytest.mark.slow
 def test_the_components_compose_and_the_reward_models_are_checked(lab: Path) -> None:
     line = next(line for line in PAGE.splitlines() if line.startswith("adhere train"))
     override = re.search(r"'(\+.*)'", line)[1]
@@ -157,6 +158,7 @@ def keys(lab: Path, *words: str) -> dict[str, str]:
     return dict(re.findall(r"^  (?:to run|done) +(\S+) +(\w+-[0-9a-f]{12}) ", done.stdout, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_a_changed_reward_gives_new_keys_to_grpo_and_what_follows_and_not_to_sft(lab: Path) -> None:
     sums = "data.train=[{generator: basic_arithmetic, size: 200, seed: 1}]"
     plain = (sums, "data.constraints.ids=[punctuation:no_comma]", "evaluation.suite=prompts")
@@ -172,6 +174,7 @@ def test_a_changed_reward_gives_new_keys_to_grpo_and_what_follows_and_not_to_sft
     assert named == after, "trackers are not part of a key"
 
 
+@pytest.mark.slow
 def test_planning_with_plug_ins_needs_no_torch(lab: Path) -> None:
     code = (
         "import sys\nsys.modules['torch'] = None\nfrom adhere.train.cli import main\n"

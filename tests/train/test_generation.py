@@ -46,6 +46,7 @@ def test_what_does_not_fit_together_is_refused_before_anything_starts(overrides:
         composed(*overrides)
 
 
+@pytest.mark.slow
 def test_where_vllm_runs_is_no_part_of_the_key_but_what_it_generates_is() -> None:
     def key(*overrides: str) -> object:
         return stage_settings("grpo", composed(*overrides))
@@ -56,6 +57,7 @@ def test_where_vllm_runs_is_no_part_of_the_key_but_what_it_generates_is() -> Non
     assert key(SERVER) == key(SERVER, "grpo.vllm.base_url=http://h:1")
 
 
+@pytest.mark.slow
 def test_the_server_of_rollouts_gets_what_trl_needs_and_a_seed_of_its_own(tmp_path: Path) -> None:
     def line(*overrides: str) -> list[str]:
         recipe = composed(SERVER, "grpo.vllm.gpus=4", "grpo.vllm.tensor_parallel=2", *overrides)
@@ -107,6 +109,7 @@ def test_a_failed_engine_is_no_empty_answer() -> None:
         check_generated([[1], [2]], [[3], []])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_the_extra_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"grpo.generation: vllm_server needs vllm.*pip install 'adhere\[vllm\]'"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from adhere.train.run.graph import stage_settings
 from adhere.train.run.run import plan_run
 
@@ -14,6 +16,7 @@ def settings(model: Path, *judge: str) -> dict[str, Any]:
     return stage_settings("grpo", plan_run(["recipe=quickstart", f"model.path={model}", component]).recipe)
 
 
+@pytest.mark.slow
 def test_how_a_judge_is_reached_is_no_part_of_a_stage_and_what_it_answers_is(model_folder: Path) -> None:
     here = settings(model_folder, "base_url: 'http://a/v1'")
     assert settings(model_folder, "base_url: 'http://b/v1'", "patience: 5", "concurrency: 7", "cache: x") == here

@@ -76,6 +76,7 @@ def part(config: dict[str, Any], name: str, *overrides: str) -> float:
     return of(config, "grpo", *overrides).peak.parts.get(name, 0.0)
 
 
+@pytest.mark.slow
 def test_sharding_divides_what_each_strategy_shares() -> None:
     ranks = "launcher.processes=8"
     whole = Architecture.parameters.fget(architecture_of(QWEN2_7B)) * 4  # type: ignore[attr-defined]

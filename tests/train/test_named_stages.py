@@ -303,6 +303,7 @@ def from_outside(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_users_kind_of_stage_is_planned_with_its_own_section_and_its_code_counts(tmp_path: Path) -> None:
     folder = lab(tmp_path / "lab")
     given = ("stages=[noise,{evaluate: {of: [noise]}}]", "noise.scale=0.5")
@@ -356,6 +357,7 @@ NEEDS = """
 """
 
 
+@pytest.mark.slow
 def test_a_users_kind_says_what_it_needs_or_the_plan_says_that_it_does_not(tmp_path: Path) -> None:
     folder = lab(tmp_path / "lab")
     given = ("plan", "stages=[noise,{evaluate: {of: [noise]}}]", "launcher.gpu_memory_gib=80")
@@ -372,6 +374,7 @@ def test_a_users_kind_says_what_it_needs_or_the_plan_says_that_it_does_not(tmp_p
     assert "warning: noise needs about 90.0 GiB per device, more than the 80 GiB" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_data_file_of_a_plug_in_counts_and_what_is_not_part_of_it_does_not(tmp_path: Path) -> None:
     folder = lab(tmp_path / "lab")
 

@@ -80,6 +80,7 @@ def test_an_evaluation_scales_with_its_items(tmp_path: Path) -> None:
     assert isinstance(found, Duration) and (found.low, found.high) == (40.0, 75.0)
 
 
+@pytest.mark.slow
 def test_a_larger_model_takes_longer_and_a_range_is_one(qwen: Path, tmp_path: Path) -> None:
     given = [f"model.path={qwen}", "launcher.device=auto"]
     found = {

@@ -77,6 +77,7 @@ def test_a_rehearsal_is_drawn_once_shown_in_plan_and_followed_by_training(tmp_pa
     assert rehearsal_of(planned.root, grpo) is None
 
 
+@pytest.mark.slow
 def test_a_rehearsal_leaves_the_keys_of_training_alone(tmp_path: Path) -> None:
     words = [*SMALL, f"run.root={tmp_path}"]
     rehearsed, trained = plan_rehearsal(words), plan_run(words)

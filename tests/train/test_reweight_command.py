@@ -42,6 +42,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_prints_a_sentence_a_point_and_writes_the_files(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reweight", str(run), "plain", "rewards.components.rules.weight=0.5,0", "rewards.scale=none"]) == 0
     printed = capsys.readouterr().out

@@ -125,6 +125,7 @@ def test_a_port_that_is_taken_is_named(started: Callable[..., Server], tmp_path:
     assert free_port("127.0.0.1", None, "any") > 0
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_no_server(tmp_path: Path) -> None:
     driver = f"""
 import sys, time
@@ -149,6 +150,7 @@ with serve.running_servers([Server("x", ("k",), "vllm", str(path), 0, None, 100.
     assert eventually(lambda: gone(engine) and gone(supervisor))
 
 
+@pytest.mark.slow
 def test_the_command_line_waits_and_says_who_has_gone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         ended.wait()
@@ -214,6 +216,7 @@ def test_ranks_take_the_first_gpus_and_servers_the_last() -> None:
         split_gpus(LauncherConfig(), [rollouts], [], 1)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_what_runs_beside_a_command(tmp_path: Path) -> None:
     folder = tmp_path / "artifact"
     folder.mkdir()
