@@ -100,17 +100,6 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             if length + prompt > context
         ]
     problems += _stages(recipe)
-
-    # Merging writes whole weights, which a 4-bit base and sharded parameters do not have.
-    adapter, strategy = recipe.model.adapter, recipe.launcher.strategy
-    if trains and adapter.handoff == "merge" and adapter.kind == "qlora":
-        problems.append(
-            "model.adapter.handoff: merge needs whole weights, qlora has a 4-bit base; use continue, or kind=lora"
-        )
-    if trains and adapter.handoff == "merge" and adapter.kind == "lora" and strategy in ("zero3", "fsdp2"):
-        problems.append(
-            f"model.adapter.handoff: merge needs whole weights on a rank, {strategy} shards them; use continue"
-        )
     problems += _strategy(recipe)
 
     # A schedule may name weights that its training never reaches.

@@ -70,7 +70,10 @@ def load_for_training(config: ModelConfig, path: str, *, merge: bool = False) ->
     arguments = _load_arguments(config, base, torch.float32 if full else compute_dtype(config))
     if config.adapter.kind == "qlora":
         arguments["quantization_config"] = _four_bits(config)
-    return _load(base, path, arguments, trainable=not merge)
+    model = _load(base, path, arguments, trainable=not merge)
+    if full and merge:
+        model.requires_grad_(True)  # PEFT froze the base for the adapter that is now part of it
+    return model
 
 
 def load_for_inference(config: ModelConfig, path: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
