@@ -75,12 +75,12 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
         raise ConfigError(f"ablation.reference: {why}")
     if config.halving is not None:
         check_rungs(config.halving, recipe.grpo.max_steps, recipe.grpo.logging_steps, len(kept))
-    members = {_arm(name, seed, config.seeds): (name, seed) for name in kept for seed in config.seeds}
+    several = len(config.seeds) > 1
+    members = {f"{name}-s{seed}" if several else name: (name, seed) for name in kept for seed in config.seeds}
     variants = {arm: [*kept[name], f"grpo.seed={seed}"] for arm, (name, seed) in members.items()}
     others = {arm: variants[arm] for arm, (_, seed) in members.items() if seed != config.seeds[0]}
-    composed = {_arm(name, config.seeds[0], config.seeds): first[name] for name in kept}
-    composed |= compose_variants(base, others)
-    arms = {arm: composed[arm] for arm in variants}
+    composed = compose_variants(base, others)
+    arms = {arm: composed[arm] if arm in composed else first[name] for arm, (name, _) in members.items()}
     graph = plan_stages(base, arms, variants)
     made: dict[tuple[str, ...], str] = {}
     for arm in arms:
@@ -174,7 +174,3 @@ def points(recipe: Recipe) -> dict[str, list[str]]:
             raise ConfigError(f"ablation: {name} sets {twice[0]} twice, and the last would win; leave one of them out")
         found[name] = overrides
     return found
-
-
-def _arm(point: str, seed: int, seeds: Sequence[int]) -> str:
-    return f"{point}-s{seed}" if len(seeds) > 1 else point

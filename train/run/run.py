@@ -55,6 +55,11 @@ class Run:
         return self.root / name
 
     @property
+    def points(self) -> tuple[str, ...]:
+        """The points of an ablation, in order."""
+        return tuple(dict.fromkeys(point for point, _ in self.members.values()))
+
+    @property
     def content(self) -> str:
         """Hash of everything that decides the results."""
         return digest(sorted(self.graph.stages) + sorted(self.arms))
