@@ -49,10 +49,11 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     config = recipe.ablation
     wanted = points(recipe)
     _at_most(len(wanted) * len(config.seeds))
-    if len(last := last_models(recipe.stages)) > 1:
+    last = last_models(recipe.stages) if config.judge_by is None else [config.judge_by]
+    if len(last) > 1:
         raise ConfigError(
-            f"ablation: a point is its last model, and the stages end in {' and '.join(last)}; leave out all but one, "
-            f"or merge them"
+            f"ablation.judge_by: a point is its last model, and the stages end in {' and '.join(last)}; name one of "
+            f"them, leave out all but one, or merge them"
         )
     trained = [name for name, stage in recipe.stages.items() if stage.kind == "grpo"]
     if config.halving is not None and trained != last:
@@ -82,6 +83,13 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     composed = compose_variants(base, others)
     arms = {arm: composed[arm] if arm in composed else first[name] for arm, (name, _) in members.items()}
     graph = plan_stages(base, arms, variants)
+    lengths = {stage.recipe.grpo.max_steps for stage in graph.stages.values() if stage.kind == "grpo"}
+    if config.halving is not None and lengths != {recipe.grpo.max_steps}:
+        raise ConfigError(
+            f"ablation.halving: compares points at the same step, and grpo.max_steps is "
+            f"{', '.join(map(str, sorted(lengths)))} in the stages and {recipe.grpo.max_steps} in the recipe; use one "
+            f"length, or set halving to null"
+        )
     made: dict[tuple[str, ...], str] = {}
     for arm in arms:
         keys = tuple(sorted(stage.key for stage in graph.stages.values() if arm in stage.arms))

@@ -102,6 +102,9 @@ class AblationConfig(Strict):
     reference: str | None = None
     """Name of the point that the others are compared with; ``None`` is the first."""
 
+    judge_by: str | None = None
+    """The stage whose model a point is judged by; ``None`` is the last one, of which there has to be one alone."""
+
     parallel: int = Field(default=1, ge=1)
     """Stages that run at a time on this machine."""
 

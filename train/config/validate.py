@@ -17,6 +17,7 @@ from adhere.prompts.generators import GENERATORS, check_params
 from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
+from adhere.train.config.named_stages import DECLARED, WEIGHTS
 from adhere.train.config.schema import Recipe, recipe_schema
 from adhere.train.config.trackers import TRACKERS
 
@@ -193,6 +194,13 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         problems.append(
             f"rewards.components: every weight is 0 in each of the {grpo.max_steps} steps, so there is nothing to "
             f"train on"
+        )
+
+    models = [name for name, stage in recipe.stages.items() if DECLARED[stage.kind].makes == WEIGHTS]
+    if (judged := recipe.ablation.judge_by) is not None and judged not in models:
+        problems.append(
+            f"ablation.judge_by: no stage that makes a model is called '{judged}'{nearest(judged, models)}; there are "
+            f"{', '.join(models) or 'none'}"
         )
 
     # What types cannot say: each component, the sampler and each generator is asked itself, before a worker is.

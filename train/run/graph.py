@@ -110,10 +110,11 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
     first = next(recipe for recipes in arms.values() for recipe in recipes.values())
     content_of = cache(partial(package_content, left_out=Path(first.run.root).expanduser().resolve()))
     for arm, recipes in arms.items():
-        stages = next(iter(recipes.values())).stages
-        # A model without a stage that goes on from it is what the arm is about, and shares its name in tables.
+        recipe = next(iter(recipes.values()))
+        stages, judged = recipe.stages, recipe.ablation.judge_by
+        # The model that the arm is about shares its name in tables: one without a stage that goes on from it.
         models = [name for name in stages if kind_of(stages[name].kind).makes == WEIGHTS]
-        last = last_models(stages)
+        last = last_models(stages) if judged is None else [judged]
         shown = {last[0]: arm} if len(arms) > 1 and len(last) == 1 else {}
         keys: dict[str | None, str | None] = {None: None, BASE: None}
         for name in running_order(stages):
