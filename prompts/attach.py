@@ -159,7 +159,7 @@ def satisfiable(gold: str | None, drawn: Sequence[Checker], solution: str | None
 
     Shown by building one: the worked ``solution`` with its answer, or where a constraint leaves no room for that its
     closing sentence, is made to comply, its constraints are checked and its answer verified. Without a solution, or in
-    another language, a short answer in that language takes its place. A box alone is no such text.
+    another language, a short answer in that language takes its place. A box alone does not count as such a text.
 
     Args:
         gold: the gold answer, or ``None`` where there is none.

@@ -3,7 +3,7 @@
 A check that meets hostile text (``9^{9^{9^9}}``, 10^5 nested brackets) may never return. An item that does not costs
 only itself: its worker is killed, and the item has the status ``timeout``. The bound is in the worker's own processor
 time, so a busy machine changes no verdict. A failure that may be the machine's (a worker that died, ran out of memory
-or hangs without computing) is no verdict yet: the item is tried again alone, in a fresh process.
+or hangs without computing) is not a verdict yet: the item is tried again alone, in a fresh process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 def machine_failed(verdict: Verdict) -> bool:
-    """Whether an engine's verdict on an item is no fault of the item's."""
+    """Whether an engine's verdict on an item is not the item's fault."""
     return verdict.status is Status.ERROR and verdict.detail == IDLE
 
 

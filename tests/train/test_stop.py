@@ -1,4 +1,4 @@
-"""A run that is told to stop: by a signal to its driver, by a file, by the loss of a rank."""
+"""A run that is asked to stop: by a signal to its driver, by a file, by the loss of a rank."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Choice = tuple[str, list[str]]
 """A value of an axis: its part of a point's name, and the overrides that make it."""
 
 MOST = 1000
-"""Arms of an ablation: a slip in an axis is met before a minute of composing and a folder of links."""
+"""Arms of an ablation: a mistyped axis is found before a minute of composing and a folder of links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     merged = tuple((dropped, kept, why) for kept, dropped, why in equal_arms(first))
     stands_in = {dropped: kept for dropped, kept, _ in merged}
     kept = {name: extra for name, extra in wanted.items() if name not in stands_in}
-    # A wrong name is met before training, as it is read only after.
+    # A wrong name is found before training, because it is read only after it.
     models, reference = [name for name in [BASE, *recipe.stages] if name not in last], config.reference
     if reference is not None and reference not in (*kept, *models):
         why = (

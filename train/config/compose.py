@@ -113,7 +113,7 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """Apply ``overrides`` to a recipe that is resolved already, as a stage's ``stage.yaml`` holds it.
 
     Raises:
-        ConfigError: as :func:`compose_recipe`; also where one chooses an option of a group, of which nothing is left.
+        ConfigError: as :func:`compose_recipe`; also where one chooses an option of a group: a resolved recipe has none.
     """
     parsed = _plain(overrides)
     if parsed is None:
@@ -260,7 +260,7 @@ def primary_config() -> str:
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
-    """Check what Hydra would do without a word, or without an end, before it composes ``overrides``.
+    """Refuse ``overrides`` that Hydra would apply silently with a wrong result, or would expand without end.
 
     Raises:
         ConfigError: one of them puts the schema's defaults in the place of a recipe's values.
@@ -338,7 +338,7 @@ def _hydra(overrides: Sequence[str]) -> DictConfig:
     except yaml.YAMLError as error:
         raise ConfigError(f"a recipe's file is not valid YAML: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        # A plain ValueError is Hydra's word for a group that is given something else than a name.
+        # Hydra raises a plain ValueError where a group is given something other than a name.
         raise ConfigError(_explain(error, overrides)) from error
     return config
 

@@ -88,7 +88,7 @@ def configuration_page(root: type[BaseModel] = Recipe) -> str:
     """Return the whole page on the keys below ``root`` as markdown.
 
     Raises:
-        ValueError: a field has no docstring, or a type that the page has no word for.
+        ValueError: a field has no docstring, or a type that ``WORDS`` does not name.
     """
     found = sections(root)
     links = {section.model: section.link for section in found}
@@ -195,7 +195,7 @@ def _type(annotation: Any, links: dict[type[BaseModel], str]) -> str:
         return f"list of {_type(arguments[0], links)}"
     if origin is dict:
         return f"map from name to {_type(arguments[1], links)}"
-    raise ValueError(f"{annotation}: the reference has no word for this type; add one to WORDS")
+    raise ValueError(f"{annotation}: the reference does not know this type; add it to WORDS")
 
 
 def _either(words: list[str]) -> str:

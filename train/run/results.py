@@ -95,7 +95,7 @@ def write_points(
     Args:
         folder: the run's.
         entries: the evaluated models.
-        members: the point and the seed of each arm; models that are no arm are compared too, as one for all seeds.
+        members: the point and the seed of each arm; models that all arms share are compared too, once for all seeds.
         reference: the point, or model, that the others are compared with; ``None`` is the first point.
     """
     found: dict[str, dict[int | None, Path]] = {}

@@ -257,7 +257,7 @@ def plan_record(run: Run) -> Plan:
 
 
 def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:
-    """Write what the stage's worker is told, and return its path; with ``until`` it pauses at that optimizer step."""
+    """Write what the stage's worker reads, and return its path; with ``until`` it pauses at that optimizer step."""
     spec = spec_of(run, stage, until)
     spec.artifact.mkdir(parents=True, exist_ok=True)
     path = Artifact(spec.artifact).spec
@@ -266,7 +266,7 @@ def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:
 
 
 def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpec:
-    """Return what the stage's worker is told."""
+    """Return what the stage's worker reads."""
     rehearsal = rehearsal_of(run.root, stage) if stage.kind == "grpo" else None
     return StageSpec(
         kind=stage.kind,
