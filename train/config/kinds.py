@@ -44,7 +44,7 @@ class StageKind(Declaration):
     """
 
     workload: ClassVar[Literal["sft", "grpo", "evaluation"] | None] = None
-    """The section of a shipped kind whose work the stage does, so that ``adhere plan`` estimates its memory and time."""
+    """The section of a shipped kind whose work the stage does: ``adhere plan`` then estimates its memory and time."""
 
     timing: ClassVar[Sequence[str]] = ()
     """Dotted keys that decide how long a step, an item or the whole takes, besides the model and the machine: the time

@@ -205,8 +205,8 @@ class GrpoConfig(_Training):
     divides a gradient's length out, so that an update which few groups voted for is otherwise as long as any other."""
 
     require_signal: Literal["off", "warn", "stop"] = "warn"
-    """What to do where an earlier `adhere rehearse` of the same stage found that the reward does not teach: ``warn``, or
-    ``stop`` before training; ``stop`` also requires that there was a rehearsal."""
+    """What to do where an earlier `adhere rehearse` of the same stage found that the reward does not teach: ``warn``,
+    or ``stop`` before training; ``stop`` also requires that there was a rehearsal."""
 
     hand_over: Literal["last", "best"] = "last"
     """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) whose
