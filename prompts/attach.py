@@ -10,7 +10,7 @@ from itertools import combinations
 from adhere.prompts.config import ConstraintSamplerConfig, Placement
 from adhere.prompts.item import PromptItem
 from adhere.prompts.placement import placed
-from adhere.prompts.probes import probe
+from adhere.prompts.probes import probe_answer
 from adhere.rewards import constraints as library
 from adhere.rewards.checklist import Requirement
 from adhere.rewards.checklist.requirement import RuleCheck
@@ -175,7 +175,7 @@ def worked_text(gold: str | None, checkers: Sequence[Checker], solution: str | N
     """Return a text that meets constraints of one scope in both modes and has the gold answer, or ``None``."""
     language = next((str(checker.kwargs["language"]) for checker in checkers if checker.id in LANGUAGES), "en")
     if solution is None or language != "en":
-        drafts = [probe(language, "0" if gold is None else gold)]
+        drafts = [probe_answer(language, "0" if gold is None else gold)]
     elif gold is None:
         drafts = [solution]
     else:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adhere.rewards.errors import AdhereError
-from adhere.rewards.pool import START_SECONDS, Job, Lost, Pool, cpu_share, environment, per_process
+from adhere.rewards.pool import START_SECONDS, Lost, Pool, PoolTask, cpu_share, environment, per_process
 from adhere.rewards.verdict import Status, Verdict, unscored
 
 _REPEATABLE = (Status.OK, Status.UNPARSED, Status.NOT_APPLICABLE)
@@ -132,13 +132,13 @@ class Engine(Pool):
                 else:
                     asked[key] = args, [place]
 
-            again: list[Job] = []
+            again: list[PoolTask] = []
 
-            def jobs() -> Iterator[Job]:
+            def jobs() -> Iterator[PoolTask]:
                 for key, (args, _) in asked.items():
-                    yield Job(key, f"[{json.dumps(name)}, {seconds}, {args}]".encode(), seconds)
+                    yield PoolTask(key, f"[{json.dumps(name)}, {seconds}, {args}]".encode(), seconds)
 
-            def settle(job: Job, reply: Any, _: float) -> None:
+            def settle(job: PoolTask, reply: Any, _: float) -> None:
                 verdict = self._verdict(name, seconds, reply)
                 if verdict is None or verdict.detail == OUT_OF_MEMORY:
                     again.append(job)

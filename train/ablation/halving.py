@@ -49,7 +49,9 @@ def check_rungs(config: HalvingConfig, total: int, logging_steps: int, points: i
             )
 
 
-def decide(config: HalvingConfig, step: int, total: int, curves: Mapping[str, Sequence[Path]], seed: int = 0) -> Rung:
+def decide_rung(
+    config: HalvingConfig, step: int, total: int, curves: Mapping[str, Sequence[Path]], seed: int = 0
+) -> Rung:
     """Choose the points that go on at ``step``.
 
     Args:

@@ -14,9 +14,9 @@ from adhere.records.course import Rung
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
-from adhere.train.ablation.halving import decide, rung_steps
+from adhere.train.ablation.halving import decide_rung, rung_steps
 from adhere.train.ablation.points import Ablation
-from adhere.train.drive import begin
+from adhere.train.drive import claim_run
 from adhere.train.launch.local.parallel import Outcome, run_parallel
 from adhere.train.launch.local.signals import Interrupted
 from adhere.train.launch.local.stage import ranks_of
@@ -47,7 +47,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
     divided = run.recipe.ablation.parallel > 1 and run.recipe.launcher.device != "cpu"
     gpus = visible_gpus() if divided else ()
     check_parallel(run, gpus)
-    begin(run)
+    claim_run(run)
     rungs: list[Rung] = []
     outcome = Outcome()
     racing = list(run.points)
@@ -65,7 +65,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
                     curves.setdefault(point, []).append(run.artifact(stage.key).metrics)
         if not curves:
             break
-        rungs.append(decide(halving, step, total, curves))
+        rungs.append(decide_rung(halving, step, total, curves))
         rung = rungs[-1]
         rates = ", ".join(f"{point} {100 * rung.rates[point]:.1f}" for point in rung.ended)
         print(
