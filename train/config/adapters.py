@@ -29,7 +29,7 @@ def mode_of_adapter(adapter: AdapterConfig, strategy: str, *, holds: bool, stage
         of the weights at the end: an adapter on disk always belongs to the recipe's model).
 
     Raises:
-        ConfigError: whole weights would have to be written, which no rank has.
+        ConfigError: an adapter would have to be merged into whole weights, which no rank has.
     """
     mode: AdapterMode
     if holds:
@@ -45,6 +45,11 @@ def mode_of_adapter(adapter: AdapterConfig, strategy: str, *, holds: bool, stage
         raise ConfigError(
             f"model.adapter.kind: new adapters on the whole weights of another stage are merged at the end, which "
             f"needs whole weights on a rank, {lacks}; use the same adapter in both"
+        )
+    if mode == "whole" and strategy == "zero3":
+        raise ConfigError(
+            "model.adapter.kind: none first merges the adapter that the stage starts from, which needs whole weights on a "
+            "rank, zero3 shards them; use strategy=zero2 or fsdp2, or train on the adapter"
         )
     return mode
 

@@ -116,6 +116,6 @@ def adapter_mode(path: Path, adapter: AdapterConfig, strategy: str, *, staged: b
         staged: whether another stage made ``path``; else it is the recipe's model.
 
     Raises:
-        ConfigError: whole weights would have to be written, which no rank has.
+        ConfigError: an adapter would have to be merged into whole weights, which no rank has.
     """
     return mode_of_adapter(adapter, strategy, holds=(path / "adapter_config.json").exists(), staged=staged)
