@@ -48,8 +48,8 @@ def mode_of_adapter(adapter: AdapterConfig, strategy: str, *, holds: bool, stage
         )
     if mode == "whole" and strategy == "zero3":
         raise ConfigError(
-            "model.adapter.kind: none first merges the adapter that the stage starts from, which needs whole weights on a "
-            "rank, zero3 shards them; use strategy=zero2 or fsdp2, or train on the adapter"
+            "model.adapter.kind: none first merges the adapter that the stage starts from, which needs whole weights "
+            "on a rank, zero3 shards them; use strategy=zero2 or fsdp2, or train on the adapter"
         )
     return mode
 
