@@ -10,7 +10,7 @@ from itertools import combinations
 from adhere.prompts.config import ConstraintSamplerConfig, Placement
 from adhere.prompts.item import PromptItem
 from adhere.prompts.placement import placed
-from adhere.prompts.probes import probe
+from adhere.prompts.probes import probe_answer
 from adhere.rewards import constraints as library
 from adhere.rewards.checklist import Requirement
 from adhere.rewards.checklist.requirement import RuleCheck
@@ -159,7 +159,7 @@ def satisfiable(gold: str | None, drawn: Sequence[Checker], solution: str | None
 
     Shown by building one: the worked ``solution`` with its answer, or where a constraint leaves no room for that its
     closing sentence, is made to comply, its constraints are checked and its answer verified. Without a solution, or in
-    another language, a short answer in that language takes its place. A box alone is no such text.
+    another language, a short answer in that language takes its place. A box alone does not count as such a text.
 
     Args:
         gold: the gold answer, or ``None`` where there is none.
@@ -175,7 +175,7 @@ def worked_text(gold: str | None, checkers: Sequence[Checker], solution: str | N
     """Return a text that meets constraints of one scope in both modes and has the gold answer, or ``None``."""
     language = next((str(checker.kwargs["language"]) for checker in checkers if checker.id in LANGUAGES), "en")
     if solution is None or language != "en":
-        drafts = [probe(language, "0" if gold is None else gold)]
+        drafts = [probe_answer(language, "0" if gold is None else gold)]
     elif gold is None:
         drafts = [solution]
     else:

@@ -39,7 +39,7 @@ _ITEM = re.compile(r"(?:\d+\s*[.)]|[-*•])\s*(?P<text>.+?)\s*(?:\(importance:\s
 
 
 def form_of(row: Mapping[str, Any]) -> Form | None:
-    """Return the form whose columns a row has, or ``None``; prompt items with a checklist of ours are no mix."""
+    """Return the form whose columns a row has, or ``None``; prompt items with a checklist of ours are not a mix."""
     if row.get("checklist"):
         return None
     return next((form for form in get_args(Form) if all(name in row for name in COLUMNS[form])), None)

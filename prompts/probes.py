@@ -26,7 +26,7 @@ PROBES: dict[str, str] = {
 }
 
 
-def probe(language: str, gold: str) -> str | None:
+def probe_answer(language: str, gold: str) -> str | None:
     """Return the answer in ``language`` (ISO 639-1) with ``gold`` boxed, or ``None`` where there is none."""
     text = PROBES.get(language)
     return None if text is None else text.replace(BOX, f"\\boxed{{{gold}}}")

@@ -3,7 +3,7 @@
 A check that meets hostile text (``9^{9^{9^9}}``, 10^5 nested brackets) may never return. An item that does not costs
 only itself: its worker is killed, and the item has the status ``timeout``. The bound is in the worker's own processor
 time, so a busy machine changes no verdict. A failure that may be the machine's (a worker that died, ran out of memory
-or hangs without computing) is no verdict yet: the item is tried again alone, in a fresh process.
+or hangs without computing) is not a verdict yet: the item is tried again alone, in a fresh process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adhere.rewards.errors import AdhereError
-from adhere.rewards.pool import START_SECONDS, Job, Lost, Pool, cpu_share, environment, per_process
+from adhere.rewards.pool import START_SECONDS, Lost, Pool, PoolTask, cpu_share, environment, per_process
 from adhere.rewards.verdict import Status, Verdict, unscored
 
 _REPEATABLE = (Status.OK, Status.UNPARSED, Status.NOT_APPLICABLE)
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 def machine_failed(verdict: Verdict) -> bool:
-    """Whether an engine's verdict on an item is no fault of the item's."""
+    """Whether an engine's verdict on an item is not the item's fault."""
     return verdict.status is Status.ERROR and verdict.detail == IDLE
 
 
@@ -132,13 +132,13 @@ class Engine(Pool):
                 else:
                     asked[key] = args, [place]
 
-            again: list[Job] = []
+            again: list[PoolTask] = []
 
-            def jobs() -> Iterator[Job]:
+            def jobs() -> Iterator[PoolTask]:
                 for key, (args, _) in asked.items():
-                    yield Job(key, f"[{json.dumps(name)}, {seconds}, {args}]".encode(), seconds)
+                    yield PoolTask(key, f"[{json.dumps(name)}, {seconds}, {args}]".encode(), seconds)
 
-            def settle(job: Job, reply: Any, _: float) -> None:
+            def settle(job: PoolTask, reply: Any, _: float) -> None:
                 verdict = self._verdict(name, seconds, reply)
                 if verdict is None or verdict.detail == OUT_OF_MEMORY:
                     again.append(job)

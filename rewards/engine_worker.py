@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from adhere.rewards.engine import OUT_OF_MEMORY
-from adhere.rewards.pool import end_with_parent
+from adhere.rewards.pool import watch_parent
 from adhere.rewards.verdict import Status, Verdict, unscored
 
 
@@ -31,7 +31,7 @@ def main(memory_mb: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The default action ends the process in the kernel, so it works while C code holds the interpreter.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=watch_parent, args=[os.getppid()], daemon=True).start()
     logging.disable(logging.ERROR)
     limit = memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

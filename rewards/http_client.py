@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from adhere.rewards.chat import Background, cancel
+from adhere.rewards.chat import Background, cancel_tasks
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.posting import PROBE_SECONDS, CallError, post, redact, retrying
 from adhere.rewards.rollout import Rollout
@@ -129,7 +129,7 @@ class HttpClient:
                 if pending and batch.outage is None:
                     batch.outage = await self._probe()
         finally:
-            await cancel(tasks)
+            await cancel_tasks(tasks)
         self.outage = self.outage or batch.outage
         return found
 

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PoolTask:
     """One ``frame`` for a worker, to be answered in ``seconds``; ``key`` is what the caller knows it by.
 
     An empty frame is not sent: its answer is what the worker reports with ``ready``. A ``fresh`` job gets a process
@@ -75,7 +75,7 @@ class Lost:
     spent: bool = False
 
 
-Settle = Callable[[Job, Any, float], None]
+Settle = Callable[[PoolTask, Any, float], None]
 """Takes a job, the JSON value of its reply or :class:`Lost`, and the seconds since its deadline started."""
 
 
@@ -85,7 +85,7 @@ class _Worker:
     stdin: int
     stdout: int
     ready: dict[str, Any] = field(default_factory=dict)
-    job: Job | None = None
+    job: PoolTask | None = None
     number: int = 0
     began: float = 0.0
     expires: float = 0.0
@@ -95,7 +95,7 @@ class _Worker:
     outbox: memoryview = field(default_factory=lambda: memoryview(b""))
     inbox: bytearray = field(default_factory=bytearray)
 
-    def assign(self, job: Job, seconds: float) -> None:
+    def assign(self, job: PoolTask, seconds: float) -> None:
         """Begin ``job``, for which there are ``seconds`` until the next look at the clock."""
         self.job, self.number = job, self.number + 1
         head = len(job.frame).to_bytes(4, "big") + self.number.to_bytes(4, "big")
@@ -214,7 +214,7 @@ class Pool:
         """Return the process ids of the workers that have been started."""
         return [worker.process.pid for worker in self._pool]
 
-    def exchange(self, jobs: Iterable[Job], settle: Settle, need: str = "") -> None:
+    def exchange(self, jobs: Iterable[PoolTask], settle: Settle, need: str = "") -> None:
         """Have every job answered; call ``settle`` once for each, in the order in which they end.
 
         Args:
@@ -355,7 +355,7 @@ def _processor_time(session: int) -> tuple[float, bool]:
     return ticks / os.sysconf("SC_CLK_TCK"), waits
 
 
-def end_with_parent(parent: int) -> None:
+def watch_parent(parent: int) -> None:
     """End this process, a worker, and its group soon after ``parent`` has died; run in a thread of its own."""
     while os.getppid() == parent:
         time.sleep(1.0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.plugins import plugin_modules
-from adhere.rewards.pool import Job, Lost, Pool, environment
+from adhere.rewards.pool import Lost, Pool, PoolTask, environment
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.verdict import Status
 
@@ -116,7 +116,7 @@ class FunctionProcess(Pool):
         """Return the reply to a request, which also says what to load where the process has just been started."""
         load = {"load": self.function, "params": self._params, "plugins": plugin_modules(), "check": False}
         replies: list[Any] = []
-        job = Job(None, json.dumps(load | dict(request)).encode(), seconds or self.timeout)
+        job = PoolTask(None, json.dumps(load | dict(request)).encode(), seconds or self.timeout)
         self.exchange([job], lambda job, reply, seconds: replies.append(reply), self.function)
         match replies[0]:
             case {"key": key, "problem": problem}:

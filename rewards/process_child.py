@@ -25,7 +25,7 @@ from typing import Any
 
 from adhere.rewards.errors import AdhereError, nearest
 from adhere.rewards.plugins import load_plugins, search_working_folder
-from adhere.rewards.pool import end_with_parent
+from adhere.rewards.pool import watch_parent
 from adhere.rewards.rollout import Rollout, parse_rollout
 from adhere.rewards.verdict import Verdict
 
@@ -38,7 +38,7 @@ RAISED = (Exception, SystemExit)
 def main() -> None:
     """Serve requests from standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
+    threading.Thread(target=watch_parent, args=[os.getppid()], daemon=True).start()
     # What the function reads or prints must not touch the frames; what it prints belongs to the log.
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -60,9 +60,11 @@ def main() -> None:
             request, number = json.loads(requests.read(int.from_bytes(head[:4], "big"))), head[4:]
             try:
                 if call is None:
-                    call = load(request["load"], request["params"], request["plugins"], check=request["check"])
+                    call = load_function(request["load"], request["params"], request["plugins"], check=request["check"])
                     send({"ready": True}, bytes(4))
-                reply = {} if request["check"] else score(call, [parse_rollout(r) for r in request["rollouts"]], runner)
+                reply = {}
+                if not request["check"]:
+                    reply = score_rollouts(call, [parse_rollout(r) for r in request["rollouts"]], runner)
             except LoadError as error:
                 reply = {"key": error.key, "problem": str(error)}
             finally:
@@ -79,7 +81,7 @@ class LoadError(Exception):
         self.key = key
 
 
-def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check: bool) -> Scorer:
+def load_function(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check: bool) -> Scorer:
     """Import ``package.module:name`` and return it with ``params`` filled in.
 
     Args:
@@ -138,7 +140,7 @@ def load(name: str, params: Mapping[str, Any], plugins: Sequence[str], *, check:
     return scorer
 
 
-def score(call: Scorer, rollouts: list[Rollout], runner: asyncio.Runner) -> dict[str, Any]:
+def score_rollouts(call: Scorer, rollouts: list[Rollout], runner: asyncio.Runner) -> dict[str, Any]:
     """Return the reply to a batch; where the function raises, each rollout is tried by itself."""
     try:
         return _called(call, rollouts, runner)

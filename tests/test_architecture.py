@@ -106,6 +106,25 @@ def test_in_train_no_modules_import_each_other_in_a_circle() -> None:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
+SHARED_NAMES = {
+    "main": "the entry of a program",
+    "evaluate": "a command, and the function that does its work", "export": "as evaluate",
+    "generate": "as evaluate",
+    "markdown": "of a report: what it says as a page", "show": "of a report: print it",
+    "write": "of a report: its files", "to_dict": "of a report: its JSON form",
+}  # fmt: skip
+"""Names of several modules, each with its one meaning."""
+
+
+def test_a_public_name_has_one_meaning() -> None:
+    places: dict[str, set[str]] = {}
+    for path in (path for room in ROOMS for path in modules(room)):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+                places.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
+    assert [(name, sorted(p)) for name, p in places.items() if len(p) > 1 and name not in SHARED_NAMES] == []
+
+
 @pytest.mark.parametrize("room", ["rewards", "prompts", "records"])
 def test_the_lowest_rooms_need_no_torch(room: str) -> None:
     heavy = [

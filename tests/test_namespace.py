@@ -70,7 +70,7 @@ def build_wheel(source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    """Build them from a copy of the checkout that also holds a user's own overlay, which is no part of the package."""
+    """Build them from a copy of the checkout that also holds a user's own overlay, which is not part of the package."""
     folder = tmp_path_factory.mktemp("archives")
     copy = folder / "checkout"
     for name in tracked():

@@ -177,9 +177,9 @@ def dispatch(words: list[str]) -> int:
         return 0
     top = list(dict.fromkeys(name.split()[0] for name in COMMANDS))
     if words[0] in ("-sc", "--shell-completion"):
-        from adhere.train.commands.completion import complete
+        from adhere.train.commands.completion import print_completions
 
-        return complete(words[1:], top, COMPOSING)
+        return print_completions(words[1:], top, COMPOSING)
     if words[0] not in top:
         raise ConfigError(f"there is no such command{nearest(words[0], top)}; adhere --help lists them")
 

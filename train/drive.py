@@ -23,7 +23,7 @@ def execute(run: Run) -> int:
         ConfigError: the run's folder belongs to another configuration.
         StageError: a stage failed; finished stages are kept, and the same command goes on from there.
     """
-    begin(run)
+    claim_run(run)
     ran, waiting = 0, list(order(run.graph))
     while waiting:
         stage = waiting.pop(0)
@@ -60,7 +60,7 @@ def one_process(first: PlannedStage, second: PlannedStage) -> bool:
     return alike and first.recipe.evaluation.backend == "transformers" and not served
 
 
-def begin(run: Run) -> None:
+def claim_run(run: Run) -> None:
     """Check what can be checked before a process starts, claim the run's folder, and link every stage in it.
 
     Raises:

@@ -14,7 +14,7 @@ from adhere.evaluation.ablation.pareto import FrontArm, best_shares, pareto_fron
 from adhere.evaluation.ablation.resampling import Draws, own_intervals, replicate
 from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
 from adhere.evaluation.ablation.tables import Arm, Responses, read_scores
-from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict
+from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict_sentence
 from adhere.evaluation.metrics import METRICS, Metric
 from adhere.evaluation.statistics import Bootstrap
 from adhere.records.jsonl import dump
@@ -139,7 +139,7 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
 
     front = pareto_front(names, responses.values["accuracy"], responses.values["hacc"], draws)
     best = dict(zip(names, best_shares(responses.values["joint"], draws).tolist(), strict=True))
-    verdicts = [verdict(*pair) for pair in zip(found["joint"], found["accuracy"], strict=True)]
+    verdicts = [verdict_sentence(*pair) for pair in zip(found["joint"], found["accuracy"], strict=True)]
     if len(names) > 1:
         verdicts += [front_sentence(front), best_sentence(best)]
     left_out = len(everything) - len(large)

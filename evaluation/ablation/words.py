@@ -12,7 +12,7 @@ NAMES: Mapping[Metric, str] = {"accuracy": "accuracy", "hacc": "HAcc", "sacc": "
 ONE_SEED = "one seed only: the interval does not hold the variation between runs"
 
 
-def verdict(joint: Difference, accuracy: Difference) -> str:
+def verdict_sentence(joint: Difference, accuracy: Difference) -> str:
     """Say how an arm stands to the reference: on joint, and at what cost or gain of accuracy.
 
     Better and worse are claimed where the simultaneous interval of all arms excludes 0; what follows ± is half of its

@@ -98,7 +98,7 @@ def audit_rewards(
     unpaid = [step for step, at in configs.items() if not any(at.weights().values())]
     skipped += [f"step {step}: left out, every weight that could be audited is 0 at that step" for step in unpaid]
     paid = {step: at for step, at in configs.items() if step not in unpaid}
-    cases = build_cases(reachable, form_of(kept, reasoning=reasoning, prefilled=prefilled))
+    cases = build_cases(reachable, response_form(kept, reasoning=reasoning, prefilled=prefilled))
     return audit_scorer(Composite(capped(kept), engine), cases, settings=paid, skipped=skipped, order=order)
 
 
@@ -152,7 +152,7 @@ def audit_failures(scorer: Scorer, cases: Cases, probes: Mapping[str, Probe] = P
     return failures(score_cases(cases.cases, scorer, probes), probes)
 
 
-def form_of(config: RewardConfig, *, reasoning: bool, prefilled: bool) -> Form:
+def response_form(config: RewardConfig, *, reasoning: bool, prefilled: bool) -> Form:
     """Return the form of responses that ``config`` can reward: a reasoning block where one is asked for."""
     asked = any(isinstance(c, FormatComponent) and c.require_reasoning for c in config.components.values())
     whole = any(isinstance(c, ChecklistComponent) and c.scope == "response" for c in config.components.values())

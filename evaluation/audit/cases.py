@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from adhere.prompts.attach import LANGUAGES
 from adhere.prompts.config import SftTargetConfig
 from adhere.prompts.item import PromptItem
-from adhere.prompts.probes import probe
+from adhere.prompts.probes import probe_answer
 from adhere.prompts.targets import TargetCounts, build_targets
 from adhere.rewards.checklist import JudgeCheck, ProgramCheck, RuleCheck
 from adhere.rewards.checklist.checks import Leaf, leaves
@@ -170,7 +170,7 @@ def worked_answer(item: PromptItem, value: str, *, obey: bool) -> str | None:
     if made and (text := made[0].target) is not None and (not obey or obeys_rules(item, text)):
         return text
     language = next((str(rule.kwargs["language"]) for rule in rules(item) if rule.constraint in LANGUAGES), "en")
-    draft = probe(language if obey else "en", value)
+    draft = probe_answer(language if obey else "en", value)
     text = comply(draft, [rule.checker for rule in rules(item)]) if draft is not None and obey else draft
     return text if text is not None and verify_answer(value, text).passed else None
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from adhere.evaluation.generation import Generation, Sampling, draw_seed
 from adhere.prompts.item import PromptItem
-from adhere.rewards.chat import Background, ChatClient, Usage, cancel
+from adhere.rewards.chat import Background, ChatClient, Usage, cancel_tasks
 from adhere.rewards.posting import CallError
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
@@ -69,7 +69,7 @@ class OpenAIGenerator:
         try:
             drawn = await asyncio.gather(*tasks)
         finally:
-            await cancel(tasks)
+            await cancel_tasks(tasks)
         return [drawn[i * n : (i + 1) * n] for i in range(len(items))]
 
     async def _draw(self, item: PromptItem, sample: int, sampling: Sampling) -> Generation:

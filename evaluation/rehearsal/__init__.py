@@ -1,15 +1,15 @@
 """What GRPO would find to learn from: groups drawn from the policy that it starts from, before it is trained."""
 
 from adhere.evaluation.rehearsal.alternatives import Alternative, alternatives
-from adhere.evaluation.rehearsal.figures import Rehearsal, rehearse
-from adhere.evaluation.rehearsal.verdict import Change, Verdict, judge_rehearsal
+from adhere.evaluation.rehearsal.figures import Rehearsal, rehearsal_figures
+from adhere.evaluation.rehearsal.verdict import Change, RehearsalVerdict, judge_rehearsal
 
 __all__ = [
     "Alternative",
     "Change",
     "Rehearsal",
-    "Verdict",
+    "RehearsalVerdict",
     "alternatives",
     "judge_rehearsal",
-    "rehearse",
+    "rehearsal_figures",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from adhere.evaluation.rehearsal.estimates import dead_step, live_share
-from adhere.evaluation.rehearsal.figures import Rehearsal, rehearse
+from adhere.evaluation.rehearsal.figures import Rehearsal, rehearsal_figures
 from adhere.evaluation.reweight.agreement import cells
 from adhere.rewards.aggregation import AGGREGATIONS
 from adhere.rewards.config import RewardConfig
@@ -59,7 +59,7 @@ def alternatives(found: Rehearsal) -> list[Alternative]:
     made = [_measured(found, "as it is", ())]
     for name, overrides, config in _other_rewards(found.config, found.total):
         try:
-            other = rehearse(
+            other = rehearsal_figures(
                 found.rollouts, config, total=found.total, prompts=found.prompts, accumulation=found.accumulation,
                 kinds=found.kinds, finished=found.finished,
             )  # fmt: skip

@@ -132,7 +132,7 @@ class Rehearsal:
         }
 
 
-def rehearse(
+def rehearsal_figures(
     rollouts: Rollouts,
     config: RewardConfig,
     *,

@@ -37,7 +37,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RehearsalVerdict:
     """The judgement on a rehearsal: a level, one sentence for it, and up to three changes, the best first."""
 
     level: Level
@@ -53,7 +53,7 @@ class Verdict:
 
 def judge_rehearsal(
     found: Rehearsal, others: Sequence[Alternative], *, max_completion_length: int, ids: Sequence[str] | None
-) -> Verdict:
+) -> RehearsalVerdict:
     """Return the verdict.
 
     Changes are ranked by what they add to three figures in [0, 1]: the share of groups in which the least varying
@@ -126,7 +126,7 @@ def judge_rehearsal(
         key = change.overrides[0].partition("=")[0]
         best.setdefault("weight" if key.endswith(".weight") else key, change)  # one value a key, one ratio of weights
     sentence = "; ".join(said) + "."
-    return Verdict(level, f"{level}: {sentence}", tuple(list(best.values())[:CHANGES]))
+    return RehearsalVerdict(level, f"{level}: {sentence}", tuple(list(best.values())[:CHANGES]))
 
 
 def _worth(other: Alternative, weighted: Sequence[str]) -> float:

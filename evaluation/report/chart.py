@@ -35,7 +35,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class Subplot:
     """One pair of axes; ``share`` says that its values lie in [0, 1] and are read as percent."""
 
     title: str
@@ -54,7 +54,7 @@ class Chart:
     kind: Kind
     x_label: str
     y_label: str
-    panels: Sequence[Panel]
+    panels: Sequence[Subplot]
 
     def rows(self) -> list[dict[str, str]]:
         """Return what is drawn as a table, one row a point; the heat map has one row a cell."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from adhere.evaluation.ablation import Analysis
 from adhere.evaluation.ablation.slices import FEWEST
-from adhere.evaluation.report.chart import FRONT, Chart, Panel, Series
+from adhere.evaluation.report.chart import FRONT, Chart, Series, Subplot
 from adhere.evaluation.report.collect import ReportData
 from adhere.evaluation.report.rollouts import EVALUATION, TRAINING, UNKNOWN, RolloutTable
 from adhere.evaluation.statistics import mean_of_scored
@@ -31,31 +31,31 @@ def build_charts(data: ReportData, table: RolloutTable, analysis: Analysis | Non
     rates = {"joint": "joint", "accuracy": "accuracy", "hacc": "HAcc"}
     components = list(dict.fromkeys(component for entry in data.trained for component in entry.components))
     counted = {"timeouts a step": "timeouts", "errors and unparsed a step": "errors"}
-    failures = [Panel(name, _curves(data, styles, _total(figure)), share=False) for name, figure in counted.items()]
+    failures = [Subplot(name, _curves(data, styles, _total(figure)), share=False) for name, figure in counted.items()]
     never = [panel.title for panel in failures if panel.series and not any(y for s in panel.series for y in s.y)]
     running = [
-        Panel("tokens a response", _curves(data, styles, "completions/mean_length"), share=False),
-        Panel("cut off by the limit", _curves(data, styles, "completions/clipped_ratio")),
+        Subplot("tokens a response", _curves(data, styles, "completions/mean_length"), share=False),
+        Subplot("cut off by the limit", _curves(data, styles, "completions/clipped_ratio")),
         *(panel for panel in failures if panel.title not in never),
-        Panel("seconds a step", _curves(data, styles, "step_time"), share=False),
-        Panel("entropy", _curves(data, styles, "entropy"), share=False),
+        Subplot("seconds a step", _curves(data, styles, "step_time"), share=False),
+        Subplot("entropy", _curves(data, styles, "entropy"), share=False),
     ]
     found = [
         pareto_chart(analysis, styles),
         _curves_chart(
             data, "rates", "Learning curves", "share of training rollouts, by optimizer step",
-            [Panel(title, _curves(data, styles, f"rates/{rate}")) for rate, title in rates.items()],
+            [Subplot(title, _curves(data, styles, f"rates/{rate}")) for rate, title in rates.items()],
         ),
         _curves_chart(
             data, "components", "Component scores", "mean score of each reward component",
-            [Panel(c, _curves(data, styles, f"components/{c}/mean")) for c in components],
+            [Subplot(c, _curves(data, styles, f"components/{c}/mean")) for c in components],
         ),
         _curves_chart(
             data, "zero_spread", "Groups without a signal",
             "share of prompt groups in which a component gives every rollout the same score",
             [
-                *(Panel(c, _curves(data, styles, f"components/{c}/zero_spread_groups")) for c in components),
-                Panel("whole reward", _curves(data, styles, "frac_reward_zero_std")),
+                *(Subplot(c, _curves(data, styles, f"components/{c}/zero_spread_groups")) for c in components),
+                Subplot("whole reward", _curves(data, styles, "frac_reward_zero_std")),
             ],
         ),
         _curves_chart(
@@ -97,11 +97,11 @@ def pareto_chart(analysis: Analysis | None, styles: Mapping[str, int]) -> Chart 
         "points",
         "accuracy",
         "HAcc",
-        [Panel("", [*line, *series])],
+        [Subplot("", [*line, *series])],
     )
 
 
-def _curves_chart(data: ReportData, name: str, title: str, what: str, panels: Sequence[Panel]) -> Chart | None:
+def _curves_chart(data: ReportData, name: str, title: str, what: str, panels: Sequence[Subplot]) -> Chart | None:
     shown = [panel for panel in panels if panel.series]
     if not shown:
         return None
@@ -189,7 +189,7 @@ def constraints_chart(data: ReportData) -> Chart | None:
         "heat",
         "constraint",
         "model",
-        [Panel("", series)],
+        [Subplot("", series)],
     )
 
 
@@ -216,7 +216,14 @@ def changes_chart(analysis: Analysis | None) -> Chart | None:
             (low, worst), (high, best) = known[0], known[-1]
             said.append(f"{one.name}: from {100 * low:+.1f} points on {worst} to {100 * high:+.1f} on {best}")
     return Chart(
-        "changes", "Where the models differ", caption, "; ".join(said), "changes", "part", "model", [Panel("", series)]
+        "changes",
+        "Where the models differ",
+        caption,
+        "; ".join(said),
+        "changes",
+        "part",
+        "model",
+        [Subplot("", series)],
     )
 
 
@@ -245,7 +252,7 @@ def crossed_chart(data: ReportData, table: RolloutTable) -> Chart | None:
             Series(name, [float(s) for s in steps], _smooth([float(v) for v in shares[c]]), c)
             for c, name in enumerate(CELLS)
         ]
-        panels.append(Panel(_titled(data, group), series))
+        panels.append(Subplot(_titled(data, group), series))
         said.append(f"{group}, last step: " + ", ".join(f"{s.name} {_percent(s.y[-1])}" for s in series))
     if not panels:
         return None
@@ -288,7 +295,7 @@ def reasoning_chart(data: ReportData, table: RolloutTable, styles: Mapping[str, 
             if points:
                 series.append(Series(group, [x for x, _ in points], [y for _, y in points], styles[group]))
         if series:
-            panels.append(Panel(title, series))
+            panels.append(Subplot(title, series))
     if not panels:
         return None
     source = "Evaluated responses" if phase == EVALUATION else "Training rollouts"

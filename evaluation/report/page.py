@@ -29,7 +29,7 @@ TABLE_ROWS = 400
 """Rows of a chart's table in the page; longer ones are in its CSV file."""
 
 
-def render(
+def render_page(
     data: ReportData, rollouts: RolloutTable, charts: Sequence[Chart], packed: Packed, analysis: Analysis | None
 ) -> Iterator[str]:
     """Yield the page in parts; the rollouts' blocks, the bulk of it, come after all that is seen first.
@@ -67,7 +67,7 @@ def render(
         courses=data.courses,
         rehearsals=data.rehearsals,
         missing=data.missing,
-        alarms=alarms(data),
+        alarms=raised_alarms(data),
         rows=table(data, analysis),
         evaluated=data.evaluated,
         charts=[{"chart": chart, "rows": chart.rows()[: TABLE_ROWS + 1]} for chart in charts],
@@ -124,7 +124,7 @@ def settings(data: ReportData) -> dict[str, dict[str, Any]]:
     return found
 
 
-def alarms(data: ReportData) -> list[dict[str, Any]]:
+def raised_alarms(data: ReportData) -> list[dict[str, Any]]:
     """Return every alarm's name with the arms that it was raised in, each with its step and its words."""
     found: dict[str, list[tuple[str, Any, str]]] = {}
     for arm in data.trained:

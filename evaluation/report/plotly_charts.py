@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adhere.evaluation.report.chart import FRONT, Chart, Panel, Series
+from adhere.evaluation.report.chart import FRONT, Chart, Series, Subplot
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
@@ -54,7 +54,7 @@ def short(names: list[str]) -> list[str]:
     return ends if len(set(ends)) == len(ends) else names
 
 
-def line_traces(chart: Chart, panel: Panel, series: Series) -> list[dict[str, Any]]:
+def line_traces(chart: Chart, panel: Subplot, series: Series) -> list[dict[str, Any]]:
     """Return the traces of one series: its band, if it has bounds, and its line or point."""
     trace: dict[str, Any] = {
         "type": "scatter",
@@ -100,7 +100,7 @@ def point_trace(trace: dict[str, Any], series: Series, *, labelled: bool) -> dic
     }
 
 
-def heat_trace(panel: Panel) -> dict[str, Any]:
+def heat_trace(panel: Subplot) -> dict[str, Any]:
     """Return a map of shares in percent: a row for each ``x``, a column for each series."""
     values = [[None if y is None else round(100 * y, 1) for y in series.y] for series in panel.series]
     cells = list(map(list, zip(*values, strict=True)))
@@ -121,7 +121,7 @@ def heat_trace(panel: Panel) -> dict[str, Any]:
     }
 
 
-def changes_trace(panel: Panel) -> dict[str, Any]:
+def changes_trace(panel: Subplot) -> dict[str, Any]:
     """A map around 0, purple for gains and orange for losses, which the colour-blind can tell apart too."""
     trace = heat_trace(panel)
     reach = max((abs(v) for row in trace["z"] for v in row if v is not None), default=1.0) or 1.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adhere.evaluation.plot import COLOURS, GREY, INK, MARKERS
-from adhere.evaluation.report.chart import FRONT, Chart, Panel, Series
+from adhere.evaluation.report.chart import FRONT, Chart, Series, Subplot
 from adhere.evaluation.report.charts import CELLS
 from adhere.evaluation.report.plotly_charts import LABELLED, MAPS, star
 from adhere.rewards.files import atomic_file
@@ -119,7 +119,7 @@ def _write_png(path: Path, chart: Chart, dpi: int = 160) -> None:
         figure.savefig(out, format="png", dpi=dpi, facecolor="white")
 
 
-def _draw(axes: Axes, chart: Chart, panel: Panel) -> None:
+def _draw(axes: Axes, chart: Chart, panel: Subplot) -> None:
     scale = 100.0 if panel.share else 1.0
     if chart.kind == "area":
         layers = [[100 * (y or 0.0) for y in s.y] for s in panel.series]
@@ -164,7 +164,7 @@ def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
         axes.fill_between(steps, bounds[0], bounds[1], color=colour, alpha=0.15, linewidth=0)
 
 
-def _heat(axes: Axes, chart: Chart, panel: Panel) -> None:
+def _heat(axes: Axes, chart: Chart, panel: Subplot) -> None:
     cells = [[float("nan") if y is None else 100 * y for y in s.y] for s in panel.series]
     turned = list(map(list, zip(*cells, strict=True)))
     reach = max((abs(v) for row in cells for v in row if v == v), default=1.0) or 1.0

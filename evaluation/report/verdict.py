@@ -19,7 +19,7 @@ ORDER: tuple[Metric, ...] = ("joint", "accuracy", "hacc", "sacc")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """A figure in percent with its interval; ``None`` where nothing was scored."""
 
     mean: float | None
@@ -28,7 +28,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One line of the table: a point, a model that is not a point, or a trivial floor.
 
     ``cells`` are by metric in `ORDER`. ``joint`` and ``accuracy`` are the differences from the reference, ``front`` the
@@ -37,8 +37,8 @@ class Row:
     """
 
     name: str
-    cells: Sequence[Cell]
-    runs: Sequence[Row] = ()
+    cells: Sequence[TableCell]
+    runs: Sequence[TableRow] = ()
     joint: Difference | None = None
     accuracy: Difference | None = None
     front: FrontArm | None = None
@@ -109,23 +109,23 @@ def caution(analysis: Analysis | None) -> str:
     return f"{few}: {ONE_SEED}."
 
 
-def table(data: ReportData, analysis: Analysis | None) -> list[Row]:
+def table(data: ReportData, analysis: Analysis | None) -> list[TableRow]:
     """Return one row a model or point in the order of the recipe, then points without one, then trivial floors."""
     groups: dict[str, list[Evaluated]] = {}
     for entry in data.evaluated:
         groups.setdefault(entry.group, []).append(entry)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for group, members in groups.items():
         ranges = [open_ranges(e.results["metrics"]) for e in members]
         notes = [data.note(group), members[0].origin if data.branched else "", *dict.fromkeys(ranges)]
-        runs = [Row(e.name.removeprefix(f"{group} · "), _cells(e.results["metrics"])) for e in members]
+        runs = [TableRow(e.name.removeprefix(f"{group} · "), _cells(e.results["metrics"])) for e in members]
         if analysis is None or group not in analysis.means:
             note = "; ".join(filter(None, ["answered other items, so it is not compared", *notes]))
-            rows.append(Row(group, runs[0].cells, runs[1:] and runs, note=note))
+            rows.append(TableRow(group, runs[0].cells, runs[1:] and runs, note=note))
             continue
         joint, accuracy = ({d.arm: d for d in analysis.differences[m]}.get(group) for m in ("joint", "accuracy"))
         rows.append(
-            Row(
+            TableRow(
                 group,
                 _cells({metric: mean.to_dict() for metric, mean in analysis.means[group].items()}),
                 runs if len(runs) > 1 else (),
@@ -137,7 +137,8 @@ def table(data: ReportData, analysis: Analysis | None) -> list[Row]:
             )
         )
     if data.evaluated:
-        rows += [Row(g, _cells({}), note=data.note(g)) for g in data.groups if not groups.keys() & data.shown_as(g)]
+        left_out = [group for group in data.groups if not groups.keys() & data.shown_as(group)]
+        rows += [TableRow(group, _cells({}), note=data.note(group)) for group in left_out]
 
     # Trivial floors are those of the items: once for each set of items that was answered.
     suites: dict[str, Evaluated] = {}
@@ -146,17 +147,18 @@ def table(data: ReportData, analysis: Analysis | None) -> list[Row]:
     for entry in suites.values():
         suite = f"{entry.results.get('suite')}, {entry.results['metrics'].get('prompts')} prompts: "
         floors = entry.results.get("floors", {}).items()
-        rows += [Row((suite if len(suites) > 1 else "") + name, _cells(found), floor=True) for name, found in floors]
+        before = suite if len(suites) > 1 else ""
+        rows += [TableRow(before + name, _cells(found), floor=True) for name, found in floors]
     return rows
 
 
-def _cells(metrics: Mapping[Any, Any]) -> list[Cell]:
+def _cells(metrics: Mapping[Any, Any]) -> list[TableCell]:
     """Return the figures of the table in percent; those without a mean were not scored."""
     cells = []
     for metric in ORDER:
         found = metrics.get(metric) or {"mean": None}
         ends = (found[key] if found["mean"] is not None else None for key in ("mean", "low", "high"))
-        cells.append(Cell(*(None if end is None else 100 * end for end in ends)))
+        cells.append(TableCell(*(None if end is None else 100 * end for end in ends)))
     return cells
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from adhere.evaluation.report.charts import build_charts
 from adhere.evaluation.report.collect import ReportData, collect
 from adhere.evaluation.report.pack import pack
-from adhere.evaluation.report.page import render
+from adhere.evaluation.report.page import render_page
 from adhere.evaluation.report.rollouts import read_rollout_table
 from adhere.evaluation.report.static import write_static
 from adhere.evaluation.report.verdict import compare_models
@@ -51,7 +51,7 @@ def write_report(source: Path, folder: Path | None = None, text_megabytes: int =
     packed = pack(table, text_megabytes * 1_000_000)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / PAGE) as out:
-        for part in render(data, table, charts, packed, analysis):
+        for part in render_page(data, table, charts, packed, analysis):
             out.write(part)
     figures = [path for chart in charts for path in write_static(folder / FIGURES, chart)]
     return Report(folder / PAGE, tuple(figures), len(table), int(packed.index["with_text"]), data)

@@ -133,7 +133,7 @@ def suite(name: str) -> Callable[[K], K]:
     """Return a decorator that enters a subclass of :class:`SuiteKind` as the suite ``name``.
 
     Raises:
-        ConfigError: the name is taken, or the class lacks something; it is said in a sentence.
+        ConfigError: the name is taken, or the class lacks something; the message says what.
     """
 
     def enter(kind: K) -> K:

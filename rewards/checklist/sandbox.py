@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from adhere.rewards.checklist.check_tree import ProgramCall
 from adhere.rewards.errors import AdhereError
-from adhere.rewards.pool import Job, Lost, Pool, cpu_share, per_process
+from adhere.rewards.pool import Lost, Pool, PoolTask, cpu_share, per_process
 from adhere.rewards.verdict import Status, Verdict, unscored
 
 Layer = Literal["namespaces", "seccomp"]
@@ -113,12 +113,12 @@ class Sandbox(Pool):
         with self._lock:
             if self._state is None:
 
-                def settle(_: Job, reply: Any, seconds: float) -> None:
+                def settle(_: PoolTask, reply: Any, seconds: float) -> None:
                     if isinstance(reply, Lost):
                         raise _not_ready(reply)
                     self._state = reply
 
-                self.exchange([Job(None, b"", 0.0)], settle)
+                self.exchange([PoolTask(None, b"", 0.0)], settle)
             assert self._state is not None
             return dict(self._state)
 
@@ -183,15 +183,15 @@ class Sandbox(Pool):
         verdicts: dict[ProgramCall, Verdict] = {}
         again: list[ProgramCall] = []
 
-        def job(call: ProgramCall, patience: int = 1) -> Job:
+        def job(call: ProgramCall, patience: int = 1) -> PoolTask:
             seconds = self.limits.timeout * patience
             limits = {
                 "timeout": seconds, "cpu_seconds": int(self.limits.timeout) + 2, "memory_mb": self.limits.memory_mb
             }  # fmt: skip
             frame = json.dumps({"code": call.code, "text": call.text, **limits}).encode()
-            return Job(call, frame, seconds + _GRACE_SECONDS)
+            return PoolTask(call, frame, seconds + _GRACE_SECONDS)
 
-        def settle(job: Job, reply: Any, seconds: float, *, last: bool = False) -> None:
+        def settle(job: PoolTask, reply: Any, seconds: float, *, last: bool = False) -> None:
             call: ProgramCall = job.key
             match reply:
                 case {"verdict": bool(met)}:

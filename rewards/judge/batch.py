@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adhere.rewards.chat import ChatClient, Completion, Usage, cancel
+from adhere.rewards.chat import ChatClient, Completion, Usage, cancel_tasks
 from adhere.rewards.errors import StageError
 from adhere.rewards.judge.cache import ReplyCache, Scores
 from adhere.rewards.judge.config import JudgeConfig
@@ -104,7 +104,7 @@ class Session:
                 if late and batch.outage is None:
                     batch.outage = await self.probe()
         finally:
-            await cancel(workers)
+            await cancel_tasks(workers)
             self._save(batch)
             self._usage.seconds += time.monotonic() - started
         why = f"the batch took longer than judge.deadline, {config.deadline:g} s"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 
-from adhere.rewards.math.error_bounds import CONSTANTS, UnboundedError, evaluate
+from adhere.rewards.math.error_bounds import CONSTANTS, UnboundedError, evaluate_ball
 from adhere.rewards.math.expression import read_term
 from adhere.rewards.math.normal_form import (
     ONE,
@@ -67,7 +67,7 @@ def _decide(gold: str, answer: str) -> bool | None:
             return 1.125 + zlib.crc32(f"{attempt} {name}".encode()) / 2**31
 
         try:
-            (a, a_error), (b, b_error) = evaluate(left, point), evaluate(right, point)
+            (a, a_error), (b, b_error) = evaluate_ball(left, point), evaluate_ball(right, point)
         except UnboundedError:
             continue
         if abs(a - b) > a_error + b_error + TOLERANCE * max(abs(a), abs(b)):

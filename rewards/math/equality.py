@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
-from adhere.rewards.math.error_bounds import UnboundedError, evaluate
+from adhere.rewards.math.error_bounds import UnboundedError, evaluate_ball
 from adhere.rewards.math.expression import read_term, substitute
 from adhere.rewards.math.normal_form import ONE, NoFormError, UndefinedError, difference, normal_form
 from adhere.rewards.math.parsed_answer import (
@@ -233,7 +233,7 @@ def _value(latex: str) -> Fraction | None:
         raise UnboundedError(name)
 
     try:
-        value, error = evaluate(term, no_symbols)
+        value, error = evaluate_ball(term, no_symbols)
     except UnboundedError:
         return None
     return Fraction(value.real) if not value.imag and error < 1e-9 * abs(value) else None

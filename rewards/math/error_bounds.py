@@ -25,7 +25,7 @@ class UnboundedError(ArithmeticError):
     """No error bound can be given here."""
 
 
-def evaluate(term: Term, point: Callable[[str], float]) -> Ball:
+def evaluate_ball(term: Term, point: Callable[[str], float]) -> Ball:
     """Return value and error of ``term`` where each symbol has the value ``point(name)``.
 
     ``i``, ``e`` and ``pi`` have their usual values: expressions that are equal for every value of these letters are
@@ -44,7 +44,7 @@ def evaluate(term: Term, point: Callable[[str], float]) -> Ball:
         name = str(payload)
         found = _rounded(CONSTANTS[name] if name in CONSTANTS else complex(point(name)), 0.0)
     else:
-        values = [evaluate(child, point) for child in children]
+        values = [evaluate_ball(child, point) for child in children]
         if kind == "+":
             largest = max(abs(v) for v, _ in values)
             found = _rounded(sum(v for v, _ in values), sum(e for _, e in values), len(values) * largest)

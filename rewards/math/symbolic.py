@@ -47,7 +47,7 @@ Parsed: TypeAlias = Basic | MatrixBase
 parse("$x$", _CONFIG, fallback_mode="no_fallback", parsing_timeout=None)
 
 
-def compare(gold: str, answer: str) -> Verdict:
+def compare_symbolically(gold: str, answer: str) -> Verdict:
     """Return whether ``answer`` equals ``gold``, both canonical: the engine's task for what is left open.
 
     ``unparsed`` where the gold answer cannot be read; an answer that cannot be read is wrong.

@@ -17,7 +17,7 @@ from adhere.rewards.math.limits import too_expensive
 from adhere.rewards.segments import split_response
 from adhere.rewards.verdict import Status, Verdict, failed, passed, unscored
 
-COMPARE = "adhere.rewards.math.symbolic:compare"
+COMPARE = "adhere.rewards.math.symbolic:compare_symbolically"
 
 NO_ANSWER = "no answer found"
 TOO_COSTLY = "answer too expensive to compare with the gold one"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adhere.evaluation.rehearsal import Rehearsal, Verdict, alternatives, judge_rehearsal, rehearse
+from adhere.evaluation.rehearsal import Rehearsal, RehearsalVerdict, alternatives, judge_rehearsal, rehearsal_figures
 from adhere.evaluation.rehearsal.estimates import dead_step, interval, live_share, spread_share
 from adhere.evaluation.reweight import read_rollouts
 from adhere.records.tables import write_rollouts
@@ -68,13 +68,13 @@ def drawn(
         write_rollouts(folder, step, made)
     finished = np.ones(right.shape, dtype=bool)
     finished[: round(cut * len(right))] = False
-    return rehearse(
+    return rehearsal_figures(
         read_rollouts(folder, list(config.components), size), config, total=100, prompts=prompts, accumulation=1,
         kinds=asked, finished=finished,
     )  # fmt: skip
 
 
-def verdict(found: Rehearsal, ids: list[str] | None = None) -> Verdict:
+def verdict(found: Rehearsal, ids: list[str] | None = None) -> RehearsalVerdict:
     return judge_rehearsal(found, alternatives(found), max_completion_length=64, ids=ids)
 
 

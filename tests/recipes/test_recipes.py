@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from adhere.train.config.compose import compose_recipe, recipes_folder
 from adhere.train.config.schema import Recipe
-from adhere.train.plan.describe import describe
+from adhere.train.plan.describe import describe_run
 from adhere.train.run.run import plan_run
 
 FOLDER = recipes_folder()
@@ -49,7 +49,7 @@ def test_a_recipe_plans(recipe: str, model: str) -> None:
     assert run.recipe.name == recipe
     assert {stage.kind for stage in run.graph.stages.values()} == {stage.kind for stage in run.recipe.stages.values()}
     assert set(run.arms) == set(run.recipe.arms or ["run"])
-    assert "evaluate" in describe(run)
+    assert "evaluate" in describe_run(run)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

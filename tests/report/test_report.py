@@ -11,7 +11,7 @@ import pytest
 import report_run
 from report_run import PROMPTS, STEPS, write_ablation, write_graph, write_run
 
-from adhere.evaluation.report.chart import Chart, Panel, Series
+from adhere.evaluation.report.chart import Chart, Series, Subplot
 from adhere.evaluation.report.charts import build_charts
 from adhere.evaluation.report.collect import collect
 from adhere.evaluation.report.pack import NO_TEXT, choose, pack
@@ -208,7 +208,7 @@ def test_a_copied_run_is_read_through_its_links(run: Path, tmp_path: Path) -> No
 
 def test_latex_writes_out_what_it_would_read_as_a_command() -> None:
     series = Series("a_b & 50%", [0.5], [0.25], 0, [0.2], [0.3], [0.4], [0.6], support=0.9)
-    chart = Chart("p", "Cost_of {x}", "100 %", "", "points", "accuracy", "HAcc", [Panel("", [series])])
+    chart = Chart("p", "Cost_of {x}", "100 %", "", "points", "accuracy", "HAcc", [Subplot("", [series])])
     text = latex(chart)
     assert r"Cost\_of \{x\}. 100 \%" in text
     assert r"a\_b \& 50\% & 50.0 [40.0, 60.0] & 25.0 [20.0, 30.0] & 90.0 \\" in text

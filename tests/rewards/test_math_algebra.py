@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adhere.rewards.math.algebra import decide
-from adhere.rewards.math.error_bounds import UnboundedError, evaluate
+from adhere.rewards.math.error_bounds import UnboundedError, evaluate_ball
 from adhere.rewards.math.expression import Term, read_term
 
 EQUAL = [
@@ -140,7 +140,7 @@ def exact(term: Term) -> mpmath.mpc:
 @given(terms)
 def test_error_bounds_hold_against_fifty_digits(term: Term) -> None:
     try:
-        value, error = evaluate(term, POINT.__getitem__)
+        value, error = evaluate_ball(term, POINT.__getitem__)
     except UnboundedError:
         return
     with mpmath.workdps(50):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adhere.rewards.pool import Job, Lost, Pool, cpu_share, per_process
+from adhere.rewards.pool import Lost, Pool, PoolTask, cpu_share, per_process
 
 WORKER = """
 import json, os, subprocess, sys, time
@@ -74,7 +74,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def ask(pool: Pool, *jobs: Any, seconds: float = 2.0) -> list[Any]:
     """Return the replies to ``jobs`` in their order."""
     found: dict[int, Any] = {}
-    asked = (Job(n, json.dumps(job).encode(), seconds) for n, job in enumerate(jobs))
+    asked = (PoolTask(n, json.dumps(job).encode(), seconds) for n, job in enumerate(jobs))
     pool.exchange(asked, lambda job, reply, _: found.update({job.key: reply}))
     return [found[n] for n in range(len(jobs))]
 
@@ -88,9 +88,9 @@ def test_jobs_are_answered_by_as_many_workers_as_they_need(make: Make) -> None:
 
 def test_an_empty_frame_brings_what_a_worker_reports(make: Make) -> None:
     pool, found = make(), []
-    pool.exchange([Job(None, b"", 1.0)], lambda job, reply, _: found.append(reply))
+    pool.exchange([PoolTask(None, b"", 1.0)], lambda job, reply, _: found.append(reply))
     assert found == pool.worker_pids()
-    pool.exchange([Job(None, b"", 60.0)], lambda job, reply, _: found.append(reply))
+    pool.exchange([PoolTask(None, b"", 60.0)], lambda job, reply, _: found.append(reply))
     assert found == pool.worker_pids() * 2
 
 
@@ -126,12 +126,12 @@ def test_jobs_that_do_not_fit_into_a_pipe_arrive_and_one_that_is_not_read_ends(m
 def test_a_reply_that_waits_is_not_late(make: Make) -> None:
     pool, found = make(workers=2), {}
 
-    def settle(job: Job, reply: Any, seconds: float) -> None:
+    def settle(job: PoolTask, reply: Any, seconds: float) -> None:
         found[job.key] = reply
         time.sleep(1.5 if job.key == 0 else 0.0)
 
     assert ask(pool, "a", "b") == ["a", "b"]
-    pool.exchange([Job(0, b'"quick"', 1.0), Job(1, b'"bytewise"', 1.0)], settle)
+    pool.exchange([PoolTask(0, b'"quick"', 1.0), PoolTask(1, b'"bytewise"', 1.0)], settle)
     assert found == {0: "quick", 1: "slow"}
 
 
@@ -189,9 +189,9 @@ def test_a_worker_that_starts_slowly_is_waited_for_with_a_warning(make: Make, ca
 
 def test_a_fresh_job_meets_a_process_that_has_seen_no_other(make: Make) -> None:
     pool, found = make(), []
-    pool.exchange([Job(0, b'"a"', 5.0)], lambda *_: None)
+    pool.exchange([PoolTask(0, b'"a"', 5.0)], lambda *_: None)
     before = pool.worker_pids()
-    pool.exchange([Job(0, b'"a"', 5.0, fresh=True)], lambda job, reply, _: found.append(reply))
+    pool.exchange([PoolTask(0, b'"a"', 5.0, fresh=True)], lambda job, reply, _: found.append(reply))
     assert found == ["a"] and not set(before) & set(pool.worker_pids())
 
 
@@ -212,10 +212,10 @@ def test_what_a_worker_has_started_is_killed_with_it(make: Make, tmp_path: Path)
 def test_an_error_of_the_caller_ends_the_workers_that_are_busy(make: Make) -> None:
     pool = make(workers=2)
 
-    def settle(job: Job, reply: Any, seconds: float) -> None:
+    def settle(job: PoolTask, reply: Any, seconds: float) -> None:
         raise KeyError(job.key)
 
-    jobs = [Job(n, json.dumps(word).encode(), 60.0) for n, word in enumerate(("sleep", "quick"))]
+    jobs = [PoolTask(n, json.dumps(word).encode(), 60.0) for n, word in enumerate(("sleep", "quick"))]
     with pytest.raises(KeyError, match="1"):
         pool.exchange(jobs, settle)
     assert len(pool.worker_pids()) == 1
@@ -233,9 +233,9 @@ def test_a_closed_pool_starts_again(make: Make) -> None:
 
 def test_no_worker_is_left_at_the_exit_of_a_process(tmp_path: Path) -> None:
     script = (
-        "import os, sys, threading, time\nfrom adhere.rewards.pool import Job, Pool\n"
+        "import os, sys, threading, time\nfrom adhere.rewards.pool import Pool, PoolTask\n"
         f"pool = Pool([sys.executable, '-c', {WORKER!r}], 2, lambda: dict(os.environ))\n"
-        "jobs = [Job(n, b'\"sleep\"', 600.0) for n in range(2)]\n"
+        "jobs = [PoolTask(n, b'\"sleep\"', 600.0) for n in range(2)]\n"
         "threading.Thread(target=pool.exchange, args=(jobs, lambda *_: None), daemon=True).start()\n"
         "while len(pool.worker_pids()) < 2: time.sleep(0.01)\n"
         "print(*pool.worker_pids())"

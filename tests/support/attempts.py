@@ -21,7 +21,7 @@ from adhere.records.artifact import STOP_CLEARED, Artifact, Stopped
 from adhere.records.objects import write_yaml
 from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import order
-from adhere.train.run.run import plan_run
+from adhere.train.run.run import plan_run, write_spec
 from adhere.train.worker import attempt
 
 TIMED = ("step_time", "seconds", "time", "per_second", "runtime")
@@ -39,6 +39,15 @@ def prepare(root: Path, *overrides: str, model: Path | None = None) -> Artifact:
     )
     write_yaml(artifact.spec, spec.model_dump(mode="json"))
     return artifact
+
+
+def run_graph(root: Path, *overrides: str) -> dict[str, Artifact]:
+    """Run every stage of a recipe with one arm below ``root``, in order; return the artifacts by the stages' labels."""
+    run = plan_run([*SMALL, *ONE_ARM, f"run.root={root}", "tracking.wandb=off", *overrides])
+    for stage in order(run.graph):
+        write_spec(run, stage)
+        attempt(run.artifact(stage.key))
+    return {stage.label: run.artifact(stage.key) for stage in order(run.graph)}
 
 
 def whole(artifact: Artifact) -> None:

@@ -48,3 +48,17 @@ def fails(root: Path, *overrides: str) -> str:
     )
     assert done.returncode != 0
     return done.stderr
+
+
+def workers_below(folder: str) -> list[int]:
+    """Return the processes of workers whose ``stage.yaml`` has a path that holds ``folder``."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if "adhere.train.worker" in line and folder in line:
+                found.append(int(entry.name))
+    return found

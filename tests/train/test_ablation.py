@@ -9,6 +9,7 @@ import pytest
 from adhere.rewards.errors import ConfigError
 from adhere.train.ablation.points import plan_ablation
 from adhere.train.ablation.race import check_parallel
+from adhere.train.run.graph import compared
 
 WEIGHTS = "ablation.weights=[{checklist: 0}, {checklist: 0.5}, {checklist: 1}]"
 
@@ -150,13 +151,31 @@ def test_a_wrong_grid_is_named(model_folder: Path, overrides: list[str], reason:
 FORK = "stages={sft: {}, a: {kind: grpo, from: sft}, b: {kind: grpo, from: sft}, evaluate: {}}"
 ROW = "stages={sft: {}, a: {kind: grpo, from: sft}, b: {kind: grpo, from: a}, evaluate: {}}"
 FIXED = "stages={a: {kind: grpo, with: ['rewards.components.checklist.weight=1']}, evaluate: {}}"
+SUPERVISED = "stages={a: {kind: grpo}, b: {kind: sft, from: a}, evaluate: {}}"
+NO_GRPO = "stages={a: {kind: sft}, evaluate: {}}"
+LONGER = "stages={a: {kind: grpo, with: ['grpo.max_steps=40']}, evaluate: {}}"
 TWO = "ablation.weights=[{checklist: 0.5},{checklist: 1}]"
 
 
 @pytest.mark.parametrize(
     ("stages", "more", "words"),
     [
-        (FORK, [], "a point is its last model, and the stages end in a and b"),
+        (FORK, [], r"ablation\.judge_by: a point is its last model, and the stages end in a and b"),
+        (FORK, ["ablation.judge_by=evaluate"], r"ablation\.judge_by: no stage .* called 'evaluate'.*are sft, a, b"),
+        (FORK, ["ablation.judge_by=sff"], r"ablation\.judge_by: no stage .* called 'sff' \(did you mean 'sft'"),
+        (
+            FORK,
+            ["ablation.judge_by=a", "ablation.halving=true"],
+            r"ablation\.halving: .*kind grpo are a, b, the last is a",
+        ),
+        (SUPERVISED, ["ablation.halving=true"], r"ablation\.halving: .*stages of kind grpo are a, the last is b"),
+        (NO_GRPO, ["ablation.halving=true"], r"ablation\.halving: .*stages of kind grpo are none, the last is a"),
+        (LONGER, ["ablation.halving=true"], r"ablation\.halving: .*grpo\.max_steps is 40 in the stages and 20 in the"),
+        (
+            "stages=[sft,grpo]",
+            ["ablation.halving=true", "ablation.variants={a: [], b: ['grpo.max_steps=40']}"],
+            r"ablation\.halving: .*grpo\.max_steps is 20, 40 in the stages and 20 in the recipe",
+        ),
         (ROW, ["+ablation.halving={rungs: [0.5]}"], "ablation.halving: .*stages of kind grpo are a, b, the last is b"),
         (ROW, ["ablation.reference=b"], "ablation.reference: there is no point 'b'"),
         (
@@ -170,10 +189,25 @@ def test_points_of_a_graph_that_cannot_be_compared_are_met_before_training(
     stages: str, more: list[str], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        plan_ablation(["recipe=quickstart", "~arms", stages, TWO, *more])
+        plan_ablation(["recipe=quickstart", "~arms", "grpo.max_steps=20", stages, TWO, *more])
 
 
 def test_points_of_a_graph_with_several_grpo_stages_are_its_last_models() -> None:
     run = plan_ablation(["recipe=quickstart", "~arms", ROW, TWO, "ablation.reference=a"]).run
     shown = [(model.model, model.shown) for model in run.graph.evaluations if model.model == "b"]
     assert shown == [("b", "checklist0.5"), ("b", "checklist1")]
+
+
+def test_points_of_a_graph_with_several_last_models_are_judged_by_the_one_that_is_named() -> None:
+    def evaluations(*more: str) -> list[tuple[str, str]]:
+        fork = FORK.replace("b: {kind: grpo, from: sft}", "b: {kind: grpo, from: sft, with: ['grpo.max_steps=7']}")
+        run = plan_ablation(["recipe=quickstart", "~arms", fork, TWO, *more]).run
+        return [(evaluation.model, name) for name, evaluation in compared(run.graph)]
+
+    shared = [("base", "base"), ("sft", "sft")]
+    a = [("a", "checklist0.5"), ("a", "checklist1")]
+    others = [("b", "b[checklist0.5]"), ("b", "b[checklist1]")]
+    assert evaluations("ablation.judge_by=a") == [*shared, *others, *a]
+    assert {pair for pair in evaluations("ablation.judge_by=b") if pair[0] == "b"} == {
+        ("b", "checklist0.5"), ("b", "checklist1")
+    }  # fmt: skip

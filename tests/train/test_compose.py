@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -234,3 +236,23 @@ def test_variants_share_the_stages_that_were_checked_once() -> None:
     assert found[0].stages is found[1].stages is found[2].stages
     other = compose_variants(["recipe=quickstart"], {0: ["stages=[sft]"], 1: ["seed=1"]}, "stage {}".format)
     assert (list(other[0].stages), list(other[1].stages)) == (["sft"], ["sft", "grpo", "evaluate"])
+
+
+def test_an_override_crosses_few_functions_on_its_way_into_the_recipe(model_folder: Path) -> None:
+    """Of those in compose.py and validate.py, each counted once; a reader follows this path."""
+    given = ["recipe=quickstart", "~arms", f"model.path={model_folder}"]
+    of_a_stage = "stages={sft: {with: ['sft.learning_rate=1e-5']}}"
+    for overrides in ([*given, "sft.learning_rate=1e-5"], [*given, of_a_stage], [*given, "debug=smoke"]):
+        crossed: set[str] = set()
+
+        def count(frame: FrameType, event: str, _: object, crossed: set[str] = crossed) -> None:
+            path, name = frame.f_code.co_filename, frame.f_code.co_name
+            if event == "call" and path.endswith(("config/compose.py", "config/validate.py")) and name[0] != "<":
+                crossed.add(name)
+
+        sys.setprofile(count)
+        try:
+            compose_recipe(overrides)
+        finally:
+            sys.setprofile(None)
+        assert "validate_recipe" in crossed and len(crossed) <= 12, sorted(crossed)

@@ -10,7 +10,7 @@ import pytest
 
 from adhere.prompts.item import PromptItem, write_items
 from adhere.rewards.errors import ConfigError
-from adhere.train.plan.describe import describe
+from adhere.train.plan.describe import describe_run
 from adhere.train.run.run import plan_run
 
 ONE_ARM = "~arms"
@@ -163,7 +163,7 @@ def test_a_hub_id_is_planned_without_asking_the_hub() -> None:
 
 
 def test_the_plan_shows_stages_arithmetic_rewards_and_the_first_command(model_folder: Path) -> None:
-    text = describe(plan_run([f"model.path={model_folder}"]))
+    text = describe_run(plan_run([f"model.path={model_folder}"]))
     assert "64 completions" in text and "8 prompts × 8 completions" in text
     assert "ratio to math  1     1 if math  metric  metric" in text
     assert "-m adhere.train.worker" in text and "to run" in text
@@ -171,5 +171,6 @@ def test_the_plan_shows_stages_arithmetic_rewards_and_the_first_command(model_fo
 
 def test_arms_that_differ_by_a_scale_alone_are_warned_of(model_folder: Path) -> None:
     doubled = '+arms={one: [], two: ["rewards.components.math.weight=2", "rewards.components.checklist.weight=2"]}'
-    assert "arms 'one' and 'two' are equivalent" in describe(plan_run([f"model.path={model_folder}", "~arms", doubled]))
-    assert "equivalent" not in describe(plan_run([f"model.path={model_folder}"]))
+    run = plan_run([f"model.path={model_folder}", "~arms", doubled])
+    assert "arms 'one' and 'two' are equivalent" in describe_run(run)
+    assert "equivalent" not in describe_run(plan_run([f"model.path={model_folder}"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adhere.rewards.errors import DataError
-from adhere.train.ablation.halving import decide, rung_steps
+from adhere.train.ablation.halving import decide_rung, rung_steps
 from adhere.train.config.ablation import HalvingConfig
 
 
@@ -31,7 +31,7 @@ def test_the_better_half_goes_on_by_the_rate_before_the_rung(tmp_path: Path) -> 
         "late": [curve(tmp_path, "late", [0.0] * 8 + [0.8] * 2)],
         "weak": [curve(tmp_path, "weak", [0.1] * 10)],
     }
-    rung = decide(HalvingConfig(window=0.1), 10, 20, curves)
+    rung = decide_rung(HalvingConfig(window=0.1), 10, 20, curves)
     assert rung.kept == ("late", "early")
     assert rung.ended == ("weak",)
     assert rung.rates["late"] == pytest.approx(0.8)
@@ -40,25 +40,25 @@ def test_the_better_half_goes_on_by_the_rate_before_the_rung(tmp_path: Path) -> 
 
 def test_seeds_count_alike_however_often_they_logged(tmp_path: Path) -> None:
     curves = {"a": [curve(tmp_path, "a0", [1.0]), curve(tmp_path, "a1", [0.0, 0.0, 0.0])]}
-    assert decide(HalvingConfig(window=1.0), 3, 3, curves).rates == {"a": 0.5}
+    assert decide_rung(HalvingConfig(window=1.0), 3, 3, curves).rates == {"a": 0.5}
 
 
 def test_the_risk_is_high_where_points_cannot_be_told_apart(tmp_path: Path) -> None:
     noise = [0.0, 1.0] * 5
     curves = {name: [curve(tmp_path, name, noise)] for name in ("a", "b")}
-    assert 0.3 < decide(HalvingConfig(window=1.0), 10, 10, curves).risk < 0.6
+    assert 0.3 < decide_rung(HalvingConfig(window=1.0), 10, 10, curves).risk < 0.6
 
 
 def test_steps_after_the_rung_are_not_looked_at(tmp_path: Path) -> None:
     curves = {"a": [curve(tmp_path, "a", [0.5, 0.5, 1.0])], "b": [curve(tmp_path, "b", [0.6, 0.6, 0.0])]}
-    assert decide(HalvingConfig(window=1.0), 2, 3, curves).kept == ("b",)
+    assert decide_rung(HalvingConfig(window=1.0), 2, 3, curves).kept == ("b",)
 
 
 def test_points_without_constraints_are_compared_by_accuracy(tmp_path: Path) -> None:
     curves = {"a": [curve(tmp_path, "a", [0.25], "rates/accuracy")]}
-    assert decide(HalvingConfig(window=1.0), 1, 1, curves).rates == {"a": 0.25}
+    assert decide_rung(HalvingConfig(window=1.0), 1, 1, curves).rates == {"a": 0.25}
 
 
 def test_a_point_without_a_rate_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jsonl: holds no rates/joint for steps 2 to 2"):
-        decide(HalvingConfig(window=0.1), 2, 10, {"a": [curve(tmp_path, "a", [0.25])]})
+        decide_rung(HalvingConfig(window=0.1), 2, 10, {"a": [curve(tmp_path, "a", [0.25])]})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adhere.train.config.schema import LauncherConfig
-from adhere.train.launch.local.stage import environment, launch_line, ranks_of
+from adhere.train.launch.local.stage import launch_line, ranks_of, worker_environment
 
 SPEC = Path("runs/artifacts/sft-0123/stage.yaml")
 
@@ -43,13 +43,13 @@ def test_a_lone_process_needs_no_launcher() -> None:
 def test_a_lone_process_sees_one_gpu_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers would wrap its model in DataParallel and multiply its batch."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert environment(LauncherConfig(), 1)["CUDA_VISIBLE_DEVICES"] == "3"
-    assert environment(LauncherConfig(strategy="ddp", processes=2), 2)["CUDA_VISIBLE_DEVICES"] == "3,5"
+    assert worker_environment(LauncherConfig(), 1)["CUDA_VISIBLE_DEVICES"] == "3"
+    assert worker_environment(LauncherConfig(strategy="ddp", processes=2), 2)["CUDA_VISIBLE_DEVICES"] == "3,5"
 
 
 def test_the_threads_of_a_machine_are_divided_among_the_ranks_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     launcher = LauncherConfig(strategy="ddp", processes=4, device="cpu")
-    found = {kind: environment(launcher, ranks_of(launcher, kind)) for kind in ("grpo", "evaluate")}
+    found = {kind: worker_environment(launcher, ranks_of(launcher, kind)) for kind in ("grpo", "evaluate")}
     assert (found["grpo"]["OMP_NUM_THREADS"], found["evaluate"]["OMP_NUM_THREADS"]) == ("4", "16")
     assert found["grpo"]["CUDA_VISIBLE_DEVICES"] == ""

@@ -14,7 +14,7 @@ from adhere.rewards.errors import ConfigError
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import ModelConfig
 from adhere.train.plan.architecture import Architecture, architecture_of, read_architecture
-from adhere.train.plan.describe import describe
+from adhere.train.plan.describe import describe_run
 from adhere.train.plan.memory import stage_memory
 from adhere.train.run.run import plan_run
 
@@ -99,7 +99,7 @@ def test_adapters_need_little_beside_a_frozen_base_and_a_reference_of_their_own(
 def test_the_plan_warns_of_too_small_a_device_and_says_what_to_change(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(QWEN2_7B), encoding="utf-8")
     given = [f"model.path={tmp_path}", "model.dtype=bfloat16", "strategy=ddp", "launcher.processes=8", "~arms"]
-    text = describe(plan_run([*given, "launcher.gpu_memory_gib=80"]))
+    text = describe_run(plan_run([*given, "launcher.gpu_memory_gib=80"]))
     assert "7,616 M weights; GiB per device at the peak" in text
     assert "more than the 80 GiB there are" in text and "it would fit with strategy=zero2" in text
 

@@ -24,7 +24,7 @@ from adhere.rewards.errors import ConfigError
 from adhere.train.config.kinds import StageKind, stage_kind
 from adhere.train.config.named_stages import DECLARED, StageConfig, running_order
 from adhere.train.config.stage import StageSpec
-from adhere.train.plan.describe import describe
+from adhere.train.plan.describe import describe_run
 from adhere.train.run.graph import compared
 from adhere.train.run.run import Run, plan_run, unread_overrides
 from adhere.train.stages.merge import slerp
@@ -344,7 +344,7 @@ def test_stages_run_after_what_they_start_from_and_else_as_written() -> None:
 
 
 def test_a_plan_shows_what_a_merge_takes_and_says_where_a_kind_says_nothing(recipes: Path) -> None:
-    lines = describe(planned(recipes)).splitlines()
+    lines = describe_run(planned(recipes)).splitlines()
     memory, time_ = (next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("memory", "time"))
     merge = next(line for line in lines[memory:time_] if line.split()[0] == "both")
     assert "host memory" in merge and "not known" not in merge

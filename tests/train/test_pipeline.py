@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
+from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage, workers_below
 
 REFERENCE = Path(__file__).with_name("plain_trl.py")
 pytestmark = pytest.mark.slow
@@ -124,20 +124,6 @@ def kill_hard(process: subprocess.Popen[bytes]) -> int:
         assert time.monotonic() < deadline, "a killed driver left its workers behind"
         time.sleep(0.1)
     return 1
-
-
-def workers_below(folder: str) -> list[str]:
-    """Return the command lines of workers whose ``stage.yaml`` lies below ``folder``."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if "adhere.train.worker" in line and folder in line:
-                found.append(line)
-    return found
 
 
 def test_math_alone_is_plain_trl_bit_for_bit(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from adhere.rewards.files import write_json
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
 from adhere.train.plan.architecture import architecture_of
-from adhere.train.plan.describe import describe
+from adhere.train.plan.describe import describe_run
 from adhere.train.plan.duration import Duration, span_in_words, stage_duration
 from adhere.train.plan.history import History
 from adhere.train.plan.suggestions import fitting
@@ -94,7 +94,7 @@ def test_a_larger_model_takes_longer_and_a_range_is_one(qwen: Path, tmp_path: Pa
 
 
 def test_the_plan_prints_a_row_for_each_stage_and_a_total(tmp_path: Path) -> None:
-    text = describe(plan_run(["recipe=quickstart", f"run.root={tmp_path}", "launcher.device=cpu"]))
+    text = describe_run(plan_run(["recipe=quickstart", f"run.root={tmp_path}", "launcher.device=cpu"]))
     assert "grpo[math_only] and 1 more  60 steps: " in text and " each; from operations" in text
     assert "waiting in a queue not counted" in text
 

@@ -1,4 +1,4 @@
-"""A run that is told to stop: by a signal to its driver, by a file, by the loss of a rank."""
+"""A run that is asked to stop: by a signal to its driver, by a file, by the loss of a rank."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adhere.records.artifact import Artifact, newest_checkpoint
 from adhere.rewards.errors import AdhereError, ConfigError, StageError
 from adhere.train.config.stage import read_spec
 from adhere.train.launch.local.signals import Notice
-from adhere.train.launch.local.stage import environment, launch_line, run_stage
+from adhere.train.launch.local.stage import launch_line, run_stage, worker_environment
 from adhere.train.stages.best_checkpoint import Best
 from adhere.train.stages.callbacks import CompleteCheckpoints, StepClock
 
@@ -101,7 +101,7 @@ def test_two_ranks_stop_as_one_and_the_loss_of_one_ends_both(tmp_path: Path) -> 
     done = subprocess.run(
         line,
         cwd=REPOSITORY,
-        env=environment(launcher, 2) | {"PYTHONPATH": f"{ATTEMPTS.parent}:{REPOSITORY}"},
+        env=worker_environment(launcher, 2) | {"PYTHONPATH": f"{ATTEMPTS.parent}:{REPOSITORY}"},
         capture_output=True,
         text=True,
         timeout=500,

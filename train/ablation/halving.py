@@ -29,7 +29,7 @@ def rung_steps(config: HalvingConfig, total: int) -> list[int]:
 
 
 def check_rungs(config: HalvingConfig, total: int, logging_steps: int, points: int) -> None:
-    """Meet before training what would leave a rung with nothing to compare.
+    """Refuse before training what would leave a rung with nothing to compare.
 
     Raises:
         ConfigError: there is one point, no rung before the end, or no logged step in the window before a rung.
@@ -49,7 +49,9 @@ def check_rungs(config: HalvingConfig, total: int, logging_steps: int, points: i
             )
 
 
-def decide(config: HalvingConfig, step: int, total: int, curves: Mapping[str, Sequence[Path]], seed: int = 0) -> Rung:
+def decide_rung(
+    config: HalvingConfig, step: int, total: int, curves: Mapping[str, Sequence[Path]], seed: int = 0
+) -> Rung:
     """Choose the points that go on at ``step``.
 
     Args:

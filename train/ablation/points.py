@@ -24,7 +24,7 @@ Choice = tuple[str, list[str]]
 """A value of an axis: its part of a point's name, and the overrides that make it."""
 
 MOST = 1000
-"""Arms of an ablation: a slip in an axis is met before a minute of composing and a folder of links."""
+"""Arms of an ablation: a mistyped axis is found before a minute of composing and a folder of links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,11 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     config = recipe.ablation
     wanted = points(recipe)
     _at_most(len(wanted) * len(config.seeds))
-    if len(last := last_models(recipe.stages)) > 1:
+    last = last_models(recipe.stages) if config.judge_by is None else [config.judge_by]
+    if len(last) > 1:
         raise ConfigError(
-            f"ablation: a point is its last model, and the stages end in {' and '.join(last)}; leave out all but one, "
-            f"or merge them"
+            f"ablation.judge_by: a point is its last model, and the stages end in {' and '.join(last)}; name one of "
+            f"them, leave out all but one, or merge them"
         )
     trained = [name for name, stage in recipe.stages.items() if stage.kind == "grpo"]
     if config.halving is not None and trained != last:
@@ -64,7 +65,7 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     merged = tuple((dropped, kept, why) for kept, dropped, why in equal_arms(first))
     stands_in = {dropped: kept for dropped, kept, _ in merged}
     kept = {name: extra for name, extra in wanted.items() if name not in stands_in}
-    # A wrong name is met before training, as it is read only after.
+    # A wrong name is found before training, because it is read only after it.
     models, reference = [name for name in [BASE, *recipe.stages] if name not in last], config.reference
     if reference is not None and reference not in (*kept, *models):
         why = (
@@ -75,13 +76,20 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
         raise ConfigError(f"ablation.reference: {why}")
     if config.halving is not None:
         check_rungs(config.halving, recipe.grpo.max_steps, recipe.grpo.logging_steps, len(kept))
-    members = {_arm(name, seed, config.seeds): (name, seed) for name in kept for seed in config.seeds}
+    several = len(config.seeds) > 1
+    members = {f"{name}-s{seed}" if several else name: (name, seed) for name in kept for seed in config.seeds}
     variants = {arm: [*kept[name], f"grpo.seed={seed}"] for arm, (name, seed) in members.items()}
     others = {arm: variants[arm] for arm, (_, seed) in members.items() if seed != config.seeds[0]}
-    composed = {_arm(name, config.seeds[0], config.seeds): first[name] for name in kept}
-    composed |= compose_variants(base, others)
-    arms = {arm: composed[arm] for arm in variants}
+    composed = compose_variants(base, others)
+    arms = {arm: composed[arm] if arm in composed else first[name] for arm, (name, _) in members.items()}
     graph = plan_stages(base, arms, variants)
+    lengths = {stage.recipe.grpo.max_steps for stage in graph.stages.values() if stage.kind == "grpo"}
+    if config.halving is not None and lengths != {recipe.grpo.max_steps}:
+        raise ConfigError(
+            f"ablation.halving: compares points at the same step, and grpo.max_steps is "
+            f"{', '.join(map(str, sorted(lengths)))} in the stages and {recipe.grpo.max_steps} in the recipe; use one "
+            f"length, or set halving to null"
+        )
     made: dict[tuple[str, ...], str] = {}
     for arm in arms:
         keys = tuple(sorted(stage.key for stage in graph.stages.values() if arm in stage.arms))
@@ -174,7 +182,3 @@ def points(recipe: Recipe) -> dict[str, list[str]]:
             raise ConfigError(f"ablation: {name} sets {twice[0]} twice, and the last would win; leave one of them out")
         found[name] = overrides
     return found
-
-
-def _arm(point: str, seed: int, seeds: Sequence[int]) -> str:
-    return f"{point}-s{seed}" if len(seeds) > 1 else point

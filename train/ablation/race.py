@@ -14,9 +14,9 @@ from adhere.records.course import Rung
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
-from adhere.train.ablation.halving import decide, rung_steps
+from adhere.train.ablation.halving import decide_rung, rung_steps
 from adhere.train.ablation.points import Ablation
-from adhere.train.drive import begin
+from adhere.train.drive import claim_run
 from adhere.train.launch.local.parallel import Outcome, run_parallel
 from adhere.train.launch.local.signals import Interrupted
 from adhere.train.launch.local.stage import ranks_of
@@ -43,15 +43,18 @@ def run_ablation(ablation: Ablation) -> Ablated:
         Interrupted: somebody stopped the run, or a stage of it by its ``STOP`` file.
     """
     run = ablation.run
-    check_parallel(run, visible_gpus() if _divides(run) else ())
-    begin(run)
+    # The GPUs are shared out among stages that run at a time; a stage that runs alone has them all.
+    divided = run.recipe.ablation.parallel > 1 and run.recipe.launcher.device != "cpu"
+    gpus = visible_gpus() if divided else ()
+    check_parallel(run, gpus)
+    claim_run(run)
     rungs: list[Rung] = []
     outcome = Outcome()
-    racing = _points(run)
+    racing = list(run.points)
     halving, total = run.recipe.ablation.halving, run.recipe.grpo.max_steps
     for step in [] if halving is None else rung_steps(halving, total):
         assert halving is not None
-        _advance(run, outcome, racing, until=step)
+        _advance(run, outcome, racing, gpus, until=step)
         # The metrics of the racing points' seeds that have not failed; a point that lost all of them is out.
         curves: dict[str, list[Path]] = {}
         for stage in order(run.graph):
@@ -62,7 +65,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
                     curves.setdefault(point, []).append(run.artifact(stage.key).metrics)
         if not curves:
             break
-        rungs.append(decide(halving, step, total, curves))
+        rungs.append(decide_rung(halving, step, total, curves))
         rung = rungs[-1]
         rates = ", ".join(f"{point} {100 * rung.rates[point]:.1f}" for point in rung.ended)
         print(
@@ -72,7 +75,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
         )
         racing = list(rungs[-1].kept)
         _write_summary(ablation, outcome, rungs)
-    _advance(run, outcome, racing, until=None)
+    _advance(run, outcome, racing, gpus, until=None)
     _write_summary(ablation, outcome, rungs)
     finish(RunFolder(run.path))
     return Ablated(outcome, tuple(rungs))
@@ -80,7 +83,7 @@ def run_ablation(ablation: Ablation) -> Ablated:
 
 def saving(run: Run, rungs: Sequence[Rung]) -> float:
     """Return the share of GRPO's optimizer steps that halving left out."""
-    total, points = run.recipe.grpo.max_steps, len(_points(run))
+    total, points = run.recipe.grpo.max_steps, len(run.points)
     left_out = sum(len(rung.ended) * (total - rung.step) for rung in rungs)
     return left_out / (points * total)
 
@@ -99,11 +102,7 @@ def seconds(run: Run) -> tuple[float, float]:
     return shared, alone
 
 
-def _points(run: Run) -> list[str]:
-    return list(dict.fromkeys(point for point, _ in run.members.values()))
-
-
-def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | None) -> None:
+def _advance(run: Run, outcome: Outcome, racing: Sequence[str], gpus: Sequence[str], until: int | None) -> None:
     """Run what the racing points still need: training up to ``until``, or everything."""
     arms = {arm for arm, (point, _) in run.members.items() if point in racing}
     stages = [stage for stage in order(run.graph) if arms & set(stage.arms)]
@@ -123,7 +122,7 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], until: int | Non
         [stage.key for stage in order(run.graph) if run.artifact(stage.key).done],
         prepare,
         parallel=run.recipe.ablation.parallel,
-        devices=visible_gpus() if _divides(run) else (),
+        devices=gpus,
         per_stage=lambda stage: _gpus(run, stage),
         reached=reached,
     )
@@ -148,11 +147,6 @@ def check_parallel(run: Run, gpus: Sequence[str]) -> None:
             f"ablation.parallel: {parallel} stages of {needed} GPUs each need {parallel * needed}, this machine shows "
             f"{len(gpus)}; set it to {max(1, len(gpus) // needed)}"
         )
-
-
-def _divides(run: Run) -> bool:
-    """Whether the GPUs are shared out among stages; a stage that runs alone has them all."""
-    return run.recipe.ablation.parallel > 1 and run.recipe.launcher.device != "cpu"
 
 
 def _gpus(run: Run, stage: PlannedStage) -> int:

@@ -43,9 +43,9 @@ def _ablate(overrides: list[str], plan: bool) -> int:
     points = len({point for point, _ in run.members.values()})
     print(f"{run.recipe.name}: {points} points × {len(config.seeds)} seeds = {len(run.arms)} arms, in {run.path}")
     if plan:
-        from adhere.train.plan.describe import describe
+        from adhere.train.plan.describe import describe_run
 
-        print(describe(run))
+        print(describe_run(run))
         return 0
     if run.recipe.launcher.kind == "slurm":
         if config.halving is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from adhere.rewards.errors import ConfigError
 
 
-def complete(words: list[str], commands: Iterable[str], composing: Iterable[str]) -> int:
+def print_completions(words: list[str], commands: Iterable[str], composing: Iterable[str]) -> int:
     """Answer with the commands that begin as the line in ``COMP_LINE`` does, then with Hydra's groups, options, keys.
 
     Args:

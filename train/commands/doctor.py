@@ -38,7 +38,7 @@ LOW_DISK_GB = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of the report."""
 
     grade: Grade
@@ -50,43 +50,45 @@ def doctor() -> int:
     """Check versions, conflicting packages, devices, disk and tracking; exit 1 when something is bad."""
     import torch
 
-    findings = [Finding("ok", "python", f"{platform.python_version()} at {sys.executable}")]
+    findings = [CheckResult("ok", "python", f"{platform.python_version()} at {sys.executable}")]
     for name in NEEDED:
         version = _version(name)
-        findings.append(Finding("ok", name, version) if version else Finding("bad", name, "is not installed"))
+        findings.append(CheckResult("ok", name, version) if version else CheckResult("bad", name, "is not installed"))
     optional = {name: _version(name) for name in OPTIONAL}
-    findings += [Finding("ok", name, version) for name, version in optional.items() if version]
+    findings += [CheckResult("ok", name, version) for name, version in optional.items() if version]
     if missing := [name for name, version in optional.items() if version is None]:
-        findings.append(Finding("note", "optional", f"not installed: {', '.join(missing)}"))
+        findings.append(CheckResult("note", "optional", f"not installed: {', '.join(missing)}"))
 
     # Packages that cannot stand beside each other.
-    clashes = [Finding("bad", name, why) for name, why in CONFLICTS.items() if _version(name)]
+    clashes = [CheckResult("bad", name, why) for name, why in CONFLICTS.items() if _version(name)]
     runtime = _version("antlr4-python3-runtime")
     if runtime is None or not runtime.startswith("4.9."):
-        clashes.append(Finding("bad", "antlr4", f"runtime is {runtime}; hydra-core 1.3 and math-verify 0.9 need 4.9.3"))
+        clashes.append(
+            CheckResult("bad", "antlr4", f"runtime is {runtime}; hydra-core 1.3 and math-verify 0.9 need 4.9.3")
+        )
     check = subprocess.run([sys.executable, "-P", "-m", "pip", "check"], capture_output=True, text=True, check=False)
     if check.returncode != 0:
         said = check.stdout.strip().splitlines()[0] if check.stdout else check.stderr.strip()
-        clashes.append(Finding("bad", "pip check", said))
-    findings += clashes or [Finding("ok", "pip check", "no conflicting packages")]
+        clashes.append(CheckResult("bad", "pip check", said))
+    findings += clashes or [CheckResult("ok", "pip check", "no conflicting packages")]
 
-    findings.append(Finding("ok", "cpu", f"{os.cpu_count()} cores"))
+    findings.append(CheckResult("ok", "cpu", f"{os.cpu_count()} cores"))
     if torch.cuda.is_available():
         half = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
         for gpu in (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())):
-            findings.append(Finding("ok", "gpu", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, {half}"))
+            findings.append(CheckResult("ok", "gpu", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, {half}"))
     else:
-        findings.append(Finding("note", "gpu", "none: recipes run on the CPU in float32"))
+        findings.append(CheckResult("note", "gpu", "none: recipes run on the CPU in float32"))
 
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    findings.append(Finding("ok" if free > LOW_DISK_GB else "note", "disk", f"{free:.0f} GiB free at {Path.cwd()}"))
+    findings.append(CheckResult("ok" if free > LOW_DISK_GB else "note", "disk", f"{free:.0f} GiB free at {Path.cwd()}"))
     online = bool(os.environ.get("WANDB_API_KEY"))
     wandb = "WANDB_API_KEY is set: runs are tracked online" if online else "no WANDB_API_KEY: plain files only"
-    findings.append(Finding("ok", "tracking", wandb))
+    findings.append(CheckResult("ok", "tracking", wandb))
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        findings.append(Finding("note", "hub", "HF_HUB_OFFLINE is set: hub models and data sets come from the cache"))
+        findings.append(CheckResult("note", "hub", "HF_HUB_OFFLINE is set: models and data sets come from the cache"))
     sbatch = shutil.which("sbatch")
-    findings.append(Finding("ok", "slurm", f"sbatch at {sbatch}" if sbatch else "no sbatch on this machine"))
+    findings.append(CheckResult("ok", "slurm", f"sbatch at {sbatch}" if sbatch else "no sbatch on this machine"))
 
     table = Table(show_header=False, box=None)
     for finding in findings:

@@ -9,12 +9,12 @@ def plan(*words: str) -> int:
     Args:
         words: Hydra's command line, as of adhere train.
     """
-    from adhere.train.plan.describe import describe
+    from adhere.train.plan.describe import describe_run
     from adhere.train.run.run import plan_recipe, plan_run
 
     if any(word.startswith("-") for word in words):
         from adhere.train.commands.through_hydra import through_hydra
 
-        return through_hydra(words, lambda recipe, overrides: print(describe(plan_recipe(recipe, overrides))))
-    print(describe(plan_run(words)))
+        return through_hydra(words, lambda recipe, overrides: print(describe_run(plan_recipe(recipe, overrides))))
+    print(describe_run(plan_run(words)))
     return 0

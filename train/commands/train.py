@@ -34,7 +34,7 @@ def train(*words: str) -> int:
 def start(run: Run) -> int:
     """Bring ``run`` to its end on this machine, or submit what is not done of it to Slurm and print its jobs."""
     from adhere.records.run import RunFolder
-    from adhere.train.drive import begin, execute
+    from adhere.train.drive import claim_run, execute
     from adhere.train.run.finish import finish
     from adhere.train.run.graph import order
     from adhere.train.run.run import unread_overrides
@@ -57,7 +57,7 @@ def start(run: Run) -> int:
 
     for doubt in notice_doubts(profile_of(run), run.recipe.launcher.slurm):
         print(f"warning: {doubt}", file=sys.stderr)
-    begin(run)
+    claim_run(run)
     waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
     if not waiting:
         finish(RunFolder(run.path))

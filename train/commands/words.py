@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cyclopts import Token
 
 
-def whole(_: object, tokens: Sequence[Token]) -> int:
+def whole_number(_: object, tokens: Sequence[Token]) -> int:
     """Return a whole number; the parser on its own would round 3.5 and read none as nothing."""
     value = tokens[0].value
     if not value.removeprefix("-").isdecimal():
@@ -22,7 +22,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
     return int(value)
 
 
-WHOLE = Parameter(converter=whole)
+WHOLE = Parameter(converter=whole_number)
 
 
 def load_named(plugins: str | None) -> None:

@@ -12,7 +12,7 @@ from adhere.rewards.checklist.scoring import ChecklistScoring
 from adhere.rewards.strict import Strict
 
 LONGEST_NAME = 200
-"""Bytes of a point's name: with a kind before it and a seed after it, it still is the name of a file."""
+"""Bytes of a point's name: with a kind before it and a seed after it, it still fits into the name of a file."""
 
 
 def name_problem(name: str) -> str | None:
@@ -82,7 +82,7 @@ class AblationConfig(Strict):
     """Further weights, from a grid over the simplex."""
 
     gate: list[bool] = Field(default_factory=list)
-    """``true`` keeps the recipe's gates, ``false`` takes all of them away."""
+    """``true`` keeps the recipe's gates, ``false`` removes all of them."""
 
     aggregation: list[str] = Field(default_factory=list)
     """Ways to join the components: names of ``rewards.aggregation``, a plug-in's among them."""
@@ -101,6 +101,9 @@ class AblationConfig(Strict):
 
     reference: str | None = None
     """Name of the point that the others are compared with; ``None`` is the first."""
+
+    judge_by: str | None = None
+    """The stage whose model a point is judged by; ``None`` is the last one, and there has to be only one."""
 
     parallel: int = Field(default=1, ge=1)
     """Stages that run at a time on this machine."""

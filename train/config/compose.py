@@ -62,7 +62,7 @@ def compose_variants(
     """
     if not variants:
         return {}
-    base = _own(_compose(overrides))
+    base = _compose(overrides)
     written = OmegaConf.to_container(base, resolve=False)
     assert isinstance(written, dict)
     # What interpolates is resolved for each variant; the rest is plain already.
@@ -113,7 +113,7 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """Apply ``overrides`` to a recipe that is resolved already, as a stage's ``stage.yaml`` holds it.
 
     Raises:
-        ConfigError: as :func:`compose_recipe`; also where one chooses an option of a group, of which nothing is left.
+        ConfigError: as :func:`compose_recipe`; also where one chooses an option of a group: a resolved recipe has none.
     """
     parsed = _plain(overrides)
     if parsed is None:
@@ -194,7 +194,7 @@ def _apply(overrides: Sequence[Override], config: DictConfig) -> None:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    """Compose the recipe; where it names plug-ins, again, once their sections are known.
+    """Compose the recipe, without Hydra's own section; where it names plug-ins, again, once their sections are known.
 
     ``stages`` is applied last: Hydra cannot merge a list into the map of a recipe.
     """
@@ -221,7 +221,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         _apply(OverridesParser.create().parse_overrides(stages), config)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, stages)) from error
-    return config
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def load_plugins_of(overrides: Sequence[str]) -> None:
@@ -260,7 +260,7 @@ def primary_config() -> str:
 
 
 def check_overrides(overrides: Sequence[str]) -> None:
-    """Check what Hydra would do without a word, or without an end, before it composes ``overrides``.
+    """Refuse ``overrides`` that Hydra would apply silently with a wrong result, or would expand without end.
 
     Raises:
         ConfigError: one of them puts the schema's defaults in the place of a recipe's values.
@@ -338,7 +338,7 @@ def _hydra(overrides: Sequence[str]) -> DictConfig:
     except yaml.YAMLError as error:
         raise ConfigError(f"a recipe's file is not valid YAML: {error}") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        # A plain ValueError is Hydra's word for a group that is given something else than a name.
+        # Hydra raises a plain ValueError where a group is given something other than a name.
         raise ConfigError(_explain(error, overrides)) from error
     return config
 
@@ -346,20 +346,11 @@ def _hydra(overrides: Sequence[str]) -> DictConfig:
 def recipe_of(config: DictConfig) -> Recipe:
     """Import the plug-ins that a composed ``config`` names, resolve it, and check it against the schema."""
     load_plugins(config.get("plugins") or [])
-    return _resolved(_own(config))
-
-
-def _resolved(config: DictConfig) -> Recipe:
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     return validate_recipe(plain)
-
-
-def _own(config: DictConfig) -> DictConfig:
-    """Return ``config`` without Hydra's own section."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _explain(error: Exception, overrides: Sequence[str], base: DictConfig | None = None) -> str:
@@ -377,37 +368,29 @@ def _explain(error: Exception, overrides: Sequence[str], base: DictConfig | None
         folder, _, option = str(error.missing_cfg_file).rpartition("/")
         options = sorted(p.stem for p in (recipes_folder() / folder).glob("*.yaml"))
         return f"{folder}={option}: there is no such option{nearest(option, options)}; there are {', '.join(options)}"
+    groups = sorted(
+        p.name for p in recipes_folder().iterdir() if p.is_dir() and p.name not in ("assets", "__pycache__")
+    )
     missing = re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text)
     if missing:
-        full = missing[2]
-        parent, node = _parent(full, overrides, base)
+        # What the key should stand in: in ``base``, or composed without the unknown keys.
+        full, node = missing[2], base
+        if node is None:
+            choices = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
+            with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
+                node = compose(primary_config(), overrides=choices)
+        parent = full.rpartition(".")[0]
+        for part in parent.split(".") if parent else []:
+            if not isinstance(node, DictConfig) or part not in node:
+                break
+            node = node[part]
         if not isinstance(node, DictConfig):
             value = "null" if node is None else node
             return f"{full}: {parent} is {value} and has no keys; give it whole: '{parent}={{{missing[1]}: ..., ...}}'"
-        known = [*(str(key) for key in node), *([] if "." in full else _groups())]
+        known = [*(str(key) for key in node), *([] if parent else groups)]
         added = "; +rewards.components.NAME={kind: ...} adds a component" if parent == "rewards.components" else ""
         return f"{full}: there is no such key{nearest(missing[1], known)}{added}"
     group = re.search(r"Could not override '([^']+)'\.?\s*No match in the defaults list", text + str(error))
     if group:
-        groups = _groups()
         return f"{group[1]}: there is no such key or group{nearest(group[1], groups)}; groups are {', '.join(groups)}"
     return "\n".join(line for line in (str(error) or text).splitlines() if line.strip())
-
-
-def _groups() -> list[str]:
-    return sorted(p.name for p in recipes_folder().iterdir() if p.is_dir() and p.name not in ("assets", "__pycache__"))
-
-
-def _parent(full_key: str, overrides: Sequence[str], base: DictConfig | None) -> tuple[str, Any]:
-    """Return what ``full_key`` should stand in, and its key: in ``base``, or composed without the unknown keys."""
-    node: Any = base
-    if base is None:
-        choices = [o for o in overrides if (recipes_folder() / o.split("=")[0]).is_dir()]
-        with initialize_config_dir(str(recipes_folder()), version_base="1.3", job_name="adhere"):
-            node = compose(primary_config(), overrides=choices)
-    parents = full_key.split(".")[:-1]
-    for part in parents:
-        if not isinstance(node, DictConfig) or part not in node:
-            break
-        node = node[part]
-    return ".".join(parents), node

@@ -88,11 +88,55 @@ def configuration_page(root: type[BaseModel] = Recipe) -> str:
     """Return the whole page on the keys below ``root`` as markdown.
 
     Raises:
-        ValueError: a field has no docstring, or a type that the page has no word for.
+        ValueError: a field has no docstring, or a type that ``WORDS`` does not name.
     """
     found = sections(root)
     links = {section.model: section.link for section in found}
-    return "\n".join([INTRODUCTION, *(_table(section, links) for section in found)])
+    lines = [INTRODUCTION]
+    for section in found:
+        lines += [f"## {section.title}", "", _prose(section.model.__doc__ or ""), "", HEADER]
+        for name, field in section.model.model_fields.items():
+            written = field.alias or name
+            bounds = [
+                f"{sign} {value:,}"
+                for bound in field.metadata
+                for attribute, sign in BOUNDS.items()
+                if (value := getattr(bound, attribute, None)) is not None
+            ]
+            kind = ", ".join([_type(field.annotation, links), *bounds])
+
+            # The default in YAML; nothing for a section, whose own table has the defaults.
+            value = _value(field, name, section.defaults)
+            if isinstance(value, dict):
+                value = {
+                    key: inner.model_dump(exclude_defaults=True) if isinstance(inner, BaseModel) else inner
+                    for key, inner in value.items()
+                }
+            plain = list(value) if isinstance(value, tuple) else value
+            if field.is_required():
+                default = "required"
+            elif isinstance(value, BaseModel):
+                default = ""
+            else:
+                dumped = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1000)
+                default = f"`{dumped.strip().removesuffix('...').strip()}`"
+
+            # The field's docstring: its own, the one it inherits, or that of the section it opens.
+            owners = [base for base in section.model.__mro__ if issubclass(base, BaseModel)]
+            texts = [text for base in owners if (own := base.model_fields.get(name)) and (text := own.description)]
+            opened = [inner for _, inner in _models_in(field.annotation, "")]
+            if not texts and len(opened) == 1:
+                texts = [opened[0].__doc__ or ""]
+            if not texts and get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+                texts = ["Which kind this section is."]
+            if not texts:
+                raise ValueError(f"{section.model.__name__}.{name}: has no docstring; write one below the field")
+
+            key = f"{section.keys[0]}.{written}" if section.keys[0] else written
+            cells = (f"`{key}`", kind, default, _prose(texts[0]))
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _models_below(
@@ -131,20 +175,6 @@ def _value(field: FieldInfo, name: str, defaults: BaseModel | None) -> Any:
     )
 
 
-def _table(section: Section, links: dict[type[BaseModel], str]) -> str:
-    rows = [_row(section, name, field, links) for name, field in section.model.model_fields.items()]
-    return "\n".join([f"## {section.title}", "", _prose(section.model.__doc__ or ""), "", HEADER, *rows, ""])
-
-
-def _row(section: Section, name: str, field: FieldInfo, links: dict[type[BaseModel], str]) -> str:
-    written = field.alias or name
-    key = f"{section.keys[0]}.{written}" if section.keys[0] else written
-    kind = ", ".join([_type(field.annotation, links), *_bounds(field)])
-    default = "required" if field.is_required() else _default(_value(field, name, section.defaults))
-    cells = (f"`{key}`", kind, default, _meaning(section.model, name, field))
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
 def _type(annotation: Any, links: dict[type[BaseModel], str]) -> str:
     if annotation in WORDS:
         return WORDS[annotation]
@@ -165,47 +195,11 @@ def _type(annotation: Any, links: dict[type[BaseModel], str]) -> str:
         return f"list of {_type(arguments[0], links)}"
     if origin is dict:
         return f"map from name to {_type(arguments[1], links)}"
-    raise ValueError(f"{annotation}: the reference has no word for this type; add one to WORDS")
+    raise ValueError(f"{annotation}: the reference does not know this type; add it to WORDS")
 
 
 def _either(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-def _bounds(field: FieldInfo) -> Iterator[str]:
-    for bound in field.metadata:
-        for name, sign in BOUNDS.items():
-            if (value := getattr(bound, name, None)) is not None:
-                yield f"{sign} {value:,}"
-
-
-def _default(value: Any) -> str:
-    """Return a default in YAML; nothing for a section, whose own table has the defaults."""
-    if isinstance(value, BaseModel):
-        return ""
-    if isinstance(value, dict):
-        value = {k: v.model_dump(exclude_defaults=True) if isinstance(v, BaseModel) else v for k, v in value.items()}
-    plain = list(value) if isinstance(value, tuple) else value
-    written = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1000)
-    return f"`{written.strip().removesuffix('...').strip()}`"
-
-
-def _meaning(model: type[BaseModel], name: str, field: FieldInfo) -> str:
-    """Return the field's docstring: its own, the one it inherits, or that of the section it opens."""
-    owners = [base for base in model.__mro__ if issubclass(base, BaseModel)]
-    texts = [text for base in owners if (own := base.model_fields.get(name)) and (text := own.description)]
-    opened = [inner for _, inner in _models_in(field.annotation, "")]
-    if not texts and len(opened) == 1:
-        texts = [opened[0].__doc__ or ""]
-    if not texts and _only_value(field):
-        texts = ["Which kind this section is."]
-    if not texts:
-        raise ValueError(f"{model.__name__}.{name}: has no docstring; write one below the field")
-    return _prose(texts[0])
-
-
-def _only_value(field: FieldInfo) -> bool:
-    return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
 
 
 def _prose(text: str) -> str:

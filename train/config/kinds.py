@@ -44,7 +44,7 @@ class StageKind(Declaration):
     """
 
     workload: ClassVar[Literal["sft", "grpo", "evaluation"] | None] = None
-    """The section whose work the stage does in our way, so that ``adhere plan`` estimates its memory and time."""
+    """The section of a shipped kind whose work the stage does: ``adhere plan`` then estimates its memory and time."""
 
     timing: ClassVar[Sequence[str]] = ()
     """Dotted keys that decide how long a step, an item or the whole takes, besides the model and the machine: the time
@@ -68,7 +68,7 @@ class StageKind(Declaration):
         return []
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
-        """Return what of ``recipe``, resolved for this stage, cannot work, each with its dotted key and what to do."""
+        """Return the settings of ``recipe``, resolved for this stage, that cannot work: dotted key and what to do."""
         return []
 
     def steps(self, recipe: Recipe) -> int | None:
@@ -83,7 +83,7 @@ def stage_kind(name: str) -> Callable[[K], K]:
     """Return a decorator that enters a subclass of :class:`StageKind` as the kind ``name``.
 
     Raises:
-        ConfigError: the name is taken, or the class lacks something; it is said in a sentence.
+        ConfigError: the name is taken, or the class lacks something; the message says what.
     """
 
     def enter(kind: K) -> K:

@@ -28,7 +28,7 @@ class MonitorsConfig(Strict):
     """Drift monitors: the mean of the last ``window`` generations against that of the first ``reference`` ones."""
 
     enabled: bool = True
-    """Off leaves the ``monitors/*`` and ``alarms/*`` metrics and ``alarms.jsonl`` away."""
+    """``false`` leaves out the ``monitors/*`` and ``alarms/*`` metrics and ``alarms.jsonl``."""
 
     reference: int = Field(default=5, ge=2)
     """Generations at the start of training that drift is measured from."""

@@ -205,8 +205,8 @@ class GrpoConfig(_Training):
     divides a gradient's length out, so that an update which few groups voted for is otherwise as long as any other."""
 
     require_signal: Literal["off", "warn", "stop"] = "warn"
-    """What an earlier `adhere rehearse` of the same stage leads to where it found that the reward does not teach:
-    ``warn``, or ``stop`` before training; ``stop`` also wants that there was one."""
+    """What to do where an earlier `adhere rehearse` of the same stage found that the reward does not teach: ``warn``,
+    or ``stop`` before training; ``stop`` also requires that there was a rehearsal."""
 
     hand_over: Literal["last", "best"] = "last"
     """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) whose
@@ -242,7 +242,7 @@ class EvaluationConfig(Strict):
     """Endpoint of the ``openai`` back end; its key is read from OPENAI_API_KEY."""
 
     judge: JudgeConfig | None = None
-    """Decides the requirements that only a judge can; best another model than the one that training asked."""
+    """Decides the requirements that only a judge can; preferably another model than the judge of training."""
 
     batch_size: int = Field(default=64, ge=1)
     """Prompts per generation batch (transformers back end)."""
@@ -265,7 +265,7 @@ class EvaluationConfig(Strict):
 
     @property
     def source(self) -> SuiteSource:
-        """What says where the suite's items are, without the recipe's own."""
+        """Where the suite's items are, besides the recipe's own."""
         return SuiteSource(None if self.path is None else Path(self.path), self.subsets)
 
 
@@ -279,7 +279,7 @@ class SlurmConfig(Strict):
     """Time limit of a stage's job, as Slurm writes it (``D-HH:MM:SS``); ``None`` is the profile's."""
 
     notice_seconds: int = Field(default=300, ge=10)
-    """Seconds before the time limit at which a job is told to write a checkpoint and requeue: longer than one step."""
+    """Seconds before the time limit at which a job is asked to write a checkpoint and requeue; longer than one step."""
 
     max_requeues: int = Field(default=3, ge=0)
     """Attempts that may end in a crash without a newer complete checkpoint before the stage counts as failed."""

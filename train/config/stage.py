@@ -1,4 +1,4 @@
-"""What a worker is told: one stage, fully resolved."""
+"""What a worker reads: one stage, fully resolved."""
 
 from __future__ import annotations
 

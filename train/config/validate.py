@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +17,7 @@ from adhere.prompts.generators import GENERATORS, check_params
 from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
+from adhere.train.config.named_stages import DECLARED, WEIGHTS
 from adhere.train.config.schema import Recipe, recipe_schema
 from adhere.train.config.trackers import TRACKERS
 
@@ -99,113 +100,24 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             for key, length in wanted.items()
             if length + prompt > context
         ]
-    problems += _stages(recipe)
-
-    # Merging writes whole weights, which a 4-bit base and sharded parameters do not have.
-    adapter, strategy = recipe.model.adapter, recipe.launcher.strategy
-    if trains and adapter.handoff == "merge" and adapter.kind == "qlora":
+    evaluation = recipe.evaluation
+    suite = SUITES[evaluation.suite]
+    problems += suite.problems(evaluation.source)
+    if evaluation.mode not in suite.modes:
         problems.append(
-            "model.adapter.handoff: merge needs whole weights, qlora has a 4-bit base; use continue, or kind=lora"
+            f"evaluation.mode: the suite {evaluation.suite} has no mode {evaluation.mode}; use {suite.modes[0]}"
         )
-    if trains and adapter.handoff == "merge" and adapter.kind == "lora" and strategy in ("zero3", "fsdp2"):
+    if evaluation.without_constraints and not suite.twins:
         problems.append(
-            f"model.adapter.handoff: merge needs whole weights on a rank, {strategy} shards them; use continue"
+            f"evaluation.without_constraints: the suite {evaluation.suite} has no prompts without constraints"
         )
-    problems += _strategy(recipe)
-
-    # A schedule may name weights that its training never reaches.
-    if trains and not any(any(recipe.rewards.weights(n, grpo.max_steps).values()) for n in range(grpo.max_steps)):
-        problems.append(
-            f"rewards.components: every weight is 0 in each of the {grpo.max_steps} steps, so there is nothing to "
-            f"train on"
-        )
-
-    # What types cannot say: each component, the sampler and each generator is asked itself, before a worker is.
-    asked: list[tuple[str, Callable[[], object]]] = [
-        ("", partial(component.check, name)) for name, component in recipe.rewards.components.items()
-    ]
-    problems += _generation(recipe)
-    if recipe.data.constraints is not None:
-        asked.append(("data.", partial(Sampler, recipe.data.constraints)))
-    for role in ("train", "evaluation"):
-        for i, source in enumerate(getattr(recipe.data, role)):
-            if source.generator in GENERATORS:  # reasoning-gym's are checked when they are used
-                asked.append((f"data.{role}[{i}]: ", partial(check_params, source)))
-    for where, check in asked:
-        try:
-            check()
-        except AdhereError as error:
-            problems.append(f"{where}{error}")
-    problems += _passthrough(recipe)
-    for name in recipe.tracking.trackers:
-        if name not in TRACKERS:
-            problems.append(f"tracking.trackers: {TRACKERS.unknown(name)}")
-        elif TRACKERS.package(name) == "adhere":
-            problems.append(
-                f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only trackers of plug-ins here"
-            )
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return recipe
-
-
-def _explain(error: Any, config: Mapping[str, Any]) -> str:
-    location = error["loc"]
-    component = location[:2] == ("rewards", "components")
-    if component and location[3:4] == ("weight",):  # pydantic puts the tag of a union after a weight
-        location = location[:4] + location[5:]
-    key = ".".join(str(part) for part in location)
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"{key}: there is no such key{nearest(str(location[-1]), _fields_at(location[:-1], config))}"
-    if error["type"] == "missing":
-        return f"{key}: is required"
-    if error["type"] == "component_without_kind":
-        return f"{key}: {message}{nearest(location[-1], COMPONENTS)}; a new one needs a kind: {', '.join(COMPONENTS)}"
-    if error["type"] == "value_error":
-        return f"{key}.{message}" if ":" in message.split(" ")[0] else f"{key}: {message}"
-    return f"{key}: {message}, got {error['input']!r}"
-
-
-def _fields_at(location: tuple[Any, ...], config: Mapping[str, Any]) -> list[str]:
-    """Return the field names of the schema at ``location`` of ``config``; indices, names and union tags are passed."""
-    models: list[type[BaseModel]] = [recipe_schema()]
-    if location[:2] == ("rewards", "components") and len(location) > 2:
-        models = [COMPONENTS[config["rewards"]["components"][location[2]]["kind"]]]
-        location = location[3:]
-    for part in location:
-        step = [field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None]
-        if step:
-            models = [model for annotation in step for model in _models_in(annotation)]
-    tagged = [m for m in models if (kind := m.model_fields.get("kind")) and kind.default in location]
-    return sorted({field.alias or name for model in tagged or models for name, field in model.model_fields.items()})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def _stages(recipe: Recipe) -> list[str]:
-    config = recipe.evaluation
-    suite = SUITES[config.suite]
-    problems = suite.problems(config.source)
-    if config.mode not in suite.modes:
-        problems.append(f"evaluation.mode: the suite {config.suite} has no mode {config.mode}; use {suite.modes[0]}")
-    if config.without_constraints and not suite.twins:
-        problems.append(f"evaluation.without_constraints: the suite {config.suite} has no prompts without constraints")
-    if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
+    if evaluation.backend == "openai" and not evaluation.base_url:
         problems.append(
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
         )
-    return problems
 
-
-def _strategy(recipe: Recipe) -> list[str]:
-    """Combinations that the engines cannot run, or would run as something else."""
-    launcher = recipe.launcher
-    strategy, problems = launcher.strategy, []
+    # Combinations that the engines cannot run, or would run as something else.
+    launcher, strategy = recipe.launcher, recipe.launcher.strategy
     if launcher.offload and strategy in ("single", "ddp"):
         problems.append(
             f"launcher.offload: {strategy} keeps everything on its GPU; use strategy=zero2_offload or zero3"
@@ -229,79 +141,137 @@ def _strategy(recipe: Recipe) -> list[str]:
         problems.append(
             f"launcher.processes: {launcher.processes} ranks cannot be divided among {launcher.nodes} equal machines"
         )
-    return problems
 
-
-def _generation(recipe: Recipe) -> list[str]:
-    """Settings of the rollouts' generation that cannot work together."""
-    if "grpo" not in recipe.kinds:
-        return []
-    checks = {"vllm_colocate": _colocate, "vllm_server": _server}
-    generation = recipe.grpo.generation
-    return [*checks[generation](recipe), *_length(recipe)] if generation in checks else []
-
-
-def _colocate(recipe: Recipe) -> Iterator[str]:
-    config, ranks = recipe.grpo.vllm, recipe.launcher.processes
-    for key in _given(config, SERVER_KEYS):
-        yield f"grpo.vllm.{key}: is for a server, grpo.generation is vllm_colocate; leave it out, or use vllm_server"
-    if ranks % config.tensor_parallel:
-        yield (
-            f"grpo.vllm.tensor_parallel: {config.tensor_parallel} does not divide the {ranks} ranks "
-            f"(launcher.processes); choose a divisor"
-        )
-
-
-def _server(recipe: Recipe) -> Iterator[str]:
-    config, launcher = recipe.grpo.vllm, recipe.launcher
-    if config.sleep:
-        yield "grpo.vllm.sleep: a server has GPUs of its own and never sleeps; leave it out, or use vllm_colocate"
-    if launcher.device == "cpu":
-        yield "grpo.generation: vllm_server receives weights over NCCL, so it needs GPUs; use vllm_colocate on a CPU"
-    if config.base_url is not None:
-        for key in _given(config, ("gpus", "port", "options", "tensor_parallel", "gpu_memory_utilization")):
-            yield f"grpo.vllm.{key}: is for a server that the launcher starts, and base_url names one that runs"
-        return
-    if config.gpus % config.tensor_parallel:
-        yield (
-            f"grpo.vllm.tensor_parallel: {config.tensor_parallel} does not divide the server's {config.gpus} GPUs "
-            f"(grpo.vllm.gpus); choose a divisor"
-        )
-    if launcher.kind == "local" and launcher.nodes > 1:
-        yield (
-            f"grpo.vllm.base_url: training on {launcher.nodes} nodes started by hand, every node has to find the same "
-            f"server; start it and name its address, or use launcher=slurm"
-        )
-
-
-def _length(recipe: Recipe) -> Iterator[str]:
-    room, completion = recipe.grpo.vllm.max_model_length, recipe.grpo.max_completion_length
-    prompt = recipe.data.max_prompt_tokens or 1
-    if room is not None and completion + prompt > room:
-        yield (
-            f"grpo.vllm.max_model_length: {room} has no room for {prompt} prompt tokens (data.max_prompt_tokens) and "
-            f"{completion} of completion (grpo.max_completion_length); raise it, or lower one of them"
-        )
-
-
-def _given(config: VllmConfig, keys: tuple[str, ...]) -> list[str]:
-    """Return those of ``keys`` that are not at their default; a composed recipe names every key."""
-    default = VllmConfig()
-    return [key for key in keys if getattr(config, key) != getattr(default, key)]
-
-
-def _passthrough(recipe: Recipe) -> list[str]:
-    problems = []
-    for stage, extra in (("sft", recipe.sft.trl), ("grpo", recipe.grpo.trl)):
-        if extra:
-            known = trl_fields(stage)
+    # The rollouts' generation. A composed recipe names every key: one at its default counts as left out.
+    vllm, generation = grpo.vllm, grpo.generation if trains else "transformers"
+    given = {key for key in type(vllm).model_fields if getattr(vllm, key) != getattr(VllmConfig(), key)}
+    if generation == "vllm_colocate":
+        problems += [
+            f"grpo.vllm.{key}: is for a server, grpo.generation is vllm_colocate; leave it out, or use vllm_server"
+            for key in SERVER_KEYS
+            if key in given
+        ]
+        if ranks % vllm.tensor_parallel:
+            problems.append(
+                f"grpo.vllm.tensor_parallel: {vllm.tensor_parallel} does not divide the {ranks} ranks "
+                f"(launcher.processes); choose a divisor"
+            )
+    if generation == "vllm_server":
+        if vllm.sleep:
+            problems.append(
+                "grpo.vllm.sleep: a server has GPUs of its own and never sleeps; leave it out, or use vllm_colocate"
+            )
+        if launcher.device == "cpu":
+            problems.append(
+                "grpo.generation: vllm_server receives weights over NCCL, so it needs GPUs; use vllm_colocate on a CPU"
+            )
+        if vllm.base_url is not None:
             problems += [
-                f"{stage}.trl.{key}: TRL's config has no such field{nearest(key, known)}"
-                for key in extra
-                if key not in known
+                f"grpo.vllm.{key}: is for a server that the launcher starts, and base_url names one that runs"
+                for key in ("gpus", "port", "options", "tensor_parallel", "gpu_memory_utilization")
+                if key in given
             ]
-            problems += [f"{stage}.trl.{key}: is set by {OURS[key]}" for key in extra if key in OURS]
-    return problems
+        elif vllm.gpus % vllm.tensor_parallel:
+            problems.append(
+                f"grpo.vllm.tensor_parallel: {vllm.tensor_parallel} does not divide the server's {vllm.gpus} GPUs "
+                f"(grpo.vllm.gpus); choose a divisor"
+            )
+        if vllm.base_url is None and launcher.kind == "local" and launcher.nodes > 1:
+            problems.append(
+                f"grpo.vllm.base_url: training on {launcher.nodes} nodes started by hand, every node has to find the "
+                f"same server; start it and name its address, or use launcher=slurm"
+            )
+    room = vllm.max_model_length
+    if generation.startswith("vllm") and room is not None and grpo.max_completion_length + (prompt or 1) > room:
+        problems.append(
+            f"grpo.vllm.max_model_length: {room} has no room for {prompt or 1} prompt tokens "
+            f"(data.max_prompt_tokens) and {grpo.max_completion_length} of completion (grpo.max_completion_length); "
+            f"raise it, or lower one of them"
+        )
+
+    # A schedule may name weights that its training never reaches.
+    if trains and not any(any(recipe.rewards.weights(n, grpo.max_steps).values()) for n in range(grpo.max_steps)):
+        problems.append(
+            f"rewards.components: every weight is 0 in each of the {grpo.max_steps} steps, so there is nothing to "
+            f"train on"
+        )
+
+    models = [name for name, stage in recipe.stages.items() if DECLARED[stage.kind].makes == WEIGHTS]
+    if (judged := recipe.ablation.judge_by) is not None and judged not in models:
+        problems.append(
+            f"ablation.judge_by: no stage that makes a model is called '{judged}'{nearest(judged, models)}; there are "
+            f"{', '.join(models) or 'none'}"
+        )
+
+    # What types cannot say: each component, the sampler and each generator is asked itself, before a worker is.
+    asked: list[tuple[str, Callable[[], object]]] = [
+        ("", partial(component.check, name)) for name, component in recipe.rewards.components.items()
+    ]
+    if recipe.data.constraints is not None:
+        asked.append(("data.", partial(Sampler, recipe.data.constraints)))
+    for role in ("train", "evaluation"):
+        for i, source in enumerate(getattr(recipe.data, role)):
+            if source.generator in GENERATORS:  # reasoning-gym's are checked when they are used
+                asked.append((f"data.{role}[{i}]: ", partial(check_params, source)))
+    for where, check in asked:
+        try:
+            check()
+        except AdhereError as error:
+            problems.append(f"{where}{error}")
+    for stage, extra in (("sft", recipe.sft.trl), ("grpo", recipe.grpo.trl)):
+        known = trl_fields(stage) if extra else frozenset()
+        problems += [
+            f"{stage}.trl.{key}: TRL's config has no such field{nearest(key, known)}"
+            for key in extra
+            if key not in known
+        ]
+        problems += [f"{stage}.trl.{key}: is set by {OURS[key]}" for key in extra if key in OURS]
+    for name in recipe.tracking.trackers:
+        if name not in TRACKERS:
+            problems.append(f"tracking.trackers: {TRACKERS.unknown(name)}")
+        elif TRACKERS.package(name) == "adhere":
+            problems.append(
+                f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only trackers of plug-ins here"
+            )
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return recipe
+
+
+def _explain(error: Any, config: Mapping[str, Any]) -> str:
+    location = error["loc"]
+    component = location[:2] == ("rewards", "components")
+    if component and location[3:4] == ("weight",):  # pydantic puts the tag of a union after a weight
+        location = location[:4] + location[5:]
+    key = ".".join(str(part) for part in location)
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        # The fields of the schema where the key stands; indices, names and union tags are passed.
+        models: list[type[BaseModel]] = [recipe_schema()]
+        path = location[:-1]
+        if component and len(path) > 2:
+            models = [COMPONENTS[config["rewards"]["components"][path[2]]["kind"]]]
+            path = path[3:]
+        for part in path:
+            step = [field.annotation for model in models if (field := model.model_fields.get(str(part))) is not None]
+            if step:
+                models = [model for annotation in step for model in _models_in(annotation)]
+        tagged = [m for m in models if (kind := m.model_fields.get("kind")) and kind.default in path]
+        known = sorted({f.alias or name for m in tagged or models for name, f in m.model_fields.items()})
+        return f"{key}: there is no such key{nearest(str(location[-1]), known)}"
+    if error["type"] == "missing":
+        return f"{key}: is required"
+    if error["type"] == "component_without_kind":
+        return f"{key}: {message}{nearest(location[-1], COMPONENTS)}; a new one needs a kind: {', '.join(COMPONENTS)}"
+    if error["type"] == "value_error":
+        return f"{key}.{message}" if ":" in message.split(" ")[0] else f"{key}: {message}"
+    return f"{key}: {message}, got {error['input']!r}"
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 @cache

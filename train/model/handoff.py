@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.errors import StageError
+from adhere.train.config.adapters import AdapterMode, mode_of_adapter
 from adhere.train.model.chat import prompt_ids
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def greedy_stops(
     return share
 
 
-def adapter_mode(path: Path, adapter: AdapterConfig, strategy: str, *, staged: bool) -> str:
-    """Say in one word what happens to the adapter that ``path`` may hold.
+def adapter_mode(path: Path, adapter: AdapterConfig, strategy: str, *, staged: bool) -> AdapterMode:
+    """Return what happens to the adapter that ``path`` may hold, as :func:`mode_of_adapter` says.
 
     Args:
         path: the model that the stage starts from.
@@ -114,25 +115,7 @@ def adapter_mode(path: Path, adapter: AdapterConfig, strategy: str, *, staged: b
         strategy: how its ranks share the model.
         staged: whether another stage made ``path``; else it is the recipe's model.
 
-    Returns:
-        ``none`` (every weight is trained), ``whole`` (the same, after an adapter was merged), ``new`` (adapters on the
-        recipe's model), ``continue`` (the same adapters are trained on), or ``merge`` (new adapters, which become part
-        of the weights at the end: an adapter on disk always belongs to the recipe's model).
-
     Raises:
-        ConfigError: whole weights would have to be written, which no rank has.
+        ConfigError: an adapter would have to be merged into whole weights, which no rank has.
     """
-    holds = (path / "adapter_config.json").exists()
-    mode: str
-    if holds:
-        mode = "whole" if staged and adapter.kind == "none" else adapter.handoff
-    elif adapter.kind == "none":
-        return "none"
-    else:
-        mode = "merge" if staged else "new"
-    if mode == "merge" and not holds and (adapter.kind == "qlora" or strategy in ("zero3", "fsdp2")):
-        raise ConfigError(
-            f"model.adapter.kind: new adapters on the whole weights of another stage are merged at the end, which "
-            f"{'a 4-bit base' if adapter.kind == 'qlora' else strategy} does not allow; use the same adapter in both"
-        )
-    return mode
+    return mode_of_adapter(adapter, strategy, holds=(path / "adapter_config.json").exists(), staged=staged)

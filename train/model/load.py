@@ -69,8 +69,19 @@ def load_for_training(config: ModelConfig, path: str, *, merge: bool = False) ->
     base = _base(config, path)
     arguments = _load_arguments(config, base, torch.float32 if full else compute_dtype(config))
     if config.adapter.kind == "qlora":
-        arguments["quantization_config"] = _four_bits(config)
-    return _load(base, path, arguments, trainable=not merge)
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise ConfigError("model.adapter.kind: qlora needs bitsandbytes: pip install 'adhere[qlora]', or use lora")
+        from transformers import BitsAndBytesConfig
+
+        # Stored as numbers of the arithmetic's type, as what shards a model flattens all weights together.
+        dtype = compute_dtype(config)
+        arguments["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=dtype
+        )
+    model = _load(base, path, arguments, trainable=not merge)
+    if full and merge:
+        model.requires_grad_(True)  # PEFT froze the base for the adapter that is now part of it
+    return model
 
 
 def load_for_inference(config: ModelConfig, path: str, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -121,18 +132,6 @@ def _load_arguments(config: ModelConfig, path: str, dtype: torch.dtype) -> dict[
             raise ConfigError("model.kernels: the package `kernels` is not installed; install it, or leave this out")
         arguments["use_kernels"] = True
     return arguments
-
-
-def _four_bits(config: ModelConfig) -> Any:
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError("model.adapter.kind: qlora needs bitsandbytes: pip install 'adhere[qlora]', or use lora")
-    from transformers import BitsAndBytesConfig
-
-    dtype = compute_dtype(config)
-    # Stored as numbers of the arithmetic's type, as what shards a model flattens all weights together.
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=dtype
-    )
 
 
 def lora_config(adapter: AdapterConfig) -> LoraConfig | None:

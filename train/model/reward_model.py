@@ -74,31 +74,27 @@ class RewardModel:
         self._label = None if label is None else labels[label]
         self._model, self._input, self._batch_size = loaded.to(device).eval(), input, batch_size
 
+    @torch.inference_mode()
     def __call__(self, rollouts: Sequence[Rollout]) -> list[float]:
         """Return one output for each rollout, in order."""
-        return [
-            value
-            for start in range(0, len(rollouts), self._batch_size)
-            for value in self._outputs(rollouts[start : start + self._batch_size])
-        ]
-
-    @torch.inference_mode()
-    def _outputs(self, rollouts: Sequence[Rollout]) -> list[float]:
         fits: dict[str, Any] = {"max_length": self._max_length, "padding": True, "return_tensors": "pt"}
-        if self._input == "pair":
-            texts = [r.prompt for r in rollouts], [r.response for r in rollouts]
-            encoded = self._tokenizer(*texts, truncation="longest_first", **fits)
-        else:
-            turns = [(("user", r.prompt), ("assistant", r.response)) for r in rollouts]
-            chats = [[{"role": role, "content": text} for role, text in chat] for chat in turns]
-            written = [str(self._tokenizer.apply_chat_template(chat, tokenize=False)) for chat in chats]
-            encoded = self._tokenizer(written, truncation=True, add_special_tokens=False, **fits)
-        logits = self._model(**encoded.to(self._model.device)).logits.float()  # (responses, labels)
-        if self._label is None:
-            found = logits[:, 0]
-        elif self._model.config.problem_type == "multi_label_classification":
-            found = logits.sigmoid()[:, self._label]
-        else:
-            found = logits.softmax(dim=-1)[:, self._label]
-        values: list[float] = found.tolist()
+        values: list[float] = []
+        for start in range(0, len(rollouts), self._batch_size):
+            batch = rollouts[start : start + self._batch_size]
+            if self._input == "pair":
+                texts = [r.prompt for r in batch], [r.response for r in batch]
+                encoded = self._tokenizer(*texts, truncation="longest_first", **fits)
+            else:
+                turns = [(("user", r.prompt), ("assistant", r.response)) for r in batch]
+                chats = [[{"role": role, "content": text} for role, text in chat] for chat in turns]
+                written = [str(self._tokenizer.apply_chat_template(chat, tokenize=False)) for chat in chats]
+                encoded = self._tokenizer(written, truncation=True, add_special_tokens=False, **fits)
+            logits = self._model(**encoded.to(self._model.device)).logits.float()  # (responses, labels)
+            if self._label is None:
+                found = logits[:, 0]
+            elif self._model.config.problem_type == "multi_label_classification":
+                found = logits.sigmoid()[:, self._label]
+            else:
+                found = logits.softmax(dim=-1)[:, self._label]
+            values += found.tolist()
         return values

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adhere.train.run.run import Run
 
 
-def describe(run: Run) -> str:
+def describe_run(run: Run) -> str:
     """Return the stages with what is done, batch arithmetic, reward, memory, time, and the launch lines."""
     recipe = run.recipe
     lines = [f"{recipe.name}: {run.path}", ""]

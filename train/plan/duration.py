@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from adhere.train.run.run import Run
 
 SPREAD = (0.8, 1.5)
-"""Range around a measured step: completions grow and shrink, and the machine is not always ours alone."""
+"""Range around a measured step: completions grow and shrink, and other jobs may share the machine."""
 
 SHORT = 0.25
-"""Share of the longest completion or sequence that the lower end of a range reckons with."""
+"""Share of the longest completion or sequence that the lower end of a range assumes."""
 
 LOADING = (20.0, 120.0)
 """Seconds to start a stage, load the model and write the weights, where none were measured."""

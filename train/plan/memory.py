@@ -164,7 +164,7 @@ def training_moments(micro: Pass, fixed: dict[str, float], gradients: float, *, 
 
 
 def prompt_tokens(recipe: Recipe, a: Architecture) -> int:
-    """Return the longest prompt that is reckoned with, in tokens."""
+    """Return the longest prompt that is assumed, in tokens."""
     limit, completion = recipe.data.max_prompt_tokens, recipe.grpo.max_completion_length
     context = recipe.model.context or a.context
     if limit is not None:

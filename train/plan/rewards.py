@@ -131,7 +131,7 @@ def _over_time(figures: Sequence[float]) -> str:
 
 
 def _warnings(weights: WeightsOverTraining) -> Iterator[str]:
-    """Yield what is allowed but can hardly be meant: schedules past the end, steps without weight, idle settings."""
+    """Yield what is allowed but hardly intended: schedules past the end, steps without weight, idle settings."""
     config, total = weights.config, weights.total
     for name, component in config.components.items():
         weight = component.weight

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from adhere.rewards.errors import ConfigError
+from adhere.train.config.adapters import adapter_problems
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import Recipe
 from adhere.train.config.validate import validate_recipe
@@ -78,6 +79,8 @@ def fitting(recipe: Recipe, kind: str, a: Architecture, gib: float) -> list[str]
         try:
             validate_recipe(changed.model_dump(mode="json"))
         except ConfigError:
+            continue
+        if adapter_problems(changed.stages, dict.fromkeys(changed.stages, changed)):
             continue  # a strategy may not suit its adapters
         found.append(what)
         words = (f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in change.items())

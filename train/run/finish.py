@@ -13,7 +13,7 @@ from adhere.records.run import RunFolder, as_run
 from adhere.rewards.errors import AdhereError
 from adhere.train.config.stage import read_spec
 from adhere.train.run.card import write_card
-from adhere.train.run.results import Entry, comparable, joint_differences, write_results
+from adhere.train.run.results import EvaluatedModel, comparable, joint_differences, write_run_results
 
 
 def finish(run: RunFolder) -> list[str]:
@@ -27,9 +27,10 @@ def finish(run: RunFolder) -> list[str]:
     """
     plan, recipe = run.plan(), run.recipe()
     models = [(model.name, run.artifact(plan.stage(model.key)), model.evaluation) for model in plan.models]
-    entries = [Entry(name, artifact.path, stage) for name, artifact, stage in models if artifact.results.exists()]
+    measured = [found for found in models if found[1].results.exists()]
+    entries = [EvaluatedModel(name, artifact.path, stage) for name, artifact, stage in measured]
     reference = recipe.get("ablation", {}).get("reference")
-    table = write_results(run.path, entries, str(recipe.get("name", run.path.name)), plan.points, reference)
+    table = write_run_results(run.path, entries, str(recipe.get("name", run.path.name)), plan.points, reference)
     trained = [(stage, run.artifact(stage)) for stage in plan.stages]
     bare = [(s, made) for s, made in trained if made.done and made.model.is_dir() and not made.card.exists()]
     differences = joint_differences(comparable(entries)[-1]) if bare and entries and not plan.points else []

@@ -70,7 +70,7 @@ class PlannedStage:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class PlannedEvaluation:
     """One model of an arm that is measured: its name, by which stage, and the key of that measurement.
 
     ``shown`` is the model's name in tables of several arms: an arm's last model is called as the arm is.
@@ -88,7 +88,7 @@ class Graph:
     """The stages of all arms, in an order in which they can run; equal stages appear once."""
 
     stages: dict[str, PlannedStage] = field(default_factory=dict)
-    evaluations: list[Evaluation] = field(default_factory=list)
+    evaluations: list[PlannedEvaluation] = field(default_factory=list)
 
     def add(self, stage: PlannedStage, arm: str) -> str:
         """Add ``stage`` for ``arm``, or let the arm share the one that is there; return its key."""
@@ -110,10 +110,11 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
     first = next(recipe for recipes in arms.values() for recipe in recipes.values())
     content_of = cache(partial(package_content, left_out=Path(first.run.root).expanduser().resolve()))
     for arm, recipes in arms.items():
-        stages = next(iter(recipes.values())).stages
-        # A model without a stage that goes on from it is what the arm is about, and shares its name in tables.
+        recipe = next(iter(recipes.values()))
+        stages, judged = recipe.stages, recipe.ablation.judge_by
+        # The model that the arm is about shares its name in tables: one without a stage that goes on from it.
         models = [name for name in stages if kind_of(stages[name].kind).makes == WEIGHTS]
-        last = last_models(stages)
+        last = last_models(stages) if judged is None else [judged]
         shown = {last[0]: arm} if len(arms) > 1 and len(last) == 1 else {}
         keys: dict[str | None, str | None] = {None: None, BASE: None}
         for name in running_order(stages):
@@ -131,7 +132,7 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
                 label = f"{name}[{shown.get(model, model)}]"
                 planned = PlannedStage(stage.kind, name, label, keys[model], {}, "", recipes[name])
                 key = graph.add(with_key(planned, identity, content_of), arm)
-                graph.evaluations.append(Evaluation(arm, name, model, shown.get(model, model), key))
+                graph.evaluations.append(PlannedEvaluation(arm, name, model, shown.get(model, model), key))
     # Stages that differ and are called the same, such as the sft of two seeds, get the name of their first arm.
     labels = Counter(stage.label for stage in graph.stages.values())
     for key, planned in graph.stages.items():
@@ -151,18 +152,18 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
     return graph
 
 
-def compared(graph: Graph) -> list[tuple[str, Evaluation]]:
+def compared(graph: Graph) -> list[tuple[str, PlannedEvaluation]]:
     """Return each evaluated model once, by its name in tables: what arms share first, then each arm's own.
 
     With several stages of kind evaluate a name begins with that of its stage.
     """
     found = graph.evaluations
     stages, models = [e.stage for e in found], [e.model for e in found]
-    first: dict[str, Evaluation] = {}
+    first: dict[str, PlannedEvaluation] = {}
     for evaluation in found:
         first.setdefault(evaluation.key, evaluation)
     counts = Counter((e.stage, e.shown) for e in first.values())
-    named: list[tuple[tuple[int, ...], str, Evaluation]] = []
+    named: list[tuple[tuple[int, ...], str, PlannedEvaluation]] = []
     for evaluation in first.values():
         own = evaluation.shown != evaluation.model
         name = evaluation.shown if len(set(stages)) == 1 else f"{evaluation.stage}: {evaluation.shown}"

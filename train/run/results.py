@@ -23,7 +23,7 @@ LOG_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EvaluatedModel:
     """One evaluated model of a run: its name in the table, its artifact, and the stage that it belongs to."""
 
     name: str
@@ -31,8 +31,12 @@ class Entry:
     evaluation: str = ""
 
 
-def write_results(
-    folder: Path, entries: Sequence[Entry], title: str, members: Mapping[str, tuple[str, int]], reference: str | None
+def write_run_results(
+    folder: Path,
+    entries: Sequence[EvaluatedModel],
+    title: str,
+    members: Mapping[str, tuple[str, int]],
+    reference: str | None,
 ) -> Path:
     """Compare what has been evaluated, the points of an ablation where there are ``members``; return the table's path.
 
@@ -50,9 +54,9 @@ def write_results(
     return folder / "results.md"
 
 
-def comparable(entries: Sequence[Entry]) -> list[list[Entry]]:
+def comparable(entries: Sequence[EvaluatedModel]) -> list[list[EvaluatedModel]]:
     """Return the entries in groups that were measured alike: on the same items of one suite, in one mode."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[EvaluatedModel]] = {}
     for entry in entries:
         result = read_object(entry.path / RESULTS)
         measured = json.dumps([result.get(key) for key in ("suite", "mode", "items")])
@@ -60,7 +64,7 @@ def comparable(entries: Sequence[Entry]) -> list[list[Entry]]:
     return list(groups.values())
 
 
-def write_comparison(folder: Path, entries: Sequence[Entry], title: str, stem: str = "results") -> Comparison:
+def write_comparison(folder: Path, entries: Sequence[EvaluatedModel], title: str, stem: str = "results") -> Comparison:
     """Write ``STEM.md``, ``STEM.csv`` and ``STEM.png`` into ``folder``; print the table.
 
     Args:
@@ -88,14 +92,14 @@ def write_comparison(folder: Path, entries: Sequence[Entry], title: str, stem: s
 
 
 def write_points(
-    folder: Path, entries: Sequence[Entry], members: Mapping[str, tuple[str, int]], reference: str | None
+    folder: Path, entries: Sequence[EvaluatedModel], members: Mapping[str, tuple[str, int]], reference: str | None
 ) -> None:
     """Compare the points of an ablation over prompts and seeds; write ``ablation.json``, ``.csv`` and ``.md``.
 
     Args:
         folder: the run's.
         entries: the evaluated models.
-        members: the point and the seed of each arm; models that are no arm are compared too, as one for all seeds.
+        members: the point and the seed of each arm; models that all arms share are compared too, once for all seeds.
         reference: the point, or model, that the others are compared with; ``None`` is the first point.
     """
     found: dict[str, dict[int | None, Path]] = {}
@@ -111,7 +115,7 @@ def write_points(
     print(f"table: {paths[-1]}")
 
 
-def joint_differences(entries: Sequence[Entry]) -> list[str]:
+def joint_differences(entries: Sequence[EvaluatedModel]) -> list[str]:
     """Say by how much the last model differs from each other one on joint and accuracy, paired by prompt."""
     if len(entries) < 2:
         return []

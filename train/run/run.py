@@ -15,6 +15,7 @@ from adhere.records.objects import read_object, write_yaml
 from adhere.records.plan import ModelRecord, Plan, StageRecord
 from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.config.ablation import override_key
+from adhere.train.config.adapters import adapter_problems
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.named_stages import BASE, StageConfig
@@ -52,6 +53,11 @@ class Run:
         """Folder of this run."""
         name = self.recipe.run.name or f"{self.recipe.name}-{self.content[:8]}"
         return self.root / name
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points of an ablation, in order."""
+        return tuple(dict.fromkeys(point for point, _ in self.members.values()))
 
     @property
     def content(self) -> str:
@@ -168,6 +174,7 @@ def plan_stages(overrides: Sequence[str], arms: Mapping[str, Recipe], extra: Map
                 text = "model.path: a run has one model; name another one in the recipe, or in an arm"
                 problems[f"stages.{name}.with: {text}"] = None
             problems |= {f"stages.{name}: {text}": None for text in kind_of(stage.kind).problems(found, stage)}
+        problems |= dict.fromkeys(adapter_problems(recipe.stages, recipes))
         planned[arm] = recipes
     if problems:
         raise ConfigError("\n".join(problems))
@@ -188,13 +195,19 @@ def _without(recipe: Recipe, files: Sequence[str]) -> Recipe:
 
 
 def missing_inputs(run: Run) -> list[str]:
-    """Return what the run needs on disk and does not find, one message each."""
+    """Return what the run needs and does not find, one message each: files of suites, prompts of a rehearsal."""
     measured = [stage.recipe.evaluation for stage in run.graph.stages.values() if stage.kind == "evaluate"]
     paths = dict.fromkeys(e.path for e in measured if e.path is not None and not Path(e.path).exists())
-    return [
-        f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"
+    missing = {
+        f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF": None
         for path in paths
-    ]
+    }
+    for stage in run.graph.stages.values():
+        groups, items = stage.recipe.rehearse.groups, stage.recipe.data.train_size
+        if stage.kind == "rehearse" and items is not None and groups > items:
+            there = f"there are at most {items} (data.train_size)"
+            missing[f"rehearse.groups: {groups} groups need as many prompts, and {there}; lower it"] = None
+    return list(missing)
 
 
 def unread_overrides(run: Run) -> list[str]:
@@ -244,7 +257,7 @@ def plan_record(run: Run) -> Plan:
 
 
 def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:
-    """Write what the stage's worker is told, and return its path; with ``until`` it pauses at that optimizer step."""
+    """Write what the stage's worker reads, and return its path; with ``until`` it pauses at that optimizer step."""
     spec = spec_of(run, stage, until)
     spec.artifact.mkdir(parents=True, exist_ok=True)
     path = Artifact(spec.artifact).spec
@@ -253,7 +266,7 @@ def write_spec(run: Run, stage: PlannedStage, until: int | None = None) -> Path:
 
 
 def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpec:
-    """Return what the stage's worker is told."""
+    """Return what the stage's worker reads."""
     rehearsal = rehearsal_of(run.root, stage) if stage.kind == "grpo" else None
     return StageSpec(
         kind=stage.kind,

@@ -79,7 +79,7 @@ def seeded_engine(seed: int) -> Iterator[None]:
     ablation would draw the same noise; worse, an engine inside the trainer's process resets that process's generators
     with it. The group's number stays a part of the seed: its ranks must draw alike, and groups must not.
 
-    A seed in the requests (``generation_kwargs``) is no way out: TRL sends one request per completion, so that all
+    A seed in the requests (``generation_kwargs``) does not help: TRL sends one request per completion, so that all
     completions of a prompt would be the same one, and every step would repeat the noise of the first.
     """
     from trl.generation import vllm_generation

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.audit import Cases, Form, audit_failures, build_cases, form_of
+from adhere.evaluation.audit import Cases, Form, audit_failures, build_cases, response_form
 from adhere.evaluation.audit.audit import capped
 from adhere.prompts.item import PromptItem
 from adhere.records.artifact import Artifact
@@ -134,7 +134,7 @@ class TrainingAudit:
 def training_audit(items: Sequence[PromptItem], recipe: Recipe) -> TrainingAudit:
     """Return the audit of GRPO on ``items``, with probes in the form that the recipe's responses have."""
     reasoning, prefilled = recipe.data.targets.think, recipe.model.prefilled_reasoning
-    form = form_of(recipe.rewards, reasoning=reasoning, prefilled=prefilled)
+    form = response_form(recipe.rewards, reasoning=reasoning, prefilled=prefilled)
     return TrainingAudit(items, recipe.grpo.monitors, form)
 
 

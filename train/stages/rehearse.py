@@ -15,7 +15,7 @@ from trl.trainer.utils import RepeatSampler
 
 from adhere.evaluation.backends.transformers import TransformersGenerator
 from adhere.evaluation.generation import Sampling
-from adhere.evaluation.rehearsal import alternatives, judge_rehearsal, rehearse
+from adhere.evaluation.rehearsal import alternatives, judge_rehearsal, rehearsal_figures
 from adhere.evaluation.responses import ResponseLog
 from adhere.evaluation.reweight import read_rollouts
 from adhere.prompts.attach import Sampler
@@ -119,7 +119,7 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
             met = [m["requirements"][place]["score"] if place < len(m["requirements"]) else None for m in members]
             kinds[requirement.label].append((group, met))
 
-    found = rehearse(
+    found = rehearsal_figures(
         read_rollouts(artifact.rollouts, composite.names, size),
         recipe.rewards,
         total=grpo.max_steps,

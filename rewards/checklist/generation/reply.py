@@ -63,7 +63,7 @@ def read_reply(text: str, *, categories: bool) -> Reply:
     Raises:
         Unreadable: there is no such object, or more than one, or it has no list of requirements.
     """
-    found, note = read_object(text)
+    found, note = parse_object(text)
     unknown = sorted(set(found) - {"analysis", "requirements"})
     if unknown:
         raise Unreadable(f"unknown key '{unknown[0]}'; the object has the keys analysis and requirements")
@@ -80,7 +80,7 @@ def read_reply(text: str, *, categories: bool) -> Reply:
     return reply
 
 
-def read_object(text: str) -> tuple[dict[str, Any], str | None]:
+def parse_object(text: str) -> tuple[dict[str, Any], str | None]:
     """Return the one JSON object in ``text``, and a remark where prose around it was left out.
 
     Raises:

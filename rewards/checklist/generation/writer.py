@@ -16,7 +16,7 @@ from adhere.rewards.checklist.generation.reply import (
     Draft,
     Reply,
     Unreadable,
-    read_object,
+    parse_object,
     read_reply,
     whole_characters,
 )
@@ -220,7 +220,7 @@ class Writer:
         """Have the model name pairs that exclude each other, and drop the lighter one of each."""
         texts = [one.text for one in reviewed.kept]
         text, _ = await self._complete(prompts.contradiction_messages(task.instruction, texts), made)
-        rows = read_object(text)[0].get("contradictions")
+        rows = parse_object(text)[0].get("contradictions")
         if not isinstance(rows, list):
             raise Unreadable("the list of contradictions is missing")
         for row in rows:

@@ -93,7 +93,7 @@ def run_stage(
     with Notice(artifact.stop) as notice, serving(read_spec(artifact.spec), artifact, ranks) as servers:
         process = subprocess.Popen(
             line,
-            env=environment(launcher, ranks) | servers.environment | {STOP_CLEARED: "1"},
+            env=worker_environment(launcher, ranks) | servers.environment | {STOP_CLEARED: "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -207,7 +207,7 @@ def _explain(artifact: Artifact, label: str, code: int, log: Path) -> str:
     return f"{label}: the worker ended with {how} and without an error message; its last lines:\n{last}\n  log: {log}"
 
 
-def environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
+def worker_environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     """Return the environment of the workers: this one, threads per rank, and patient OpenMP threads."""
     threads = launcher.threads or max(1, (os.cpu_count() or 1) // ranks)
     # Spinning OpenMP threads keep the cores from whatever else runs: 3 times slower beside one other process.
