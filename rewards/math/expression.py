@@ -22,6 +22,7 @@ MAX_TOKENS = 400
 MAX_DEPTH = 60
 MAX_DIGITS = 60
 MAX_SERIES = 40
+MAX_NODES = 2_000
 INDEX = "bound index"
 """How the name of the index of every sum and product begins in a tree; a number says how deep it is nested."""
 
@@ -259,7 +260,7 @@ class _Reader:
         if isinstance(first, Fraction) and isinstance(last, Fraction):
             if first.denominator != 1 or last.denominator != 1 or last < first:
                 raise UnreadableError
-            if last - first < MAX_SERIES:
+            if last - first < MAX_SERIES and (last - first + 1) * _size(body) <= MAX_NODES:
                 terms = tuple(substitute(body, bound, rational(k)) for k in range(int(first), int(last) + 1))
                 return ("+" if name == "sum" else "*", terms, None)
         return (name, (start, end, body), bound)
@@ -278,6 +279,10 @@ class _Reader:
         if self.peek() == ("sign", "^"):
             raise UnreadableError
         return call if power is None else ("^", (call, power), None)
+
+
+def _size(term: Term) -> int:
+    return 1 + sum(map(_size, term[1]))
 
 
 def _is_call(term: Term) -> bool:

@@ -358,18 +358,20 @@ def _series(name: str, children: tuple[Term, ...], index: str) -> Form:
     def term(place: Term) -> Form:
         return normal_form(substitute(children[2], index, place))
 
-    join = _add if name == "sum" else _times
-    result: Form = ({}, ONE) if name == "sum" else (ONE, ONE)
+    places = None
     if first is not None and last is not None and first.denominator == last.denominator == 1:
         if last < first - 1:
             raise NoFormError
-        if last - first < MAX_SERIES:
-            for k in range(int(first), int(last) + 1):
-                result = join(result, term(rational(k)))
-            return result
+        places = range(int(first), int(last) + 1)
     closed = _closed_sum(index, first, end, body) if name == "sum" else None
     if closed is not None:
         return closed
+    join = _add if name == "sum" else _times
+    result: Form = ({}, ONE) if name == "sum" else (ONE, ONE)
+    if places is not None and len(places) <= MAX_SERIES and not _has_series(children[2]):
+        for k in places:
+            result = join(result, term(rational(k)))
+        return result
     if name == "prod" and first == 1 and body == ({(((index, 1),), 1): Fraction(1)}, ONE):
         return _factorial(end)
     offset = end[0].get(((), 1), Fraction(0)) if end[1] == ONE else Fraction(0)
@@ -383,6 +385,10 @@ def _series(name: str, children: tuple[Term, ...], index: str) -> Form:
             one = _negative(one) if name == "sum" else _inverse(one)
         result = join(result, one)
     return result
+
+
+def _has_series(term: Term) -> bool:
+    return term[0] in ("sum", "prod") or any(map(_has_series, term[1]))
 
 
 def _closed_sum(index: str, first: Fraction | None, end: Form, body: Form) -> Form | None:
