@@ -127,7 +127,8 @@ class Session:
                     if None in scores:
                         spent.retries += 1
                         reply = await self._ask(draw, spent, again=True)
-                        scores = self._scores(draw.task, reply)
+                        second = self._scores(draw.task, reply)
+                        scores = tuple(b if a is None else a for a, b in zip(scores, second, strict=True))
                     status = Status.UNPARSED if None in scores else Status.OK
                     said = "it was cut at judge.max_tokens: " if reply.finish_reason == "length" else ""
                     said += repr(self._client.redact(reply.text or "")[:80])
