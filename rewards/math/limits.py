@@ -30,6 +30,7 @@ MAX_MATRIX_EXPONENT = 4
 MAX_EXPANDED = 2_000
 MAX_EXPANDED_INSIDE = 6
 MAX_MEMBERS = 16
+MAX_NAMES = 12
 
 _NUMERAL = re.compile(r"\d+")
 _POWER = re.compile(r"(?:\^|\*\*)\s*[-+]?\s*(?:[{(]|(\d+)|(\\[A-Za-z]+\s*(?:\{[^{}]*\}\s*|\[[^\[\]]*\]\s*)*))")
@@ -91,6 +92,8 @@ def too_expensive(text: str) -> str:
             power.isdecimal() and not _large(power, MAX_MATRIX_EXPONENT)
         ):
             return f"a matrix to a power over {MAX_MATRIX_EXPONENT}"
+    if len(set(re.sub(r"\\text\s*\{[^{}]*\}|\\[A-Za-z]+|[^A-Za-z]", "", text))) > MAX_NAMES:
+        return f"over {MAX_NAMES} symbols"
     if text.count(",") >= MAX_MEMBERS:
         return f"over {MAX_MEMBERS} members"
     if _expanded(text) > MAX_EXPANDED:
