@@ -94,7 +94,7 @@ def substitute(term: Term, name: str, by: Term) -> Term:
 
 def rational(value: Fraction | int) -> Term:
     """Return the term of a rational number."""
-    positive: Term = ("number", (), Fraction(abs(value)))
+    positive: Term = ("number", (), abs(Fraction(value)))
     return positive if value >= 0 else ("neg", (positive,), None)
 
 
