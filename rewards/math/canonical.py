@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from decimal import Decimal
 
 from adhere.rewards.math.number_words import HUNDRED_AND
 
@@ -34,7 +35,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str],
         (r"</?answer>", "", "answer>"),
         (
             r"\\(?:displaystyle|textstyle|left|right|[bB]igg?[lrm]?|limits"
-            r"|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])",
+            r"|(?:bf|rm|it|sf|tt)(?!\s*\{)|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])",
             "",
         ),
         (r"^(?:\\therefore|\\Rightarrow|\\implies|=)\s*(?=[^\s=])", ""),
@@ -51,7 +52,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str],
             ",",
         ),
         (
-            r"\\(?:mbox|mathrm|textbf|textit|textrm|textnormal|textup|emph|mathbf|mathit|mathsf|textsf|operatorname\*?|bf|rm)\s*(?=\{)",
+            r"\\(?:mbox|mathrm|textbf|textit|textrm|textnormal|textup|emph|mathbf|mathit|mathsf|textsf|texttt|mathtt|operatorname\*?|bf|rm)\s*(?=\{)",
             r"\\text",
         ),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac", "frac"),
@@ -69,8 +70,20 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str],
         (r"(?<=[\d)}])\s*\\text\s*\{\s+e\s+\}\s*(?=[-\d(\\])", ",", "text"),
         (r"\\text\s*\{\s*(e|i|\\pi)\s*\}", r"\1 ", "text"),
         (rf"\\text\s*\{{\s*({_FUNCTIONS}|ln|log)\s*\}}", r"\\\1 ", "text"),
-        (r"\\text\s*\{\s*(\d+)\s*\}(?=\s*_)", r"\1", "text"),
-        (r"\\text\s*\{\s*(?i:(?:the\s+)?(?:final\s+)?answer\s*(?:is|:|=)?\s*:?)\s*\}\s*(?=.)", "", "text"),
+        (r"\\text\s*\{\s*([0-9A-F]+)\s*\}(?=\s*_)", r"\1", "text"),
+        (r"^\\text\s*\{\s*exactly\s*\}\s*(?=[^\s])", "", "exactly"),
+        (
+            r"(?<![\w.\\])(\d+(?:\.\d+)?)\s*(\\text\s*\{)?\s*(thousand|million|billion)(?![a-z])",
+            lambda m: _scaled(m),
+            "n",
+        ),
+        (r"\\text\s*\{\s*,\s*\}", ",", "text"),
+        (
+            r"\\text\s*\{\s*(?i:(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?ans(?:wer)?\s*(?:is|:|=)?\s*:?)\s*\}"
+            r"\s*[=:]?\s*(?=.)",
+            "",
+            "text",
+        ),
         (r"^(\\text\s*\{)?\s*(?i:(?:the\s+)?(?:final\s+)?answer\s*(?:is\b|:|=))\s*:?\s*(?=.)", r"\1", "nswer"),
         (rf"\\text\s*\{{\s*,?\s*(?:{_JOINERS}|y|o|e)\s*,?\s*\}}", ",", "text"),
         (HUNDRED_AND.pattern, r"\1 ", "and"),
@@ -262,6 +275,12 @@ def _undress(text: str) -> str:
 
 def _base(match: re.Match[str]) -> str:
     return f"_{{{_BASES[match[1]]}}}" if match[1] in _BASES else match[0]
+
+
+def _scaled(match: re.Match[str]) -> str:
+    """Return ``1.5 million`` in digits; text behind it stays."""
+    value = Decimal(match[1]) * 10 ** {"thousand": 3, "million": 6, "billion": 9}[match[3]]
+    return f"{value.normalize():f} {match[2] or ''}"
 
 
 def _interval(match: re.Match[str]) -> str:

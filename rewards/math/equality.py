@@ -297,7 +297,7 @@ def _span(text: str) -> tuple[str, tuple[Group, ...]] | None:
         sides, signs = sides[::-1], [_TURNED.get(sign, "?") for sign in reversed(signs)]
     if "|" in text:
         return _distance(sides, signs, text)
-    places = [place for place, side in enumerate(sides) if side and split_name(f"{side}=0")[0]]
+    places = [i for i, side in enumerate(sides) if side and r"\infty" not in side and split_name(f"{side}=0")[0]]
     if len(places) != 1 or len(sides) not in (2, 3) or (len(sides) == 3 and places != [1]):
         return None
     name = sides[places[0]]

@@ -26,6 +26,7 @@ MAX_NESTED_FUNCTIONS = 3
 MAX_FUNCTIONS = 12
 MAX_SIGNS = 4
 MAX_POWER_DIGITS = 500
+MAX_GROUP_DIGITS = 120
 MAX_MATRIX_EXPONENT = 4
 MAX_EXPANDED = 2_000
 MAX_EXPANDED_INSIDE = 6
@@ -53,6 +54,7 @@ _APPLICATION = re.compile(
     rf"(?P<function>{_FUNCTION.pattern})|(?P<power>\\(?:left|right)|[\^_]\s*(?:\{{-?\d+\}}|-?\d))|[(){{}}\[\]]|[^\s]"
 )
 _FUNCTION_OF_GROUP = re.compile(rf"{_FUNCTION.pattern}\s*(?:\^\s*(?:\{{-?\d+\}}|\d)\s*)?[({{]")
+_NUMBERED_GROUP = re.compile(r"\(([^()]*[A-Za-z][^()]*)\)\s*\^\s*(?:\{\s*-?(\d{1,3})\s*\}|(\d))")
 _WHOLE_POWER = re.compile(r"\s*\^\s*(?:\{\s*-?(\d{1,3})\s*\}|(\d))")
 _ROOT = re.compile(r"\\sqrt(?![a-z])\s*(?:\[\s*([^\[\]]*?)\s*\])?")
 _MODULUS = re.compile(r"\\[pb]?mod(?![a-z])")
@@ -104,6 +106,10 @@ def too_expensive(text: str) -> str:
     exponents = [int(match[1]) for match in re.finditer(r"\^\s*\{?\s*-?\s*(\d{1,4})", text)]
     if longest * max(exponents, default=1) > MAX_POWER_DIGITS:
         return f"a power of over {MAX_POWER_DIGITS} digits"
+    for inside, braced, bare in _NUMBERED_GROUP.findall(text):
+        digits = max((len(found) for found in _NUMERAL.findall(inside)), default=0)
+        if digits * int(braced or bare) > MAX_GROUP_DIGITS:
+            return f"a power of a sum of over {MAX_GROUP_DIGITS} digits"
     if len(_SIGNS.findall(text)) > MAX_SIGNS:
         return f"over {MAX_SIGNS} signs ±"
     return ""

@@ -133,6 +133,11 @@ _OPTION = re.compile(
     r"|\(\s*([A-Ha-h])\s*\)\s*(?![-+=^_])(?:\s|(?=\d|\\text))|([A-Ha-h])\s*[:.)]\s*)"
     r"(?=[^\s.:,;])([^=^_<>,;].*)"
 )
+# An option's own text may say "at least 5" or "cannot be determined"; this is the answerer's doubt.
+_DOUBTED = re.compile(
+    r"\?|(?i:\b(?:maybe|perhaps|possibly|probably|likely|guess|guessing|unsure|not sure|wrong|incorrect|i think)\b"
+    r"|\bnot\s*\}?\s*(?=[-\d\\]))"
+)
 _NEXT_OPTION = re.compile(r"\(\s*[A-Ha-h]\s*\)|(?<![A-Za-z\\])[A-Ha-h]\s*[:.)]|\\text\s*\{\s*\(?[A-Ha-h]\s*[.):]?\s*\}")
 _SHORT = """yes no odd even tie all none one two six ten red blue sun mon tue wed thu fri sat may jun jul
 nein ja oui non sí si sim не да нет"""
@@ -284,7 +289,7 @@ def _read_scalar(text: str) -> Value | None:
     if choice:
         return Words(choice[1].casefold())
     option = _OPTION.fullmatch(text)
-    if option and not _NEXT_OPTION.search(option[4]):
+    if option and not _NEXT_OPTION.search(option[4]) and not _DOUBTED.search(option[4]):
         return Option(Words((option[1] or option[2] or option[3]).casefold()), read(option[4].strip()))
     if text.casefold() in _SHORT_WORDS or _NAMED_WORD.fullmatch(text):
         return Words(text.casefold())

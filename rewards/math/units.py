@@ -98,7 +98,9 @@ _VALUE_WORDS = """
     factorial remainder correct answer it this that these those there here yes i we you he she they my your our
     what which who how why when where as at by for with true real imaginary complex undefined infinite infinity prime
     rounded up down off upward upwards downward downwards too also instead th st nd rd unverified unconfirmed unproven
-    untested tentative est etc typo oops sorry lol nein falsch inkorrekt falso errado erróneo incorrecto sbagliato
+    untested contradiction contradictions contradicts contradicted nonsense dne na
+    tentative est etc typo oops sorry lol thousandths millionth millionths
+    nein falsch inkorrekt falso errado erróneo incorrecto sbagliato
     incorretto erroné incertain peut non no не нет неверно неправильно около примерно
     only just twice thrice double triple hypothetically
 """
@@ -150,6 +152,8 @@ def read_unit(tail: str) -> str | None:
     kept = [word for word in words if word not in _HARMLESS]
     known = all(word in _CANONICAL or word == "per" or word in _POWERS or word in _POWERS_AFTER for word in kept)
     if len(words) > _MAX_WORDS or (bracketed and not (known and inside)):
+        return None
+    if any(len(word) == 1 and word.lower() not in _CANONICAL for _, word, _ in parts):
         return None
     # Small k is a thousand, and a capital one is a kelvin.
     if any(word == "k" for _, word, _ in parts) or _NOT_IN_HAN.search(flat):
