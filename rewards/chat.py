@@ -19,6 +19,7 @@ import httpx
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.posting import PROBE_SECONDS, CallError, post, redact, retrying
 from adhere.rewards.segments import THINK_CLOSE
+from adhere.rewards.strict import check_address
 
 T = TypeVar("T")
 
@@ -69,29 +70,6 @@ class Usage:
         return asdict(self)
 
 
-def check_address(base_url: str, *, where: str = "") -> str:
-    """Return ``base_url`` if it can be the root of an endpoint.
-
-    Raises:
-        ConfigError: it cannot, or holds a password; the message opens with ``where``.
-    """
-    if re.match(r"[^/]*//[^/]*@", base_url):
-        raise ConfigError(f"{where}holds a password, which messages would show; export a key in the environment")
-    if "?" in base_url or "#" in base_url:
-        raise ConfigError(
-            f"{where}holds a query, which messages would show; leave it out, and export a key in the environment"
-        )
-    try:
-        url = httpx.URL(base_url)
-        usable = url.scheme in ("http", "https") and bool(url.host) and (url.port is None or 0 < url.port < 65536)
-        usable = usable and base_url.isprintable() and " " not in base_url
-    except httpx.InvalidURL:
-        usable = False
-    if not usable:
-        raise ConfigError(f"{where}is not the address of an endpoint; write it like http://127.0.0.1:8000/v1")
-    return base_url
-
-
 def check_key(where: str, key: str | None) -> None:
     """Check that a key can be sent in a header.
 
@@ -138,7 +116,10 @@ class ChatClient:
         Raises:
             ConfigError: ``base_url`` is not the address of an endpoint, or holds a password; the key cannot be sent.
         """
-        check_address(base_url, where=f"{purpose}: base_url: ")
+        try:
+            check_address(base_url)
+        except ValueError as error:
+            raise ConfigError(f"{purpose}: base_url: {error}") from None
         check_key(purpose, key)
         self.purpose, self.base_url, self.model = purpose, base_url.rstrip("/"), model
         self.timeout, self.retries, self.backoff = timeout, retries, backoff

@@ -82,14 +82,19 @@ class HttpClient:
         """Post a request without rollouts; return why there was no answer, or ``None``."""
         return self._background().run(self._probe())
 
-    def call(self, rollouts: Sequence[Rollout]) -> list[Any]:
+    def call(self, rollouts: Sequence[Rollout], seconds: float | None = None) -> list[Any]:
         """Return one row for each rollout, in order: a value, ``None``, ``{"error": reason}`` or ``{"late": reason}``.
+
+        A request that takes too long while the endpoint answers others is asked again rollout by rollout, so that one
+        on which the endpoint hangs costs no other. ``seconds`` is for one try, where it differs from ``timeout``.
 
         Raises:
             ConfigError: before the first whole batch, a reply that is not as documented.
             StageError: the endpoint refuses the key or does not know the path: no further request can do better.
         """
-        return self._background().run(self._call([rollout.to_dict() for rollout in rollouts]))
+        return self._background().run(
+            self._call([rollout.to_dict() for rollout in rollouts], self._timeout if seconds is None else seconds)
+        )
 
     def close(self) -> None:
         """Close all connections; the client may be used again."""
@@ -110,7 +115,7 @@ class HttpClient:
                 self._pid = os.getpid()
             return self._thread
 
-    async def _call(self, rows: list[dict[str, Any]]) -> list[Any]:
+    async def _call(self, rows: list[dict[str, Any]], seconds: float) -> list[Any]:
         size = self._batch_size
         late = {"late": f"the batch took longer than {self._key}.deadline, {self._deadline:g} s"}
         found: list[Any] = [late] * len(rows)
@@ -118,7 +123,7 @@ class HttpClient:
 
         async def work(start: int) -> None:
             async with slots:
-                found[start : start + size] = await self._chunk(rows[start : start + size], batch)
+                found[start : start + size] = await self._chunk(rows[start : start + size], batch, seconds)
 
         tasks = [asyncio.create_task(work(start)) for start in range(0, len(rows), size)]
         try:
@@ -133,20 +138,21 @@ class HttpClient:
         self.outage = self.outage or batch.outage
         return found
 
-    async def _chunk(self, rows: list[dict[str, Any]], batch: _Batch) -> list[Any]:
+    async def _chunk(self, rows: list[dict[str, Any]], batch: _Batch, seconds: float) -> list[Any]:
         """Return the scores of one request's rollouts, or the reason why there are none for each."""
         if batch.outage is not None:
             return [{"error": batch.outage}] * len(rows)
 
         async def once() -> Any:
-            raw = await self._post(rows, self._timeout)
+            raw = await self._post(rows, seconds)
             try:
                 return json.loads(raw)
             except (ValueError, RecursionError) as error:
                 raise CallError(f"{self._shown}: the reply is not JSON (it begins {raw[:80]!r})", 200) from error
 
         try:
-            body = await retrying(once, retries=self._retries, backoff=self._backoff)
+            # A request of several rollouts that is late is not repeated as it is: one of them may be to blame.
+            body = await retrying(once, retries=self._retries, backoff=self._backoff, late=len(rows) == 1)
             scores = body.get("scores") if isinstance(body, dict) else None
             if not isinstance(scores, list):
                 raise CallError(f"{self._shown}: the reply is not an object with a list `scores`", 200)
@@ -160,6 +166,8 @@ class HttpClient:
                 async with batch.probing:
                     if batch.outage is None:
                         batch.outage = await self._probe()
+            if error.unavailable and batch.outage is None and len(rows) > 1:
+                return [(await self._chunk([row], batch, seconds))[0] for row in rows]
             return [{"late" if error.late else "error": str(error)}] * len(rows)
 
         found: list[Any] = []

@@ -105,7 +105,12 @@ async def post(
 
 
 async def retrying(
-    call: Callable[[], Awaitable[T]], *, retries: int, backoff: float, count: Callable[[], None] = lambda: None
+    call: Callable[[], Awaitable[T]],
+    *,
+    retries: int,
+    backoff: float,
+    late: bool = True,
+    count: Callable[[], None] = lambda: None,
 ) -> T:
     """Return what ``call`` returns, after as many tries as are allowed.
 
@@ -115,6 +120,7 @@ async def retrying(
         retries: further tries, at least 0.
         backoff: seconds before the second try; they double with each further one, ± 50 %, up to ``MAX_PAUSE``.
             ``Retry-After`` goes first.
+        late: repeat what ran out of time too.
         count: called before each further try.
 
     Raises:
@@ -124,7 +130,8 @@ async def retrying(
         try:
             return await call()
         except CallError as error:
-            if not (error.unavailable or error.code == 200) or attempt == retries:
+            repeat = (error.unavailable or error.code == 200) and (late or not error.late)
+            if not repeat or attempt == retries:
                 raise
             pause = backoff * 2**attempt * random.uniform(0.5, 1.5)
             pause = min(MAX_PAUSE, max(pause, error.wait))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -28,11 +27,12 @@ HIDDEN = ("ACCELERATE_", "MASTER_", "TORCHELASTIC_")
 
 
 class BatchLost(Exception):
-    """A batch without any result: ``status`` is ``timeout`` or ``error``."""
+    """A batch without any result; its ``status`` is ``timeout`` or ``error``."""
 
     def __init__(self, status: Status, detail: str) -> None:
         super().__init__(detail)
-        self.status, self.detail = status, detail
+        self.row = {"late" if status is Status.TIMEOUT else "error": detail}
+        """What stands for the result of a rollout."""
 
 
 class FunctionProcess(Pool):
@@ -61,10 +61,10 @@ class FunctionProcess(Pool):
         self._params = dict(params)
 
     def call_each(self, rollouts: Sequence[Rollout]) -> list[Any]:
-        """Return one row for each rollout, in order; :class:`BatchLost` where the function failed on it alone.
+        """Return one row for each rollout, in order; ``{"late": reason}`` or ``{"error": reason}`` where it was lost.
 
-        A batch that is lost is called again rollout by rollout, each for its share of ``timeout`` (a second at least),
-        so that one which hangs or ends the process costs no other. After twice ``timeout`` what is left stays lost.
+        A batch that is lost is called again rollout by rollout, each for its share of ``timeout`` (a second at least)
+        and in a fresh process after a loss, so that one which hangs or ends the process costs no other.
 
         Raises:
             ConfigError: see :meth:`call`.
@@ -72,18 +72,20 @@ class FunctionProcess(Pool):
         try:
             return self.call(rollouts)
         except BatchLost as lost:
-            reason = lost
-        rows: list[Any] = []
-        seconds, end = max(1.0, self.timeout / len(rollouts)), time.monotonic() + 2.0 * self.timeout
-        for rollout in rollouts:
-            if time.monotonic() >= end:
-                rows.append(reason)
-                continue
-            try:
-                rows += self.call([rollout], seconds)
-            except BatchLost as lost:
-                rows.append(lost)
-        return rows
+            if len(rollouts) == 1:
+                return [lost.row]
+        return [self.call_one(rollout, self.share(len(rollouts))) for rollout in rollouts]
+
+    def share(self, rollouts: int) -> float:
+        """Return the seconds that one rollout of a batch gets by itself."""
+        return max(1.0, self.timeout / rollouts)
+
+    def call_one(self, rollout: Rollout, seconds: float) -> Any:
+        """Return the row of one rollout, for which there are ``seconds``."""
+        try:
+            return self.call([rollout], seconds)[0]
+        except BatchLost as lost:
+            return lost.row
 
     def call(self, rollouts: Sequence[Rollout], seconds: float | None = None) -> list[Any]:
         """Return one row for each rollout, in order, as :mod:`adhere.rewards.process_child` writes it.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -14,22 +16,40 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True, hide_input_in_errors=True)
 
 
-def _address(url: str, pattern: str, without: str) -> str:
-    if not re.fullmatch(pattern, url):
-        raise ValueError(
-            f"is not an address like http://127.0.0.1:8000/v1 without {without}, which messages would show; name the "
-            f"environment variable that holds a key in api_key_env"
-        )
+def check_address(url: str, *, path: bool = True, query: bool = False) -> str:
+    """Return ``url`` if requests can be sent to it and messages may show it.
+
+    Args:
+        url: the address.
+        path: whether it may have one.
+        query: whether it may have one; messages leave it out.
+
+    Raises:
+        ValueError: it is not an address, or holds what messages must not show; says which, without showing it.
+    """
+    if re.match(r"[^/]*//[^/?#]*@", url):
+        raise ValueError(f"holds a password, {_KEYS_ELSEWHERE}")
+    if "#" in url or ("?" in url and not query):
+        raise ValueError(f"holds a query, {_KEYS_ELSEWHERE}")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets that do not close, or a port that is not a number below 65536
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise ValueError("is not the address of an endpoint; write it like http://127.0.0.1:8000/v1")
+    if not path and parts.path not in ("", "/"):
+        raise ValueError("has a path; write the root of the server, like http://127.0.0.1:8000")
     return url
 
 
-Root = Annotated[
-    str, AfterValidator(lambda url: _address(url, r"https?://[^/\s@?#]+(/[^\s?#]*)?", "password or query"))
-]
+_KEYS_ELSEWHERE = "which messages would show; name the environment variable that holds a key in api_key_env"
+
+Root = Annotated[str, AfterValidator(check_address)]
 """Root of an OpenAI-compatible endpoint."""
 
-Server = Annotated[str, AfterValidator(lambda url: _address(url, r"https?://[^/\s@?#]+/?", "password or path"))]
+Server = Annotated[str, AfterValidator(partial(check_address, path=False))]
 """Root of a server, without a path."""
 
-Address = Annotated[str, AfterValidator(lambda url: _address(url, r"https?://[^/\s@?#]+([/?]\S*)?", "a password"))]
+Address = Annotated[str, AfterValidator(partial(check_address, query=True))]
 """Address to which requests are posted; its query is left out of messages."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -18,7 +19,7 @@ from adhere.rewards.checklist.checks import (
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion
 from adhere.rewards.checklist.requirement import Requirement
 from adhere.rewards.constraints import Mode, RuleCall, costly_call
-from adhere.rewards.verdict import Status, Verdict, failed, unscored
+from adhere.rewards.verdict import Deviation, Status, Verdict, failed, unscored
 
 MET_ABOVE = 0.5
 """A graded score counts as met above this where a decision hangs on it: ``only_if``, a chain's next step, a
@@ -126,8 +127,10 @@ class Reading:
                 scored = [part for part in decided if part.score is not None]
                 if not scored:
                     return _composed(None, decided, Status.NOT_APPLICABLE, "no part applies")
-                worst = min(scored, key=lambda part: part.score or 0.0)
-                return _composed(worst.score, decided, Status.OK, worst.detail)
+                # As far off as its worst part; a part that is refused without a number is the worst of all.
+                worst = min(scored, key=lambda part: (part.score or 0.0, -_relative(part)))
+                near = worst.deviation if all(p.passed or p.deviation for p in scored) else None
+                return _composed(worst.score, decided, Status.OK, worst.detail, near)
             case ChainCheck():
                 return self._chain(node, text)
             case SelectCheck():
@@ -186,7 +189,8 @@ class Reading:
         if not scores:
             return _composed(None, steps, Status.NOT_APPLICABLE, "no step applies")
         total = len(scores) + len(node.checks) - len(steps)
-        stopped = "" if met(steps[-1]) or steps[-1].score is None else f", stopped at step {len(steps)}"
+        why = f", stopped at step {len(steps)}: {steps[-1].detail}"
+        stopped = "" if met(steps[-1]) or steps[-1].score is None else why
         return _composed(sum(scores) / total, steps, Status.OK, f"{len(scores)} of {total} steps reached{stopped}")
 
     def _select(self, node: SelectCheck, text: str) -> Verdict | None:
@@ -206,8 +210,15 @@ class Reading:
         verdict = self._check(branch, text)
         if verdict is None:
             return None
-        return _composed(verdict.score, [condition, verdict], verdict.status, f"{name}: {verdict.detail}")
+        both = [condition, verdict]
+        return _composed(verdict.score, both, verdict.status, f"{name}: {verdict.detail}", verdict.deviation)
 
 
-def _composed(score: float | None, parts: Sequence[Verdict], status: Status, detail: str) -> Verdict:
-    return Verdict(score, status, detail, sum(part.seconds for part in parts), tuple(parts))
+def _relative(verdict: Verdict) -> float:
+    return verdict.deviation.amount / verdict.deviation.scale if verdict.deviation else math.inf
+
+
+def _composed(
+    score: float | None, parts: Sequence[Verdict], status: Status, detail: str, deviation: Deviation | None = None
+) -> Verdict:
+    return Verdict(score, status, detail, sum(part.seconds for part in parts), tuple(parts), deviation)

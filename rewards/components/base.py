@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -181,6 +182,54 @@ class Valued(Component):
                     raise ConfigError(f"{key}: rollout {i} of the first batch: {error}") from error
                 found.append(unscored(Status.ERROR, f"{key}: {error}"))
         return found
+
+
+ORDINARY = "The sum is 12.\n\nThe answer is \\boxed{12}."
+"""A response that nothing should fail on; it stands in for one that something has failed on."""
+
+PATIENCE = 10.0
+"""How many times as long as the ordinary response one may take before that is its own fault."""
+
+LIMIT_SECONDS = 1500.0
+"""How long a batch may be looked into; ranks give each other up after 1800 seconds."""
+
+
+def own_faults(
+    rollouts: Sequence[Rollout],
+    verdicts: Sequence[Verdict],
+    lost: Collection[int],
+    again: Callable[[Rollout, float], Verdict],
+) -> list[Verdict]:
+    """Return the verdicts, with 0.0 in place of none where the response alone is at fault: it must not earn more.
+
+    It is where it fails once more by itself, while an ordinary response to the same prompt is scored in a tenth of the
+    time. Where that one fails too, the fault is the machine's, the scorer's or the row's, and the verdict stays.
+
+    Args:
+        rollouts: what was scored.
+        verdicts: one for each.
+        lost: places of the verdicts without a score that the scorer has not asked for.
+        again: scores one rollout by itself, within so many seconds or a limit of its own if that is longer.
+    """
+    found, ordinary = list(verdicts), dict[str, tuple[bool, float]]()
+    end = time.monotonic() + LIMIT_SECONDS
+    for place in lost:
+        rollout = rollouts[place]
+        stand_in = replace(rollout, response=ORDINARY, finished=True, tokens=20, prefilled=False, id="")
+        if time.monotonic() >= end:
+            break
+        if (key := repr(stand_in)) not in ordinary:
+            start = time.monotonic()
+            scored = again(stand_in, 0.0).score is not None
+            ordinary[key] = scored, time.monotonic() - start
+        scored, seconds = ordinary[key]
+        if not scored:
+            continue
+        verdict = again(rollout, PATIENCE * seconds)
+        if verdict.undecided:
+            verdict = Verdict(0.0, detail=f"this response cannot be scored, others can: {verdict.detail}")
+        found[place] = verdict
+    return found
 
 
 class Bounded(Valued):

@@ -50,8 +50,10 @@ class ChecklistComponent(Component):
 
     grading: Literal["binary", "graded"] = "binary"
     """``graded`` gives a requirement that a rule refuses exp(-``steepness`` · deviation / scale) of its credit, where
-    the rule says how far off the text is, as counts, lengths and positions do (arXiv 2609.32189). The rates of a run,
-    HAcc, SAcc and joint, stay binary. Needs ``scoring`` ``weighted_mean`` or ``mean``."""
+    the rule says how far off the text is, as counts, lengths and positions do (arXiv 2609.32189). An ``and`` is as far
+    off as its worst part, where every part that is not met says so, and a ``select`` as its branch; a ``chain`` counts
+    its steps instead. The rates of a run, HAcc, SAcc and joint, stay binary. Needs ``scoring`` ``weighted_mean`` or
+    ``mean``."""
 
     steepness: float = Field(default=5.0, ge=0.1, le=1000.0)
     """How fast graded credit falls: a text that is off by the whole number asked for keeps exp(-``steepness``)."""

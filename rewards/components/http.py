@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from adhere.rewards.components.base import COMPONENTS, Bounded, Context
+from adhere.rewards.components.base import COMPONENTS, Bounded, Context, own_faults
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.rollout import Rollout
 from adhere.rewards.strict import Address
@@ -40,7 +40,9 @@ class HttpComponent(Bounded):
     """Requests in flight at once, for each rank."""
 
     timeout: float = Field(default=60.0, gt=0.0)
-    """Seconds that one try of one request may take."""
+    """Seconds that one try of one request may take. One that takes longer while the endpoint answers others is asked
+    again rollout by rollout. A response that fails again scores 0 where an ordinary one to the same prompt is scored,
+    else it is ``timeout`` or ``error``."""
 
     deadline: float = Field(default=600.0, gt=0.0, le=1500.0)
     """Seconds that all requests of a rank's batch may take; what is open then is ``timeout``."""
@@ -85,6 +87,13 @@ class HttpComponent(Bounded):
         """
         client = context.resource
         rows = client.call(rollouts)
-        verdicts = self.verdicts(rows, f"{context.key}.url", strict=not client.proven)
+        key = f"{context.key}.url"
+        verdicts = self.verdicts(rows, key, strict=not client.proven)
         client.proven = client.proven or any(verdict.score is not None for verdict in verdicts)
-        return verdicts
+        if client.outage is not None:
+            return verdicts
+
+        def again(rollout: Rollout, seconds: float) -> Verdict:
+            return self.verdicts(client.call([rollout], max(seconds, self.timeout)), key, strict=False)[0]
+
+        return own_faults(rollouts, verdicts, [i for i, v in enumerate(verdicts) if v.undecided], again)

@@ -7,25 +7,33 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from adhere.rewards.components.base import COMPONENTS, Bounded, Context, Valued
-from adhere.rewards.process import BatchLost, FunctionProcess, check_function
+from adhere.rewards.components.base import COMPONENTS, Bounded, Context, Valued, own_faults
+from adhere.rewards.process import FunctionProcess, check_function
 from adhere.rewards.rollout import Rollout
-from adhere.rewards.verdict import Verdict, unscored
+from adhere.rewards.verdict import Verdict
 
 
 def scored_by(process: FunctionProcess, component: Valued, rollouts: Sequence[Rollout]) -> list[Verdict]:
-    """Return the verdicts that ``process`` gives; a rollout on which it hangs or ends, alone as well, has none.
+    """Return the verdicts that ``process`` gives; 0.0 where a response alone is at fault that there is none.
 
     Raises:
         ConfigError: the function cannot be loaded, or what it returns for the first batch cannot be used.
     """
     if not rollouts:
         return []
+    key, share = f"{process.key}.{process.blame}", process.share(len(rollouts))
     rows = process.call_each(rollouts)
-    found = [row for row in rows if not isinstance(row, BatchLost)]
-    scored = iter(component.verdicts(found, f"{process.key}.{process.blame}", strict=not process.proven))
-    process.proven = process.proven or bool(found)
-    return [unscored(row.status, row.detail) if isinstance(row, BatchLost) else next(scored) for row in rows]
+    verdicts = component.verdicts(rows, key, strict=not process.proven)
+    process.proven = process.proven or not all(isinstance(row, dict) and row.keys() & {"late", "error"} for row in rows)
+
+    def again(rollout: Rollout, seconds: float) -> Verdict:
+        row = process.call_one(rollout, min(process.timeout, max(share, seconds)))
+        return component.verdicts([row], key, strict=False)[0]
+
+    lost = [
+        i for i, row in enumerate(rows) if verdicts[i].undecided and not (isinstance(row, dict) and "verdict" in row)
+    ]
+    return own_faults(rollouts, verdicts, lost, again)
 
 
 @COMPONENTS.register("python")
@@ -42,8 +50,9 @@ class PythonComponent(Bounded):
 
     timeout: float = Field(default=60.0, gt=0.0, le=1500.0)
     """Seconds that one batch of a rank may take before the function's process is killed. The rollouts are then tried
-    one by one, each for its share of these seconds, and one on which it hangs again is ``timeout``. Importing the
-    module, and making an object of a class, does not count."""
+    one by one, each for its share of these seconds. One on which it hangs again scores 0 where an ordinary response to
+    the same prompt is scored, else it is ``timeout``. Importing the module, and making an object of a class, does not
+    count."""
 
     operational: ClassVar = frozenset({"timeout"})
 

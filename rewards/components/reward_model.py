@@ -65,7 +65,8 @@ class RewardModelComponent(Valued):
 
     timeout: float = Field(default=600.0, gt=0.0, le=1500.0)
     """Seconds that a rank's batch may take before the process is killed. The rollouts are then tried one by one, each
-    for its share of these seconds, and what is lost again is ``timeout``. Loading the model does not count."""
+    for its share of these seconds. What is lost again scores 0 where an ordinary response to the same prompt is scored,
+    else it is ``timeout``. Loading the model does not count."""
 
     operational: ClassVar = frozenset({"device", "batch_size", "timeout"})
 

@@ -124,6 +124,11 @@ class Session:
                 if batch.outage is None:
                     reply = await self._ask(draw, spent)
                     scores = self._scores(draw.task, reply)
+                    if None in scores:
+                        spent.retries += 1
+                        reply = await self._ask(draw, spent, again=True)
+                        second = self._scores(draw.task, reply)
+                        scores = tuple(b if a is None else a for a, b in zip(scores, second, strict=True))
                     status = Status.UNPARSED if None in scores else Status.OK
                     said = "it was cut at judge.max_tokens: " if reply.finish_reason == "length" else ""
                     said += repr(self._client.redact(reply.text or "")[:80])
@@ -150,15 +155,18 @@ class Session:
             if len(batch.unsaved) >= SAVE_EVERY:
                 self._save(batch)
 
-    async def _ask(self, draw: Draw, spent: Usage) -> Completion:
-        """Ask in the form that the endpoint has: a JSON schema until it refuses or ignores one, then a fixed line."""
+    async def _ask(self, draw: Draw, spent: Usage, *, again: bool = False) -> Completion:
+        """Ask in the form that the endpoint has: a JSON schema until it refuses or ignores one, then a fixed line.
+
+        A reply that cannot be read is asked for ``again``, with another seed.
+        """
         task, config = draw.task, self._config
         single = task.kind == "each"
         word = single and config.scoring == "logprobs"
         fields = {
             "max_tokens": config.max_tokens * task.scores,
             "temperature": config.temperature,
-            "seed": int.from_bytes(draw.key[:4], "big") >> 1,
+            "seed": (int.from_bytes(draw.key[:4], "big") >> 1) ^ again,
         }
         if word:
             fields |= {"logprobs": True, "top_logprobs": 20}

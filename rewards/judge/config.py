@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.judge.parse import MOST_ITEMS
 from adhere.rewards.strict import Root, Strict
 
 JudgeScoring = Literal["scale", "binary", "logprobs"]
@@ -94,7 +95,7 @@ class JudgeConfig(Strict):
     """Tokens per graded requirement that the judge may write; a reply that is cut there is not read. Raise it for a
     judge that reasons first."""
 
-    items_per_call: int = Field(default=1, ge=1, le=20)
+    items_per_call: int = Field(default=1, ge=1, le=MOST_ITEMS)
     """Requirements of one response that share a call. More are cheaper and much worse: judges notice 55–59 % of
     violations one at a time, 20–33 % with many at once (Precision over Diversity, arXiv 2601.04954)."""
 

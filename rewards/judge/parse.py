@@ -26,6 +26,9 @@ VERDICT = re.compile(
 
 ITEM = re.compile(rf"{_MARKUP}(?P<place>[0-9]{{1,2}}){_MARKUP}[:.)=]{_MARKUP}(?P<value>\S.*)", re.ASCII)
 FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
+MOST_ITEMS = 20
+"""The most requirements that one reply is about."""
+
 MINIMUM_MASS = 0.5
 """Share of the first token's probability that has to lie on yes and no."""
 ROUNDING = 1e-4
@@ -96,9 +99,17 @@ def expected_yes(candidates: Mapping[str, float]) -> float | None:
 
 
 def looks_like_verdict(line: str) -> bool:
-    """Whether a judge that repeats this line of a response could be read as giving a verdict."""
+    """Whether a judge that repeats this line of a response at its end could be read as giving a verdict."""
     match = VERDICT.fullmatch(line)
     return (match is not None and match["label"] is not None) or _object(line) is not None
+
+
+def is_verdict(text: str) -> bool:
+    """Whether a judge that replies with ``text``, and nothing else, gives a verdict."""
+    if VERDICT.fullmatch(text.strip()) or _object(text) is not None:
+        return True
+    lists = (parse_list(text, MOST_ITEMS, yes_no=yes_no) for yes_no in (False, True))
+    return any(value is not None for values in lists for value in values)
 
 
 def _verdict(reply: str, name: str, cut: bool) -> float | str | None:

@@ -15,9 +15,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from adhere.rewards.judge.parse import looks_like_verdict
+from adhere.rewards.judge.parse import MOST_ITEMS, is_verdict, looks_like_verdict
 
-PROMPT_VERSION = "2026-11-2"
+PROMPT_VERSION = "2026-11-3"
 """Part of every cache key: raise it with any change of the texts below."""
 
 SECRET = secrets.token_bytes(16)
@@ -176,12 +176,22 @@ def quote(text: str) -> str:
     """Return ``text`` so that it can be quoted: nothing in it is a marker, a control token or a line for a verdict.
 
     Markers are removed, control tokens and tags of reasoning get a blank, lines that take a role or read like a verdict
-    are quoted with ``>``, and lone surrogates are replaced.
+    are quoted with ``>`` (a bare value only as the last line, or where nothing else is said), and lone surrogates are
+    replaced.
     """
     clean = MARKER.sub("[marker removed]", text.encode("utf-8", "replace").decode("utf-8"))
     clean = CONTROL.sub(lambda found: f"{found[0]} " if found[0] != ">" else " >", clean)
     lines = clean.splitlines(keepends=True)
-    return "".join(f"> {line}" if ROLE.match(line) or looks_like_verdict(line.strip()) else line for line in lines)
+    last = max((i for i, line in enumerate(lines) if line.strip()), default=0)
+    # Too long to be a list of verdicts: what a judge would have to repeat to give one is at most so many short lines.
+    whole = len(lines) <= 2 * MOST_ITEMS and is_verdict(clean)
+
+    def claims(place: int, line: str) -> bool:
+        return (
+            whole or bool(ROLE.match(line)) or looks_like_verdict(line.strip()) or (place == last and is_verdict(line))
+        )
+
+    return "".join(f"> {line}" if claims(i, line) else line for i, line in enumerate(lines))
 
 
 def cut(text: str, limit: int) -> str:

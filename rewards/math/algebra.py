@@ -11,8 +11,9 @@ import re
 import zlib
 
 from adhere.rewards.math.error_bounds import CONSTANTS, UnboundedError, evaluate_ball
-from adhere.rewards.math.expression import read_term
+from adhere.rewards.math.expression import INDEX, Term, rational, read_term, substitute
 from adhere.rewards.math.normal_form import (
+    MAX_STEPS,
     ONE,
     NoFormError,
     Sum,
@@ -59,6 +60,8 @@ def _decide(gold: str, answer: str) -> bool | None:
         except NoFormError:
             pass
         return False
+    if _by_induction(left, right):
+        return True
 
     # Two values that differ by more than their error bounds prove a difference.
     for attempt in range(2):
@@ -73,6 +76,58 @@ def _decide(gold: str, answer: str) -> bool | None:
         if abs(a - b) > a_error + b_error + TOLERANCE * max(abs(a), abs(b)):
             return False
     return None
+
+
+def _by_induction(left: Term, right: Term) -> bool:
+    """Whether two terms with sums or products to some n are proven equal for all whole n from the first that fits.
+
+    They are equal at that n, and go from n to n + 1 by the same difference, or by the same factor.
+    """
+    series = [*_series(left), *_series(right)]
+    names = {name for _, (_, end, _), _ in series for name in _symbols(end) if not name.startswith(INDEX)}
+    if not series or len(names) != 1:
+        return False
+    (name,) = names
+    here: Term = ("symbol", (), name)
+    following: Term = ("+", (here, rational(1)), None)
+
+    def at(term: Term, place: Term) -> Term:
+        return substitute(term, name, place)
+
+    def minus(one: Term, other: Term) -> Term:
+        return ("+", (one, ("neg", (other,), None)), None)
+
+    try:
+        lengths = [minus(end, start) for _, (start, end, _), _ in series]
+        for length in lengths:
+            growth = normal_form(minus(at(length, following), length))
+            steps = growth[0].get(((), 1), 0) if growth[1] == ONE and growth[0].keys() <= {((), 1)} else 0
+            if not 1 <= steps <= MAX_STEPS:
+                return False
+        first = next(
+            n
+            for n in range(MAX_STEPS)
+            if all(normal_form(at(length, rational(n)))[0].get(((), 1), 0) >= 0 for length in lengths)
+        )
+        if not equal_forms(*(normal_form(at(side, rational(first))) for side in (left, right))):
+            return False
+        before, after = (left, right), (at(left, following), at(right, following))
+        if equal_forms(*(normal_form(minus(b, a)) for a, b in zip(before, after, strict=True))):
+            return True
+        return equal_forms(
+            normal_form(("*", (after[0], before[1]), None)), normal_form(("*", (before[0], after[1]), None))
+        )
+    except (NoFormError, UndefinedError, StopIteration):
+        return False
+
+
+def _series(term: Term) -> list[Term]:
+    """Return the sums and products in ``term`` that stand in no other one."""
+    return [term] if term[0] in ("sum", "prod") else [found for child in term[1] for found in _series(child)]
+
+
+def _symbols(term: Term) -> set[str]:
+    return {str(term[2])} if term[0] == "symbol" else {name for child in term[1] for name in _symbols(child)}
 
 
 def _decide_equations(gold: str, answer: str) -> bool | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from decimal import Decimal
+
+from adhere.rewards.math.number_words import HUNDRED_AND
 
 MAX_CHARS = 2_000
 MAX_DEPTH = 40
@@ -30,9 +33,26 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str],
     for pattern, replacement, *needle in (
         (r"\\(?:boxed|fbox)(?=\s*\{)", "", "box"),
         (r"</?answer>", "", "answer>"),
-        (r"\\(?:displaystyle|textstyle|left|right|[bB]igg?[lrm]?|limits)(?![a-zA-Z])", ""),
         (
-            r"\\(?:mbox|mathrm|textbf|textit|textrm|textnormal|textup|emph|mathbf|mathit|mathsf|textsf|operatorname\*?|bf|rm)\s*(?=\{)",
+            r"\\(?:displaystyle|textstyle|left|right|[bB]igg?[lrm]?|limits"
+            r"|(?:bf|rm|it|sf|tt)(?!\s*\{)|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])",
+            "",
+        ),
+        (r"^(?:\\therefore|\\Rightarrow|\\implies|=)\s*(?=[^\s=])", ""),
+        # {x | 1 < x < 3}: what is said of x
+        (
+            r"^\\\{\s*[a-zA-Z]\s*(?:\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?|R)\s*)?(?:\\mid(?![a-zA-Z])|[:|])"
+            r"(?=.*(?:[<>]|\\[lgn]eq?(?![a-z])))(.+)\\\}$",
+            r"\1",
+            r"\{",
+        ),
+        (
+            r"(?:^|(?<=\\cup)\s*)([\[\]])([^\[\](){},]+,[^\[\](){},]+)([\[\]])(?=\s*(?:$|\\cup))",
+            lambda m: _interval(m),
+            ",",
+        ),
+        (
+            r"\\(?:mbox|mathrm|textbf|textit|textrm|textnormal|textup|emph|mathbf|mathit|mathsf|textsf|texttt|mathtt|operatorname\*?|bf|rm)\s*(?=\{)",
             r"\\text",
         ),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac", "frac"),
@@ -42,20 +62,39 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str],
         (r"\\rangle(?![a-zA-Z])", ")", "rangle"),
         (r"\\(?:leq|leqslant)(?![a-zA-Z])", r"\\le", "leq"),
         (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge", "geq"),
+        (r"\\neq(?![a-zA-Z])", r"\\ne", "neq"),
+        (r"\\simeq(?![a-zA-Z])", r"\\approx", "simeq"),
+        (r"\\log\s*_\s*(?:e(?![a-z])|\{\s*e\s*\})", r"\\ln ", "log"),
+        (r"\\[lr]vert(?![a-zA-Z])|\\mathopen\s*\||\\mathclose\s*\|", "|", "v"),
         (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z])|\\degree)|\\degrees?(?![a-zA-Z])", r"^\\circ "),
+        (r"(?<=[\d)}])\s*\\text\s*\{\s+e\s+\}\s*(?=[-\d(\\])", ",", "text"),
         (r"\\text\s*\{\s*(e|i|\\pi)\s*\}", r"\1 ", "text"),
         (rf"\\text\s*\{{\s*({_FUNCTIONS}|ln|log)\s*\}}", r"\\\1 ", "text"),
-        (r"\\text\s*\{\s*(\d+)\s*\}(?=\s*_)", r"\1", "text"),
-        (r"\\text\s*\{\s*(?i:(?:the\s+)?(?:final\s+)?answer\s*(?:is|:|=)?\s*:?)\s*\}\s*(?=.)", "", "text"),
+        (r"\\text\s*\{\s*([0-9A-F]+)\s*\}(?=\s*_)", r"\1", "text"),
+        (r"^\\text\s*\{\s*exactly\s*\}\s*(?=[^\s])", "", "exactly"),
+        (
+            r"(?<![\w.\\])(\d+(?:\.\d+)?)\s*(\\text\s*\{)?\s*(thousand|million|billion)(?![a-z])",
+            lambda m: _scaled(m),
+            "n",
+        ),
+        (r"\\text\s*\{\s*,\s*\}", ",", "text"),
+        (
+            r"\\text\s*\{\s*(?i:(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:final\s+)?ans(?:wer)?\s*(?:is|:|=)?\s*:?)\s*\}"
+            r"\s*[=:]?\s*(?=.)",
+            "",
+            "text",
+        ),
         (r"^(\\text\s*\{)?\s*(?i:(?:the\s+)?(?:final\s+)?answer\s*(?:is\b|:|=))\s*:?\s*(?=.)", r"\1", "nswer"),
         (rf"\\text\s*\{{\s*,?\s*(?:{_JOINERS}|y|o|e)\s*,?\s*\}}", ",", "text"),
+        (HUNDRED_AND.pattern, r"\1 ", "and"),
         (rf"(?<=[\w)}}$,\s])(?:\s|\\q?quad|\\[,;: ])+(?:{_JOINERS})(?:\s|\\q?quad|\\[,;: ])+(?=[\w({{\\$-])", ", "),
         (r",(?:\s|\\q?quad(?![a-zA-Z])|\\[;: ])*,", ",", ","),
         (r"_\s*\{\s*([a-z])\s*=\s*", r"_{\1=", "="),
         (r"\{,\}", ",", ","),
         (r",\s*\\!\s*", ",", "!"),
         (r"\\!", "", "!"),
-        (r"(?<!\\)\\(?:[,;: ]|quad|qquad)(?![a-zA-Z])|~", " "),
+        (r"(?<!\\)\\(?:[,;: ]|q?quad(?![a-zA-Z]))|~", " "),
+        (r";", ",", ";"),
         (r"\\%", "%", "%"),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom", "binom"),
         (r"\{\s*([^{}]+?)\s*\\choose(?![a-zA-Z])\s*([^{}]+?)\s*\}", r"\\binom{\1}{\2}", "choose"),
@@ -65,11 +104,13 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str],
         (r"(\\sqrt\[3\])\s*(\d+|[a-zA-Z])", r"\1{\2}", "sqrt[3"),
         # One matrix: an array, or a matrix without brackets, inside a pair of round or square ones.
         (
-            r"(?:\(\s*\\begin\{(array|matrix|smallmatrix)\}(?:\s*\{[lcr\s]*\})?(?P<a>(?:(?!\\begin|\\end).)*)\\end\{\1\}\s*\)"
-            r"|\[\s*\\begin\{(array|matrix|smallmatrix)\}(?:\s*\{[lcr\s]*\})?(?P<b>(?:(?!\\begin|\\end).)*)\\end\{\3\}\s*\])",
+            r"(?:\(\s*\\begin\{(array|matrix|smallmatrix)\}(?:\s*\{(?:[lcr|\s]|@\{[^{}]*\})*\})?(?P<a>(?:(?!\\begin|\\end).)*)\\end\{\1\}\s*\)"
+            r"|\[\s*\\begin\{(array|matrix|smallmatrix)\}(?:\s*\{(?:[lcr|\s]|@\{[^{}]*\})*\})?(?P<b>(?:(?!\\begin|\\end).)*)\\end\{\3\}\s*\])",
             r"\\begin{pmatrix}\g<a>\g<b>\\end{pmatrix}",
             "begin",
         ),
+        (r"^\\text\s*\{\s*([A-Z](?:\s*,\s*(?:and\s+)?[A-Z])+)\s*\}$", r"\1", "text"),
+        (r"\\hline(?![a-zA-Z])", "", "hline"),
         (r"\\\\\s*\[-?[\d.]+\s*(?:pt|em|ex|mm|cm)\]", r"\\\\", "begin"),
         # 15 degrees inside a function are an angle, not a number with a unit.
         (
@@ -85,14 +126,39 @@ _STEPS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str],
         (r"(\d\.\d*)\((\d+)\)", r"\1\\overline{\2}", "."),
         # A base in words, in brackets or behind the numeral.
         (r"(?<=[0-9A-F)])\s*_\s*\{?\s*\\text\s*\{\s*(?:base\s*)?([a-z]+)\s*\}\s*\}?", lambda m: _base(m), "text"),
-        (r"_\s*\{\s*(?:\\text\s*\{\s*base\s*\}\s*|\(\s*)(\d+)\s*\)?\s*\}", r"_{\1}", "_"),
+        (r"(?<=[0-9A-F)])\s*_\s*\{\s*(?:base\s*)?([a-z]{3,})\s*\}", lambda m: _base(m), "_"),
         (
-            r"^\(?([0-9A-F]+)\)?\s*(?:\\text\s*\{\s*(?:in\s+|\()?\s*base\s*\}|(?:in\s+)?base)\s*(\d+)$",
+            r"_\s*\{\s*(?:\\text\s*\{\s*base\s*\}\s*|base\s*|\(\s*)(\d+)\s*\)?\s*\}|_\s*\{?\s*\\text\s*\{\s*(?:base\s*)?(\d+)\s*\}\s*\}?",
+            r"_{\1\2}",
+            "_",
+        ),
+        (r"\\text\s*\{\s*([0-9A-F]+\s*_\s*(?:\{\s*\d+\s*\}|\d))\s*\}", r"\1", "text"),
+        (
+            r"^\(?([0-9A-F]+)\)?\s*\(?\s*(?:\\text\s*\{\s*(?:in\s+|\()?\s*base\s*\}|(?:in\s+)?base)\s*(\d+)\s*\)?$",
             r"\1_{\2}",
             "base",
         ),
         (r"^\(?([0-9A-F]+)\)?\s*\\text\s*\{\s*(?:in\s+|\()?base\s*-?\s*(\d+)\s*\)?\s*\}$", r"\1_{\2}", "base"),
         (r"^\(([0-9A-F]+)\)\s*_", r"\1_", "_"),
+        # Residue classes, and the number of combinations.
+        (
+            r"\s*\(?\s*(?:\\p?mod(?![a-zA-Z])|\\text\s*\{\s*mod\s*\}|(?<=\()mod\b)"
+            r"\s*(?:\{\s*(\w+)\s*\}|(\w+))\s*\)?$",
+            r" \\pmod{\1\2}",
+            "mod",
+        ),
+        (
+            r"(?<![\w}])(?:\{\s*\}\s*)?[_^]\s*(?:\{\s*(\w+)\s*\}|(\w))\s*(?:C|\\text\s*\{\s*C\s*\})"
+            r"\s*_\s*(?:\{\s*(\w+)\s*\}|(\w))",
+            r"\\binom{\1\2}{\3\4}",
+            "C",
+        ),
+        # Repeating decimals with dots: one digit, not 0, three times, or a longer block twice; 2.718281828... is e.
+        (
+            r"(?<![\d.])(?!2\.71828)(\d*\.\d*?)(?:([1-9])\2{2,}|(?=\d*[1-9])(\d{2,}?)\3+)\s*(?:\\[lc]?dots(?![a-zA-Z])|\.{3})",
+            r"\1\\overline{\2\3}",
+            ".",
+        ),
         (r"\\frac\s*(\d)\s*(\d)(?!\d)", r"\\frac{\1}{\2}", "frac"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{", "frac"),
         (r"(\\frac\s*\{[^{}]*\})\s*(\d)", r"\1{\2}", "frac"),
@@ -108,7 +174,7 @@ _SUPERSCRIPTS = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿⁱ]")
 _SUBSCRIPTS = re.compile("[₀₁₂₃₄₅₆₇₈₉]+|[ₙₖ]")
 # Commands that only dress what they hold; a struck or hidden text (cancel, phantom) is not dressed but taken away.
 _DRESS = re.compile(
-    r"\\(?:textcolor\s*\{[^{}]*\}|color\s*\{[^{}]*\}|colorbox\s*\{[^{}]*\}|underline|boldsymbol|bm|mathbin|mathord|ensuremath)(?![a-zA-Z])\s*",
+    r"\\(?:(?:textcolor|color|colorbox)\s*(?:\[\w*\]\s*)?\{[^{}]*\}|underline|framebox|boldsymbol|bm|mathbin|mathord|ensuremath)(?![a-zA-Z])\s*",
 )
 _INEQUALITY = re.compile(r"[<>≤≥]|\\(?:leq?|geq?|leqslant|geqslant|lt|gt)(?![a-zA-Z])")
 _OR_AND = re.compile(
@@ -209,6 +275,19 @@ def _undress(text: str) -> str:
 
 def _base(match: re.Match[str]) -> str:
     return f"_{{{_BASES[match[1]]}}}" if match[1] in _BASES else match[0]
+
+
+def _scaled(match: re.Match[str]) -> str:
+    """Return ``1.5 million`` in digits; text behind it stays."""
+    value = Decimal(match[1]) * 10 ** {"thousand": 3, "million": 6, "billion": 9}[match[3]]
+    return f"{value.normalize():f} {match[2] or ''}"
+
+
+def _interval(match: re.Match[str]) -> str:
+    """Return ``]1, 3]`` as ``(1, 3]``; brackets that open and close as usual stay."""
+    if (match[1], match[3]) == ("[", "]"):
+        return match[0]
+    return ("(" if match[1] == "]" else "[") + match[2] + (")" if match[3] == "[" else "]")
 
 
 def _unwrap(text: str) -> str:

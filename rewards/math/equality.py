@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 from adhere.rewards.math.error_bounds import UnboundedError, evaluate_ball
-from adhere.rewards.math.expression import read_term, substitute
+from adhere.rewards.math.expression import rational, read_term, substitute
 from adhere.rewards.math.normal_form import ONE, NoFormError, UndefinedError, difference, normal_form
 from adhere.rewards.math.parsed_answer import (
     Based,
@@ -20,6 +20,7 @@ from adhere.rewards.math.parsed_answer import (
     Words,
     algebraic_parts,
     read,
+    read_number,
     split_name,
     split_top,
 )
@@ -37,10 +38,12 @@ _PLAIN = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 _ORDER = re.compile(r"[<>]|\\(?:le|ge)(?![a-z])")
 _ORDER_SIGN = re.compile(r"([<>]|\\(?:le|ge|ne)(?![a-z]))")
+_ABSOLUTE = re.compile(r"\|([^|]+)\|")
 _TURNED = {">": "<", r"\ge": r"\le"}
 _TAKEN_AWAY = re.compile(r"\\(?:[hv]?phantom|[bx]?cancel|cancelto|sout|st|xout|not|hspace|vspace)(?![a-z])")
 _OF_INTEGERS = re.compile(r"\\pi|\\circ|Z|integer")
 _GOES_ON = re.compile(r"\\[lc]?dots(?![a-z])|\.\.")
+_DECIMAL_DOTS = re.compile(r"(-?\d*\.(\d+))\s*(?:\\[lc]?dots|\.{3})")
 _INTEGER = re.compile(
     r"(?:[,;(\s]|\\text\s*\{[\s,;(]*(?:where|for|with|and|mit|für)?(?:\s*(?:any|all|some|every|each))?(?:\s*integers?)?\s*\})*\$?"
     r"(?:(?P<a>[a-zA-Z])\s*\\in\s*(?:\\(?:mathbb|mathbf|text)\s*\{?\s*Z\s*\}?|Z)\$?"
@@ -66,8 +69,10 @@ def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
         return True
     if _PLAIN.fullmatch(gold) and _PLAIN.fullmatch(answer):
         return _equal(read(gold), read(answer), leaf)
-    if _TAKEN_AWAY.search(answer) or (_GOES_ON.search(answer) and not _GOES_ON.search(gold)):
+    if _TAKEN_AWAY.search(answer):
         return False
+    if _GOES_ON.search(answer) and not _GOES_ON.search(gold):
+        return _cut_off(gold, answer)
     if r"\approx" in gold or r"\approx" in answer:
         return _approximate(gold, answer, leaf)
     family = _same_index(gold, answer) if _OF_INTEGERS.search(gold + answer) else None
@@ -81,6 +86,8 @@ def equal(gold: str, answer: str, leaf: Leaf = undecided) -> bool | None:
             name, value = split_name(text)
             if sets[place] is None and not _RELATION.search(value):
                 sets[place] = name, read(value)
+                if isinstance(other := read(value), Group) and other.kind in ("list", "set"):
+                    return False  # the ends of an interval are not the interval
         if sets[0] and sets[1]:
             names = {found[0] for found in sets if found} - {""}
             return _equal(sets[0][1], sets[1][1], leaf) if len(names) < 2 else False
@@ -185,6 +192,21 @@ def at_last_place(exact: Fraction, decimal: Number, digits: int = 1) -> bool:
     return same_sign and found >= 10 ** (digits - 1) and found in (int(scaled), int(scaled + Fraction(1, 2)))
 
 
+def _cut_off(gold: str, answer: str) -> bool:
+    """Whether ``answer`` is a decimal with dots, such as ``3.14159\\ldots``, and the gold one is cut off like that."""
+    written = _DECIMAL_DOTS.fullmatch(split_name(answer)[1])
+    aim = read(split_name(gold)[1])
+    if not written or (isinstance(aim, Number) and aim.places is not None):
+        return False
+    exact = aim.value if isinstance(aim, Number) else _value(aim.latex) if isinstance(aim, Expression | Words) else None
+    decimal = read_number(written[1])
+    if exact is None or decimal is None or (exact < 0) != (decimal.value < 0):
+        return False
+    places = 10 ** len(written[2])
+    digits = abs(decimal.value) * places
+    return digits >= 10 ** (MIN_DIGITS - 1) and digits == int(abs(exact) * places) != abs(exact) * places
+
+
 def _equal_options(gold: Value, answer: Value, leaf: Leaf) -> bool | None:
     """Compare where at least one side is a choice with its text."""
     if isinstance(gold, Option) and isinstance(answer, Option):
@@ -273,7 +295,9 @@ def _span(text: str) -> tuple[str, tuple[Group, ...]] | None:
     sides, signs = parts[::2], parts[1::2]
     if any(">" in sign or "ge" in sign for sign in signs):
         sides, signs = sides[::-1], [_TURNED.get(sign, "?") for sign in reversed(signs)]
-    places = [place for place, side in enumerate(sides) if side and split_name(f"{side}=0")[0]]
+    if "|" in text:
+        return _distance(sides, signs, text)
+    places = [i for i, side in enumerate(sides) if side and r"\infty" not in side and split_name(f"{side}=0")[0]]
     if len(places) != 1 or len(sides) not in (2, 3) or (len(sides) == 3 and places != [1]):
         return None
     name = sides[places[0]]
@@ -292,6 +316,42 @@ def _span(text: str) -> tuple[str, tuple[Group, ...]] | None:
         ends[end] = read(sides[place if end == 0 else place + 1])
         brackets[end] = ("[]" if sign == r"\le" else "()")[end]
     return name, (Group("bracket", tuple(ends), text, "".join(brackets)),)
+
+
+def _distance(sides: list[str], signs: list[str], text: str) -> tuple[str, tuple[Group, ...]] | None:
+    """Read ``|2x + 1| < 3`` as the interval of its symbol, and ``3 \\le |x|`` as two."""
+    if len(sides) != 2 or signs[0] not in ("<", r"\le"):
+        return None
+    inside = [match[1] if (match := _ABSOLUTE.fullmatch(side)) else None for side in sides]
+    place = 0 if inside[0] is not None else 1
+    bound, term = read(sides[1 - place]), read_term(inside[place] or "")
+    if "|" in sides[1 - place] or term is None or not isinstance(bound, Number | Expression):
+        return None
+    try:
+        top, bottom = normal_form(term)
+    except (NoFormError, UndefinedError):
+        return None
+    names = {monomial[0][0] for monomial, _ in top if monomial}
+    size = bound.value if isinstance(bound, Number) else _value(bound.latex)
+    if len(names) != 1 or bottom != ONE or size is None or size <= 0 or (isinstance(bound, Number) and bound.unit):
+        return None
+    (name,) = names
+    linear = (((name, 1),), 1)
+    if not top.keys() <= {((), 1), linear} or "(" in name:
+        return None
+    slope, constant = top[linear], top.get(((), 1), Fraction(0))
+    ends: list[Value] = []
+    for sign in (-1, 1) if slope > 0 else (1, -1):
+        if isinstance(bound, Number):
+            ends.append(Number((sign * bound.value - constant) / slope))
+        else:
+            centre, factor = Number(-constant / slope).latex, Number(sign / slope).latex
+            ends.append(read(f"{centre} + ({factor})({bound.latex})"))
+    low, high, closed = Words(r"-\infty"), Words(r"\infty"), signs[0] == r"\le"
+    if place == 0:
+        return name, (Group("bracket", tuple(ends), text, "[]" if closed else "()"),)
+    below = Group("bracket", (low, ends[0]), text, "(]" if closed else "()")
+    return name, (below, Group("bracket", (ends[1], high), text, "[)" if closed else "()"))
 
 
 def algebraic_gold(gold: str) -> list[str]:
@@ -350,7 +410,7 @@ def _shifted(index: str, leaf: Leaf) -> Leaf:
         starts, steps = [], []
         try:
             for term in terms:
-                at = [normal_form(substitute(term, index, Fraction(k))) for k in range(3)]
+                at = [normal_form(substitute(term, index, rational(k))) for k in range(3)]
                 if any(bottom != ONE for _, bottom in at):
                     return leaf(gold, answer)
                 step = difference(at[1][0], at[0][0])

@@ -43,6 +43,8 @@ def evaluate_ball(term: Term, point: Callable[[str], float]) -> Ball:
     elif kind == "symbol":
         name = str(payload)
         found = _rounded(CONSTANTS[name] if name in CONSTANTS else complex(point(name)), 0.0)
+    elif kind in ("sum", "prod"):
+        raise UnboundedError
     else:
         values = [evaluate_ball(child, point) for child in children]
         if kind == "+":

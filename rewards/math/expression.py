@@ -12,14 +12,19 @@ from functools import lru_cache
 from typing import TypeAlias
 
 Term: TypeAlias = tuple[str, tuple["Term", ...], object]
-"""``(kind, children, payload)``; kinds: number, symbol, +, *, /, ^, neg, root, call."""
+"""``(kind, children, payload)``; kinds: number, symbol, +, *, /, ^, neg, root, call, sum, prod.
+
+The children of the last two are where the index starts and ends, and what is added or multiplied; the payload is the
+name of the index.
+"""
 
 MAX_TOKENS = 400
 MAX_DEPTH = 60
 MAX_DIGITS = 60
 MAX_SERIES = 40
+MAX_NODES = 2_000
 INDEX = "bound index"
-"""The name that the index of every sum and product has in a tree."""
+"""How the name of the index of every sum and product begins in a tree; a number says how deep it is nested."""
 
 FUNCTIONS = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "ln", "arcsin", "arccos", "arctan"})
 _GREEK = frozenset({
@@ -30,6 +35,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<sign>[-+*/^_(){}\[\]!])|(?P<relation>=))"
 )
 _SUBSCRIPT = re.compile(r"_(?:\{([A-Za-z0-9]{1,3})\}|([A-Za-z0-9]))")
+_FACTORS = frozenset({"frac", "sqrt", "binom", "sum", "prod", "exp"})
 _APPLIED = frozenset("fghFGHPQ")
 _NOT_PRODUCTS = frozenset({
     "am", "pm", "cm", "mm", "km", "kg", "mg", "ft", "in", "yd", "mi", "mph", "lb", "oz", "hr", "ml", "pi", "ln",
@@ -78,15 +84,18 @@ def _tokens(latex: str) -> list[tuple[str, str]]:
     return tokens
 
 
-def substitute(term: Term, name: str, value: Fraction) -> Term:
-    """Return ``term`` with a number in place of the symbol ``name``."""
+def substitute(term: Term, name: str, by: Term) -> Term:
+    """Return ``term`` with ``by`` in place of the symbol ``name``."""
     kind, children, payload = term
     if kind == "symbol":
-        if payload != name:
-            return term
-        number: Term = ("number", (), abs(value))
-        return number if value >= 0 else ("neg", (number,), None)
-    return kind, tuple(substitute(child, name, value) for child in children), payload
+        return by if payload == name else term
+    return kind, tuple(substitute(child, name, by) for child in children), payload
+
+
+def rational(value: Fraction | int) -> Term:
+    """Return the term of a rational number."""
+    positive: Term = ("number", (), abs(Fraction(value)))
+    return positive if value >= 0 else ("neg", (positive,), None)
 
 
 class _Reader:
@@ -96,6 +105,7 @@ class _Reader:
         self._tokens = [*tokens, ("", "")]
         self._at = 0
         self._depth = 0
+        self._series_depth = 0
 
     def peek(self) -> tuple[str, str]:
         return self._tokens[self._at]
@@ -145,9 +155,13 @@ class _Reader:
             elif (
                 kind in ("number", "letter")
                 or (kind == "sign" and text in "({")
-                or (kind == "command" and (text in ("frac", "sqrt", "binom") or text in FUNCTIONS))
+                or (kind == "command" and (text in _FACTORS or text in FUNCTIONS))
             ):
-                if divided or kind == "number" or (_is_call(parts[-1]) and text not in FUNCTIONS):
+                # A number behind another factor is one where it has an exponent of its own, as in k2^k.
+                lone = kind == "number" and (
+                    parts[-1][0] in ("number", "/") or self._tokens[self._at + 1] != ("sign", "^")
+                )
+                if divided or lone or (_is_call(parts[-1]) and text not in FUNCTIONS):
                     raise UnreadableError
                 if parts[-1][0] == "number" and (kind, text) == ("command", "frac"):
                     factor = self._power()
@@ -219,7 +233,7 @@ class _Reader:
                 self._expect("]")
                 degree = Fraction(text)
             return ("root", (self._argument(),), degree)
-        if kind == "command" and text in FUNCTIONS:
+        if kind == "command" and (text in FUNCTIONS or text == "exp"):
             return self._call(text)
         raise UnreadableError
 
@@ -238,34 +252,37 @@ class _Reader:
         self._expect("}")
         self._expect("^")
         end = self._argument()
-        body = self._product()
+        self._series_depth += 1
+        bound = f"{INDEX} {self._series_depth}"
+        body = substitute(self._product(), index, ("symbol", (), bound))
+        self._series_depth -= 1
         first, last = (side[2] if side[0] == "number" else None for side in (start, end))
         if isinstance(first, Fraction) and isinstance(last, Fraction):
-            if first.denominator != 1 or last.denominator != 1 or not 0 <= last - first < MAX_SERIES:
+            if first.denominator != 1 or last.denominator != 1 or last < first:
                 raise UnreadableError
-            terms = tuple(substitute(body, index, Fraction(k)) for k in range(int(first), int(last) + 1))
-            return ("+" if name == "sum" else "*", terms, None)
-        bound: Term = ("symbol", (), INDEX)
-        return ("call", (start, end, _renamed(body, index, bound)), name)
+            if last - first < MAX_SERIES and (last - first + 1) * _size(body) <= MAX_NODES:
+                terms = tuple(substitute(body, bound, rational(k)) for k in range(int(first), int(last) + 1))
+                return ("+" if name == "sum" else "*", terms, None)
+        return (name, (start, end, body), bound)
 
     def _call(self, name: str) -> Term:
         power = self._argument() if self._take("^") else None
         if power is not None and (power[0] != "number" or not isinstance(power[2], Fraction) or power[2] < 1):
             raise UnreadableError
         kind, text = self.peek()
-        if not (kind == "letter" or (kind == "sign" and text in "({")):
+        if not (kind == "letter" or (kind, text) == ("command", "frac") or (kind == "sign" and text in "({")):
             raise UnreadableError
-        call: Term = ("call", (self._atom(),), name)
+        if name == "exp" and power is not None:
+            raise UnreadableError
+        argument = self._atom()
+        call: Term = ("call", (argument,), name) if name != "exp" else ("^", (("symbol", (), "e"), argument), None)
         if self.peek() == ("sign", "^"):
             raise UnreadableError
         return call if power is None else ("^", (call, power), None)
 
 
-def _renamed(term: Term, name: str, by: Term) -> Term:
-    kind, children, payload = term
-    if kind == "symbol":
-        return by if payload == name else term
-    return kind, tuple(_renamed(child, name, by) for child in children), payload
+def _size(term: Term) -> int:
+    return 1 + sum(map(_size, term[1]))
 
 
 def _is_call(term: Term) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 from adhere.rewards.math.canonical import canonical
 from adhere.rewards.math.parsed_answer import Number, read
 from adhere.rewards.math.units import HEDGES
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)", re.IGNORECASE)
+_BRACE = re.compile(r"[{}]|\\.", re.DOTALL)
+"""A brace, or what a backslash escapes."""
+
 _BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s{}$]+)", re.IGNORECASE)
 # What may stand between two boxes of one list: spaces of every kind, marks, and the words that join.
 _SPACE = (
@@ -138,10 +140,11 @@ def _boxed(text: str) -> str | None:
     starts = {match.end(): match.start() for match in _BOX.finditer(text)}
     spans: list[tuple[int, int, int]] = []
     opened: list[int] = []
-    for at in _braces(text, min(starts)) if starts else ():
-        if text[at] == "{":
+    for match in _BRACE.finditer(text, min(starts)) if starts else ():
+        at, sign = match.start(), match[0]
+        if sign == "{":
             opened.append(at)
-        elif opened:
+        elif opened and sign == "}":
             brace = opened.pop()
             holds_box = brace in starts and bool(spans) and spans[-1][0] > brace
             # Only a span without a kept box is read here, so that nested boxes are read once.
@@ -166,20 +169,6 @@ def _boxed(text: str) -> str | None:
     if offer:
         contents.append(_SENTENCE_END.split(behind[offer.end() :], maxsplit=1)[0].strip(" $"))
     return None if _TAKEN_BACK.match(behind) else ", ".join(contents)
-
-
-def _braces(text: str, start: int) -> Iterator[int]:
-    """Yield where braces stand that no backslash escapes; ``str.find`` skips long texts faster than an expression."""
-    end = len(text)
-    following = {char: text.find(char, start) % (end + 1) for char in "{}\\"}
-    while (at := min(following.values())) < end:
-        char = text[at]
-        if char != "\\":
-            yield at
-        at += 2 if char == "\\" else 1
-        for char, position in following.items():
-            if position < at:
-                following[char] = text.find(char, at) % (end + 1)
 
 
 def _after_cue(text: str) -> str | None:

@@ -7,7 +7,9 @@ them is cut off by the processor time of the worker that compares (:class:`rewar
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 
 MAX_ALGEBRA_CHARS = 500
 MAX_NUMERAL = 100
@@ -24,7 +26,12 @@ MAX_NESTED_FUNCTIONS = 3
 MAX_FUNCTIONS = 12
 MAX_SIGNS = 4
 MAX_POWER_DIGITS = 500
+MAX_GROUP_DIGITS = 120
 MAX_MATRIX_EXPONENT = 4
+MAX_EXPANDED = 2_000
+MAX_EXPANDED_INSIDE = 6
+MAX_MEMBERS = 16
+MAX_NAMES = 12
 
 _NUMERAL = re.compile(r"\d+")
 _POWER = re.compile(r"(?:\^|\*\*)\s*[-+]?\s*(?:[{(]|(\d+)|(\\[A-Za-z]+\s*(?:\{[^{}]*\}\s*|\[[^\[\]]*\]\s*)*))")
@@ -46,6 +53,9 @@ _FUNCTION = re.compile(
 _APPLICATION = re.compile(
     rf"(?P<function>{_FUNCTION.pattern})|(?P<power>\\(?:left|right)|[\^_]\s*(?:\{{-?\d+\}}|-?\d))|[(){{}}\[\]]|[^\s]"
 )
+_FUNCTION_OF_GROUP = re.compile(rf"{_FUNCTION.pattern}\s*(?:\^\s*(?:\{{-?\d+\}}|\d)\s*)?[({{]")
+_NUMBERED_GROUP = re.compile(r"\(([^()]*[A-Za-z][^()]*)\)\s*\^\s*(?:\{\s*-?(\d{1,3})\s*\}|(\d))")
+_WHOLE_POWER = re.compile(r"\s*\^\s*(?:\{\s*-?(\d{1,3})\s*\}|(\d))")
 _ROOT = re.compile(r"\\sqrt(?![a-z])\s*(?:\[\s*([^\[\]]*?)\s*\])?")
 _MODULUS = re.compile(r"\\[pb]?mod(?![a-z])")
 _APPLIED = re.compile(r"\\(?!frac|cdot|times|quad|[pb]?mod|text|equiv)[A-Za-z]+|\^")
@@ -84,10 +94,22 @@ def too_expensive(text: str) -> str:
             power.isdecimal() and not _large(power, MAX_MATRIX_EXPONENT)
         ):
             return f"a matrix to a power over {MAX_MATRIX_EXPONENT}"
+    if len(set(re.sub(r"\\text\s*\{[^{}]*\}|\\[A-Za-z]+|[^A-Za-z]", "", text))) > MAX_NAMES:
+        return f"over {MAX_NAMES} symbols"
+    if text.count(",") >= MAX_MEMBERS:
+        return f"over {MAX_MEMBERS} members"
+    if _expanded(text) > MAX_EXPANDED:
+        return f"products and powers of sums with over {MAX_EXPANDED} terms"
+    if any(_expanded(inside) > MAX_EXPANDED_INSIDE for inside in _insides(text)):
+        return f"a power of a sum with over {MAX_EXPANDED_INSIDE} terms in a function or an exponent"
     longest = max((len(match[0]) for match in _NUMERAL.finditer(text)), default=0)
     exponents = [int(match[1]) for match in re.finditer(r"\^\s*\{?\s*-?\s*(\d{1,4})", text)]
     if longest * max(exponents, default=1) > MAX_POWER_DIGITS:
         return f"a power of over {MAX_POWER_DIGITS} digits"
+    for inside, braced, bare in _NUMBERED_GROUP.findall(text):
+        digits = max((len(found) for found in _NUMERAL.findall(inside)), default=0)
+        if digits * int(braced or bare) > MAX_GROUP_DIGITS:
+            return f"a power of a sum of over {MAX_GROUP_DIGITS} digits"
     if len(_SIGNS.findall(text)) > MAX_SIGNS:
         return f"over {MAX_SIGNS} signs ±"
     return ""
@@ -173,6 +195,41 @@ def _group_end(text: str, start: int) -> int:
         if depth == 0:
             return i
     return len(text)
+
+
+def _expanded(text: str) -> int:
+    """Return about how many terms ``text`` has when all products and powers of bracketed sums are multiplied out."""
+    names = len(set(_LETTER.findall(text))) + len(_ROOT.findall(text)) + len(_FUNCTION.findall(text))
+    total, product, degree, depth = 0, 1, 0, 0
+    opened: list[tuple[int, int]] = []
+    terms = 1
+    for at, char in enumerate(text):
+        if char in "([{":
+            opened.append((terms, at))
+            terms, depth = 1, depth + 1
+        elif char in ")]}" and opened:
+            inner, (terms, start), depth = terms, opened.pop(), depth - 1
+            power = _WHOLE_POWER.match(text, at + 1)
+            if inner > 1 and text[start] == "(":
+                exponent = int(power[1] or power[2]) if power else 1
+                degree += exponent
+                product *= math.comb(exponent + inner - 1, inner - 1)
+        elif char in "+-" and not text[:at].rstrip().endswith(("(", "[", "{", "^", "=", ",")) and text[:at].strip():
+            terms += 1
+            if depth == 0:
+                total, product, degree = total + min(product, math.comb(degree + names, names)), 1, 0
+    return total + min(product, math.comb(degree + names, names))
+
+
+def _insides(text: str) -> Iterator[str]:
+    """Yield what stands in exponents, and what functions are applied to, each with its own exponent."""
+    for match in _POWER.finditer(text):
+        if not match[1] and not match[2]:
+            yield text[match.end() : _group_end(text, match.end())]
+    for match in _FUNCTION_OF_GROUP.finditer(text):
+        end = _group_end(text, match.end()) + 1
+        power = _WHOLE_POWER.match(text, end)
+        yield f"({text[match.end() : end]}{power[0] if power else ''}"
 
 
 def _nested(text: str) -> int:

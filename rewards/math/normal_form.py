@@ -12,7 +12,7 @@ import math
 from fractions import Fraction
 from typing import TypeAlias
 
-from adhere.rewards.math.expression import INDEX, Term
+from adhere.rewards.math.expression import MAX_SERIES, Term, rational, substitute
 
 Monomial: TypeAlias = tuple[tuple[str, int], ...]
 Sum: TypeAlias = dict[tuple[Monomial, int], Fraction]
@@ -28,7 +28,12 @@ MAX_STEPS = 12
 _MAX_RADICAND = 10**8
 _MAX_BITS = 2_000
 
+_HALF = Fraction(1, 2)
+_FINEST = 12
+"""Powers of ``2^n`` are counted in twelfths, so that ``2^{n/2}`` and ``2^{n/3}`` are powers of the same generator."""
+
 ONE: Sum = {((), 1): Fraction(1)}
+_IMAGINARY: Form = ({((("i", 1),), 1): Fraction(1)}, ONE)
 
 
 class NoFormError(ArithmeticError):
@@ -52,18 +57,16 @@ def normal_form(term: Term) -> Form:
         return ({((), 1): payload} if payload else {}), ONE
     if kind == "symbol":
         return {(((str(payload), 1),), 1): Fraction(1)}, ONE
+    if kind in ("sum", "prod"):
+        return _series(kind, children, str(payload))
     forms = [normal_form(child) for child in children]
     if kind == "+":
         total = forms[0]
         for form in forms[1:]:
-            if total[1] == form[1]:
-                total = _form(_sum(total[0], form[0]), form[1])
-            else:
-                top = _sum(_product(total[0], form[1]), _product(form[0], total[1]))
-                total = _form(top, _product(total[1], form[1]))
+            total = _add(total, form)
         return total
     if kind == "neg":
-        return {key: -value for key, value in forms[0][0].items()}, forms[0][1]
+        return _negative(forms[0])
     if kind == "*":
         product = forms[0]
         for form in forms[1:]:
@@ -84,9 +87,6 @@ def normal_form(term: Term) -> Form:
             raise NoFormError
         value = math.comb(int(above), int(below)) if 0 <= below <= above else 0
         return _bounded({((), 1): Fraction(value)} if value else {}), ONE
-    series = _series(str(payload), *forms) if payload in ("sum", "prod") else None
-    if series is not None:
-        return series
     turn = _turn(forms[0]) if payload in ("sin", "cos", "tan") else None
     if turn is not None and payload in ("sin", "cos"):
         known = _cosine(turn if payload == "cos" else Fraction(1, 2) - turn)
@@ -112,6 +112,16 @@ def proportional(a: Sum, b: Sum) -> bool:
     key = next(iter(a))
     ratio = a[key] / b[key]
     return all(value == ratio * b[other] for other, value in a.items())
+
+
+def _add(a: Form, b: Form) -> Form:
+    if a[1] == b[1]:
+        return _form(_sum(a[0], b[0]), b[1])
+    return _form(_sum(_product(a[0], b[1]), _product(b[0], a[1])), _product(a[1], b[1]))
+
+
+def _negative(a: Form) -> Form:
+    return {key: -value for key, value in a[0].items()}, a[1]
 
 
 def _times(a: Form, b: Form) -> Form:
@@ -183,25 +193,77 @@ def _power(base: Form, exponent: Form) -> Form:
         # Euler: e^{iπq} = cos πq + i sin πq
         real, imaginary = _cosine(turn), _cosine(Fraction(1, 2) - turn)
         if real is not None and imaginary is not None:
-            return _sum(real[0], _product(imaginary[0], {((("i", 1),), 1): Fraction(1)})), ONE
-    number = _rational(exponent)
-    if number is None or abs(number) > MAX_EXPONENT:
+            return _sum(real[0], _product(imaginary[0], _IMAGINARY[0])), ONE
+    power = _rational(exponent)
+    if power is None:
+        return _exponential(base, exponent)
+    if base == _IMAGINARY and power.denominator == 1:
+        power %= 4
+    if abs(power) > MAX_EXPONENT:
         raise NoFormError
-    if number.denominator == 2:
-        return _power(_root(base, 2), ({((), 1): Fraction(number.numerator)}, ONE))
-    if number.denominator != 1:
+    if power.denominator == 2:
+        return _power(_root(base, 2), ({((), 1): Fraction(power.numerator)}, ONE))
+    if power.denominator != 1:
         raise NoFormError
-    if number < 0:
-        base, number = _inverse(base), -number
-    if number == 0 and not base[0]:
+    if power < 0:
+        base, power = _inverse(base), -power
+    if power == 0 and not base[0]:
         raise UndefinedError
     terms = max(len(base[0]), len(base[1]))
-    if terms > 1 and math.comb(int(number) + terms - 1, terms - 1) > MAX_TERMS:
+    if terms > 1 and math.comb(int(power) + terms - 1, terms - 1) > MAX_TERMS:
         raise NoFormError
     result: Form = (ONE, ONE)
-    for _ in range(int(number)):
+    for _ in range(int(power)):
         result = _times(result, base)
     return result
+
+
+def _exponential(base: Form, exponent: Form) -> Form:
+    """Return the form of a power whose exponent has symbols, which stand for whole numbers where the base is split.
+
+    ``2^{n+3}`` is 8 times the generator ``2^n``; ``6^n`` is split into primes, and ``x^{2n}`` is the square of ``x^n``.
+    """
+    if exponent[1] != ONE or base[1] != ONE or len(base[0]) != 1:
+        return _generator("^", base, exponent)
+    (((monomial, radicand), value),) = base[0].items()
+    factors: list[tuple[str | int, Fraction]] = [(name, Fraction(power)) for name, power in monomial]
+    for whole, power in ((abs(value.numerator), Fraction(1)), (value.denominator, Fraction(-1)), (radicand, _HALF)):
+        factors += [(prime, power * times) for prime, times in _prime_factors(whole).items()]
+    if value < 0:
+        factors.append((-1, Fraction(1)))
+    result: Form = (ONE, ONE)
+    for name, times in factors:
+        alone: Form = ({((), 1): Fraction(name)} if isinstance(name, int) else {(((name, 1),), 1): Fraction(1)}, ONE)
+        for (symbols, root), amount in exponent[0].items():
+            power = amount * times
+            if name == -1:
+                if power.denominator != 1:
+                    raise NoFormError
+                power %= 2
+            if (symbols, root) == ((), 1):
+                result = _times(result, _power(alone, ({((), 1): power}, ONE)))
+            elif power:
+                steps = power * _FINEST
+                if steps.denominator != 1:
+                    raise NoFormError
+                result = _times(result, ({(((f"({name})^{symbols, root}", int(steps)),), 1): Fraction(1)}, ONE))
+    return result
+
+
+def _prime_factors(whole: int) -> dict[int, int]:
+    """Return the prime factors of a number up to 10^8 with their powers: at most 10^4 divisions."""
+    if whole > _MAX_RADICAND:
+        raise NoFormError
+    found: dict[int, int] = {}
+    factor = 2
+    while whole > 1:
+        if factor * factor > whole:
+            factor = whole
+        while whole % factor == 0:
+            whole //= factor
+            found[factor] = found.get(factor, 0) + 1
+        factor += 1
+    return found
 
 
 def _turn(form: Form, unit: Monomial = (("pi", 1),)) -> Fraction | None:
@@ -241,7 +303,7 @@ def _rational(form: Form) -> Fraction | None:
 def _root(form: Form, degree: int) -> Form:
     value = _rational(form)
     if value is not None and value < 0 and degree == 2:
-        return _times(({((("i", 1),), 1): Fraction(1)}, ONE), _root(({((), 1): -value}, ONE), 2))
+        return _times(_IMAGINARY, _root(({((), 1): -value}, ONE), 2))
     if value is None or value < 0 or degree != 2:
         return _generator(f"root {degree}", form)
     if value == 0:
@@ -283,27 +345,69 @@ def _factorial(form: Form) -> Form:
     return result
 
 
-def _series(name: str, start: Form, end: Form, body: Form) -> Form | None:
-    """Return the closed form of a sum of a polynomial in its index, or of the product of the index; else ``None``."""
-    first = _rational(start)
+def _series(name: str, children: tuple[Term, ...], index: str) -> Form:
+    """Return the form of a sum or product over ``index``.
+
+    A sum of a polynomial has a closed form, and so has the product of the index. Any other one is a generator, that to
+    n + 2 being the one to n with two terms more.
+    """
+    start, end = (normal_form(child) for child in children[:2])
+    body = normal_form(children[2])
+    first, last = _rational(start), _rational(end)
+
+    def term(place: Term) -> Form:
+        return normal_form(substitute(children[2], index, place))
+
+    places = None
+    if first is not None and last is not None and first.denominator == last.denominator == 1:
+        if last < first - 1:
+            raise NoFormError
+        places = range(int(first), int(last) + 1)
+    closed = _closed_sum(index, first, end, body) if name == "sum" else None
+    if closed is not None:
+        return closed
+    join = _add if name == "sum" else _times
+    result: Form = ({}, ONE) if name == "sum" else (ONE, ONE)
+    if places is not None and len(places) <= MAX_SERIES and not _has_series(children[2]):
+        for k in places:
+            result = join(result, term(rational(k)))
+        return result
+    if name == "prod" and first == 1 and body == ({(((index, 1),), 1): Fraction(1)}, ONE):
+        return _factorial(end)
+    offset = end[0].get(((), 1), Fraction(0)) if end[1] == ONE else Fraction(0)
+    if offset.denominator != 1 or abs(offset) > MAX_STEPS:
+        return _generator(name, start, end, body)
+    bare: Form = ({key: value for key, value in end[0].items() if key != ((), 1)}, end[1])
+    result = _generator(name, start, bare, body)
+    for step in range(min(0, int(offset)) + 1, max(0, int(offset)) + 1):
+        one = term(("+", (children[1], rational(step - offset)), None))
+        if offset < 0:
+            one = _negative(one) if name == "sum" else _inverse(one)
+        result = join(result, one)
+    return result
+
+
+def _has_series(term: Term) -> bool:
+    return term[0] in ("sum", "prod") or any(map(_has_series, term[1]))
+
+
+def _closed_sum(index: str, first: Fraction | None, end: Form, body: Form) -> Form | None:
+    """Return the closed form of a sum of a polynomial in its index, else ``None``."""
     if first is None or first.denominator != 1 or body[1] != ONE or end[1] != ONE:
         return None
-    index: Sum = {(((INDEX, 1),), 1): Fraction(1)}
-    if name == "prod":
-        return _factorial(end) if first == 1 and body[0] == index else None
-    total: Form = ({}, ONE)
+    total: Sum = {}
     for (monomial, radicand), value in body[0].items():
-        power = dict(monomial).get(INDEX, 0)
-        rest = tuple(one for one in monomial if one[0] != INDEX)
-        if not 0 <= power <= MAX_STEPS or any(INDEX in other for other, _ in rest):
+        power = dict(monomial).get(index, 0)
+        rest = tuple(one for one in monomial if one[0] != index)
+        if not 0 <= power <= MAX_STEPS or any(index in other for other, _ in rest):
             return None
         # sum of k^p for k from a to n: the Bernoulli polynomials of p + 1 at n + 1 and at a, over p + 1
         upper = _sum(end[0], {((), 1): Fraction(1)})
         below: Sum = {((), 1): first} if first else {}
         part = difference(_bernoulli(power + 1, upper), _bernoulli(power + 1, below))
         factor: Sum = {(rest, radicand): value / (power + 1)}
-        total = _form(_sum(total[0], _product(part, factor)), ONE)
-    return total
+        total = _sum(total, _product(part, factor))
+    return total, ONE
 
 
 def _bernoulli(degree: int, at: Sum) -> Sum:

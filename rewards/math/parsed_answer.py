@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
+from adhere.rewards.math.number_words import in_digits
 from adhere.rewards.math.units import read_unit
 
 Kind = Literal["list", "set", "bracket", "union", "matrix", "row"]
@@ -125,12 +126,17 @@ _NUMBER = re.compile(
 )
 _MAX_POWER_BITS = 8_192
 _BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,9})\s*\}|(\d{1,9}))")
-_CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
+_CHOICE = re.compile(r"\(?\s*(?:\\text\s*\{\s*)?(?:(?i:option|choice|answer)\s+)?\(?\s*([A-Za-z])\s*\)?\s*\}?\s*\)?")
 # "\\text{(C)} 12", "(C) 12" and "C: 12"; "(a)(b)" and "(a) - b" are products and differences.
 _OPTION = re.compile(
     r"(?:\\text\s*\{\s*\(?\s*([A-Ha-h])\s*[.):]?\s*\}[\s.:)~]*"
     r"|\(\s*([A-Ha-h])\s*\)\s*(?![-+=^_])(?:\s|(?=\d|\\text))|([A-Ha-h])\s*[:.)]\s*)"
     r"(?=[^\s.:,;])([^=^_<>,;].*)"
+)
+# An option's own text may say "at least 5" or "cannot be determined"; this is the answerer's doubt.
+_DOUBTED = re.compile(
+    r"\?|(?i:\b(?:maybe|perhaps|possibly|probably|likely|guess|guessing|unsure|not sure|wrong|incorrect|i think)\b"
+    r"|\bnot\s*\}?\s*(?=[-\d\\]))"
 )
 _NEXT_OPTION = re.compile(r"\(\s*[A-Ha-h]\s*\)|(?<![A-Za-z\\])[A-Ha-h]\s*[:.)]|\\text\s*\{\s*\(?[A-Ha-h]\s*[.):]?\s*\}")
 _SHORT = """yes no odd even tie all none one two six ten red blue sun mon tue wed thu fri sat may jun jul
@@ -141,6 +147,11 @@ _WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[^\W\d_]{2,}[ '-]+[^\W\d_]{2,}|[^\W\d_]{3,}")
 _NOT_WORDS = re.compile(
     r"[=^_\\+*/<>,;|(\[{]|\b(?:sin|cos|tan|cot|sec|csc|log|ln|sqrt|exp|pi|theta|infty|frac)\b|^[^\W\d_]{1,3}$"
+)
+_REALS = re.compile(
+    r"(?:\\mathbb\s*(?:R|\{\s*R\s*\})|\\text\s*\{\s*(?i:(?:all\s+|the\s+)*(?:real numbers|reals))\s*\}"
+    r"|(?i:all real numbers))"
+    r"(?:\s*(?:\\setminus|\\backslash|-)\s*\\\{(?P<holes>[^{}]*)\\\})?"
 )
 _EMPTY_SETS = (r"\varnothing", r"\emptyset", r"\{\}")
 _REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}(?P<tail>.*)")
@@ -170,7 +181,8 @@ def split_name(text: str) -> tuple[str, str]:
 @lru_cache(maxsize=16_384)
 def read(text: str) -> Value:
     """Read ``text``, an answer in canonical form."""
-    value = _read_scalar(text)
+    reals = _REALS.fullmatch(text)
+    value = _read_reals(text, reals["holes"]) if reals else _read_scalar(text)
     if value is not None:
         return value
     matrix = _MATRIX.fullmatch(text)
@@ -194,6 +206,17 @@ def read(text: str) -> Value:
         left, right = (part.strip() for part in text.split(r"\pm"))
         return Group("list", _items([f"{left} + {right}".lstrip(" +"), f"{left} - {right}".strip()]), text)
     return Expression(text.lstrip("+$€£ ") or text)
+
+
+def _read_reals(text: str, holes: str | None) -> Value:
+    """Read all real numbers, or all but those in ``holes``, as one interval or a union of them."""
+    values = [read(hole) for hole in split_top(holes, ",")] if holes is not None else []
+    if not all(isinstance(value, Number) for value in values):
+        return Expression(text)
+    ordered = sorted((value for value in values if isinstance(value, Number)), key=lambda value: value.value)
+    ends: list[Value] = [Words(r"-\infty"), *(end for value in ordered for end in (value, value)), Words(r"\infty")]
+    parts = tuple(Group("bracket", pair, text, "()") for pair in zip(ends[::2], ends[1::2], strict=True))
+    return parts[0] if len(parts) == 1 else Group("union", parts, text)
 
 
 def algebraic_parts(value: Value) -> list[str]:
@@ -251,6 +274,11 @@ def _read_scalar(text: str) -> Value | None:
     number = read_number(text)
     if number is not None:
         return number
+    if text[:1].isalpha() or text.startswith(r"\text"):
+        spoken = in_digits(_WRAPPED.sub(r" \1 ", text).strip())
+        number = read_number(spoken) if spoken is not None else None
+        if number is not None:
+            return number
     based = _BASED.fullmatch(text)
     if based:
         base = int(based[2] or based[3])
@@ -261,7 +289,7 @@ def _read_scalar(text: str) -> Value | None:
     if choice:
         return Words(choice[1].casefold())
     option = _OPTION.fullmatch(text)
-    if option and not _NEXT_OPTION.search(option[4]):
+    if option and not _NEXT_OPTION.search(option[4]) and not _DOUBTED.search(option[4]):
         return Option(Words((option[1] or option[2] or option[3]).casefold()), read(option[4].strip()))
     if text.casefold() in _SHORT_WORDS or _NAMED_WORD.fullmatch(text):
         return Words(text.casefold())

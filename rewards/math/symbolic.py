@@ -92,6 +92,8 @@ def leaf(gold: str, answer: str) -> bool:
         and (gold_labels or not all(read_unit(f"\\text{{{label}}}") for label in labels))
     ):
         return False  # math-verify drops them as units: a.m. would equal p.m.
+    if answer.count("'") != gold.count("'"):
+        return False  # math-verify drops primes: 7' would equal 7
     if _INDEXED_NUMBER.search(answer) or _INDEXED_NUMBER.search(gold):
         return False  # math-verify drops a subscript that is not a base
     if any(word.lower() not in _NOT_PROSE for word in _PROSE.findall(answer)):

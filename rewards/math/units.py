@@ -97,7 +97,12 @@ _VALUE_WORDS = """
     million millions billion billions trillion trillions k bn mn negative positive inverse reciprocal root power base
     factorial remainder correct answer it this that these those there here yes i we you he she they my your our
     what which who how why when where as at by for with true real imaginary complex undefined infinite infinity prime
-    rounded up down too also instead only just twice thrice double triple hypothetically
+    rounded up down off upward upwards downward downwards too also instead th st nd rd unverified unconfirmed unproven
+    untested contradiction contradictions contradicts contradicted nonsense dne na
+    tentative est etc typo oops sorry lol thousandths millionth millionths
+    nein falsch inkorrekt falso errado erróneo incorrecto sbagliato
+    incorretto erroné incertain peut non no не нет неверно неправильно около примерно
+    only just twice thrice double triple hypothetically
 """
 _NEVER = HEDGES | frozenset(_VALUE_WORDS.split())
 _TEXT = re.compile(r"\\text\s*\{([^{}\d\\]*)\}")
@@ -107,6 +112,7 @@ _WORD = r"[^\W\d_](?:[^\W\d_]|['’])*"
 _PHRASE = re.compile(rf"{_WORD}{_UNIT_POWER}(?:(?:\s*[./-]\s*|\s*\\cdot\s*|\s+){_WORD}{_UNIT_POWER})*\s*\.?")
 _PART = re.compile(rf"(/)|({_WORD})(?:\s*\^\s*\{{?\s*(-?\d)\s*\}}?)?")
 _DOTTED = re.compile(r"\(?(?:a\.\s?m|p\.\s?m|b\.\s?c|a\.\s?d|i\.\s?e|e\.\s?g)\.?\)?", re.IGNORECASE)
+_NOT_IN_HAN = re.compile("[错誤误不否非或约約无無以]")
 _NOT_ADVERBS = {"family", "jelly", "lily", "belly"}
 _MAX_WORDS = 6
 
@@ -147,6 +153,11 @@ def read_unit(tail: str) -> str | None:
     known = all(word in _CANONICAL or word == "per" or word in _POWERS or word in _POWERS_AFTER for word in kept)
     if len(words) > _MAX_WORDS or (bracketed and not (known and inside)):
         return None
+    if any(len(word) == 1 and word.lower() not in _CANONICAL for _, word, _ in parts):
+        return None
+    # Small k is a thousand, and a capital one is a kelvin.
+    if any(word == "k" for _, word, _ in parts) or _NOT_IN_HAN.search(flat):
+        return None
     if not known and any(_changes_value(words, at) for at in range(len(words))):
         return None
     if words[0] in _POWERS_AFTER or words[-1] == "per":
@@ -160,7 +171,7 @@ def read_unit(tail: str) -> str | None:
 
 def _changes_value(words: list[str], at: int) -> bool:
     word = words[at]
-    if word in _CANONICAL and word != "k":
+    if word in _CANONICAL:
         return False
     if word in _POWERS_AFTER:
         return at == 0 or words[at - 1] not in _CANONICAL

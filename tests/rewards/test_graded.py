@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from adhere.rewards.adherence import adherence
-from adhere.rewards.checklist import Requirement, RuleCheck, score_batch
+from adhere.rewards.checklist import AndCheck, ChainCheck, Requirement, RuleCheck, SelectCheck, score_batch
 from adhere.rewards.components.checklist import ChecklistComponent
 from adhere.rewards.constraints import check, prepare, registry
 from adhere.rewards.verdict import Deviation, Verdict, failed
@@ -96,6 +96,43 @@ def test_a_blank_text_and_a_refusal_without_a_number_earn_nothing():
     rules = [wish(WORDS, {"num_words": 3, "relation": "less than"}), wish("punctuation:no_comma", {})]
     assert scores("  ", rules, 5.0).score == 0.0
     assert scores("a, b", rules, 5.0).score == 0.5
+
+
+AT_LEAST_10 = {"num_words": 10, "relation": "at least"}
+FAR = RuleCheck.of(prepare(WORDS, {"num_words": 20, "relation": "at least"}))
+NEAR = RuleCheck.of(prepare(WORDS, AT_LEAST_10))
+COMMA = RuleCheck.of(prepare("punctuation:no_comma", {}))
+TITLE = RuleCheck.of(prepare("detectable_format:title", {}))
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "off"),
+    [
+        (AndCheck((NEAR, COMMA)), "word " * 8, Deviation(2, "word", 10)),
+        (AndCheck((COMMA, NEAR)), "word " * 8, Deviation(2, "word", 10)),
+        (AndCheck((NEAR, FAR)), "word " * 8, Deviation(12, "word", 20)),
+        (AndCheck((FAR, NEAR)), "word " * 8, Deviation(12, "word", 20)),
+        (AndCheck((NEAR, AndCheck((COMMA, FAR)))), "word " * 8, Deviation(12, "word", 20)),
+        (SelectCheck(COMMA, NEAR, FAR), "word " * 8, Deviation(2, "word", 10)),
+        (SelectCheck(COMMA, NEAR, FAR), "word, " * 8, Deviation(12, "word", 20)),
+        (SelectCheck(COMMA, AndCheck((NEAR, COMMA)), FAR), "word " * 8, Deviation(2, "word", 10)),
+        # a part that is refused without a number is as far off as can be
+        (AndCheck((NEAR, COMMA)), "word, " * 8, None),
+        (AndCheck((TITLE, NEAR)), "word " * 8, None),
+        (SelectCheck(COMMA, TITLE, NEAR), "word " * 8, None),
+        # a chain counts its steps
+        (ChainCheck((NEAR, COMMA)), "word " * 8, None),
+        (AndCheck((NEAR, COMMA)), "word " * 12, None),
+    ],
+)
+def test_what_is_composed_is_as_far_off_as_its_parts(check, text, off):
+    wish_for = [Requirement("r", "", check)]
+    (part,) = scores(text, wish_for, None).parts
+    assert part.deviation == off
+    assert off is None or (part.score == 0.0 and str(off) in part.detail)
+    credit = 0.0 if off is None else math.exp(-2.0 * off.amount / off.scale)
+    assert scores(text, wish_for, 2.0).score == pytest.approx(part.score or credit)
+    assert Verdict.decode(part.encode()) == part
 
 
 def test_the_component_grades_means_only():

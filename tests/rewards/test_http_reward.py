@@ -117,7 +117,8 @@ def test_batches_are_posted_with_the_whole_rollout_and_come_back_in_order(
 def test_null_and_errors_of_single_rollouts_have_no_score(
     endpoint: Endpoint, composite: Callable[..., Composite]
 ) -> None:
-    endpoint.script = lambda rows: [None, {"error": "no such language"}, 3, 4, 5][: len(rows)]
+    said = {1: None, 2: {"error": "no such language"}, 20: {"error": "no such language"}, 3: 3, 4: 4, 5: 5}
+    endpoint.script = lambda rows: [said[row["tokens"]] for row in rows]
     found = composite(bounds=[1, 5]).score(ROLLOUTS).verdicts["mine"]
     assert [v.score for v in found] == [None, None, 0.5, 0.75, 1.0]
     assert [v.status for v in found[:2]] == [Status.NOT_APPLICABLE, Status.ERROR]
@@ -148,7 +149,7 @@ def test_later_replies_that_are_not_as_documented_cost_their_rollouts_the_value(
 ) -> None:
     made = composite()
     assert made.score(ROLLOUTS).values["mine"] == pytest.approx(SCORES)
-    for reply in ([1.0], [7.0] * 5, (200, b"{}"), (422, b"cannot read this")):
+    for reply in ([1.0] * 2, [7.0] * 5, (200, b"{}"), (422, b"cannot read this")):
         endpoint.script = lambda rows, reply=reply: reply
         scores = made.score(ROLLOUTS)
         assert reasons(scores) == {(None, Status.ERROR)} and scores.outage is None, reply
@@ -190,13 +191,31 @@ def test_a_dead_endpoint_leaves_no_value_and_says_so_until_it_is_back(
     assert again.values["mine"] == pytest.approx(SCORES) and again.outage is None and made.services.outage is None
 
 
-def test_an_endpoint_that_fails_on_some_rollouts_alone_is_not_down(
-    endpoint: Endpoint, composite: Callable[..., Composite]
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_a_response_on_which_the_endpoint_fails_scores_0_and_costs_no_other(
+    batch_size: int, endpoint: Endpoint, composite: Callable[..., Composite]
 ) -> None:
     endpoint.script = lambda rows: (500, b"on these") if any(row["tokens"] == 3 for row in rows) else words(rows)
-    scores = composite(batch_size=1).score(ROLLOUTS)
-    assert [v.score for v in scores.verdicts["mine"]] == [0.1, 0.2, None, 0.4, 0.5]
+    scores = composite(batch_size=batch_size).score(ROLLOUTS)
+    assert scores.values["mine"] == pytest.approx([0.1, 0.2, 0.0, 0.4, 0.5])
     assert scores.outage is None and "500 on these" in scores.verdicts["mine"][2].detail
+    assert "this response cannot be scored, others can" in scores.verdicts["mine"][2].detail
+
+
+def test_a_response_on_which_the_endpoint_hangs_scores_0_and_costs_no_other(
+    endpoint: Endpoint, composite: Callable[..., Composite]
+) -> None:
+    endpoint.script = lambda rows: time.sleep(4.0 * any(r["tokens"] == 3 for r in rows)) or words(rows)  # type: ignore[func-returns-value]
+    scores = composite(timeout=1.0, retries=0).score(ROLLOUTS)
+    assert scores.values["mine"] == pytest.approx([0.1, 0.2, 0.0, 0.4, 0.5]) and scores.outage is None
+
+
+def test_a_prompt_on_which_the_endpoint_fails_whatever_the_response_has_no_score(
+    endpoint: Endpoint, composite: Callable[..., Composite]
+) -> None:
+    endpoint.script = lambda rows: [{"error": "no such language"} for _ in rows] if rows[:1] else []
+    found = composite(batch_size=1).score(ROLLOUTS[:2]).verdicts["mine"]
+    assert [(v.score, v.status) for v in found] == [(None, Status.ERROR)] * 2
 
 
 def test_a_reply_that_never_comes_is_a_timeout(endpoint: Endpoint, composite: Callable[..., Composite]) -> None:

@@ -309,11 +309,20 @@ EXPENSIVE = [
     "+".join(rf"\sqrt{{{k}}}" for k in (2, 3, 5, 7, 11, 13, 17)),
     r"\begin{pmatrix} x & y \\ z & w \end{pmatrix}^{16}",
     r"5! \mod \sinh(1000003)",
+    "".join(f"({name}+1)" for name in "abcdfghjkmnp" * 4),
+    "+".join("abcdfghjklmnpqrstuvwxyz" * 4),
+    r"\sin(x+y+z)^{4}",
+    r"e^{(x+y+z)^4}",
+    ",".join(f"x^{n}" for n in range(40)),
+    ",".join(map(str, range(150))),
+    "(a+b+c+d+f+g)^{16}",
 ]
 
 CHEAP = [
     r"\binom{50}{25}", "100!", r"\frac{7!}{3!\,4!}", r"2^{99}-1", r"x^{100}", r"e^{i\pi/3}", r"\sqrt[3]{2}+\sqrt{5}",
     r"\sin(\ln(x))", r"\sin x+\cos x+\tan x+\ln x", r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}^{-1}",
+    "(a+b+c)(a+b-c)(a-b+c)(-a+b+c)", r"e^{-(x+1)^2}", r"\sin((x+y)^2)", "(x+y+z+w)^{16}", "1,2,3,4,5,6,7,8,9,10",
+    "(x+1)(x+2)(x+3)(x+4)(x+5)(x+6)(x+7)(x+8)(x+9)(x+10)", "abcdefghxyz",
     r"1 \mod 3", r"10^{50}", r"(x+1)^{16}", r"\sqrt[n]{2}", r"2^{3^{4}}", r"\frac{1+\sqrt{5}}{2}", "1" * 100,
 ]  # fmt: skip
 

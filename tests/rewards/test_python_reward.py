@@ -143,6 +143,25 @@ def sleeps(rollouts):
     return [1.0] * len(rollouts)
 
 
+def slow(rollouts):
+    time.sleep(sum(1.8 if r.response == "c" else 0.5 for r in rollouts) + (2.0 if len(rollouts) > 1 else 0.0))
+    return [1.0] * len(rollouts)
+
+
+def fails_on_a_prompt(rollouts):
+    if any(r.prompt == "broken" or r.response == "c" for r in rollouts):
+        raise LookupError("no such row")
+    return [1.0] * len(rollouts)
+
+
+def declines(rollouts):
+    return [Verdict(None, Status.ERROR, "mine") if r.response == "c" else 1.0 for r in rollouts]
+
+
+def nan_on_c(rollouts):
+    return [float("nan") if r.response == "c" else 1.0 for r in rollouts]
+
+
 def starts_sleeper(rollouts):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path("sleeper").write_text(str(child.pid))
@@ -329,8 +348,8 @@ def test_a_batch_that_raises_is_tried_again_row_by_row(
     function: str, said: str, score: Callable[..., list[Verdict]]
 ) -> None:
     verdicts = score(function)
-    assert [v.score for v in verdicts] == [1.0, 1.0, None]
-    assert (verdicts[2].status, verdicts[2].detail) == (Status.ERROR, said)
+    assert [v.score for v in verdicts] == [1.0, 1.0, 0.0]
+    assert verdicts[2].detail == f"this response cannot be scored, others can: {said}"
 
 
 def test_a_list_that_the_function_empties_is_its_own(score: Callable[..., list[Verdict]]) -> None:
@@ -339,33 +358,55 @@ def test_a_list_that_the_function_empties_is_its_own(score: Callable[..., list[V
 
 
 @pytest.mark.parametrize(("function", "status"), [("crashes", "-11"), ("exits", "0")])
-def test_a_rollout_that_ends_the_process_is_an_error_and_costs_no_other(
+def test_a_response_that_ends_the_process_scores_0_and_costs_no_other(
     function: str, status: str, score: Callable[..., list[Verdict]]
 ) -> None:
     for _ in range(2):
         lost = score(function)
         detail = f"my_lab.rewards:{function} ended its process (status {status})"
-        assert [v.score for v in lost] == [1.0, 1.0, None]
-        assert (lost[2].status, lost[2].detail) == (Status.ERROR, detail)
-        assert [v.score for v in score(function, ABC[::-1])] == [None, 1.0, 1.0]
+        assert [v.score for v in lost] == [1.0, 1.0, 0.0]
+        assert lost[2].detail == f"this response cannot be scored, others can: {detail}"
+        assert [v.score for v in score(function, ABC[::-1])] == [0.0, 1.0, 1.0]
         assert [v.score for v in score(function, ABC[:2])] == [1.0, 1.0]
 
 
 @pytest.mark.slow
-def test_a_rollout_that_takes_too_long_is_a_timeout_and_costs_no_other(
+def test_a_response_that_takes_too_long_scores_0_alone_and_in_company_and_costs_no_other(
     score: Callable[..., list[Verdict]],
 ) -> None:
     started = time.monotonic()
     lost = score("sleeps", timeout=3.0)
-    detail = "took longer than 1 s (rewards.components.mine.timeout)"
-    assert [v.score for v in lost] == [1.0, 1.0, None]
-    assert (lost[2].status, lost[2].detail) == (Status.TIMEOUT, detail)
-    assert [v.score for v in score("sleeps", ABC[::-1], timeout=3.0)] == [None, 1.0, 1.0]
+    assert [v.score for v in lost] == [1.0, 1.0, 0.0]
+    assert lost[2].detail.startswith("this response cannot be scored, others can: took longer than ")
+    assert [v.score for v in score("sleeps", ABC[::-1], timeout=3.0)] == [0.0, 1.0, 1.0]
+    assert [v.score for v in score("sleeps", ABC[2:], timeout=3.0)] == [0.0]
     assert [v.score for v in score("sleeps", ABC[:2])] == [1.0, 1.0]
     assert time.monotonic() - started < 60.0
 
 
 @pytest.mark.slow
+def test_a_function_that_fails_on_a_prompt_whatever_the_response_gives_no_score(
+    score: Callable[..., list[Verdict]],
+) -> None:
+    rollouts = [Rollout(prompt, text, "4") for prompt in ("q", "broken") for text in "ac"]
+    verdicts = score("fails_on_a_prompt", rollouts)
+    assert [v.score for v in verdicts] == [1.0, 0.0, None, None]
+    assert [v.status for v in verdicts[2:]] == [Status.ERROR] * 2
+    assert [v.score for v in score("declines", ABC)] == [1.0, 1.0, None], "what the function itself says stays"
+
+
+def test_a_response_whose_value_cannot_be_used_scores_0(score: Callable[..., list[Verdict]]) -> None:
+    assert [v.score for v in score("nan_on_c", ABC[:2])] == [1.0, 1.0]
+    later = score("nan_on_c", ABC)
+    assert [v.score for v in later] == [1.0, 1.0, 0.0]
+    assert "the value nan is not within bounds" in later[2].detail
+
+
+def test_a_slow_response_has_ten_times_as_long_as_an_ordinary_one(score: Callable[..., list[Verdict]]) -> None:
+    # Each gets a second by itself, which is too short for c; an ordinary response takes half a second.
+    assert [v.score for v in score("slow", ABC, timeout=3.0)] == [1.0] * 3
+
+
 def test_what_the_function_has_started_ends_with_it(score: Callable[..., list[Verdict]], lab: Path) -> None:
     assert score("starts_sleeper", timeout=3.0)[0].status is Status.TIMEOUT
     pid = int((lab / "sleeper").read_text())

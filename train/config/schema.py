@@ -13,8 +13,9 @@ from pydantic import Field, ValidatorFunctionWrapHandler, create_model, field_va
 
 from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.prompts.config import DataConfig
-from adhere.rewards.config import RewardConfig, Strict
+from adhere.rewards.config import RewardConfig
 from adhere.rewards.judge.config import JudgeConfig
+from adhere.rewards.strict import Root, Strict
 from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
 from adhere.train.config.monitors import MonitorsConfig
@@ -238,7 +239,7 @@ class EvaluationConfig(Strict):
     backend: Literal["transformers", "vllm", "openai"] = "transformers"
     """What generates the responses."""
 
-    base_url: str | None = None
+    base_url: Root | None = None
     """Endpoint of the ``openai`` back end; its key is read from OPENAI_API_KEY."""
 
     judge: JudgeConfig | None = None

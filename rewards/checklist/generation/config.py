@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from adhere.rewards.chat import check_address
 from adhere.rewards.checklist.generation.prompts import VERSION
-from adhere.rewards.config import Strict
+from adhere.rewards.strict import Root, Strict
 
 Method = Literal["direct", "candidates", "rar"]
 
@@ -19,7 +18,7 @@ ITEMS: dict[Method, tuple[int, int]] = {"direct": (1, 7), "candidates": (1, 7), 
 class GenerationConfig(Strict):
     """How checklists are asked for, and from whom."""
 
-    base_url: Annotated[str, AfterValidator(check_address)]
+    base_url: Root
     """Address of an OpenAI-compatible endpoint, for example ``http://127.0.0.1:8000/v1``."""
 
     model: str

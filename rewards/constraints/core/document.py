@@ -39,6 +39,8 @@ _DIFFERENCES = """## Where `compat` differs from the official code
 - `length_constraints:number_sentences`: IFEval counts with NLTK's trained Punkt model, which is downloaded at run time.
   The same steps are followed here, with the model's abbreviations. Its statistics on words are replaced by tables of
   common ones, so that a rare word with a capital after an abbreviation, an initial or an ellipsis can count otherwise.
+  The words come from NLTK's data package `punkt_tab` (Strunk and Kiss; trained on the Wall Street Journal of the Penn
+  Treebank). NLTK's code is under Apache-2.0; the README of the data package names no licence of its own.
 - MathIF's driver cuts a response at `<think>`, `</think>` and `<answer>`; IFEval's does not. In evaluation a row is
   IFEval's if a constraint of it is, or if it has neither a gold answer nor a source of another name.
 - `change_case:capital_word_frequency`: the Treebank's rules for tokens, without Punkt's sentences before them.

@@ -4,6 +4,12 @@ The steps are those of NLTK 3.10.4: find what may end a sentence, cut its surrou
 abbreviations, collocations, sentence starters and the case of the next word, then move closing quotes and brackets to
 the sentence before them. How each word was written in the text that Punkt was trained on is known here of common words
 only, so a verdict can differ where a rare word with a capital follows an abbreviation, an initial or an ellipsis.
+
+Source and licence: the tables hold single words of the English model in NLTK's data package ``punkt_tab``, which Jan
+Strunk and Tibor Kiss trained on some 469,000 tokens of the Wall Street Journal in the Penn Treebank (LDC): its
+abbreviations, collocations and sentence starters, and of common words in which case it has met them. NLTK's code is
+under the Apache License 2.0; the README of the data package names the corpora of its models, and no licence of its own.
+No text of the corpus is here.
 """
 
 from __future__ import annotations
