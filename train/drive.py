@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+from adhere.records.artifact import held
+from adhere.records.checksums import QUICK
 from adhere.records.objects import write_yaml
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
@@ -63,6 +65,8 @@ def one_process(first: PlannedStage, second: PlannedStage) -> bool:
 def begin(run: Run) -> None:
     """Check what can be checked before a process starts, claim the run's folder, and link every stage in it.
 
+    A finished stage whose weights are gone or damaged is no longer done, so that it is made again.
+
     Raises:
         ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
     """
@@ -87,4 +91,10 @@ def begin(run: Run) -> None:
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
     for stage in order(run.graph):
-        folder.link(stage.label, run.artifact(stage.key))
+        artifact = run.artifact(stage.key)
+        folder.link(stage.label, artifact)
+        reason = artifact.damage(QUICK, weights=stage.makes_weights) if artifact.done else None
+        if reason is not None:
+            print(f"  damaged {stage.label:<24} {artifact.path.name}: {reason}; it is made again", flush=True)
+            with held(artifact):
+                artifact.reopen()

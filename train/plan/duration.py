@@ -8,6 +8,7 @@ arXiv:2001.08361, §2.1), at least the time to read the weights and the cache fo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,9 @@ from adhere.train.plan.architecture import Architecture, read_architecture
 from adhere.train.plan.history import History
 from adhere.train.plan.memory import prompt_tokens, steps_per_generation, width_of
 from adhere.train.plan.memory_table import NOT_KNOWN
-from adhere.train.run.graph import order
 
 if TYPE_CHECKING:
+    from adhere.train.run.graph import PlannedStage
     from adhere.train.run.run import Run
 
 SPREAD = (0.8, 1.5)
@@ -60,14 +61,13 @@ class Duration:
     basis: str
 
 
-def duration_lines(run: Run) -> list[str]:
-    """Return one row for each stage that is still to run, those that are alike as one, and the total."""
+def duration_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
+    """Return one row for each stage that is ``waiting`` to run, those that are alike as one, and the total."""
     history = History(run.root)
     rows: dict[tuple[str, str, Duration | str], list[str]] = {}
-    for stage in order(run.graph):
-        if not run.artifact(stage.key).done:
-            found = stage_duration(stage.recipe, stage.kind, history, stage.recipe.stages[stage.name])
-            rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
+    for stage in waiting:
+        found = stage_duration(stage.recipe, stage.kind, history, stage.recipe.stages[stage.name])
+        rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
     if not rows:
         return []
     lines, low, high, unknown = ["time     estimated, one stage after another"], 0.0, 0.0, 0

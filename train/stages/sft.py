@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from transformers import PrinterCallback
 from trl import SFTConfig as TrlSftConfig
 
-from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.records.artifact import Artifact
 from adhere.train.model.handoff import adapter_mode, check_tokenizers
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
 from adhere.train.stages.callbacks import training_callbacks
@@ -26,7 +26,7 @@ from adhere.train.stages.setup import (
     save_for_handoff,
     trainer_arguments,
 )
-from adhere.train.stages.trainer import AdhereSFTTrainer
+from adhere.train.stages.trainer import AdhereSFTTrainer, resume_point
 
 if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
@@ -70,7 +70,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     check_before_training(trainer, spec, 1, max(len(row) for row in dataset["input_ids"]) - 1)
-    trainer.resume(newest_checkpoint(artifact.checkpoints))
+    trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
