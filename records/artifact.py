@@ -247,11 +247,16 @@ class Artifact:
                 looked at, too: a configuration and weights have to be there.
 
         Raises:
-            DataError: the manifest is damaged, or a later version of adhere wrote it.
+            DataError: a later version of adhere wrote it.
         """
         if self.damaged.exists():
             return str(read_marker(self.damaged).get("message", "was found damaged"))
-        recorded = self.manifest().get("files")
+        try:
+            manifest = read_object(self.path / MANIFEST)
+        except DataError:
+            return f"{MANIFEST} is damaged"
+        check_schema(self.path / MANIFEST, manifest)
+        recorded = manifest.get("files")
         if recorded is None and not weights:
             return None
         if not self.model.is_dir():

@@ -90,7 +90,11 @@ COMMANDS = {
     "status": ("RUN", "how far are its stages, here or on a cluster?", "adhere status runs/latest"),
     "logs": ("RUN [STAGE] [-f]", "the newest log of a stage", "adhere logs runs/latest sft -f"),
     "cancel": ("RUN [--shared]", "take its jobs out of Slurm's queue", "adhere cancel runs/latest"),
-    "doctor": ("", "check versions, devices, disk and tracking", "adhere doctor"),
+    "doctor": (
+        "[RUN]",
+        "check versions, devices, disk and tracking; of a run, its files",
+        "adhere doctor runs/latest",
+    ),
 }
 """Each command's arguments, what it does, and an example."""
 

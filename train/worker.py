@@ -111,8 +111,8 @@ def run(spec: StageSpec, artifact: Artifact) -> None:
 def check_inputs(spec: StageSpec) -> None:
     """Compare the weights that the stage starts from with the checksums of the stage that wrote them.
 
-    Every byte is read, about 1.8 GB a second and core where the file cache has them; the loading that follows finds them
-    there.
+    Every byte is read, about 1.8 GB a second and core where the file cache has them; the loading that follows finds
+    them there.
 
     Raises:
         StageError: they are damaged; the stage that wrote them is marked, so that the same command makes it again.

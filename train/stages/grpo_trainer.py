@@ -317,9 +317,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
 
             def check() -> None:
                 if self.accelerator.is_main_process and (damage := checkpoint_damage(folder)) is not None:
-                    raise StageError(
-                        f"{folder}: is the best checkpoint, and damaged ({damage}); set grpo.hand_over=last"
-                    )
+                    raise StageError(f"{folder}: is damaged ({damage}) and the best one; set grpo.hand_over=last")
 
             raise_on_all_ranks(check, "reading the best checkpoint")
             self.state.best_model_checkpoint = str(folder)
