@@ -27,7 +27,7 @@ COMMANDS = {
         "adhere train recipe=quickstart rewards.components.checklist.weight=0.5",
     ),
     "plan": (
-        "recipe=NAME [key=value ...]",
+        "recipe=NAME [key=value ...] [--check]",
         "show its stages, what is done already, and what would start",
         "adhere plan recipe=smollm2_gsm8k strategy=zero3",
     ),

@@ -8,12 +8,13 @@ from adhere.records.artifact import held
 from adhere.records.checksums import QUICK
 from adhere.records.objects import write_yaml
 from adhere.records.run import RunFolder
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.files import write_text
-from adhere.train.launch.local.stage import check_launcher, run_stage
-from adhere.train.launch.serve.servers import check_servers, judge_servers, judges_of
+from adhere.train.launch.local.stage import check_stages, run_stage
+from adhere.train.launch.serve.servers import judge_servers, judges_of
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
+from adhere.train.run.inputs import data_problems
 from adhere.train.run.rehearsed import check_signal
 from adhere.train.run.run import Run, missing_inputs, plan_record, write_spec
 
@@ -69,12 +70,14 @@ def begin(run: Run) -> None:
 
     Raises:
         ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
+        StageError: a file that a stage reads cannot be used.
     """
-    for stage in run.graph.stages.values():
-        check_launcher(stage.recipe.launcher)
-    check_servers((stage.kind, stage.recipe) for stage in run.graph.stages.values())
+    waiting = [stage for stage in run.graph.stages.values() if not run.artifact(stage.key).done]
+    check_stages((stage.kind, stage.recipe) for stage in waiting)
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
+    if problems := data_problems(waiting):
+        raise StageError("\n".join(problems))
 
     folder = RunFolder(run.path)
     claimed = folder.key_file

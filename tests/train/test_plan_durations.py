@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
@@ -107,8 +108,9 @@ def test_a_notice_shorter_than_a_measured_step_is_warned_of(tmp_path: Path) -> N
 
 def test_lengths_beyond_the_context_of_the_models_own_config_are_warned_of(qwen: Path, tmp_path: Path) -> None:
     given = [f"model.path={qwen}", "model.context=null", "data.max_prompt_tokens=600", "grpo.max_completion_length=512"]
-    found = warnings([recipe_of(*given, "sft.max_length=2048")], History(tmp_path))
-    assert any("sft.max_length: 2048 exceeds the model's context of 1024" in text for text in found)
+    found = warnings([recipe_of(*given)], History(tmp_path))
+    with pytest.raises(ConfigError, match=r"sft.max_length: 2048 exceeds the model's context of 1024 tokens"):
+        plan_run(["recipe=quickstart", *given, "sft.max_length=2048", "~arms"])
     assert any("grpo.max_completion_length: 512; with data.max_prompt_tokens 600" in text for text in found)
 
 

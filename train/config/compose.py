@@ -36,6 +36,7 @@ def recipes_folder() -> Path:
     return Path(adhere.__file__).resolve().parent / "recipes"
 
 
+OmegaConf.register_new_resolver("adhere_ranks", lambda device, ranks: 1 if device == "cpu" else ranks, replace=True)
 OmegaConf.register_new_resolver("adhere_assets", lambda name: str(recipes_folder() / "assets" / name), replace=True)
 
 

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from adhere.train.run.run import Run
 
 
+def stages_to_run(run: Run) -> list[PlannedStage]:
+    """Return the stages that are still to run, or to be made again, in running order."""
+    locks = locked_inodes()
+    found = []
+    for stage in order(run.graph):
+        artifact = run.artifact(stage.key)
+        state = find_state(artifact, stage.label, locks, weights=stage.makes_weights, limit=QUICK).state
+        if state is not State.DONE:
+            found.append(stage)
+    return found
+
+
 def describe(run: Run) -> str:
     """Return the stages with what is done, batch arithmetic, reward, memory, time, and the launch lines."""
     recipe = run.recipe

@@ -49,8 +49,6 @@ def _lengths(recipe: Recipe) -> Iterator[str]:
         return
     if context is None or recipe.model.context is not None:
         return
-    if "sft" in recipe.kinds and recipe.sft.max_length > context:
-        yield f"sft.max_length: {recipe.sft.max_length} exceeds the model's context of {context}; the stage stops at it"
     wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.kinds else {}
     if "evaluate" in recipe.kinds:
         wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens

@@ -6,6 +6,7 @@ adhere train recipe=quickstart stages=[sft]
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,10 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     exceeds = f"sft.max_length: {config.max_length} exceeds the model's context of {{context}} tokens; lower it"
     check_context(recipe.model, config.max_length, exceeds)
     items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
-    dataset = sft_dataset(items, tokenizer, config.max_length)
+    dataset, dropped = sft_dataset(items, tokenizer, config.max_length, drop=config.too_long == "drop")
+    if dropped:
+        text = f"sft.too_long: left out {dropped} of {len(items)} items, longer than sft.max_length={config.max_length}"
+        warnings.warn(text, stacklevel=1)
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
     arguments = TrlSftConfig(
@@ -77,7 +81,8 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
         figures = {
-            "items": len(items),
+            "items": len(dataset),
+            "too_long": dropped,
             "steps": trainer.state.global_step,
             "last": last_metrics(artifact),
             "timing": clock.figures,
