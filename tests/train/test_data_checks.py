@@ -21,7 +21,7 @@ ITEM = {
     "messages": [{"role": "user", "content": "What is 3 + 3? Use no commas."}],
     "answer": "6",
     "checklist": [
-        {"id": "c", "text": "Use no commas.", "check": {"kind": "rule", "constraint": "punctuation:no_comma"}}
+        {"id": "c", "text": "Use no commas.", "check": {"type": "rule", "constraint": "punctuation:no_comma"}},
     ],
 }
 UNKNOWN = json.dumps(ITEM).replace("no_comma", "no_coma")
@@ -32,7 +32,7 @@ BAD = {
     "blank lines only": ("\n\n", "rows.jsonl: holds no rows"),
     "half of a line": (GOOD + '{"question": \n', "rows.jsonl:13: not JSON"),
     "a list in place of a row": (GOOD + "[1]\n", "rows.jsonl:13: a list, not an object"),
-    "a row without a question": (GOOD + '{"answer": "4"}\n', "rows.jsonl:13: no column 'question'"),
+    "a row without a question": (GOOD + '{"answer": "4"}\n', "rows.jsonl:13: no column for the question"),
     "an empty question": (GOOD + '{"question": " ", "answer": "4"}\n', "rows.jsonl:13: column 'question' is empty"),
     "an unknown constraint": (GOOD + UNKNOWN + "\n", "no_coma"),
     "a message without content": (GOOD + '{"messages": [{"role": "user"}]}\n', "rows.jsonl:13: messages[0] needs role"),
@@ -110,7 +110,14 @@ def test_check_counts_what_is_too_long_and_drop_leaves_it_out(
     long = json.dumps(ROW | {"question": "What is 1 + 1? " * 30})
     data = tmp_path / "rows.jsonl"
     data.write_text(GOOD + long + "\n", encoding="utf-8")
-    words = given(data, tmp_path / "runs", "sft.max_length=128", "data.decontaminate=false", stages="[sft]")
+    words = given(
+        data,
+        tmp_path / "runs",
+        "sft.max_length=128",
+        "data.decontaminate=false",
+        "data.max_prompt_tokens=null",
+        stages="[sft]",
+    )
     assert main(["plan", *words]) == 0, "without the tokenizer nobody knows"
     assert main(["plan", *words, "--check"]) == 1
     out = capsys.readouterr().out
