@@ -75,6 +75,38 @@ def test_steps_of_passes_over_the_data_are_exact_once_the_items_are_known(tmp_pa
     assert isinstance(exact, Duration) and exact.work == "12 steps"
 
 
+def test_a_stopped_stage_says_what_is_left_by_its_own_steps(tmp_path: Path) -> None:
+    given = ["recipe=quickstart", "~arms", f"run.root={tmp_path}", "launcher.device=cpu", "stages=[sft]"]
+    run = plan_run([*given, "sft.max_steps=120"])
+    (stage,) = run.graph.stages.values()
+    artifact = run.artifact(stage.key)
+    assert "left" not in describe(run).split("time ")[1]
+    write_json(artifact.timing, {"step_median": 2.0, "step_longest": 4.0, "checkpoint": 1.0})
+    assert "left" not in describe(run).split("time ")[1], "without a checkpoint nothing is kept"
+    (artifact.checkpoints / "checkpoint-100").mkdir(parents=True)
+    (artifact.checkpoints / "checkpoint-100" / "COMPLETE").touch()
+    assert "sft  20 of 120 steps are left: 0.9 to 2.8 min; measured by itself, 2 s a step" in describe(run)
+    artifact.timing.write_text("{")
+    assert "left" not in describe(run).split("time ")[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [
+        (["strategy=fsdp2"], True),
+        (["strategy=zero3", "+grpo.trl.ds3_gather_for_generation=false"], True),
+        (["strategy=fsdp2", "grpo.generation=vllm_server"], False),
+        (["strategy=zero3"], False),
+        (["strategy=ddp"], False),
+    ],
+)
+def test_generation_that_gathers_every_layer_for_every_token_is_warned_of(
+    tmp_path: Path, overrides: list[str], warned: bool
+) -> None:
+    found = warnings([recipe_of("launcher.device=auto", *overrides)], History(tmp_path))
+    assert any("gathers every layer from all ranks for every token" in text for text in found) is warned
+
+
 def test_an_evaluation_scales_with_its_items(tmp_path: Path) -> None:
     leave(tmp_path, recipe_of(), "evaluate", items=100, seconds=50.0)
     found = stage_duration(recipe_of(), "evaluate", History(tmp_path))

@@ -318,7 +318,11 @@ class LauncherConfig(Strict):
     """Memory of one GPU in GiB, which ``adhere plan`` compares its estimate with; ``None`` compares with nothing."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """``auto`` takes GPUs where there are any."""
+    """``auto`` takes GPUs where there are any; ``cuda`` stops where there is none that works."""
+
+    stages_per_gpu: int = Field(default=1, ge=1)
+    """Stages of one process that share a GPU where several run at a time (``ablation.parallel``); their memory adds
+    up, which ``adhere plan`` compares with ``gpu_memory_gib``."""
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads per rank (OMP_NUM_THREADS); ``None`` divides the cores among the ranks."""

@@ -216,6 +216,13 @@ def _strategy(recipe: Recipe) -> list[str]:
         problems.append("launcher.strategy: fsdp2 shards over ranks, and there is one; use strategy=single")
     if launcher.device == "cpu" and recipe.model.dtype in ("float16", "bfloat16") and strategy.startswith("zero"):
         problems.append(f"model.dtype: {strategy} on a CPU computes in float32; use dtype=auto or float32")
+    if launcher.stages_per_gpu > 1 and launcher.processes > 1:
+        problems.append(
+            f"launcher.stages_per_gpu: only stages of one process share a GPU, launcher.processes is "
+            f"{launcher.processes}; set one of them to 1"
+        )
+    if launcher.stages_per_gpu > 1 and launcher.kind == "slurm":
+        problems.append("launcher.stages_per_gpu: every job of Slurm has GPUs of its own; set it to 1")
     if recipe.model.kernels and launcher.device == "cpu":
         problems.append("model.kernels: the hub's kernels are for GPUs; leave it out on a CPU")
     if launcher.device == "cpu" and recipe.model.dtype == "float16":

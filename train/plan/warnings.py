@@ -69,6 +69,14 @@ def _rollouts(recipe: Recipe) -> Iterator[str]:
         if given:
             keys = ", ".join(f"grpo.vllm.{key}" for key in given)
             yield f"{keys}: nothing reads {'it' if len(given) == 1 else 'them'}, grpo.generation is {generation}"
+    if not generation.startswith("vllm"):
+        gathers = launcher.strategy == "zero3" and recipe.grpo.trl.get("ds3_gather_for_generation", True)
+        sharded = {"fsdp2": "FSDP2", "zero3": "ZeRO-3 without ds3_gather_for_generation"}.get(launcher.strategy)
+        if sharded is not None and not gathers:
+            yield (
+                f"grpo.generation: {generation} under {sharded} gathers every layer from all ranks for every token, "
+                f"which takes most of the time; use grpo.generation=vllm_colocate or vllm_server"
+            )
     if launcher.kind != "local" or launcher.device == "cpu":
         return
     wanted = {"grpo.vllm": config.gpus} if generation == "vllm_server" and config.base_url is None else {}

@@ -32,7 +32,14 @@ from adhere.train.config.trackers import TRACKERS, chosen
 from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.model.load import compute_dtype
 from adhere.train.plan.architecture import architecture_of
-from adhere.train.plan.memory import ADAM_STATES, GIB, generation_bytes, stage_memory, steps_per_generation
+from adhere.train.plan.memory import (
+    ADAM_STATES,
+    GIB,
+    gathered_to_generate,
+    generation_bytes,
+    stage_memory,
+    steps_per_generation,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -205,6 +212,7 @@ class WorstCase(TrainerCallback):
             rank = 0 if adapter.kind == "none" else adapter.rank
             width = compute_dtype(spec.recipe.model).itemsize
             cache = int(sum(generation_bytes(a, sequences, self._prompt, tokens, width, rank=rank).values()))
+            cache += int(gathered_to_generate(spec.recipe, a))
             # Generation is over before the backward pass begins: the two are never in memory together.
             torch.empty(cache, dtype=torch.uint8, device=device)
         ids = torch.zeros(
