@@ -87,7 +87,7 @@ COMMANDS = {
         "turn a GGUF file into a model folder",
         "adhere import-gguf model.gguf models/mine",
     ),
-    "status": ("RUN", "how far are its stages, here or on a cluster?", "adhere status runs/latest"),
+    "status": ("RUN [STAGE]", "how far are its stages, here or on a cluster?", "adhere status runs/latest"),
     "logs": ("RUN [STAGE] [-f]", "the newest log of a stage", "adhere logs runs/latest sft -f"),
     "cancel": ("RUN [--shared]", "take its jobs out of Slurm's queue", "adhere cancel runs/latest"),
     "doctor": (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from adhere.records.artifact import held
 from adhere.records.checksums import QUICK
 from adhere.records.objects import write_yaml
 from adhere.records.run import RunFolder
-from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.errors import ConfigError, DataError, StageError
 from adhere.rewards.files import write_text
 from adhere.train.launch.local.stage import check_stages, run_stage
 from adhere.train.launch.serve.servers import judge_servers, judges_of
@@ -17,6 +18,9 @@ from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.inputs import data_problems
 from adhere.train.run.rehearsed import check_signal
 from adhere.train.run.run import Run, missing_inputs, plan_record, write_spec
+
+UNTRAINED = ("evaluate", "rehearse")
+"""Kinds of stages that make no weights."""
 
 
 def execute(run: Run) -> int:
@@ -49,6 +53,14 @@ def execute(run: Run) -> int:
         ran += 1 + len(alike)
     finish(RunFolder(run.path))
     return ran
+
+
+def _trains(run: Path) -> bool:
+    """Whether a stage of an earlier run makes weights; a damaged plan, or none, is no such run."""
+    try:
+        return RunFolder(run).exists and any(s.kind not in UNTRAINED for s in RunFolder(run).plan().stages)
+    except DataError:
+        return False
 
 
 def one_process(first: PlannedStage, second: PlannedStage) -> bool:
@@ -89,8 +101,10 @@ def begin(run: Run) -> None:
     write_yaml(folder.recipe_file, run.recipe.model_dump(mode="json"))
     folder.record(plan_record(run))
     write_text(claimed, run.content + "\n")
+    # It names the newest run that trains; one that only measures takes it from no such run.
     latest = run.root / "latest"
-    if not run.rehearsal and (latest.is_symlink() or not latest.exists()):
+    trains = any(stage.makes_weights for stage in run.graph.stages.values())
+    if not run.rehearsal and (latest.is_symlink() or not latest.exists()) and (trains or not _trains(latest)):
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
     for stage in order(run.graph):

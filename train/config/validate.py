@@ -16,6 +16,7 @@ from adhere.prompts.attach import Sampler
 from adhere.prompts.generators import GENERATORS, check_params
 from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
+from adhere.train.config.ablation import name_problem
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
 from adhere.train.config.schema import Recipe, recipe_schema
 from adhere.train.config.trackers import TRACKERS
@@ -100,6 +101,24 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             if length + prompt > context
         ]
     problems += _stages(recipe)
+    sources = {f"data.{role}[{i}].path": source.path for role in ("train", "evaluation")
+               for i, source in enumerate(getattr(recipe.data, role))}  # fmt: skip
+    paths = {
+        "run.root": recipe.run.root,
+        "model.path": recipe.model.path,
+        "model.chat_template": recipe.model.chat_template,
+        "evaluation.path": recipe.evaluation.path,
+        "launcher.slurm.profile": recipe.launcher.slurm.profile,
+    }
+    if (name := recipe.run.name) is not None:
+        problem = name_problem(name)
+        if problem is None and (name in ("artifacts", "latest") or name.startswith((".", "-", "~"))):
+            problem = "cannot be the name of a run; use another, such as first-try"
+        if problem is not None:
+            problems.append(f"run.name: '{name}' {problem}")
+    for key, path in (paths | sources).items():
+        if path is not None and not path.isprintable():
+            problems.append(f"{key}: {path!r} holds a line break or another control character; rename it")
 
     # Merging writes whole weights, which a 4-bit base and sharded parameters do not have.
     adapter, strategy = recipe.model.adapter, recipe.launcher.strategy
