@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-def status(run: str, stage: str | None = None, /) -> int:
+def status(run: str, only: str | None = None, /) -> int:
     """Show the state of every stage of a run; exit 1 where one failed or was cancelled.
 
     Args:
         run: A run's folder, or its name below runs/.
-        stage: Only these: a stage's label, such as grpo[composite], its name, or that of an arm.
+        only: Only these stages: a stage's label, such as grpo[composite], its name, or that of an arm.
     """
     from adhere.records.objects import read_object
     from adhere.records.run import find_run
@@ -18,8 +18,8 @@ def status(run: str, stage: str | None = None, /) -> int:
 
     folder = find_run(run)
     stages = progress(folder)
-    if stage is not None:
-        labels = {found.label for found in stages_called(folder.plan().stages, stage)}
+    if only is not None:
+        labels = {found.label for found in stages_called(folder.plan().stages, only)}
         stages = [one for one in stages if one.label in labels]
     print(folder.path)
     for stage in stages:
