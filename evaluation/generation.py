@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
 
+OVER_CONTEXT = "skipped, over the model's context"
+"""How the error of a response begins that was not drawn because its prompt is too long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -64,6 +67,20 @@ class Generation:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return asdict(self)
+
+
+def over_context(tokens: int, room: int, context: int | None) -> Generation | None:
+    """Return the missing response of a prompt that has no room in the model's context; ``None`` where it fits.
+
+    Args:
+        tokens: of the prompt.
+        room: tokens that its response needs.
+        context: of the model, in tokens; ``None`` where it has no limit.
+    """
+    if context is None or tokens + room <= context:
+        return None
+    reason = f"{OVER_CONTEXT}: {tokens} tokens of the prompt and {room} for its response exceed {context}"
+    return Generation("", None, False, error=reason)
 
 
 class Generator(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.floors import score_floors
-from adhere.evaluation.generation import Generator, Sampling
+from adhere.evaluation.generation import OVER_CONTEXT, Generator, Sampling
 from adhere.evaluation.metrics import measure, summarise, unscored_counts
 from adhere.evaluation.responses import ResponseLog, generate_all, to_record
 from adhere.evaluation.scoring import MODES, ScoredRow, score_responses
@@ -67,11 +67,12 @@ def evaluate(
 
     Returns:
         results ``{model, suite, items, mode, sampling, metrics, modes, floors, flags}`` and the scored rows;
-        ``modes`` has the four headline figures under both kinds of checkers.
+        ``modes`` has the four headline figures under both kinds of checkers. Prompts that do not fit into the model's
+        context are skipped: they have no score, and ``flags.over_context`` has their ids.
 
     Raises:
-        StageError: more than ``max_error_share`` of the responses are missing, or could not be scored; what was
-            generated is kept in ``log``.
+        StageError: more than ``max_error_share`` of the responses are missing, or could not be scored, or of the
+            prompts are over the context (one may be); what was generated is kept in ``log``.
         DataError: ``log`` belongs to another model or sampling.
         ConfigError: a requirement needs a judge and ``judge`` is ``None``; raised before anything is generated.
     """
@@ -83,7 +84,13 @@ def evaluate(
     asked = (*suite.items, *(suite.twins() if without_constraints else ()))
     drawn = generate_all(asked, generator, sampling, responses, chunk=chunk, progress=progress)
     generations = [generation for _, found in drawn for generation in found]
-    errors = [generation.error for generation in generations if generation.error]
+    skipped = [item.id for item, found in drawn if (found[0].error or "").startswith(OVER_CONTEXT)]
+    if len(skipped) > max(1, int(max_error_share * len(drawn))) or len(skipped) == len(drawn):
+        raise StageError(
+            f"evaluation: {len(skipped)} of {len(drawn)} prompts are over the model's context with "
+            f"evaluation.sampling.max_new_tokens={sampling.max_new_tokens} (the first: {skipped[0]}); lower it"
+        )
+    errors = [g.error for g in generations if g.error and not g.error.startswith(OVER_CONTEXT)]
     if errors and len(errors) > max_error_share * len(generations):
         kept = f"; finished responses are kept in {log}" if log else ""
         raise StageError(
@@ -120,6 +127,7 @@ def evaluate(
             found = score_responses([(row.item, row.generation) for row in rows], other, engine, judge)
             again = tuple(replace(row, score=score) for row, score in zip(rows, found, strict=True))
         modes[other] = summarise(again, bootstrap)
+    flags = {flag: list(ids) for flag, ids in suite.flags.items()}
     results = {
         "model": generator.name,
         "suite": suite.name,
@@ -129,7 +137,7 @@ def evaluate(
         "metrics": measure(rows, twins, bootstrap),
         "modes": modes,
         "floors": measure_floors(suite.items, mode, bootstrap, engine, judge),
-        "flags": {flag: list(ids) for flag, ids in suite.flags.items()},
+        "flags": flags | ({"over_context": skipped} if skipped else {}),
     }
     return Evaluation(results, rows, twins)
 

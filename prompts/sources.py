@@ -87,6 +87,30 @@ def load(config: SourceConfig, style: PromptStyle, skipped: Counter[str] | None 
     return items
 
 
+def check_rows(config: SourceConfig, style: PromptStyle, most: int | None = None) -> int | None:
+    """Check the first rows of a file, and return how many items the file has; ``None`` where it has more rows.
+
+    Args:
+        config: a source with ``path``.
+        style: how a question becomes messages.
+        most: rows that are read; ``None`` reads all.
+
+    Raises:
+        DataError: a row cannot be used, or there is none.
+        ConstraintError: a row names an unknown constraint, or arguments that it does not take.
+    """
+    assert config.path is not None
+    stop = None if config.limit is None else config.skip + config.limit
+    rows = islice(read_rows(Path(config.path)), config.skip, stop)
+    left_out: Counter[str] = Counter()
+    read = [_item(row, config, style, left_out) for row in islice(rows, most)]
+    if not read:
+        raise DataError(f"{config.path}: holds no rows (skip {config.skip}, limit {config.limit})")
+    items = [item for item in read if item is not None]
+    unique_ids(items)
+    return len(items) if next(rows, None) is None else None
+
+
 def unique_ids(items: Iterable[PromptItem]) -> None:
     """Check that no two items share an id, which seeds their constraints.
 

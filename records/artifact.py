@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
+import math
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adhere.records.checksums import find_damage, record, sync_tree
 from adhere.records.objects import read_object
 from adhere.rewards.errors import DataError, StageError
-from adhere.rewards.files import write_json
+from adhere.rewards.files import sync_folder, write_json
 
 SCHEMA = 2
 """Version of what a run writes: plans, manifests and tables. 1 is what adhere wrote before it had this number."""
@@ -34,6 +39,9 @@ REHEARSAL = "rehearsal.json"
 MANIFEST, COMPLETE = "manifest.json", "COMPLETE"
 NOT_THE_MODEL = (DONE, "*.partial", "checkpoint-*")
 """Patterns of what lies in a folder of weights and is not part of the model."""
+
+EDITABLE = ("README.md", "generation_config.json")
+"""Files beside the weights that people change by hand: they have no checksum."""
 
 IN_TEMPLATES = {"done_file": DONE, "stop_file": STOP, "spec_file": SPEC, "servers_file": SERVERS}
 """Names that the templates in ``slurm/`` use, by the words that stand for them in a template."""
@@ -58,6 +66,9 @@ class Artifact:
     Three more files are how a stage and whoever runs it speak: ``STOP``, touched from outside, asks the worker to write
     a checkpoint and end; ``REQUEUE`` (``{"step": n}``) says that it did; ``FAILED`` (``{"message": ...}``) that the
     stage ended by an error of its own, which running it again would only repeat. A crash leaves neither.
+
+    ``DAMAGED`` (``{"message": ...}``) says that the finished weights are no longer what was written, so that the next
+    run makes the stage again.
 
     On a cluster ``slurm.json`` names the job that makes the artifact, and ``attempts.json`` counts its crashes;
     ``servers.json`` has the addresses of the servers that run beside the worker.
@@ -141,6 +152,11 @@ class Artifact:
         return self.path / "FAILED"
 
     @property
+    def damaged(self) -> Path:
+        """Says that somebody who read the finished weights found them damaged, and how."""
+        return self.path / "DAMAGED"
+
+    @property
     def timing(self) -> Path:
         """Seconds of a step and of a checkpoint, measured by the worker."""
         return self.path / "timing.json"
@@ -206,11 +222,62 @@ class Artifact:
             marker.unlink(missing_ok=True)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest and the version that wrote it, then ``DONE``; checkpoints are no longer needed and go."""
-        write_json(self.path / MANIFEST, {"schema": SCHEMA, **manifest})
+        """Write the manifest, then ``DONE``; checkpoints are no longer needed and go.
+
+        The manifest gets the version that wrote it and, of the files in ``model/``, sizes and checksums (``files``).
+        They are on the disk before ``DONE`` is.
+        """
+        files = {}
+        if self.model.is_dir():
+            sync_tree(self.model)
+            files = {"files": record(self.model, EDITABLE)}
+        write_json(self.path / MANIFEST, {"schema": SCHEMA, **manifest, **files})
+        self.damaged.unlink(missing_ok=True)
         (self.path / DONE).touch()
+        sync_folder(self.path)
         self.stop.unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def damage(self, limit: float = math.inf, *, weights: bool = False) -> str | None:
+        """Return in what the weights of the finished stage are not what it wrote; ``None`` where they are whole.
+
+        Args:
+            limit: bytes up to which their content is compared with the checksums; above it only sizes are.
+            weights: whether the stage makes weights. An artifact of an earlier version, which has no checksums, is then
+                looked at, too: a configuration and weights have to be there.
+
+        Raises:
+            DataError: a later version of adhere wrote it.
+        """
+        if self.damaged.exists():
+            return str(read_marker(self.damaged).get("message", "was found damaged"))
+        try:
+            manifest = read_object(self.path / MANIFEST)
+        except DataError:
+            return f"{MANIFEST} is damaged"
+        check_schema(self.path / MANIFEST, manifest)
+        recorded = manifest.get("files")
+        if recorded is None and not weights:
+            return None
+        if not self.model.is_dir():
+            return "model/ is missing"
+        if recorded is not None:
+            return find_damage(self.model, recorded, limit)
+        if not any((self.model / name).is_file() for name in ("config.json", "adapter_config.json")):
+            return "model/ holds neither config.json nor adapter_config.json"
+        written = [*self.model.glob("*.safetensors"), *self.model.glob("*.bin")]
+        found = (f"model/{path.name} is empty" for path in written if not path.stat().st_size)
+        return next(found, None) if written else "model/ holds no weights"
+
+    def mark_damaged(self, reason: str) -> None:
+        """Say that the finished weights were read and found damaged; no one has to read them again to know."""
+        if os.access(self.path, os.W_OK):
+            write_json(self.damaged, {"message": reason})
+
+    def reopen(self) -> None:
+        """Let the stage be made again: it is no longer done. What it wrote stays until it is replaced."""
+        (self.path / DONE).unlink(missing_ok=True)
+        self.damaged.unlink(missing_ok=True)
 
 
 def check_schema(path: Path, content: Mapping[str, Any]) -> None:
@@ -280,18 +347,110 @@ def locked_inodes() -> frozenset[int]:
 
 
 def complete(checkpoint: Path) -> Path:
-    """Return the file that says that every rank has written its part of ``checkpoint``."""
+    """Return the file that says that every rank has written its part of ``checkpoint``, and what was written."""
     return checkpoint / COMPLETE
 
 
 def complete_checkpoints(folder: Path) -> dict[int, Path]:
-    """Return every complete ``checkpoint-N`` below ``folder`` by its optimizer step N."""
+    """Return every complete ``checkpoint-N`` below ``folder`` by its optimizer step N, whole or damaged since."""
     return {int(path.parent.name.rpartition("-")[2]): path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")}
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete ``checkpoint-N`` below ``folder``; incomplete ones, cut off by a kill, are removed."""
-    found = complete_checkpoints(folder)
-    for path in {*folder.glob("checkpoint-*")} - {*found.values()}:
-        shutil.rmtree(path, ignore_errors=True)  # every rank removes it
-    return found[max(found)] if found else None
+def seal_checkpoint(checkpoint: Path) -> None:
+    """Write ``COMPLETE``: sizes and checksums of all files, which are on the disk before it is.
+
+    It is the last step of a checkpoint, after every rank has written, and synced, its part.
+    """
+    complete(checkpoint).unlink(missing_ok=True)
+    sync_tree(checkpoint)
+    write_json(complete(checkpoint), {"schema": SCHEMA, "files": record(checkpoint)})
+
+
+def checkpoint_damage(checkpoint: Path, limit: float = math.inf) -> str | None:
+    """Return in what a complete checkpoint is not what was written; ``None`` where it is whole.
+
+    One of an earlier version has an empty ``COMPLETE`` and no checksums. Its files are looked at as far as their
+    formats allow: JSON is parsed, archives of ``torch.save`` have checksums of their own, safetensors say their length.
+
+    Args:
+        checkpoint: a folder with ``COMPLETE``.
+        limit: bytes up to which content is read; above it only sizes are compared.
+    """
+    marker = complete(checkpoint)
+    try:
+        written = marker.read_bytes()
+        recorded = json.loads(written)["files"] if written else None
+        recorded = recorded and {name: {key: of[key] for key in ("bytes", "sha256")} for name, of in recorded.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{checkpoint.name}/{COMPLETE} is damaged"
+    if recorded is not None:
+        return find_damage(checkpoint, recorded, limit)
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path != marker]
+    read = sum(path.stat().st_size for path in files) <= limit
+    for path in files:
+        if not path.stat().st_size or (read and not _well_formed(path)):
+            return f"{path.relative_to(checkpoint.parent).as_posix()} is empty or cut off"
+    absent = files and not (checkpoint / "trainer_state.json").exists()
+    return f"{checkpoint.name}/trainer_state.json is missing" if absent else None
+
+
+def _well_formed(path: Path) -> bool:
+    """Return whether a file of a checkpoint without checksums is what its name says, as far as its format tells."""
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+        elif path.suffix in (".pt", ".pth", ".bin"):
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None
+        elif path.suffix == ".safetensors":
+            with path.open("rb") as file:
+                header = int.from_bytes(file.read(8), "little")
+                tensors = json.loads(file.read(min(header, path.stat().st_size)))
+            ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
+            return 8 + header + max(ends, default=0) == path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
+    return True
+
+
+def newest_whole(folder: Path, limit: float = math.inf) -> tuple[Path | None, dict[Path, str]]:
+    """Return the newest complete ``checkpoint-N`` below ``folder`` that is whole, and what is wrong with newer ones.
+
+    Args:
+        folder: of the checkpoints.
+        limit: as of :func:`checkpoint_damage`.
+    """
+    damaged: dict[Path, str] = {}
+    for _, path in sorted(complete_checkpoints(folder).items(), reverse=True):
+        reason = checkpoint_damage(path, limit)
+        if reason is None:
+            return path, damaged
+        damaged[path] = reason
+    return None, damaged
+
+
+def newest_checkpoint(folder: Path, report: Callable[[str], object] = lambda message: None) -> Path | None:
+    """Return the newest whole ``checkpoint-N`` below ``folder``, for one process to go on from.
+
+    Incomplete ones, cut off by a kill, are removed, and so are damaged ones that are newer than a whole one.
+
+    Args:
+        folder: of the checkpoints.
+        report: gets a sentence for each damaged one that is passed over.
+
+    Raises:
+        StageError: there are complete checkpoints, and none of them is whole; they are left as they are.
+    """
+    for path in {*folder.glob("checkpoint-*")} - {*complete_checkpoints(folder).values()}:
+        shutil.rmtree(path, ignore_errors=True)
+    found, damaged = newest_whole(folder)
+    if found is None and damaged:
+        raise StageError(
+            f"{folder}: no checkpoint is whole ({'; '.join(damaged.values())}); bring one back from a copy, or remove "
+            f"that folder to train the stage from its start"
+        )
+    for path, reason in damaged.items():
+        assert found is not None
+        report(f"{path.name} is damaged ({reason}) and is removed; training goes on from {found.name}")
+        shutil.rmtree(path, ignore_errors=True)
+    return found

@@ -48,6 +48,9 @@ class State(enum.StrEnum):
     ENDED_EARLY = "ended early"
     """Successive halving ended its point; it waits for nothing."""
 
+    DAMAGED = "damaged"
+    """It came to its end, and its weights are no longer what it wrote; the next run makes it again."""
+
     DONE = "done"
     """It came to its end."""
 
@@ -93,6 +96,8 @@ def find_state(
     queue: Queue | None = None,
     upstream: Sequence[Standing] = (),
     ended_early: bool = False,
+    weights: bool = False,
+    limit: float = 0.0,
 ) -> Standing:
     """Return where a stage stands.
 
@@ -103,6 +108,8 @@ def find_state(
         queue: what the cluster says of the stage's job; ``None`` where it has no job, or the queue was not asked.
         upstream: where the stages stand that it starts from.
         ended_early: whether successive halving ended every point that the stage is part of.
+        weights: whether the stage makes weights, which have to be there once it is done.
+        limit: bytes of finished weights up to which their content is compared; above it only sizes are.
     """
 
     def stands(state: State, detail: str = "") -> Standing:
@@ -111,7 +118,8 @@ def find_state(
     runs = State.STOPPING if artifact.stop.exists() else State.RUNNING
     record, job = (queue.record, queue.job) if queue else (None, None)
     if artifact.done:
-        return stands(State.DONE)
+        reason = artifact.damage(limit, weights=weights)
+        return stands(State.DONE) if reason is None else stands(State.DAMAGED, f"will be made again: {reason}")
     if job is not None and job.runs:
         return stands(runs, f"on {job.nodes}")
     if job is not None and job.queued:

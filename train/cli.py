@@ -27,7 +27,7 @@ COMMANDS = {
         "adhere train recipe=quickstart rewards.components.checklist.weight=0.5",
     ),
     "plan": (
-        "recipe=NAME [key=value ...]",
+        "recipe=NAME [key=value ...] [--check]",
         "show its stages, what is done already, and what would start",
         "adhere plan recipe=smollm2_gsm8k strategy=zero3",
     ),
@@ -87,10 +87,14 @@ COMMANDS = {
         "turn a GGUF file into a model folder",
         "adhere import-gguf model.gguf models/mine",
     ),
-    "status": ("RUN", "how far are its stages, here or on a cluster?", "adhere status runs/latest"),
+    "status": ("RUN [STAGE]", "how far are its stages, here or on a cluster?", "adhere status runs/latest"),
     "logs": ("RUN [STAGE] [-f]", "the newest log of a stage", "adhere logs runs/latest sft -f"),
     "cancel": ("RUN [--shared]", "take its jobs out of Slurm's queue", "adhere cancel runs/latest"),
-    "doctor": ("", "check versions, devices, disk and tracking", "adhere doctor"),
+    "doctor": (
+        "[RUN]",
+        "check versions, devices, disk and tracking; of a run, its files",
+        "adhere doctor runs/latest",
+    ),
 }
 """Each command's arguments, what it does, and an example."""
 

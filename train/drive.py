@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
+from adhere.records.artifact import held
+from adhere.records.checksums import QUICK
 from adhere.records.objects import write_yaml
 from adhere.records.run import RunFolder
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError, DataError, StageError
 from adhere.rewards.files import write_text
-from adhere.train.launch.local.stage import check_launcher, run_stage
-from adhere.train.launch.serve.servers import check_servers, judge_servers, judges_of
+from adhere.train.launch.local.stage import check_stages, run_stage
+from adhere.train.launch.serve.servers import judge_servers, judges_of
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
+from adhere.train.run.inputs import data_problems
 from adhere.train.run.rehearsed import check_signal
 from adhere.train.run.run import Run, missing_inputs, plan_record, write_spec
+
+UNTRAINED = ("evaluate", "rehearse")
+"""Kinds of stages that make no weights."""
 
 
 def execute(run: Run) -> int:
@@ -48,6 +55,14 @@ def execute(run: Run) -> int:
     return ran
 
 
+def _trains(run: Path) -> bool:
+    """Whether a stage of an earlier run makes weights; a damaged plan, or none, is no such run."""
+    try:
+        return RunFolder(run).exists and any(s.kind not in UNTRAINED for s in RunFolder(run).plan().stages)
+    except DataError:
+        return False
+
+
 def one_process(first: PlannedStage, second: PlannedStage) -> bool:
     """Whether both measure the same model, loaded in their own process in the same way, without servers beside them."""
 
@@ -63,14 +78,18 @@ def one_process(first: PlannedStage, second: PlannedStage) -> bool:
 def claim_run(run: Run) -> None:
     """Check what can be checked before a process starts, claim the run's folder, and link every stage in it.
 
+    A finished stage whose weights are gone or damaged is no longer done, so that it is made again.
+
     Raises:
         ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
+        StageError: a file that a stage reads cannot be used.
     """
-    for stage in run.graph.stages.values():
-        check_launcher(stage.recipe.launcher)
-    check_servers((stage.kind, stage.recipe) for stage in run.graph.stages.values())
+    waiting = [stage for stage in run.graph.stages.values() if not run.artifact(stage.key).done]
+    check_stages((stage.kind, stage.recipe) for stage in waiting)
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
+    if problems := data_problems(waiting):
+        raise StageError("\n".join(problems))
 
     folder = RunFolder(run.path)
     claimed = folder.key_file
@@ -82,9 +101,17 @@ def claim_run(run: Run) -> None:
     write_yaml(folder.recipe_file, run.recipe.model_dump(mode="json"))
     folder.record(plan_record(run))
     write_text(claimed, run.content + "\n")
+    # It names the newest run that trains; one that only measures takes it from no such run.
     latest = run.root / "latest"
-    if not run.rehearsal and (latest.is_symlink() or not latest.exists()):
+    trains = any(stage.makes_weights for stage in run.graph.stages.values())
+    if not run.rehearsal and (latest.is_symlink() or not latest.exists()) and (trains or not _trains(latest)):
         latest.unlink(missing_ok=True)
         latest.symlink_to(run.path.name)
     for stage in order(run.graph):
-        folder.link(stage.label, run.artifact(stage.key))
+        artifact = run.artifact(stage.key)
+        folder.link(stage.label, artifact)
+        reason = artifact.damage(QUICK, weights=stage.makes_weights) if artifact.done else None
+        if reason is not None:
+            print(f"  damaged {stage.label:<24} {artifact.path.name}: {reason}; it is made again", flush=True)
+            with held(artifact):
+                artifact.reopen()

@@ -22,9 +22,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from adhere.evaluation.generation import Generation, Sampling, draw_seed
+from adhere.evaluation.generation import Generation, Sampling, draw_seed, over_context
 from adhere.prompts.item import PromptItem
-from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.errors import ConfigError
 from adhere.rewards.segments import THINK_OPEN
 
 
@@ -105,11 +105,9 @@ class TransformersGenerator:
     def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
         """Return ``sampling.samples`` generations for each item, in order.
 
-        Raises:
-            DataError: a prompt and its longest response do not fit into the model's context.
+        A prompt that does not fit into the model's context together with its longest response is skipped.
         """
-        rows = self._rows(items, sampling)
-        found: dict[int, Generation] = {}
+        rows, found = self._rows(items, sampling)
         # longest first: a batch too large for the memory fails at once, not at the end
         rows.sort(key=lambda row: len(row.tokens), reverse=True)
         was_training = self.model.training
@@ -121,9 +119,11 @@ class TransformersGenerator:
         n = sampling.samples
         return [[found[i * n + k] for k in range(n)] for i in range(len(items))]
 
-    def _rows(self, items: Sequence[PromptItem], sampling: Sampling) -> list[_Row]:
+    def _rows(self, items: Sequence[PromptItem], sampling: Sampling) -> tuple[list[_Row], dict[int, Generation]]:
+        """Return a row for each completion to draw, and by their place those that are skipped."""
         context = getattr(self.model.config, "max_position_embeddings", None)
         rows: list[_Row] = []
+        skipped: dict[int, Generation] = {}
         for item in items:
             text = self.tokenizer.apply_chat_template(
                 [{"role": m["role"], "content": m["content"]} for m in item.messages],
@@ -133,15 +133,15 @@ class TransformersGenerator:
             )
             # the template writes its own special tokens; adding more would double the first one
             tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            if context is not None and len(tokens) + sampling.max_new_tokens > context:
-                raise DataError(
-                    f"item '{item.id}': {len(tokens)} prompt tokens and sampling.max_new_tokens="
-                    f"{sampling.max_new_tokens} exceed the model's context of {context}; lower max_new_tokens"
-                )
+            over = over_context(len(tokens), sampling.max_new_tokens, context)
             prefilled = str(text).rstrip().endswith(THINK_OPEN)
             for sample in range(sampling.samples):
-                rows.append(_Row(len(rows), tokens, draw_seed(sampling.seed, item.id, sample), prefilled))
-        return rows
+                place = len(rows) + len(skipped)
+                if over is not None:
+                    skipped[place] = over
+                else:
+                    rows.append(_Row(place, tokens, draw_seed(sampling.seed, item.id, sample), prefilled))
+        return rows, skipped
 
     @torch.inference_mode()
     def _complete(self, batch: Sequence[_Row], sampling: Sampling) -> list[Generation]:

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from adhere.evaluation.generation import Generation, Sampling, draw_seed
+from adhere.evaluation.generation import Generation, Sampling, draw_seed, over_context
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.segments import THINK_OPEN
@@ -33,7 +33,7 @@ class VllmGenerator:
             raise ConfigError(f"{self.name}: the tokenizer has no chat template; add one to it")
 
     def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
-        """Return ``sampling.samples`` generations for each item, in order."""
+        """Return ``sampling.samples`` generations for each item, in order; a prompt over the context is skipped."""
         texts = [
             self._tokenizer.apply_chat_template(
                 [dict(message) for message in item.messages], add_generation_prompt=True, tokenize=False
@@ -41,23 +41,23 @@ class VllmGenerator:
             for item in items
         ]
         # token ids, since vLLM would put a second start token before a templated text
-        prompts = [
-            {"prompt_token_ids": self._tokenizer(text, add_special_tokens=False)["input_ids"]}
-            for text in texts
-            for _ in range(sampling.samples)
-        ]
+        context = self._llm.llm_engine.model_config.max_model_len
+        tokens = [self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        skipped = [over_context(len(ids), 1, context) for ids in tokens]
+        asked = [i for i, over in enumerate(skipped) if over is None]
+        prompts = [{"prompt_token_ids": tokens[i]} for i in asked for _ in range(sampling.samples)]
         params = [
             self._sampling_params(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 max_tokens=sampling.max_new_tokens,
-                seed=draw_seed(sampling.seed, item.id, sample),
+                seed=draw_seed(sampling.seed, items[i].id, sample),
             )
-            for item in items
+            for i in asked
             for sample in range(sampling.samples)
         ]
         outputs = self._llm.generate(prompts, params)
-        prefilled = [text.rstrip().endswith(THINK_OPEN) for text in texts for _ in range(sampling.samples)]
+        prefilled = [texts[i].rstrip().endswith(THINK_OPEN) for i in asked for _ in range(sampling.samples)]
         drawn = [
             Generation(
                 out.outputs[0].text,
@@ -68,4 +68,5 @@ class VllmGenerator:
             for out, opened in zip(outputs, prefilled, strict=True)
         ]
         n = sampling.samples
-        return [drawn[i * n : (i + 1) * n] for i in range(len(items))]
+        found = {place: drawn[at * n : (at + 1) * n] for at, place in enumerate(asked)}
+        return [found[i] if over is None else [over] * n for i, over in enumerate(skipped)]

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from adhere.evaluation.export import export
-from adhere.evaluation.generation import Generation, Sampling
+from adhere.evaluation.generation import Generation, Sampling, over_context
 from adhere.evaluation.plot import write_plot
 from adhere.evaluation.run import Evaluation, compare, evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
@@ -119,6 +119,29 @@ def test_a_log_of_another_run_is_refused(tmp_path):
         evaluate(suite(), Scripted("other"), Sampling(), log=log, bootstrap=FAST)
     with pytest.raises(DataError, match="sampling"):
         evaluate(suite(), Scripted("model"), Sampling(seed=1), log=log, bootstrap=FAST)
+
+
+class Short(Scripted):
+    """A model in whose context the prompts ``broken`` have no room."""
+
+    def _answer(self, item: PromptItem, sample: int) -> Generation:
+        return over_context(50 if item.id in self.broken else 10, 30, 64) or super()._answer(item, sample)
+
+
+def test_a_prompt_over_the_context_is_skipped_and_counted():
+    done = evaluate(suite(), Short("short", broken=("p0",), right=3), Sampling(), bootstrap=FAST)
+    assert done.results["flags"]["over_context"] == ["p0"]
+    assert done.results["metrics"]["accuracy"]["mean"] == pytest.approx(2 / 5)
+    assert [row.item.id for row in done.rows if row.generation.error] == ["p0"]
+    assert "over_context" not in evaluate(suite(), Short("short"), Sampling(), bootstrap=FAST).results["flags"]
+
+
+@pytest.mark.parametrize(("count", "broken"), [(6, ("p0", "p1")), (1, ("p0",))], ids=["a third", "the only one"])
+def test_where_many_prompts_are_over_the_context_the_length_is_wrong(count, broken):
+    with pytest.raises(
+        StageError, match=rf"{len(broken)} of {count} prompts are over .*context.*the first: p0.*lower it"
+    ):
+        evaluate(suite(count), Short("short", broken=broken), Sampling(), bootstrap=FAST)
 
 
 def test_too_many_errors_stop_the_evaluation():

@@ -1,6 +1,7 @@
 """The transformers back end on a real, tiny, random model built here."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from adhere.evaluation.backends import load_generator
 from adhere.evaluation.backends.transformers import TransformersGenerator
 from adhere.evaluation.generation import Sampling
 from adhere.prompts.item import PromptItem
-from adhere.rewards.errors import ConfigError, DataError
+from adhere.rewards.errors import ConfigError
 
 WORDS = ["<pad>", "<eos>", "<user>", "<model>", *(f"w{i}" for i in range(28))]
 TURNS = "{% for m in messages %}<user> {{ m.content }} {% endfor %}"
@@ -114,10 +115,18 @@ def test_a_template_that_opens_the_reasoning_is_noticed():
     assert not generator().generate(items(1), Sampling(max_new_tokens=2))[0][0].prefilled
 
 
+def test_a_prompt_without_room_is_skipped_and_changes_no_other():
+    short, long, last = items(3)
+    long = replace(long, messages=({"role": "user", "content": "1 " * 40},))
+    sampling = Sampling(temperature=1.0, samples=2, max_new_tokens=30)
+    found = generator().generate([short, long, last], sampling)
+    assert [[g.error is not None for g in drawn] for drawn in found] == [[False] * 2, [True] * 2, [False] * 2]
+    assert (found[1][0].error or "").startswith("skipped, over the model's context: ")
+    assert [found[0], found[2]] == generator().generate([short, last], sampling)
+
+
 def test_what_cannot_run_says_so(tmp_path):
     model, tokenizer = build()
-    with pytest.raises(DataError, match="context of 64"):
-        generator().generate(items(1), Sampling(max_new_tokens=64))
     tokenizer.chat_template = None
     with pytest.raises(ConfigError, match="chat template"):
         TransformersGenerator(model, tokenizer, name="bare")

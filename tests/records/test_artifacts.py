@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.records.artifact import Artifact, checkpoint_damage, newest_checkpoint, seal_checkpoint
 from adhere.records.objects import write_yaml
-from adhere.rewards.errors import StageError
+from adhere.rewards.errors import DataError, StageError
 from adhere.rewards.files import write_json, write_text
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,55 @@ def test_without_a_complete_checkpoint_training_starts_anew(tmp_path: Path) -> N
     assert newest_checkpoint(tmp_path / "none") is None
     (tmp_path / "checkpoint-3").mkdir()
     assert newest_checkpoint(tmp_path) is None
+
+
+def test_every_file_of_a_checkpoint_is_on_the_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "checkpoint-7"
+    (checkpoint / "global_step7").mkdir(parents=True)
+    files = {checkpoint / "model.safetensors", checkpoint / "global_step7" / "shard.pt"}
+    for file in files:
+        file.write_bytes(b"weights")
+    synced: list[Path] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        assert not (checkpoint / "COMPLETE").exists() or synced[-1].name.startswith(".COMPLETE")
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    seal_checkpoint(checkpoint)
+    assert {*files, checkpoint, tmp_path} < {*synced}
+    assert newest_checkpoint(tmp_path) == checkpoint
+    files.pop().write_bytes(b"weighty")
+    assert (checkpoint_damage(checkpoint) or "").endswith("does not have the content that was written")
+    assert checkpoint_damage(checkpoint, limit=13) is None, "14 bytes are more than this look may read"
+
+
+@pytest.mark.parametrize("names", [["config.json", "model.safetensors"], ["adapter_config.json", "a.safetensors"]])
+def test_weights_of_an_earlier_version_have_to_be_there(tmp_path: Path, names: list[str]) -> None:
+    artifact = Artifact(tmp_path)
+    write_json(tmp_path / "manifest.json", {"kind": "sft"})
+    assert artifact.damage() is None, "nobody knows that it makes weights"
+    assert artifact.damage(weights=True) == "model/ is missing"
+    artifact.model.mkdir()
+    for name in names:
+        assert artifact.damage(weights=True) is not None
+        (artifact.model / name).write_text("{}")
+    assert artifact.damage(weights=True) is None
+    (artifact.model / names[1]).write_text("")
+    assert artifact.damage(weights=True) == f"model/{names[1]} is empty"
+
+
+def test_a_damaged_manifest_is_damage_and_one_of_a_later_version_is_an_error(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"kind": "s')
+    assert artifact.damage() == "manifest.json is damaged"
+    write_json(tmp_path / "manifest.json", {"schema": 99})
+    with pytest.raises(DataError, match="upgrade adhere"):
+        artifact.damage()
 
 
 def test_a_file_is_replaced_as_a_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

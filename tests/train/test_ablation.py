@@ -70,6 +70,20 @@ def test_stages_at_a_time_find_gpus_of_their_own(model_folder: Path) -> None:
         check_parallel(run, ["0", "1", "2", "3"])
 
 
+def test_small_stages_share_a_gpu(model_folder: Path) -> None:
+    given = [WEIGHTS, "ablation.parallel=5", "launcher.stages_per_gpu=2", "launcher.device=auto"]
+    run = planned(model_folder, *given).run
+    check_parallel(run, ["0", "1", "2"])
+    with pytest.raises(ConfigError, match=r"5 stages of which 2 share a GPU need 3, this machine shows 2; set it to 4"):
+        check_parallel(run, ["0", "1"])
+    for overrides, text in {
+        ("strategy=ddp", "launcher.processes=2"): "only stages of one process share a GPU",
+        ("launcher=slurm",): "every job of Slurm has GPUs of its own",
+    }.items():
+        with pytest.raises(ConfigError, match=text):
+            planned(model_folder, *given, *overrides)
+
+
 def test_a_simplex_shares_one_total(model_folder: Path) -> None:
     found = planned(model_folder, "ablation.simplex=2")
     weights = [

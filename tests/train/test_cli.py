@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adhere.rewards.files import write_json
 from adhere.train.cli import COMMANDS, COMPOSING, app, main
-from adhere.train.run.run import plan_run, write_spec
+from adhere.train.drive import begin
+from adhere.train.run.run import plan_record, plan_run, write_spec
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "assets" / "tiny_base"
@@ -41,7 +43,8 @@ MISTAKES = {
     "status": ["usage: adhere status RUN"],
     "logs": ["usage: adhere logs RUN [STAGE] [-f]"],
     "cancel one two": ["'two': is one word too many", "usage: adhere cancel RUN"],
-    "doctor now": ["'now': is one word too many", "usage: adhere doctor"],
+    "doctor now then": ["'then': is one word too many", "usage: adhere doctor"],
+    "doctor now": ["now: there is no run of that name here"],
     "reweight": ["usage: adhere reweight RUN"],
     "checklist inspect a.jsonl --limit": ["--limit: is missing, or has no value"],
     "-sc": ["install=bash"],
@@ -50,6 +53,17 @@ MISTAKES = {
     "import-gguf nowhere.gguf out": ["nowhere.gguf: no such file"],
     "evaluate": ["name the model first", "suite=mathif"],
     "evaluate suite=mathif": ["name the model first"],
+    "evaluate owner/name": ["suite: say what owner/name is measured on: suite=NAME (mathif, prompts), suite=FILE"],
+    "evaluate owner/name batch_size=3": ["suite: say what owner/name is measured on"],
+    "train quickstart": ["'quickstart'", "did you mean recipe=quickstart?"],
+    "plan quickstrat seed=1": ["did you mean recipe=quickstart?"],
+    "ablate smollm2_gsm8k seeds=[0]": ["did you mean recipe=smollm2_gsm8k?"],
+    "train nothing-like-it": ["'nothing-like-it': cannot be read as an override; write key=value"],
+    "plan run.name=a/b": ["run.name: 'a/b' holds '/'"],
+    "plan run.name=..": ["run.name: '..' has neither a letter nor a digit"],
+    "plan run.name=artifacts": ["run.name: 'artifacts' cannot be the name of a run"],
+    "plan run.name=latest": ["run.name: 'latest' cannot be the name of a run"],
+    "plan run.name=.hidden": ["run.name: '.hidden' cannot be the name of a run"],
     "evaluate owner/name suite=mathf": ["did you mean 'mathif'?"],
     "evaluate owner/name suite=mathif": ["evaluation.path", "*.jsonl"],
     "evaluate owner/name suite=mathif suite.path=/nowhere": ["evaluation.path: there is no '/nowhere'"],
@@ -154,6 +168,78 @@ def test_a_mistake_ends_with_2_and_one_message(line: str, capsys: pytest.Capture
     assert "Traceback" not in error
     for part in MISTAKES[line]:
         assert part in error
+
+
+@pytest.mark.parametrize("key", ["run.root", "model.path", "evaluation.path"])
+def test_a_line_break_in_a_path_is_refused(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", rf'{key}="/tmp/a' + "\n" + 'b"']) == 2
+    error = capsys.readouterr().err
+    assert f"{key}: " in error and "\\n" in error
+
+
+@pytest.mark.parametrize("name", ["first-try", "v1.2", "größer", "a b", "latest-2", "artifacts_old"])
+def test_other_names_of_a_run_are_taken(name: str, model_folder: Path, tmp_path: Path) -> None:
+    assert plan_run([f"model.path={model_folder}", f"run.name='{name}'"]).path.name == name
+
+
+def evaluation_of(model: Path, rows: Path, root: Path) -> list[str]:
+    return [
+        "recipe=evaluate",
+        f"model.path={model}",
+        "evaluation=prompts",
+        f"evaluation.path={rows}",
+        f"run.root={root}",
+    ]
+
+
+def test_a_model_that_is_only_measured_has_its_name_and_leaves_latest_to_runs_that_train(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"question": "What is 1 + 1?", "answer": "2"}\n', encoding="utf-8")
+    root = tmp_path / "runs"
+    measured = [plan_run([*evaluation_of(model_folder, tmp_path / "rows.jsonl", root), f"seed={n}"]) for n in (0, 1, 2)]
+    assert [model.name for model in plan_record(measured[0]).models] == ["model"]
+    trained = plan_run([f"model.path={model_folder}", "~arms", "stages=[sft,evaluate]", f"run.root={root}"])
+    assert [model.name for model in plan_record(trained).models] == ["base", "sft"]
+    latest = root / "latest"
+    for run, newest in (
+        (measured[0], measured[0]),
+        (measured[1], measured[1]),
+        (trained, trained),
+        (measured[2], trained),
+    ):
+        begin(run)
+        assert latest.resolve() == newest.path
+
+
+def test_stages_are_meant_by_label_name_or_arm(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = plan_run([f"model.path={model_folder}"])
+    begin(run)
+    for stage in run.graph.stages.values():
+        artifact = run.artifact(stage.key)
+        artifact.logs.mkdir(parents=True)
+        (artifact.logs / "attempt_0.log").write_text(f"log of {stage.label}\n")
+    evaluated = next(s for s in run.graph.stages.values() if s.label == "evaluate[composite]")
+    artifact = run.artifact(evaluated.key)
+    metrics = {"accuracy": {"mean": 0.5}, "hacc": {"mean": None}, "joint": {"mean": 0.25}}
+    write_json(artifact.results, {"metrics": metrics})
+    artifact.finish({"kind": "evaluate"})
+    capsys.readouterr()
+    for word, label in {
+        "grpo[composite]": "grpo[composite]",
+        "grpo-composite": "grpo[composite]",
+        "sft": "sft",
+    }.items():
+        assert main(["logs", str(run.path), word]) == 0
+        assert capsys.readouterr().out == f"log of {label}\n"
+    assert main(["logs", str(run.path), "composite"]) == 0
+    assert "composite]" in capsys.readouterr().out
+    assert main(["status", str(run.path), "composite"]) == 0
+    out = capsys.readouterr().out
+    assert "grpo[composite]" in out and " sft\n" in out and "math_only" not in out
+    assert "evaluate[composite]      accuracy 50.0%  joint 25.0%\n" in out
+    assert main(["status", str(run.path), "compsite"]) == 2
+    assert "the run has no such stage (did you mean 'composite'?)" in capsys.readouterr().err
 
 
 def test_planning_starts_and_writes_nothing(

@@ -88,12 +88,47 @@ def test_sharding_divides_what_each_strategy_shares() -> None:
     assert part(QWEN2_7B, "optimizer", "strategy=zero3_offload", ranks, "model.dtype=bfloat16") == 0.0
 
 
+QWEN3_32B = {
+    "model_type": "qwen3", "hidden_size": 5120, "intermediate_size": 25600, "num_hidden_layers": 64,
+    "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
+    "tie_word_embeddings": False, "max_position_embeddings": 40960,
+}  # fmt: skip
+
+
+def test_zero3_gathers_all_weights_to_generate_by_transformers() -> None:
+    lora = ["model.adapter.kind=lora", "model.dtype=bfloat16", "launcher.device=cuda"]
+    lora += ["grpo.per_device_batch_size=8", "grpo.gradient_checkpointing=true"]
+    whole = architecture_of(QWEN3_32B).parameters * 2
+    found = of(QWEN3_32B, "grpo", *lora, "strategy=zero3")
+    assert found.peak.when == "generation" and found.dominant == "gathered"
+    assert whole < found.peak.parts["gathered"] < 1.01 * whole
+    assert 68 < found.peak.total / 2**30 < 90
+    for other in (
+        ["strategy=zero3", "+grpo.trl.ds3_gather_for_generation=false"],
+        ["strategy=zero3", "grpo.generation=vllm_server"],
+        ["strategy=fsdp2"],
+    ):
+        assert of(QWEN3_32B, "grpo", *lora, *other).peak.total < 0.6 * found.peak.total
+    offloaded = of(QWEN3_32B, "grpo", *lora, "strategy=zero3_offload")
+    assert offloaded.peak.parts["gathered"] == found.peak.parts["gathered"], "from host memory, too"
+    assert "gathered" not in of(QWEN3_32B, "sft", *lora, "strategy=zero3").peak.parts
+
+
 def test_adapters_need_little_beside_a_frozen_base_and_a_reference_of_their_own() -> None:
     lora = ["model.adapter.kind=lora", "model.dtype=bfloat16"]
     assert part(QWEN2_7B, "optimizer", *lora) < 0.1 * part(QWEN2_7B, "weights", *lora)
     with_kl = part(QWEN2_7B, "reference", "grpo.kl_coefficient=0.1", "model.dtype=bfloat16")
     assert with_kl == architecture_of(QWEN2_7B).parameters * 4
     assert part(QWEN2_7B, "reference", "grpo.kl_coefficient=0.1", *lora) < 0.1 * with_kl
+
+
+def test_stages_that_share_a_gpu_add_up(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN2_7B), encoding="utf-8")
+    given = [f"model.path={tmp_path}", "model.dtype=bfloat16", "stages=[evaluate]", "~arms", "recipe=quickstart"]
+    alone = describe(plan_run([*given, "launcher.gpu_memory_gib=40"]))
+    shared = describe(plan_run([*given, "launcher.gpu_memory_gib=40", "launcher.stages_per_gpu=3"]))
+    assert "warning: evaluate needs" not in alone
+    assert "GiB per device as 3 stages share it, more than the 40 GiB there are" in shared
 
 
 def test_the_plan_warns_of_too_small_a_device_and_says_what_to_change(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
@@ -74,6 +75,38 @@ def test_steps_of_passes_over_the_data_are_exact_once_the_items_are_known(tmp_pa
     assert isinstance(exact, Duration) and exact.work == "12 steps"
 
 
+def test_a_stopped_stage_says_what_is_left_by_its_own_steps(tmp_path: Path) -> None:
+    given = ["recipe=quickstart", "~arms", f"run.root={tmp_path}", "launcher.device=cpu", "stages=[sft]"]
+    run = plan_run([*given, "sft.max_steps=120"])
+    (stage,) = run.graph.stages.values()
+    artifact = run.artifact(stage.key)
+    assert "left" not in describe(run).split("time ")[1]
+    write_json(artifact.timing, {"step_median": 2.0, "step_longest": 4.0, "checkpoint": 1.0})
+    assert "left" not in describe(run).split("time ")[1], "without a checkpoint nothing is kept"
+    (artifact.checkpoints / "checkpoint-100").mkdir(parents=True)
+    (artifact.checkpoints / "checkpoint-100" / "COMPLETE").touch()
+    assert "sft  20 of 120 steps are left: 0.9 to 2.8 min; measured by itself, 2 s a step" in describe(run)
+    artifact.timing.write_text("{")
+    assert "left" not in describe(run).split("time ")[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [
+        (["strategy=fsdp2"], True),
+        (["strategy=zero3", "+grpo.trl.ds3_gather_for_generation=false"], True),
+        (["strategy=fsdp2", "grpo.generation=vllm_server"], False),
+        (["strategy=zero3"], False),
+        (["strategy=ddp"], False),
+    ],
+)
+def test_generation_that_gathers_every_layer_for_every_token_is_warned_of(
+    tmp_path: Path, overrides: list[str], warned: bool
+) -> None:
+    found = warnings([recipe_of("launcher.device=auto", *overrides)], History(tmp_path))
+    assert any("gathers every layer from all ranks for every token" in text for text in found) is warned
+
+
 def test_an_evaluation_scales_with_its_items(tmp_path: Path) -> None:
     leave(tmp_path, recipe_of(), "evaluate", items=100, seconds=50.0)
     found = stage_duration(recipe_of(), "evaluate", History(tmp_path))
@@ -108,8 +141,9 @@ def test_a_notice_shorter_than_a_measured_step_is_warned_of(tmp_path: Path) -> N
 
 def test_lengths_beyond_the_context_of_the_models_own_config_are_warned_of(qwen: Path, tmp_path: Path) -> None:
     given = [f"model.path={qwen}", "model.context=null", "data.max_prompt_tokens=600", "grpo.max_completion_length=512"]
-    found = warnings([recipe_of(*given, "sft.max_length=2048")], History(tmp_path))
-    assert any("sft.max_length: 2048 exceeds the model's context of 1024" in text for text in found)
+    found = warnings([recipe_of(*given)], History(tmp_path))
+    with pytest.raises(ConfigError, match=r"sft.max_length: 2048 exceeds the model's context of 1024 tokens"):
+        plan_run(["recipe=quickstart", *given, "sft.max_length=2048", "~arms"])
     assert any("grpo.max_completion_length: 512; with data.max_prompt_tokens 600" in text for text in found)
 
 

@@ -5,6 +5,7 @@ adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 1}]' seeds=
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,7 @@ def _advance(run: Run, outcome: Outcome, racing: Sequence[str], gpus: Sequence[s
         parallel=run.recipe.ablation.parallel,
         devices=gpus,
         per_stage=lambda stage: _gpus(run, stage),
+        sharing=run.recipe.launcher.stages_per_gpu,
         reached=reached,
     )
     outcome.ran += found.ran
@@ -142,10 +144,15 @@ def check_parallel(run: Run, gpus: Sequence[str]) -> None:
     if not gpus:
         return
     needed, parallel = max(_gpus(run, stage) for stage in order(run.graph)), run.recipe.ablation.parallel
-    if parallel * needed > len(gpus):
+    sharing = run.recipe.launcher.stages_per_gpu
+    if sharing > 1 and needed > 1:
+        raise ConfigError(f"launcher.stages_per_gpu: a stage with its servers needs {needed} GPUs; set it to 1")
+    wanted = math.ceil(parallel / sharing) * needed
+    if wanted > len(gpus):
+        each = f"{needed} GPUs each" if sharing == 1 else f"which {sharing} share a GPU"
         raise ConfigError(
-            f"ablation.parallel: {parallel} stages of {needed} GPUs each need {parallel * needed}, this machine shows "
-            f"{len(gpus)}; set it to {max(1, len(gpus) // needed)}"
+            f"ablation.parallel: {parallel} stages of {each} need {wanted}, this machine shows {len(gpus)}; set it to "
+            f"{max(1, len(gpus) // needed) * sharing}"
         )
 
 

@@ -1,4 +1,4 @@
-"""``adhere doctor``: what a run would find on this machine. Nothing is changed."""
+"""``adhere doctor``: what a run would find on this machine; of a finished run, whether its files are whole."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from adhere.records.artifact import newest_whole
+from adhere.records.run import RunFolder, find_run
+from adhere.train.config.kinds import kind_of
+from adhere.train.config.named_stages import DECLARED, WEIGHTS
 
 Grade = Literal["ok", "note", "bad"]
 MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
@@ -46,8 +53,17 @@ class CheckResult:
     detail: str
 
 
-def doctor() -> int:
-    """Check versions, conflicting packages, devices, disk and tracking; exit 1 when something is bad."""
+def doctor(run: str | None = None, /) -> int:
+    """Check versions, conflicting packages, devices, disk and tracking, or the files of a run; exit 1 for what is bad.
+
+    Of a run every checkpoint and all weights are read, about 1.8 GB a second where the disk keeps up, and compared with
+    the checksums that were written. Damaged weights are marked, so that the next run makes that stage again.
+
+    Args:
+        run: A run's folder, or its name below runs/.
+    """
+    if run is not None:
+        return show(run_findings(find_run(run)))
     import torch
 
     findings = [CheckResult("ok", "python", f"{platform.python_version()} at {sys.executable}")]
@@ -90,11 +106,50 @@ def doctor() -> int:
     sbatch = shutil.which("sbatch")
     findings.append(CheckResult("ok", "slurm", f"sbatch at {sbatch}" if sbatch else "no sbatch on this machine"))
 
+    return show(findings)
+
+
+def show(findings: Sequence[CheckResult]) -> int:
+    """Print the findings, and return the exit code."""
     table = Table(show_header=False, box=None)
     for finding in findings:
-        table.add_row(MARKS[finding.grade], finding.what, finding.detail)
+        table.add_row(MARKS[finding.grade], finding.what, escape(finding.detail))
     Console().print(table)
     return int(any(finding.grade == "bad" for finding in findings))
+
+
+def run_findings(run: RunFolder) -> list[CheckResult]:
+    """Compare the checkpoints and the weights of a run's stages with what was written of them."""
+    findings = []
+    for stage in run.plan().stages:
+        artifact = run.artifact(stage)
+        if artifact.done:
+            reason = artifact.damage(weights=makes_weights(stage.kind))
+            files = artifact.manifest().get("files") if reason is None else None
+            if reason is not None:
+                artifact.mark_damaged(reason)
+                findings.append(CheckResult("bad", stage.label, f"{reason}; the next run makes this stage again"))
+            elif files is not None:
+                size = sum(file["bytes"] for file in files.values()) / 1e9
+                findings.append(CheckResult("ok", stage.label, f"done; {len(files)} files of {size:.2g} GB are whole"))
+            else:
+                old = makes_weights(stage.kind)
+                without = "done; an earlier version wrote it, without checksums" if old else "done"
+                findings.append(CheckResult("note" if old else "ok", stage.label, without))
+            continue
+        whole, damaged = newest_whole(artifact.checkpoints)
+        for path, reason in damaged.items():
+            instead = "no checkpoint is whole" if whole is None else f"{whole.name} is resumed from instead"
+            findings.append(CheckResult("bad", stage.label, f"{path.name} is damaged: {reason}; {instead}"))
+        if not damaged:
+            kept = "no checkpoint" if whole is None else f"{whole.name} is whole"
+            findings.append(CheckResult("ok", stage.label, f"not done; {kept}"))
+    return findings
+
+
+def makes_weights(kind: str) -> bool:
+    """Return whether stages of the kind make weights; of a plug-in's kind that is not imported here, no."""
+    return kind in DECLARED and kind_of(kind).makes == WEIGHTS
 
 
 def _version(name: str) -> str | None:

@@ -14,6 +14,7 @@ def evaluate(*words: str) -> int:
     Args:
         words: MODEL, then Hydra's command line. The keys of evaluation need no prefix; suite=FILE names prompts.
     """
+    from adhere.evaluation.suites import SUITES
     from adhere.train.config.compose import recipes_folder
     from adhere.train.config.schema import EvaluationConfig
     from adhere.train.run.run import plan_recipe, plan_run
@@ -38,7 +39,16 @@ def evaluate(*words: str) -> int:
             overrides.append(f"evaluation.{word}")
         else:
             overrides.append(word)
-    if any(word.startswith("-") for word in rest):
+    flagged = any(word.startswith("-") for word in rest)
+    says = ("suite", "path", "data", "evaluation", "evaluation.suite", "evaluation.path")
+    keys = [word.partition("=")[0].lstrip("+~").partition("@")[0] for word in rest]
+    if not flagged and not any(key in says or key.startswith(("suite.", "data.")) for key in keys):
+        known = sorted({path.stem for path in (recipes_folder() / "evaluation").glob("*.yaml")} | {*SUITES})
+        raise ConfigError(
+            f"suite: say what {model} is measured on: suite=NAME ({', '.join(known)}), suite=FILE of prompts, or "
+            f"data=NAME for a recipe's evaluation data"
+        )
+    if flagged:
         from adhere.train.commands.through_hydra import through_hydra
 
         return through_hydra(overrides, lambda recipe, given: start(plan_recipe(recipe, given)))

@@ -11,9 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from adhere.records.artifact import Artifact
-from adhere.records.names import slug
 from adhere.records.state import State
-from adhere.rewards.errors import ConfigError, nearest
 
 
 def logs(
@@ -23,24 +21,23 @@ def logs(
 
     Args:
         run: A run's folder, or its name below runs/.
-        stage: A stage's label, such as grpo[composite].
+        stage: A stage's label, such as grpo[composite], its name, or that of an arm: of several the one that runs or
+            wrote last.
         follow: Go on until the stage ends.
     """
     from adhere.records.run import find_run
+    from adhere.train.commands.words import stages_called
     from adhere.train.launch.slurm.progress import progress
 
-    stages = progress(find_run(run))
+    folder = find_run(run)
+    stages = progress(folder)
     if stage is not None:
-        found = [s for s in stages if stage in (s.label, slug(s.label))]
-        if not found:
-            labels = [s.label for s in stages]
-            raise ConfigError(f"{stage}: the run has no such stage{nearest(stage, labels)}; it has {', '.join(labels)}")
-        chosen = found[0]
-    else:
-        running = [s for s in stages if s.state.active or s.state is State.FAILED]
-        chosen = max(
-            running or stages, key=lambda s: max(map(os.path.getmtime, _newest_attempt(s.artifact)), default=0)
-        )
+        found = stages_called(folder.plan().stages, stage)
+        # Of an arm, what no other one shares.
+        own = [one for one in found if len(one.arms) == 1] or found
+        stages = [one for one in stages if one.label in {record.label for record in own}]
+    running = [s for s in stages if s.state.active or s.state is State.FAILED]
+    chosen = max(running or stages, key=lambda s: max(map(os.path.getmtime, _newest_attempt(s.artifact)), default=0))
     printed: dict[Path, int] = {}
     while True:
         over = not follow or chosen.artifact.done or chosen.artifact.failed.exists()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from adhere.rewards.errors import ConfigError
+from adhere.records.names import ONLY, slug
+from adhere.records.plan import StageRecord
+from adhere.rewards.errors import ConfigError, nearest
 from adhere.rewards.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -20,6 +22,25 @@ def whole_number(_: object, tokens: Sequence[Token]) -> int:
     if not value.removeprefix("-").isdecimal():
         raise ValueError(f"'{value}' is not a whole number")
     return int(value)
+
+
+def stages_called(stages: Sequence[StageRecord], word: str) -> list[StageRecord]:
+    """Return the stages of a plan that ``word`` means: by a label, else by a stage's name, else all of an arm.
+
+    Raises:
+        ConfigError: it means none.
+    """
+    found = [stage for stage in stages if word in (stage.label, slug(stage.label))]
+    found = found or [stage for stage in stages if word == stage.name]
+    found = found or [stage for stage in stages if word in stage.arms]
+    if not found:
+        labels = [stage.label for stage in stages]
+        arms = list(dict.fromkeys(arm for stage in stages for arm in stage.arms if arm != ONLY))
+        beside = f", and the arms {', '.join(arms)}" if arms else ""
+        raise ConfigError(
+            f"{word}: the run has no such stage{nearest(word, [*labels, *arms])}; it has {', '.join(labels)}{beside}"
+        )
+    return found
 
 
 WHOLE = Parameter(converter=whole_number)

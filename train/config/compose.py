@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -36,6 +37,7 @@ def recipes_folder() -> Path:
     return Path(adhere.__file__).resolve().parent / "recipes"
 
 
+OmegaConf.register_new_resolver("adhere_ranks", lambda device, ranks: 1 if device == "cpu" else ranks, replace=True)
 OmegaConf.register_new_resolver("adhere_assets", lambda name: str(recipes_folder() / "assets" / name), replace=True)
 
 
@@ -357,6 +359,10 @@ def _explain(error: Exception, overrides: Sequence[str], base: DictConfig | None
     cause = error.__cause__ if isinstance(error, ConfigCompositionException) and error.__cause__ else error
     text = str(cause)
     if isinstance(error, OverrideParseException):
+        recipes = [path.stem for path in (recipes_folder() / "recipe").glob("*.yaml")]
+        meant = get_close_matches(str(error.override), recipes, n=1)
+        if meant:
+            return f"'{error.override}': is neither key=value nor an option (did you mean recipe={meant[0]}?)"
         return (
             f"'{error.override}': cannot be read as an override; write key=value, and quote a value that holds = or "
             f"commas, within [] and {{}} too: key='a=b'"

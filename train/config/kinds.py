@@ -15,6 +15,7 @@ from adhere.records.artifact import Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
+from adhere.train.config.model_files import context_of
 from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Declaration, StageConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
@@ -135,11 +136,19 @@ class Sft(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
+        # A row that is too long stops the stage, or changes what it makes.
+        left_out = SPEED_ONLY | (set() if recipe.sft.too_long == "drop" else {"too_long"})
         return {
             "seed": recipe.seed,
             "processes": recipe.launcher.processes,
-            "sft": recipe.sft.model_dump(exclude=SPEED_ONLY),
+            "sft": recipe.sft.model_dump(exclude=left_out),
         }
+
+    def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        length, context = recipe.sft.max_length, context_of(recipe.model)
+        if context is None or length <= context:
+            return []
+        return [f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it"]
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
         sft, ranks = recipe.sft, recipe.launcher.processes

@@ -146,7 +146,11 @@ class SftConfig(_Training):
     """Passes over the data where ``max_steps`` is -1."""
 
     max_length: int = Field(default=2048, ge=8)
-    """Prompt plus target in tokens; a longer row stops the stage, it is never cut silently."""
+    """Prompt plus target in tokens, at most the model's context; nothing is ever cut silently."""
+
+    too_long: Literal["error", "drop"] = "error"
+    """What becomes of a row that is longer than ``max_length``: ``error`` stops the stage and names the row, ``drop``
+    leaves it out and counts it. `adhere plan --check` counts them beforehand."""
 
 
 class SamplingConfig(Strict):
@@ -302,7 +306,8 @@ class LauncherConfig(Strict):
     """Machines that a training stage runs on; ``local`` is always one."""
 
     processes: int = Field(default=1, ge=1)
-    """Ranks of a training stage over all nodes, one per device."""
+    """Ranks of a training stage over all nodes, one per device; an option of ``strategy`` brings its own number, which
+    is 1 with ``device=cpu``."""
 
     strategy: Strategy = "single"
     """How ranks share the model."""
@@ -314,7 +319,11 @@ class LauncherConfig(Strict):
     """Memory of one GPU in GiB, which ``adhere plan`` compares its estimate with; ``None`` compares with nothing."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """``auto`` takes GPUs where there are any."""
+    """``auto`` takes GPUs where there are any; ``cuda`` stops where there is none that works."""
+
+    stages_per_gpu: int = Field(default=1, ge=1)
+    """Stages of one process that share a GPU where several run at a time (``ablation.parallel``); their memory adds
+    up, which ``adhere plan`` compares with ``gpu_memory_gib``."""
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads per rank (OMP_NUM_THREADS); ``None`` divides the cores among the ranks."""

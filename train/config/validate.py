@@ -16,6 +16,7 @@ from adhere.prompts.attach import Sampler
 from adhere.prompts.generators import GENERATORS, check_params
 from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
+from adhere.train.config.ablation import name_problem
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
 from adhere.train.config.named_stages import DECLARED, WEIGHTS
 from adhere.train.config.schema import Recipe, recipe_schema
@@ -100,6 +101,25 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             for key, length in wanted.items()
             if length + prompt > context
         ]
+    sources = {f"data.{role}[{i}].path": source.path for role in ("train", "evaluation")
+               for i, source in enumerate(getattr(recipe.data, role))}  # fmt: skip
+    paths = {
+        "run.root": recipe.run.root,
+        "model.path": recipe.model.path,
+        "model.chat_template": recipe.model.chat_template,
+        "evaluation.path": recipe.evaluation.path,
+        "launcher.slurm.profile": recipe.launcher.slurm.profile,
+    }
+    if (name := recipe.run.name) is not None:
+        problem = name_problem(name)
+        if problem is None and (name in ("artifacts", "latest") or name.startswith((".", "-", "~"))):
+            problem = "cannot be the name of a run; use another, such as first-try"
+        if problem is not None:
+            problems.append(f"run.name: '{name}' {problem}")
+    for key, path in (paths | sources).items():
+        if path is not None and not path.isprintable():
+            problems.append(f"{key}: {path!r} holds a line break or another control character; rename it")
+
     evaluation = recipe.evaluation
     suite = SUITES[evaluation.suite]
     problems += suite.problems(evaluation.source)
@@ -128,6 +148,13 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         problems.append("launcher.strategy: fsdp2 shards over ranks, and there is one; use strategy=single")
     if launcher.device == "cpu" and recipe.model.dtype in ("float16", "bfloat16") and strategy.startswith("zero"):
         problems.append(f"model.dtype: {strategy} on a CPU computes in float32; use dtype=auto or float32")
+    if launcher.stages_per_gpu > 1 and launcher.processes > 1:
+        problems.append(
+            f"launcher.stages_per_gpu: only stages of one process share a GPU, launcher.processes is "
+            f"{launcher.processes}; set one of them to 1"
+        )
+    if launcher.stages_per_gpu > 1 and launcher.kind == "slurm":
+        problems.append("launcher.stages_per_gpu: every job of Slurm has GPUs of its own; set it to 1")
     if recipe.model.kernels and launcher.device == "cpu":
         problems.append("model.kernels: the hub's kernels are for GPUs; leave it out on a CPU")
     if launcher.device == "cpu" and recipe.model.dtype == "float16":

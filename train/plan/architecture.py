@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adhere.rewards.errors import ConfigError
+from adhere.train.config.model_files import model_config
 from adhere.train.config.schema import ModelConfig
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
@@ -112,22 +111,8 @@ def read_architecture(model: ModelConfig) -> Architecture:
     Raises:
         ConfigError: there is none here, or it cannot be counted; says what to do.
     """
-    path = Path(model.path) / "config.json" if Path(model.path).is_dir() else _cached(model.path, model.revision)
-    if path is None:
-        raise ConfigError(
-            f"the config.json of '{model.path}' is not on this machine; "
-            f"`hf download {model.path} config.json` fetches it, a few kB"
-        )
-    if not path.exists():
-        raise ConfigError(f"{path} does not exist; an adapter's base decides its size")
+    content = model_config(model)
     try:
-        return architecture_of(json.loads(path.read_text(encoding="utf-8")))
-    except (ConfigError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def _cached(repository: str, revision: str | None) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repository, "config.json", revision=revision)
-    return Path(found) if isinstance(found, str) else None
+        return architecture_of(content)
+    except ConfigError as error:
+        raise ConfigError(f"config.json of '{model.path}': {error}") from error

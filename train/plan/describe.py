@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from adhere.records.artifact import locked_inodes
-from adhere.records.state import find_state
+from adhere.records.artifact import locked_inodes, newest_whole
+from adhere.records.checksums import QUICK
+from adhere.records.state import State, find_state
 from adhere.train.config.kinds import kind_of
 from adhere.train.launch.local.stage import launch_line
 from adhere.train.launch.slurm.preview import submission_lines, with_gpu_memory
@@ -23,19 +24,42 @@ if TYPE_CHECKING:
     from adhere.train.run.run import Run
 
 
+def stages_to_run(run: Run) -> list[PlannedStage]:
+    """Return the stages that are still to run, or to be made again, in running order."""
+    locks = locked_inodes()
+    found = []
+    for stage in order(run.graph):
+        artifact = run.artifact(stage.key)
+        state = find_state(artifact, stage.label, locks, weights=stage.makes_weights, limit=QUICK).state
+        if state is not State.DONE:
+            found.append(stage)
+    return found
+
+
 def describe_run(run: Run) -> str:
     """Return the stages with what is done, batch arithmetic, reward, memory, time, and the launch lines."""
     recipe = run.recipe
     lines = [f"{recipe.name}: {run.path}", ""]
     cluster = recipe.launcher.kind == "slurm"
     run = with_gpu_memory(run) if cluster else run
-    waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
+    waiting: list[PlannedStage] = []
     locks = locked_inodes()
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
         after = ", ".join(run.graph.stages[key].label for key in stage.inputs.values()) or "the recipe's model"
-        state = find_state(artifact, stage.label, locks).state
-        lines.append(f"  {state:<9} {stage.label:<24} {artifact.path.name:<28} from {after}")
+        standing = find_state(artifact, stage.label, locks, weights=stage.makes_weights, limit=QUICK)
+        lines.append(f"  {standing.state:<9} {stage.label:<24} {artifact.path.name:<28} from {after}")
+        if standing.state is State.DONE:
+            continue
+        waiting.append(stage)
+        if standing.state is State.DAMAGED:
+            lines.append(f"{'':<12}damaged: {standing.detail}")
+        whole, damaged = newest_whole(artifact.checkpoints, QUICK)
+        for path, reason in damaged.items():
+            again = "cannot be resumed from" if whole is None else f"will be made again, from {whole.name}"
+            lines.append(f"{'':<12}{path.name} damaged: {again}: {reason}")
+        if damaged and whole is None:
+            lines.append(f"{'':<12}no checkpoint is whole: remove {artifact.checkpoints} to train it from its start")
     lines += ["", f"model    {recipe.model.path}"]
     stages = order(run.graph)
     shown: dict[tuple[str, ...], str] = {}
@@ -56,7 +80,7 @@ def describe_run(run: Run) -> str:
         if stage.kind == "grpo" and (said := rehearsal_of(run.root, stage)) is not None:
             lines.append(f"rehearsal of {stage.label}: {said['verdict']['sentence']}")
     lines += memory_lines(stages)
-    lines += duration_lines(run)
+    lines += duration_lines(run, waiting)
     lines += [f"warning: {text}" for text in warnings((stage.recipe for stage in stages), History(run.root))]
     lines += [f"warning: {text}" for text in (*unread_overrides(run), *missing_inputs(run))]
     ranks = recipe.launcher.processes

@@ -8,10 +8,13 @@ arXiv:2001.08361, §2.1), at least the time to read the weights and the cache fo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adhere.rewards.errors import ConfigError
+from adhere.records.artifact import Artifact, complete_checkpoints
+from adhere.records.objects import read_object
+from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.config.kinds import Needs, kind_of
 from adhere.train.config.named_stages import StageConfig
 from adhere.train.config.schema import Recipe
@@ -19,13 +22,16 @@ from adhere.train.plan.architecture import Architecture, read_architecture
 from adhere.train.plan.history import History
 from adhere.train.plan.memory import prompt_tokens, steps_per_generation, width_of
 from adhere.train.plan.memory_table import NOT_KNOWN
-from adhere.train.run.graph import order
 
 if TYPE_CHECKING:
+    from adhere.train.run.graph import PlannedStage
     from adhere.train.run.run import Run
 
 SPREAD = (0.8, 1.5)
 """Range around a measured step: completions grow and shrink, and other jobs may share the machine."""
+
+OWN_SPREAD = (0.9, 1.2)
+"""Range around the steps that the stage itself has measured, before it stopped."""
 
 SHORT = 0.25
 """Share of the longest completion or sequence that the lower end of a range assumes."""
@@ -60,17 +66,18 @@ class Duration:
     basis: str
 
 
-def duration_lines(run: Run) -> list[str]:
-    """Return one row for each stage that is still to run, those that are alike as one, and the total."""
+def duration_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
+    """Return one row for each stage that is ``waiting`` to run, those that are alike as one, and the total."""
     history = History(run.root)
     rows: dict[tuple[str, str, Duration | str], list[str]] = {}
-    for stage in order(run.graph):
-        if not run.artifact(stage.key).done:
-            found = stage_duration(stage.recipe, stage.kind, history, stage.recipe.stages[stage.name])
-            rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
+    for stage in waiting:
+        found = _left(run.artifact(stage.key), kind_of(stage.kind).steps(stage.recipe))
+        found = found or stage_duration(stage.recipe, stage.kind, history, stage.recipe.stages[stage.name])
+        rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
     if not rows:
         return []
-    lines, low, high, unknown = ["time     estimated, one stage after another"], 0.0, 0.0, 0
+    title = "time     an estimate, one stage after another: from least to most, and what each rests on"
+    lines, low, high, unknown = [title], 0.0, 0.0, 0
     names = [labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more" for labels in rows.values()]
     width = max(len(name) for name in names)
     for name, ((_, _, found), labels) in zip(names, rows.items(), strict=True):
@@ -86,6 +93,21 @@ def duration_lines(run: Run) -> list[str]:
         beside = f", and {unknown} {'stage' if unknown == 1 else 'stages'} of unknown length" if unknown else ""
         lines.append(f"  {'total':<{width}}  {span_in_words(low, high)}{beside}; waiting in a queue not counted")
     return lines
+
+
+def _left(artifact: Artifact, steps: int | None) -> Duration | str | None:
+    """Return how long a stage that stopped still takes, by the steps that it has measured itself."""
+    try:
+        each = read_object(artifact.timing).get("step_median")
+    except DataError:
+        return None  # a damaged file only costs the estimate
+    reached = max(complete_checkpoints(artifact.checkpoints), default=None)
+    if not each or steps is None or reached is None:
+        return None
+    left = max(0, steps - reached)
+    low, high = (factor * each * left + around for factor, around in zip(OWN_SPREAD, LOADING, strict=True))
+    word = f"{each:.2g}" if each < 10 else f"{each:.0f}"
+    return Duration(low, high, f"{left} of {steps} steps are left", f"measured by itself, {word} s a step")
 
 
 def span_in_words(low: float, high: float) -> str:

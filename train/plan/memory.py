@@ -123,6 +123,8 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
             sequences = config.per_device_batch_size * steps_per_generation(recipe)
             rank = 0 if recipe.model.adapter.kind == "none" else recipe.model.adapter.rank
             cache = generation_bytes(a, sequences, prompt, tokens, width_of(recipe), rank=rank)
+            gathered = gathered_to_generate(recipe, a)
+            cache |= {"gathered": gathered} if gathered else {}
             generation = [Moment("generation", fixed | cache)]
         # Only an engine that sleeps leaves its share to the optimizer.
         fixed |= {} if config.vllm.sleep else engine
@@ -252,6 +254,21 @@ def generation_bytes(
     if first > last + logits:
         return {"cache": first, "casts": float(casts)}
     return {"cache": last, "casts": float(casts), "logits": float(logits)}
+
+
+def gathered_to_generate(recipe: Recipe, a: Architecture) -> float:
+    """Return the bytes of the whole weights that each rank holds while it generates, beside its shards.
+
+    Under ZeRO-3 TRL gathers all parameters for a generation by transformers (``ds3_gather_for_generation``), from host
+    memory too. Without that each layer is gathered for every token, which DeepSpeed's own buffers hold.
+    """
+    gathers = recipe.grpo.trl.get("ds3_gather_for_generation", True)
+    shards = recipe.launcher.processes > 1 or recipe.launcher.offload
+    if recipe.launcher.strategy != "zero3" or not shards or not gathers:
+        return 0.0
+    adapters = adapter_weights(recipe, a)
+    base = base_bytes(recipe, a) if adapters else float(a.parameters * width_of(recipe))
+    return base + adapters * width_of(recipe)
 
 
 def steps_per_generation(recipe: Recipe) -> int:

@@ -12,8 +12,8 @@ from adhere.train.plan.suggestions import fitting
 from adhere.train.run.graph import PlannedStage
 
 PARTS = (
-    "weights", "gradients", "optimizer", "reference", "activations", "logits", "cache", "casts", "vLLM", "buffers",
-    "outside",
+    "weights", "gradients", "optimizer", "reference", "activations", "logits", "cache", "casts", "gathered", "vLLM",
+    "buffers", "outside",
 )  # fmt: skip
 TIGHT = 0.9
 """Share of the device's memory above which the estimate's own error can decide."""
@@ -64,13 +64,15 @@ def memory_lines(stages: Sequence[PlannedStage]) -> list[str]:
         notes.append(f"  and {offloaded / GIB:.1f} GiB of host memory per rank, offloaded")
     for label, (stage, found) in rows.items():
         limit = stage.recipe.launcher.gpu_memory_gib
-        need = found.peak.total / GIB if isinstance(found, StageMemory) else found.device_gib or 0.0
+        sharing = stage.recipe.launcher.stages_per_gpu
+        need = sharing * (found.peak.total / GIB if isinstance(found, StageMemory) else found.device_gib or 0.0)
         if limit is None or need <= TIGHT * limit:
             continue
-        text = f"{label} needs about {need:.1f} GiB per device, {'more than' if need > limit else 'close to'} the "
-        text += f"{limit:g} GiB there are"
+        several = f" as {sharing} stages share it" if sharing > 1 else ""
+        text = f"{label} needs about {need:.1f} GiB per device{several}, "
+        text += f"{'more than' if need > limit else 'close to'} the {limit:g} GiB there are"
         if isinstance(found, StageMemory):
-            ways = fitting(stage.recipe, stage.kind, sizes[stage.recipe.model.path], TIGHT * limit)
+            ways = fitting(stage.recipe, stage.kind, sizes[stage.recipe.model.path], TIGHT * limit / sharing)
             text += f"; most is {found.dominant}; "
             text += "it would fit with " + ", or ".join(ways) if ways else NOTHING_FITS
         notes.append(f"warning: {text}")

@@ -49,8 +49,6 @@ def _lengths(recipe: Recipe) -> Iterator[str]:
         return
     if context is None or recipe.model.context is not None:
         return
-    if "sft" in recipe.kinds and recipe.sft.max_length > context:
-        yield f"sft.max_length: {recipe.sft.max_length} exceeds the model's context of {context}; the stage stops at it"
     wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.kinds else {}
     if "evaluate" in recipe.kinds:
         wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
@@ -71,6 +69,14 @@ def _rollouts(recipe: Recipe) -> Iterator[str]:
         if given:
             keys = ", ".join(f"grpo.vllm.{key}" for key in given)
             yield f"{keys}: nothing reads {'it' if len(given) == 1 else 'them'}, grpo.generation is {generation}"
+    if not generation.startswith("vllm"):
+        gathers = launcher.strategy == "zero3" and recipe.grpo.trl.get("ds3_gather_for_generation", True)
+        sharded = {"fsdp2": "FSDP2", "zero3": "ZeRO-3 without ds3_gather_for_generation"}.get(launcher.strategy)
+        if sharded is not None and not gathers:
+            yield (
+                f"grpo.generation: {generation} under {sharded} gathers every layer from all ranks for every token, "
+                f"which takes most of the time; use grpo.generation=vllm_colocate or vllm_server"
+            )
     if launcher.kind != "local" or launcher.device == "cpu":
         return
     wanted = {"grpo.vllm": config.gpus} if generation == "vllm_server" and config.base_url is None else {}

@@ -249,8 +249,11 @@ def plan_record(run: Run) -> Plan:
         )
         for s in order(run.graph)
     ]
+    # Where nothing is trained, the model that is measured is called by its own name.
+    alone = {stage.kind for stage in run.graph.stages.values()} == {"evaluate"}
+    called = {BASE: Path(run.recipe.model.path).name} if alone else {}
     models = [
-        ModelRecord(name, e.arm, e.stage, None if e.model == BASE else e.model, e.key)
+        ModelRecord(called.get(name, name), e.arm, e.stage, None if e.model == BASE else e.model, e.key)
         for name, e in compared(run.graph)
     ]
     return Plan(tuple(stages), tuple(models), run.members, version("adhere"))

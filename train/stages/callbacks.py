@@ -19,7 +19,8 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from adhere.records.artifact import Artifact, Stopped, complete
+from adhere.records.artifact import Artifact, Stopped, seal_checkpoint
+from adhere.records.checksums import sync_tree
 from adhere.records.jsonl import read_jsonl
 from adhere.rewards.files import write_json, write_text
 from adhere.train.launch.local.signals import notice_seconds
@@ -126,17 +127,19 @@ class ProgressBar(TrainerCallback):
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Mark a checkpoint complete once every rank has written its part, and only then remove older ones.
+    """Seal a checkpoint with sizes and checksums once every rank has written its part; only then remove older ones.
 
     Two are kept: the newest, and the best where it is another (``state.best_global_step``), else the one before.
     """
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        folder = Path(str(args.output_dir))
+        # Each rank's own part is on the disk before the first rank says so.
+        sync_tree(folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
         PartialState().wait_for_everyone()
         if not state.is_world_process_zero:
             return
-        folder = Path(str(args.output_dir))
-        complete(folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}").touch()
+        seal_checkpoint(folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
         steps = sorted(int(path.name.rpartition("-")[2]) for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
         kept = {state.global_step, *({state.best_global_step} & set(steps))}
         before = [step for step in steps if step < state.global_step]

@@ -20,6 +20,7 @@ from adhere.rewards.errors import ConfigError, DataError
 from adhere.rewards.files import write_json
 from adhere.rewards.judge.needs import check_judged
 from adhere.train.model.chat import check_template, prompt_ids, prompt_text, target_text
+from adhere.train.run.inputs import too_few
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,26 +79,54 @@ def prompt_length(tokenizer: PreTrainedTokenizerBase, item: PromptItem) -> int:
     return len(prompt_ids(tokenizer, item.messages))
 
 
-def sft_dataset(items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
-    """Return rows of ``input_ids`` and ``completion_mask``: the prompt as generated from, target, end token.
+def sft_dataset(
+    items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase, max_length: int, *, drop: bool = False
+) -> tuple[Dataset, int]:
+    """Return rows of ``input_ids`` and ``completion_mask`` (prompt as generated from, target, end token), and a count.
+
+    The count is of the items that are longer than ``max_length`` tokens: with ``drop`` they are left out.
 
     Raises:
-        DataError: an item has no target, or is longer than ``max_length`` tokens; nothing is ever cut silently.
+        DataError: an item has no target; one is too long and not to be left out, or all are. Nothing is cut silently.
     """
-    rows = []
+    rows, over = [], 0
     for item in items:
-        if item.target is None:
-            raise DataError(f"{item.id}: has no SFT target; its source has no worked solution")
-        prompt = prompt_text(tokenizer, item.messages)
-        before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        after = tokenizer(target_text(prompt, item.target), add_special_tokens=False)["input_ids"]
-        ids = [*before, *after, tokenizer.eos_token_id]
-        if len(ids) > max_length:
-            raise DataError(
-                f"{item.id}: prompt and target are {len(ids)} tokens, sft.max_length is {max_length}; raise it"
-            )
-        rows.append({"input_ids": ids, "completion_mask": [0] * len(before) + [1] * (len(after) + 1)})
-    return Dataset.from_list(rows)
+        before, after = _tokens(item, tokenizer)
+        if len(before) + len(after) > max_length:
+            over += 1
+            if not drop:
+                raise DataError(too_long(item, len(before) + len(after), max_length))
+            continue
+        rows.append({"input_ids": [*before, *after], "completion_mask": [0] * len(before) + [1] * len(after)})
+    if not rows:
+        raise DataError(f"sft.max_length: each of the {len(items)} items is longer than {max_length} tokens; raise it")
+    return Dataset.from_list(rows), over
+
+
+def sft_lengths(items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, int]]:
+    """Return the tokens of each item's prompt, and of its target with the end token.
+
+    Raises:
+        DataError: an item has no target.
+    """
+    return [(len(before), len(after)) for before, after in (_tokens(item, tokenizer) for item in items)]
+
+
+def too_long(item: PromptItem, tokens: int, max_length: int) -> str:
+    """Return the message where an SFT row has more ``tokens`` than ``sft.max_length``."""
+    return (
+        f"{item.id}: prompt and target are {tokens} tokens, sft.max_length is {max_length}; raise it, or leave such "
+        f"rows out by sft.too_long=drop"
+    )
+
+
+def _tokens(item: PromptItem, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    if item.target is None:
+        raise DataError(f"{item.id}: has no SFT target; its source has no worked solution")
+    prompt = prompt_text(tokenizer, item.messages)
+    before = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    after = tokenizer(target_text(prompt, item.target), add_special_tokens=False)["input_ids"]
+    return list(before), [*after, tokenizer.eos_token_id]
 
 
 def grpo_dataset(items: Sequence[PromptItem], prompts: int) -> Dataset:
@@ -107,10 +136,7 @@ def grpo_dataset(items: Sequence[PromptItem], prompts: int) -> Dataset:
         ConfigError: there are fewer items than a step takes ``prompts``.
     """
     if len(items) < prompts:
-        raise ConfigError(
-            f"grpo.per_device_batch_size: a step takes {prompts} prompts, but there are {len(items)} training items, "
-            f"so none would be trained on; lower it, or add data"
-        )
+        raise ConfigError(too_few(prompts, len(items)))
     return Dataset.from_list(
         [
             {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 
-from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.records.artifact import Artifact
 from adhere.rewards.composite import Composite
 from adhere.rewards.engine import default_engine
 from adhere.rewards.functions import RewardFunctions
@@ -29,6 +29,7 @@ from adhere.train.stages.setup import (
     manifest,
     save_for_handoff,
 )
+from adhere.train.stages.trainer import resume_point
 
 if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
@@ -95,7 +96,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         callbacks=callbacks,
     )
     check_before_training(trainer, spec, longest, config.max_completion_length)
-    checkpoint = newest_checkpoint(artifact.checkpoints)
+    checkpoint = resume_point(artifact.checkpoints)
     if monitors is not None:
         monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
     trainer.resume(checkpoint)

@@ -18,7 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
-from adhere.records.artifact import Artifact, Stopped, complete, newest_checkpoint
+from adhere.records.artifact import Artifact, Stopped, checkpoint_damage, complete, complete_checkpoints
 from adhere.records.tables import write_rollouts
 from adhere.rewards.adherence import rate
 from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
@@ -166,8 +166,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
         self.accelerator.wait_for_everyone()
         if self._pause.asked_to_stop:
-            newest = newest_checkpoint(folder.parent)
-            raise Stopped(int(newest.name.rpartition("-")[2]) if newest else 0)
+            raise Stopped(max(complete_checkpoints(folder.parent), default=0))
         raise StageError(
             f"{outage.title} did not answer for {patience:g} s ({outage.keys[0]}); {kept}. Start the endpoint, or name "
             f"another {outage.keys[1]}, and run the same command again. Last reason: {outage.reason}"
@@ -315,6 +314,12 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
             if not complete(folder).exists():
                 raise StageError(f"{folder}: is the best checkpoint and is missing; set grpo.hand_over=last")
+
+            def check() -> None:
+                if self.accelerator.is_main_process and (damage := checkpoint_damage(folder)) is not None:
+                    raise StageError(f"{folder}: is damaged ({damage}) and the best one; set grpo.hand_over=last")
+
+            raise_on_all_ranks(check, "reading the best checkpoint")
             self.state.best_model_checkpoint = str(folder)
             self._load_best_model()
 

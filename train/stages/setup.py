@@ -11,8 +11,10 @@ import importlib.metadata
 import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -27,9 +29,17 @@ from adhere.records.artifact import Artifact
 from adhere.records.jsonl import read_jsonl
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.trackers import TRACKERS, chosen
+from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.model.load import compute_dtype
 from adhere.train.plan.architecture import architecture_of
-from adhere.train.plan.memory import ADAM_STATES, GIB, generation_bytes, stage_memory, steps_per_generation
+from adhere.train.plan.memory import (
+    ADAM_STATES,
+    GIB,
+    gathered_to_generate,
+    generation_bytes,
+    stage_memory,
+    steps_per_generation,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,8 +65,30 @@ CPU_REFUSAL = "can't allocate memory"
 
 
 def on_cpu(launcher: LauncherConfig) -> bool:
-    """Whether the stage runs on the CPU: because its launcher says so, or because there is no GPU."""
-    return launcher.device == "cpu" or not torch.cuda.is_available()
+    """Whether the stage runs on the CPU: because its launcher says so, or because there is no GPU.
+
+    Raises:
+        StageError: its launcher insists on a GPU, and torch cannot use one.
+    """
+    if launcher.device == "cpu" or torch.cuda.is_available():
+        return launcher.device == "cpu"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    why = "the driver does not work, or is older than this torch needs"
+    if hidden is not None:
+        why = f"CUDA_VISIBLE_DEVICES is '{hidden}'"
+    if torch.version.cuda is None and torch.version.hip is None:
+        why = "this torch is built without CUDA"
+    if launcher.device == "cuda":
+        raise StageError(f"launcher.device: cuda, but torch cannot use a GPU ({why}); mend that, or set auto or cpu")
+    if visible_gpus():
+        _say_once(f"note: torch cannot use the GPUs of this machine ({why}); this stage runs on the CPU")
+    return True
+
+
+@cache
+def _say_once(message: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(f"\nadhere: {message}", file=sys.stderr, flush=True)
 
 
 def check_world(spec: StageSpec) -> None:
@@ -180,6 +212,7 @@ class WorstCase(TrainerCallback):
             rank = 0 if adapter.kind == "none" else adapter.rank
             width = compute_dtype(spec.recipe.model).itemsize
             cache = int(sum(generation_bytes(a, sequences, self._prompt, tokens, width, rank=rank).values()))
+            cache += int(gathered_to_generate(spec.recipe, a))
             # Generation is over before the backward pass begins: the two are never in memory together.
             torch.empty(cache, dtype=torch.uint8, device=device)
         ids = torch.zeros(

@@ -6,13 +6,14 @@ adhere train recipe=quickstart stages=[sft]
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import PrinterCallback
 from trl import SFTConfig as TrlSftConfig
 
-from adhere.records.artifact import Artifact, newest_checkpoint
+from adhere.records.artifact import Artifact
 from adhere.train.model.handoff import adapter_mode, check_tokenizers
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
 from adhere.train.stages.callbacks import training_callbacks
@@ -26,7 +27,7 @@ from adhere.train.stages.setup import (
     save_for_handoff,
     trainer_arguments,
 )
-from adhere.train.stages.trainer import AdhereSFTTrainer
+from adhere.train.stages.trainer import AdhereSFTTrainer, resume_point
 
 if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
@@ -45,7 +46,10 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     exceeds = f"sft.max_length: {config.max_length} exceeds the model's context of {{context}} tokens; lower it"
     check_context(recipe.model, config.max_length, exceeds)
     items = load_items(spec, artifact, tokenizer, "train", with_targets=True)
-    dataset = sft_dataset(items, tokenizer, config.max_length)
+    dataset, dropped = sft_dataset(items, tokenizer, config.max_length, drop=config.too_long == "drop")
+    if dropped:
+        text = f"sft.too_long: left out {dropped} of {len(items)} items, longer than sft.max_length={config.max_length}"
+        warnings.warn(text, stacklevel=1)
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
     arguments = TrlSftConfig(
@@ -70,14 +74,15 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     check_before_training(trainer, spec, 1, max(len(row) for row in dataset["input_ids"]) - 1)
-    trainer.resume(newest_checkpoint(artifact.checkpoints))
+    trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
         figures = {
-            "items": len(items),
+            "items": len(dataset),
+            "too_long": dropped,
             "steps": trainer.state.global_step,
             "last": last_metrics(artifact),
             "timing": clock.figures,

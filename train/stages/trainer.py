@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import SFTTrainer
 
+from adhere.records.artifact import newest_checkpoint
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
 
@@ -113,6 +114,25 @@ class AdhereSFTTrainer(ExactResume, SFTTrainer):
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._total_train_tokens = state["tokens"]
+
+
+def resume_point(checkpoints: Path) -> Path | None:
+    """Return the newest whole checkpoint; the first rank reads its checksums, for all of them.
+
+    Raises:
+        StageError: there are checkpoints, and none is whole; on every rank.
+    """
+    found: list[Path | None] = [None]
+
+    def look() -> None:
+        if PartialState().is_main_process:
+            found[0] = newest_checkpoint(
+                checkpoints, lambda said: print(f"\nadhere: note: {said}", file=sys.stderr, flush=True)
+            )
+
+    raise_on_all_ranks(look, "reading the checkpoints")
+    broadcast_object_list(found)
+    return found[0]
 
 
 def raise_on_all_ranks(act: Callable[[], object], what: str) -> None:

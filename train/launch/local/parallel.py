@@ -69,6 +69,7 @@ def run_parallel(
     parallel: int,
     devices: Sequence[str] = (),
     per_stage: Callable[[PlannedStage], int] = lambda stage: 1,
+    sharing: int = 1,
     reached: Callable[[PlannedStage], bool] = lambda stage: False,
 ) -> Outcome:
     """Run ``stages`` as soon as what they start from is done, at most ``parallel`` at a time.
@@ -78,8 +79,9 @@ def run_parallel(
         done: keys of the stages that have ended before.
         prepare: writes a stage's ``stage.yaml`` and returns its path.
         parallel: stages at a time.
-        devices: GPUs to share; a stage gets the ``slot``-th part of them. Empty leaves the choice to the stage.
+        devices: GPUs to share; a stage gets the part of its slot. Empty leaves the choice to the stage.
         per_stage: devices that a stage needs.
+        sharing: slots that have one part of the devices, from 1.
         reached: whether a stage that has not ended has come as far as it should for now.
 
     An interrupt asks every running stage to write a checkpoint and end, and is raised again when they have.
@@ -106,7 +108,8 @@ def run_parallel(
                 for stage in ready[: parallel - len(running)]:
                     waiting.remove(stage)
                     slot = min(set(range(parallel)) - {started.slot for started in running})
-                    mine = devices[slot * per_stage(stage) : (slot + 1) * per_stage(stage)]
+                    part = slot // sharing
+                    mine = devices[part * per_stage(stage) : (part + 1) * per_stage(stage)]
                     visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
                     running.append(_start(stage, prepare(stage), slot, visible))
                 for started in [started for started in running if started.process.poll() is not None]:

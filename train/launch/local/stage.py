@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import select
@@ -10,17 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from adhere.records.artifact import EXIT_STOPPED, NEXT_STAGE, STOP_CLEARED, Artifact, held
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.kinds import kind_of
-from adhere.train.config.schema import LauncherConfig
+from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import read_spec
+from adhere.train.config.trackers import chosen
 from adhere.train.launch.local.signals import Interrupted, Notice
 from adhere.train.launch.orphans import end_with_parent
-from adhere.train.launch.serve.servers import visible_gpus
+from adhere.train.launch.serve.servers import check_servers, require, visible_gpus
 from adhere.train.launch.serve.serving import serving
 
 TAIL_LINES = 15
@@ -223,11 +224,52 @@ def worker_environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     return env
 
 
-def check_launcher(launcher: LauncherConfig) -> None:
-    """Fail before anything starts where the strategy needs a package that is not installed.
+def check_stages(stages: Iterable[tuple[str, Recipe]]) -> None:
+    """Fail before anything starts where this machine lacks what a stage needs: GPUs, packages, models to serve.
+
+    ``stages`` are the kinds of a run's stages, each with its recipe; all of them are looked at.
 
     Raises:
-        ConfigError: names the extra to install.
+        ConfigError: a line for each key that cannot be met, and what to do.
     """
-    if launcher.strategy.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
-        raise ConfigError(f"launcher.strategy: {launcher.strategy} needs DeepSpeed: pip install 'adhere[deepspeed]'")
+    stages, problems = list(stages), dict[str, None]()
+    checks: list[Callable[[], None]] = [partial(check_servers, [stage]) for stage in stages]
+    for kind, recipe in stages:
+        launcher, trains = recipe.launcher, kind_of(kind).distributed
+        checks.append(partial(check_device, launcher))
+        if launcher.strategy.startswith("zero"):
+            what = f"launcher.strategy: {launcher.strategy}"
+            checks.append(partial(require, "deepspeed", what, "adhere[deepspeed]"))
+        if trains and recipe.model.adapter.kind == "qlora":
+            checks.append(partial(require, "bitsandbytes", "model.adapter.kind: qlora", "adhere[qlora]"))
+        if recipe.model.kernels:
+            checks.append(partial(require, "kernels", "model.kernels", "kernels"))
+        wanted = chosen(recipe.tracking) if trains else []
+        for name in ("wandb", "trackio"):
+            if name in wanted:
+                checks.append(partial(require, name, f"tracking.{name}", name))
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            problems |= dict.fromkeys(str(error).splitlines())
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def check_device(launcher: LauncherConfig) -> None:
+    """Check that there is a GPU where the stage insists on one; whether torch can use it, the worker finds out.
+
+    Raises:
+        ConfigError: this machine shows none.
+    """
+    if launcher.device != "cuda" or launcher.kind != "local":
+        return
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not visible_gpus() and (
+        hidden is not None or not Path("/dev/kfd").exists()
+    ):  # AMD's driver, which torch calls cuda
+        why = f"CUDA_VISIBLE_DEVICES is '{hidden}'" if hidden is not None else "nvidia-smi lists none"
+        raise ConfigError(
+            f"launcher.device: cuda, but this machine shows no GPU ({why}); use auto or cpu, or mend that"
+        )

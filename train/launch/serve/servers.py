@@ -11,8 +11,9 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -133,12 +134,22 @@ def check_servers(stages: Iterable[tuple[str, Recipe]]) -> None:
     ``stages`` are the kinds of a run's stages, each with its recipe.
 
     Raises:
-        ConfigError: names the key, and the extra to install.
+        ConfigError: names every key, and the extra to install.
     """
+    problems: dict[str, None] = {}
     for kind, recipe in stages:
+        checks: list[Callable[[], None]] = [partial(check_judges, {k: j}) for k, j in judges_of(kind, recipe).items()]
         if kind == "grpo" and recipe.grpo.generation.startswith("vllm"):
-            _require("vllm", f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]")
-        check_judges(judges_of(kind, recipe))
+            checks.append(partial(require, "vllm", f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]"))
+        if kind == "evaluate" and recipe.evaluation.backend == "vllm":
+            checks.append(partial(require, "vllm", "evaluation.backend: vllm", "adhere[vllm]"))
+        for check in checks:
+            try:
+                check()
+            except ConfigError as error:
+                problems[str(error)] = None
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
@@ -151,7 +162,7 @@ def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
     for key, judge in judges.items():
         if judge.serve is not None:
             package, extra = needs[judge.serve.command]
-            _require(package, f"{key}.serve.command: {judge.serve.command}", extra)
+            require(package, f"{key}.serve.command: {judge.serve.command}", extra)
             if Path(judge.model).is_absolute() and not Path(judge.model).is_dir():
                 raise ConfigError(f"{key}.model: there is no folder '{judge.model}'")
 
@@ -261,6 +272,11 @@ def _vllm_version() -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
-def _require(package: str, what: str, extra: str) -> None:
+def require(package: str, what: str, extra: str) -> None:
+    """Check that ``package`` is installed, which the setting ``what`` needs and ``extra`` brings.
+
+    Raises:
+        ConfigError: it is not.
+    """
     if importlib.util.find_spec(package) is None:
         raise ConfigError(f"{what} needs {package}, which is not installed: pip install '{extra}'")
