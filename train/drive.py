@@ -10,6 +10,7 @@ from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_text
 from adhere.train.launch.local.stage import check_launcher, run_stage
 from adhere.train.launch.serve.servers import check_servers, judge_servers, judges_of
+from adhere.train.launch.slurm.submit import profile_of
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.rehearsed import check_signal
@@ -66,9 +67,11 @@ def begin(run: Run) -> None:
     Raises:
         ConfigError: the run's folder belongs to another configuration, or something that it needs is not there.
     """
-    for stage in run.graph.stages.values():
+    # With a Python of their own, jobs look for their packages themselves, on the nodes where they run.
+    elsewhere = run.recipe.launcher.kind == "slurm" and profile_of(run).elsewhere
+    for stage in run.graph.stages.values() if not elsewhere else ():
         check_launcher(stage.recipe.launcher)
-    check_servers((stage.kind, stage.recipe) for stage in run.graph.stages.values())
+    check_servers(((stage.kind, stage.recipe) for stage in run.graph.stages.values()), elsewhere=elsewhere)
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
 

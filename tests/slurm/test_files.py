@@ -21,7 +21,7 @@ from adhere.train.cli import main
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.launch.serve.servers import Server
-from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
+from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, judge_nodes, why_ending
 from adhere.train.launch.slurm.batches import Batch, plan_batches
 from adhere.train.launch.slurm.jobfile import job_files, write_finish, write_job_files
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
@@ -215,6 +215,7 @@ def test_a_server_that_does_not_fit_has_a_node_of_its_own(tmp_path: Path, settin
     assert (asked["nodes"], asked["gres"]) == (str(settings.get("nodes", 1) + 1), "gpu:4")
     batch = files["job.sbatch"]
     assert f"--nodes={settings.get('nodes', 1)} " in batch and '--exclude="$LAST"' in batch
+    assert f"--nodes={settings.get('nodes', 1) + 1} " in batch, "the servers' node is looked at as well"
     assert "SERVER=$!" in batch and "--seconds 600" in batch and "around" not in files["node.sh"]
 
 
@@ -302,10 +303,45 @@ def test_markers_decide_before_anything_else(tmp_path: Path) -> None:
     assert not (tmp_path / "FAILED").exists()
     (tmp_path / "REQUEUE").write_text('{"step": 7}')
     assert end(Artifact(tmp_path), 0, "RUNNING", 0) == (REQUEUE, "stopped with a checkpoint at step 7; requeued")
-    refuse(Artifact(tmp_path), "srun: error: x\nnode2: sees 1 GPUs, the job needs 4\n")
-    assert end(Artifact(tmp_path), 0, "RUNNING", 3) == (FAILED, "node2: sees 1 GPUs, the job needs 4")
+    Artifact(tmp_path).fail("the rows are empty")
+    assert end(Artifact(tmp_path), 0, "RUNNING", 3) == (FAILED, "the rows are empty")
     (tmp_path / "DONE").touch()
     assert end(Artifact(tmp_path), 0, "RUNNING", 3)[0] == DONE
+
+
+FOUR = {"node1", "node2", "node3", "node4"}
+BAD = "srun: error: x\nadhere-node node1 ok\nadhere-node node2 fault sees 1 GPUs, the job needs 4\n"
+
+
+def test_a_bad_node_is_kept_out_of_the_next_attempts_until_they_are_spent(tmp_path: Path) -> None:
+    pair = ["node1", "node2"]
+    code, reason, out = judge_nodes(Artifact(tmp_path), pair, BAD, FOUR, {"node4"}, 1)
+    assert (code, out) == (REQUEUE, ["node2", "node4"])
+    assert reason == "node2: sees 1 GPUs, the job needs 4; requeued without it (1 of 1)"
+    words = BAD.replace("node2", "node3")
+    code, reason, _ = judge_nodes(Artifact(tmp_path), ["node1", "node3"], words, FOUR | {"node5"}, {*out}, 1)
+    assert code == FAILED and "node2: sees 1 GPUs" in reason and "node3: sees 1 GPUs" in reason
+    assert Artifact(tmp_path).message() == reason and not Artifact(tmp_path).attempts.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (BAD.replace("node1 ok", "node1 fault may not write"), FAILED, "of the partition's 3 nodes 1 are left"),
+        ("adhere-node node1 ok\n", REQUEUE, "node2: did not answer"),
+        ("slurmstepd: error: pyxis: no image\nadhere-node node1 ok\n", REQUEUE, "node2: did not answer: slurmstepd: err"),
+        ("srun: unrecognized option '--container-image=x'\nTry...", FAILED, "correct srun of the profile"),
+        ("adhere-node node1 ok\nadhere-node node2 profile has no vllm", FAILED, "node2: has no vllm"),
+        ("adhere-node node9 ok\nadhere-node node1 ok", REQUEUE, "node2: did not answer"),
+        ("adhere-node node1 okay\nadhere-node node2 ok", REQUEUE, "node1: did not answer"),
+    ],
+)
+def test_what_the_nodes_said_decides(tmp_path: Path, words: str, code: int, said: str) -> None:
+    found, reason, _ = judge_nodes(Artifact(tmp_path), ["node1", "node2"], words, {"node1", "node2", "node3"}, set(), 3)
+    if "did not answer" in said:
+        found, reason, _ = judge_nodes(Artifact(tmp_path), ["node1", "node2"], words, set(), set(), 3)
+    assert found == code and said in reason
+    assert Artifact(tmp_path).failed.exists() == (code == FAILED)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +459,7 @@ def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: st
 
 
 def test_an_unknown_profile_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no 'gpus' \(did you mean 'gpu'\?\); there are container, cpu, gpu"):
+    with pytest.raises(ConfigError, match=r"no 'gpus' \(did you mean 'gpu'\?\); there are amd, container, cpu, gpu, pyxis"):
         load_profile("gpus")
 
 

@@ -19,10 +19,14 @@ from typing import Literal
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.generation import SERVED_MEMORY
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import StageSpec
 
 LOOPBACK = "127.0.0.1"
+JUDGE_NEEDS = {"vllm": ("vllm", "adhere[vllm]"), "transformers": ("fastapi", "transformers[serving]")}
+"""The package that serves a judge, and the extra that brings it, by the command."""
+
 SCALE_OUT_SINCE = (0, 30)
 """vLLM's version from which TRL's client needs its ``--enable-scale-out``."""
 
@@ -127,18 +131,38 @@ def engine_seed(seed: int, replica: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{replica}".encode()).digest()[:4], "big") >> 1
 
 
-def check_servers(stages: Iterable[tuple[str, Recipe]]) -> None:
+def packages_of_stage(kind: str, recipe: Recipe) -> dict[str, tuple[str, str]]:
+    """Return the packages that a stage needs besides adhere's own: for each the key that asks for it, and the extra."""
+    found = {}
+    if recipe.launcher.strategy.startswith("zero") and kind_of(kind).distributed:
+        found["deepspeed"] = (f"launcher.strategy: {recipe.launcher.strategy}", "adhere[deepspeed]")
+    if kind == "grpo" and recipe.grpo.generation.startswith("vllm"):
+        found["vllm"] = (f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]")
+    if kind == "evaluate" and recipe.evaluation.backend == "vllm":
+        found["vllm"] = ("evaluation.backend: vllm", "adhere[vllm]")
+    if kind_of(kind).makes is not None and recipe.model.adapter.kind == "qlora":
+        found["bitsandbytes"] = ("model.adapter.kind: qlora", "adhere[qlora]")
+    for key, judge in judges_of(kind, recipe).items():
+        if judge.serve is not None:
+            package, extra = JUDGE_NEEDS[judge.serve.command]
+            found.setdefault(package, (f"{key}.serve.command: {judge.serve.command}", extra))
+    return found
+
+
+def check_servers(stages: Iterable[tuple[str, Recipe]], *, elsewhere: bool = False) -> None:
     """Fail before anything starts where a stage's servers or generation need what this machine does not have.
 
-    ``stages`` are the kinds of a run's stages, each with its recipe.
+    Args:
+        stages: the kinds of a run's stages, each with its recipe.
+        elsewhere: whether they run under another Python, whose packages their jobs look for.
 
     Raises:
         ConfigError: names the key, and the extra to install.
     """
     for kind, recipe in stages:
-        if kind == "grpo" and recipe.grpo.generation.startswith("vllm"):
-            _require("vllm", f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]")
-        check_judges(judges_of(kind, recipe))
+        for package, (what, extra) in ({} if elsewhere else packages_of_stage(kind, recipe)).items():
+            _require(package, what, extra)
+        _check_models(judges_of(kind, recipe))
 
 
 def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
@@ -147,13 +171,17 @@ def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
     Raises:
         ConfigError: names the key, and the extra to install.
     """
-    needs = {"vllm": ("vllm", "adhere[vllm]"), "transformers": ("fastapi", "transformers[serving]")}
     for key, judge in judges.items():
         if judge.serve is not None:
-            package, extra = needs[judge.serve.command]
+            package, extra = JUDGE_NEEDS[judge.serve.command]
             _require(package, f"{key}.serve.command: {judge.serve.command}", extra)
-            if Path(judge.model).is_absolute() and not Path(judge.model).is_dir():
-                raise ConfigError(f"{key}.model: there is no folder '{judge.model}'")
+    _check_models(judges)
+
+
+def _check_models(judges: Mapping[str, JudgeConfig]) -> None:
+    for key, judge in judges.items():
+        if judge.serve is not None and Path(judge.model).is_absolute() and not Path(judge.model).is_dir():
+            raise ConfigError(f"{key}.model: there is no folder '{judge.model}'")
 
 
 def visible_gpus() -> list[str]:

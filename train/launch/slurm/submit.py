@@ -13,7 +13,7 @@ from adhere.records.names import slug
 from adhere.records.run import RunFolder
 from adhere.rewards.plugins import plugin_modules, plugin_packages
 from adhere.train.launch.local.stage import worker_flags
-from adhere.train.launch.serve.servers import servers_of
+from adhere.train.launch.serve.servers import packages_of_stage, servers_of
 from adhere.train.launch.slurm.batches import Batch, plan_batches
 from adhere.train.launch.slurm.jobfile import job_files, nodes_of, write_finish, write_job_files
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile
@@ -164,6 +164,7 @@ def files_of(run: Run, batch: Batch, folder: Path, profile: Profile, code: Path)
         profile,
         code,
         servers_of(spec_of(run, first)),
+        sorted(set().union(*(packages_of_stage(stage.kind, stage.recipe) for stage in batch.stages))),
     )
 
 
