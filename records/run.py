@@ -74,6 +74,26 @@ class RunFolder:
         return Artifact(self.slurm).job
 
     @property
+    def rounds_file(self) -> Path:
+        """The rounds of jobs between which successive halving decides on a cluster."""
+        return self.slurm / "rounds.json"
+
+    @property
+    def ended_file(self) -> Path:
+        """The artifacts that successive halving has ended on a cluster, one a line."""
+        return self.slurm / "ended"
+
+    def rounds_jobs(self) -> dict[str, str]:
+        """Return what the jobs of those rounds are, by their ids."""
+        found = dict[str, str]()
+        names = {stage.key: stage.label for stage in self.plan().stages}
+        for turn in read_object(self.rounds_file).get("rounds", []):
+            where = "" if turn["until"] is None else f" to step {turn['until']}"
+            found |= {job["job"]: f"{names.get(key, key)}{where}" for key, job in turn["jobs"].items()}
+            found |= {turn["rung"]: f"the choice at step {turn['until']}"} if turn["rung"] else {}
+        return found
+
+    @property
     def tables(self) -> list[Path]:
         """The tables that a finished run has."""
         return [*sorted(self.path.glob("results*.md")), *self.path.glob("ablation.md")]

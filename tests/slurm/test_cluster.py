@@ -46,7 +46,11 @@ def fake_pyxis(site: Site, place: Path) -> tuple[Site, Path, Path]:
     srun.write_text(PYXIS.format(python=sys.executable, log=log, image=image, srun=real))
     srun.chmod(0o755)
     path = f"{srun.parent}:{site.cluster.environment['PATH']}"
-    return replace(site, cluster=replace(site.cluster, environment={**site.cluster.environment, "PATH": path})), image, log
+    return (
+        replace(site, cluster=replace(site.cluster, environment={**site.cluster.environment, "PATH": path})),
+        image,
+        log,
+    )
 
 
 def test_with_pyxis_all_of_our_python_runs_in_the_image(site: Site, tmp_path: Path) -> None:
@@ -58,20 +62,24 @@ def test_with_pyxis_all_of_our_python_runs_in_the_image(site: Site, tmp_path: Pa
     calls = log.read_text().splitlines()
     assert calls and all(f"--container-image={image}" in call for call in calls)
     assert all(f"--container-mounts={site.shared}:{site.shared}" in call for call in calls)
-    assert (site.shared / "pyxis/latest/stages/sft/model/README.md").exists(), "the job that ends the run is inside, too"
+    assert (site.shared / "pyxis/latest/stages/sft/model/README.md").exists(), (
+        "the job that ends the run is inside, too"
+    )
 
 
 def test_options_that_srun_does_not_know_end_the_stage_in_its_words(site: Site) -> None:
     site.submit("unknown", *ONE, srun={"container-image": "/images/x.sqsh"}, python="python3")
     site.cluster.wait(site.cluster.idle, seconds=240.0)
     said = site.status("unknown", code=1)
-    assert "failed    sft" in said and "unrecognized option '--container-image" in said and "srun of the profile" in said
+    assert (
+        "failed    sft" in said and "unrecognized option '--container-image" in said and "srun of the profile" in said
+    )
 
 
 @pytest.mark.parametrize("missing", ["a_package_that_is_nowhere", "deepspeed"])
 def test_packages_are_looked_for_on_the_node(site: Site, tmp_path: Path, missing: str) -> None:
     other = tmp_path / "python"
-    other.write_text(f"#!/bin/sh\nPYTHONPATH={tmp_path}:$PYTHONPATH exec {sys.executable} \"$@\"\n")
+    other.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}:$PYTHONPATH exec {sys.executable} "$@"\n')
     other.chmod(0o755)
     # This Python finds neither package, whatever the login node's has.
     (tmp_path / "sitecustomize.py").write_text(
@@ -105,11 +113,14 @@ def test_a_bare_environment_and_a_proxy_break_nothing(site: Site, tmp_path: Path
 
 def test_a_bad_node_is_left_out_and_the_stage_goes_on_on_another(site: Site) -> None:
     # node1 shows its GPUs wrongly; the job starts there first.
-    broken = '[[ $SLURMD_NODENAME != node1 ]] || export CUDA_VISIBLE_DEVICES=0'
+    broken = "[[ $SLURMD_NODENAME != node1 ]] || export CUDA_VISIBLE_DEVICES=0"
     gpus = ["strategy=ddp", "launcher.processes=2", "launcher.device=auto"]
     site.submit("badnode", *ONE, *gpus, gpus_per_node=2, setup=[broken])
     site.cluster.wait(site.cluster.idle, seconds=240.0)
     said = site.output("badnode")
     assert "1 of 1 stages done" in site.status("badnode"), said
-    assert "node1: sees 1 GPUs (CUDA_VISIBLE_DEVICES='0'), the job needs 2" in said and "requeued without it (1 of 3)" in said
+    assert (
+        "node1: sees 1 GPUs (CUDA_VISIBLE_DEVICES='0'), the job needs 2" in said
+        and "requeued without it (1 of 3)" in said
+    )
     assert "on node2, restart 1" in said

@@ -23,7 +23,7 @@ from adhere.train.config.schema import LauncherConfig
 from adhere.train.launch.serve.servers import Server
 from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, judge_nodes, why_ending
 from adhere.train.launch.slurm.batches import Batch, plan_batches
-from adhere.train.launch.slurm.jobfile import job_files, write_finish, write_job_files
+from adhere.train.launch.slurm.jobfile import finish_file, job_files, write_job_files
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
 from adhere.train.launch.slurm.snapshot import snapshot
 from adhere.train.launch.slurm.submit import dependency, packages_of
@@ -229,7 +229,8 @@ def test_the_scripts_are_clean(
     if settings.get("device") == "cpu":
         profile = profile.model_copy(update={"gpus_per_node": 0})
     job(tmp_path, count=2, profile=profile, servers=servers, **settings)
-    finish = write_finish(tmp_path / "run", tmp_path / "run", LauncherConfig(), profile, tmp_path / "code")
+    finish = tmp_path / "finish.sbatch"
+    finish.write_text(finish_file(tmp_path, tmp_path / "run", LauncherConfig(), profile, tmp_path / "code"))
     scripts = [str(tmp_path / "it's a job" / name) for name in ("job.sbatch", "node.sh")] + [str(finish)]
     for script in scripts:
         assert not re.search(r"@[a-z_]+@", Path(script).read_text())
@@ -329,7 +330,11 @@ def test_a_bad_node_is_kept_out_of_the_next_attempts_until_they_are_spent(tmp_pa
     [
         (BAD.replace("node1 ok", "node1 fault may not write"), FAILED, "of the partition's 3 nodes 1 are left"),
         ("adhere-node node1 ok\n", REQUEUE, "node2: did not answer"),
-        ("slurmstepd: error: pyxis: no image\nadhere-node node1 ok\n", REQUEUE, "node2: did not answer: slurmstepd: err"),
+        (
+            "slurmstepd: error: pyxis: no image\nadhere-node node1 ok\n",
+            REQUEUE,
+            "node2: did not answer: slurmstepd: err",
+        ),
         ("srun: unrecognized option '--container-image=x'\nTry...", FAILED, "correct srun of the profile"),
         ("adhere-node node1 ok\nadhere-node node2 profile has no vllm", FAILED, "node2: has no vllm"),
         ("adhere-node node9 ok\nadhere-node node1 ok", REQUEUE, "node2: did not answer"),
@@ -459,7 +464,9 @@ def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: st
 
 
 def test_an_unknown_profile_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no 'gpus' \(did you mean 'gpu'\?\); there are amd, container, cpu, gpu, pyxis"):
+    with pytest.raises(
+        ConfigError, match=r"no 'gpus' \(did you mean 'gpu'\?\); there are amd, container, cpu, gpu, pyxis"
+    ):
         load_profile("gpus")
 
 

@@ -145,9 +145,7 @@ def _seconds(text: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def end(
-    artifact: Artifact, attempt: int, state: str, max_requeues: int, until: int | None = None
-) -> tuple[int, str]:
+def end(artifact: Artifact, attempt: int, state: str, max_requeues: int, until: int | None = None) -> tuple[int, str]:
     """Decide what follows the attempt; return one of the exit codes above and the reason in words.
 
     A stage that stopped on request is requeued. A crash is too, but at most ``max_requeues`` times without a newer

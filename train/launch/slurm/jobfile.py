@@ -166,7 +166,9 @@ def job_files(
 
 def exports(profile: Profile, launcher: LauncherConfig) -> list[str]:
     """Return the shell lines that set the environment of the workers on a node: ours, then the profile's."""
-    lines = [f'export {name}="${{{name}-{value}}}"' for name, value in DEFAULTS.items() if name not in profile.environment]
+    lines = [
+        f'export {name}="${{{name}-{value}}}"' for name, value in DEFAULTS.items() if name not in profile.environment
+    ]
     for name, value in profile.environment.items():
         # Only $NAME is the shell's; what else it would read is the value's own.
         plain = re.sub(r'(["\\`]|\$(?![A-Za-z_{]))', r"\\\1", value)
@@ -178,7 +180,7 @@ def exports(profile: Profile, launcher: LauncherConfig) -> list[str]:
     return lines
 
 
-def write_finish(
+def finish_file(
     folder: Path,
     run: Path,
     launcher: LauncherConfig,
@@ -187,23 +189,22 @@ def write_finish(
     module: str = "adhere.train.run.finish",
     name: str = "finish",
     arguments: Sequence[str] = (),
-) -> Path:
-    """Write the batch file of a job that looks at a run: by default the one that ends it. It takes what ``finish:`` of
+) -> str:
+    """Return the batch file of a job that looks at a run: by default the one that ends it. It takes what ``finish:`` of
     the profile says.
 
     Args:
-        folder: where the file goes.
+        folder: where its output goes.
         run: the run's folder.
         launcher: for its options of ``sbatch``, without those that say what a job takes.
         profile: of the cluster.
         code: the snapshot that the job runs.
         module: what it runs, with the run's folder as its first argument.
-        name: of the file and the job.
+        name: of the job.
         arguments: further ones of the module.
     """
     share = profile.finish
-    assert share.time is not None
-    options = _place(profile, share, f"{run.name}-{name}", share.time) | {"nodes": "1", "ntasks": "1"}
+    options = _place(profile, share, f"{run.name}-{name}", share.time or profile.time) | {"nodes": "1", "ntasks": "1"}
     options["output"] = str(folder / f"{name}-%j.out")
     given = {"mem": share.memory, "cpus-per-task": share.cpus_per_task}
     options |= {key: str(value) for key, value in given.items() if value is not None}
@@ -220,8 +221,7 @@ def write_finish(
         "module": module,
         "run": shlex.join([str(run), *arguments]),
     }
-    write_text(folder / f"{name}.sbatch", render("finish.sbatch", filled))
-    return folder / f"{name}.sbatch"
+    return render("finish.sbatch", filled)
 
 
 def nodes_of(launcher: LauncherConfig, kind: str) -> int:

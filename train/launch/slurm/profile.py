@@ -14,7 +14,6 @@ from adhere.rewards.errors import ConfigError, nearest
 from adhere.rewards.strict import Strict
 from adhere.train.config.schema import SLURM_MEMORY, SLURM_TIME, LauncherConfig, SlurmConfig
 
-
 SRUN_OURS = {
     "nodes", "ntasks", "ntasks-per-node", "overlap", "export", "export-file", "nodelist", "exclude", "kill-on-bad-exit",
     "wait", "cpus-per-task", "jobid", "output", "error", "input", "multi-prog", "pty", "preserve-env",
@@ -104,7 +103,7 @@ class Profile(Strict):
     the node."""
 
     srun: dict[str, str] = Field(default_factory=dict)
-    """Options of ``srun`` by their long name for whatever runs our Python, such as Pyxis' ``{container-image: FILE}``."""
+    """Options of ``srun`` by their long name, for whatever runs our Python: Pyxis' ``{container-image: FILE}``."""
 
     container: str | None = None
     """Words before the interpreter, such as ``apptainer exec --nv --bind /shared image.sif``."""
