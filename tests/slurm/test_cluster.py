@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -124,3 +125,79 @@ def test_a_bad_node_is_left_out_and_the_stage_goes_on_on_another(site: Site) -> 
         and "requeued without it (1 of 3)" in said
     )
     assert "on node2, restart 1" in said
+
+
+LATER = "+launcher.slurm.sbatch.begin=now+1hour"
+
+
+def last_of(said: str) -> str:
+    return next(line.split()[-1] for line in said.splitlines() if "submitted  comparison and cards" in line)
+
+
+def asked(site: Site, job: str) -> dict[str, str]:
+    """Return what ``scontrol`` says of a job."""
+    said = site.cluster.run("scontrol", "show", "job", "-o", job)
+    return dict(word.split("=", 1) for word in said.split() if "=" in word)
+
+
+def test_the_job_that_ends_a_run_takes_little_and_nothing_is_queued_without_it(site: Site) -> None:
+    finish = {"partition": "urgent", "time": "00:07:00", "memory": "300M"}
+    said = site.submit("own", *ONE, LATER, finish=finish, gpus_per_node=2)
+    last = asked(site, last_of(said))
+    assert (last["Partition"], last["TimeLimit"], last["MinMemoryNode"]) == ("urgent", "00:07:00", "300M")
+    assert last["NumCPUs"] == "1" and "gres" not in str(last).lower() and last["Reason"] == "Dependency"
+    site.adhere("cancel", str(site.shared / "own/latest"))
+    said = site.submit("nothing", *ONE, LATER, code=1, finish={"partition": "nosuch"})
+    assert "Slurm rejects " in said and "finish.sbatch" in said and "nosuch" in said
+    assert site.cluster.idle(), "no stage is queued without the job that ends the run"
+
+
+def test_a_finish_job_that_is_gone_is_submitted_again_and_a_waiting_one_is_kept(site: Site) -> None:
+    first = last_of(site.submit("again", *ONE, LATER))
+    said = site.submit("again", *ONE, LATER)
+    assert f"queued     comparison and cards     job {first}, submitted before" in said
+    site.cluster.run("scancel", first)
+    second = last_of(site.submit("again", *ONE, LATER))
+    stage = json.loads((site.stage("again", "sft") / "slurm.json").read_text())["job"]
+    assert second != first and f"afterany:{stage}(" in asked(site, second)["Dependency"]
+    said = site.adhere("cancel", str(site.shared / "again/latest"))
+    assert said.count("cancelled  ") == 2 and site.cluster.idle()
+
+
+def test_where_a_later_stage_is_rejected_what_is_queued_is_named_and_has_its_end(site: Site) -> None:
+    stages = "stages=[sft,{evaluate:{of:[sft]}}]"
+    said = site.submit("half", stages, LATER, code=1, evaluate={"partition": "nosuch"})
+    stage = json.loads((site.stage("half", "sft") / "slurm.json").read_text())["job"]
+    last = json.loads((site.shared / "half/latest/slurm/slurm.json").read_text())["job"]
+    assert f"submitted before: sft job {stage}, and job {last}, which ends the run" in said
+    assert f"afterany:{stage}(" in asked(site, last)["Dependency"]
+    site.submit("half", stages, LATER, evaluate={"time": "00:03:00", "memory": "700M"})
+    record = json.loads((site.stage("half", "evaluate[sft]") / "slurm.json").read_text())["job"]
+    evaluation = asked(site, record)
+    assert (evaluation["TimeLimit"], evaluation["MinMemoryNode"]) == ("00:03:00", "700M")
+    assert asked(site, stage)["TimeLimit"] == "00:30:00"
+    assert f"afterany:{stage}(" in asked(site, last)["Dependency"] and record in asked(site, last)["Dependency"]
+    site.adhere("cancel", str(site.shared / "half/latest"))
+    assert site.cluster.idle()
+
+
+def test_halving_decides_in_a_job_between_two_rounds(site: Site) -> None:
+    points = "weights=[{checklist: 0},{checklist: 0.5},{checklist: 1}]"
+    halving = "halving={rungs: [0.5], keep: 0.3, window: 0.5}"
+    short = ["grpo.max_steps=4", "grpo.logging_steps=1", "sft.max_steps=2"]
+    line = [points, halving, *short, "stages=[sft,grpo,evaluate]"]
+    said = site.adhere("ablate", *site.overrides("halving", *line))
+    assert "grpo x 3" in said and "the choice at step 2" in said
+    run = site.shared / "halving/latest"
+    assert len(json.loads((run / "arms.json").read_text())["points"]) == 3, "it is there from the beginning"
+    site.cluster.wait(site.cluster.idle, seconds=600.0)
+    course = json.loads((run / "arms.json").read_text())
+    (rung,) = course["rungs"]
+    assert rung["step"] == 2 and len(rung["kept"]) == 1 and len(rung["ended"]) == 2
+    assert course["saved_share_of_steps"] == pytest.approx(1 / 3) and course["seconds"]["alone"] > 0
+    assert not course["failed"] and not course["skipped"]
+    said = site.status("halving")
+    assert said.count("ended early") == 4 and "results: " in said, said + site.output("halving")
+    rows = {p.name: (p / "metrics.jsonl").read_text().count("\n") for p in (run / "stages").glob("grpo*")}
+    assert sorted(rows.values()) == [2, 2, 4]
+    assert "nothing to do" in site.adhere("ablate", *site.overrides("halving", *line))

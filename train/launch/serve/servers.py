@@ -24,6 +24,9 @@ from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import StageSpec
 
 LOOPBACK = "127.0.0.1"
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+"""The variables that say which GPUs a process may use: of NVIDIA, AMD (which reads the first, too) and Intel."""
+
 JUDGE_NEEDS = {"vllm": ("vllm", "adhere[vllm]"), "transformers": ("fastapi", "transformers[serving]")}
 """The package that serves a judge, and the extra that brings it, by the command."""
 
@@ -186,13 +189,22 @@ def _check_models(judges: Mapping[str, JudgeConfig]) -> None:
 
 def visible_gpus() -> list[str]:
     """Return the identifiers of the GPUs that a process started here may use, without importing torch."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    name = next((name for name in GPU_VARIABLES if name in os.environ), None)
+    if name is None and (amd := os.environ.get("ROCR_VISIBLE_DEVICES")):
+        return [str(i) for i in range(len(amd.split(",")))]  # HIP numbers anew what this layer below it leaves
+    given = None if name is None else os.environ[name]
     if given is not None:
         return [part for part in (p.strip() for p in given.split(",")) if part and part != "-1"]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60)
     return [str(i) for i, line in enumerate(li for li in listed.stdout.splitlines() if li.startswith("GPU "))]
+
+
+def showing(gpus: Sequence[str]) -> dict[str, str]:
+    """Return the environment in which a process sees only ``gpus`` of those that this one may use."""
+    name = next((name for name in GPU_VARIABLES if name in os.environ), GPU_VARIABLES[0])
+    return {name: ",".join(gpus)}
 
 
 def split_gpus(
@@ -243,7 +255,8 @@ def free_port(host: str, wanted: int | None, key: str) -> int:
             tried.bind((host, wanted or 0))
         except OSError as error:
             raise StageError(
-                f"{key}: port {wanted} is taken on {host} ({error.strerror}); name another, or null for a free one"
+                f"{key}: {f'port {wanted} is taken' if wanted else 'no port can be had'} on {host} ({error.strerror}); "
+                + ("name another, or null for a free one" if wanted else "is it an address of this machine?")
             ) from error
         return int(tried.getsockname()[1])
 
