@@ -74,6 +74,11 @@ class RunFolder:
         return Artifact(self.slurm).job
 
     @property
+    def hub_file(self) -> Path:
+        """The commits of the hub's models and data sets that the run takes."""
+        return self.path / "hub.json"
+
+    @property
     def rounds_file(self) -> Path:
         """The rounds of jobs between which successive halving decides on a cluster."""
         return self.slurm / "rounds.json"

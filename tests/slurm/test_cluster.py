@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Site
+from tiny_run import REPOSITORY
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -142,7 +144,7 @@ def asked(site: Site, job: str) -> dict[str, str]:
 
 def test_the_job_that_ends_a_run_takes_little_and_nothing_is_queued_without_it(site: Site) -> None:
     finish = {"partition": "urgent", "time": "00:07:00", "memory": "300M"}
-    said = site.submit("own", *ONE, LATER, finish=finish, gpus_per_node=2)
+    said = site.submit("own", *ONE, LATER, finish=finish)
     last = asked(site, last_of(said))
     assert (last["Partition"], last["TimeLimit"], last["MinMemoryNode"]) == ("urgent", "00:07:00", "300M")
     assert last["NumCPUs"] == "1" and "gres" not in str(last).lower() and last["Reason"] == "Dependency"
@@ -172,7 +174,7 @@ def test_where_a_later_stage_is_rejected_what_is_queued_is_named_and_has_its_end
     assert f"submitted before: sft job {stage}, and job {last}, which ends the run" in said
     assert f"afterany:{stage}(" in asked(site, last)["Dependency"]
     site.submit("half", stages, LATER, evaluate={"time": "00:03:00", "memory": "700M"})
-    record = json.loads((site.stage("half", "evaluate[sft]") / "slurm.json").read_text())["job"]
+    record = json.loads((site.stage("half", "evaluate-sft") / "slurm.json").read_text())["job"]
     evaluation = asked(site, record)
     assert (evaluation["TimeLimit"], evaluation["MinMemoryNode"]) == ("00:03:00", "700M")
     assert asked(site, stage)["TimeLimit"] == "00:30:00"
@@ -184,7 +186,7 @@ def test_where_a_later_stage_is_rejected_what_is_queued_is_named_and_has_its_end
 def test_halving_decides_in_a_job_between_two_rounds(site: Site) -> None:
     points = "weights=[{checklist: 0},{checklist: 0.5},{checklist: 1}]"
     halving = "halving={rungs: [0.5], keep: 0.3, window: 0.5}"
-    short = ["grpo.max_steps=4", "grpo.logging_steps=1", "sft.max_steps=2"]
+    short = ["grpo.max_steps=4", "grpo.logging_steps=1"]
     line = [points, halving, *short, "stages=[sft,grpo,evaluate]"]
     said = site.adhere("ablate", *site.overrides("halving", *line))
     assert "grpo x 3" in said and "the choice at step 2" in said
@@ -201,3 +203,46 @@ def test_halving_decides_in_a_job_between_two_rounds(site: Site) -> None:
     rows = {p.name: (p / "metrics.jsonl").read_text().count("\n") for p in (run / "stages").glob("grpo*")}
     assert sorted(rows.values()) == [2, 2, 4]
     assert "nothing to do" in site.adhere("ablate", *site.overrides("halving", *line))
+
+
+SEARCH = """\
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.core.plugins import Plugins
+
+class Search(Sweeper):
+    def setup(self, *, hydra_context, task_function, config):
+        self.launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+
+    def sweep(self, arguments):
+        for number, seed in enumerate((3, 4)):
+            (done,) = self.launcher.launch([[*arguments, f"seed={seed}"]], initial_job_idx=number)
+            print("the search was told", float(done.return_value), flush=True)
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="search", node={"_target_": "hydra_plugins.search.Search"}, provider="test"
+)
+"""
+
+
+def test_a_sweeper_that_searches_is_told_each_points_value(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "hydra_plugins").mkdir()
+    (tmp_path / "hydra_plugins" / "search.py").write_text(SEARCH)
+    path = f"{tmp_path}:{site.cluster.environment.get('PYTHONPATH', '')}"
+    line = ["-m", "hydra/sweeper=search", *site.overrides("search", "stages=[sft,evaluate]", "sft.max_steps=1")]
+    environment = {**site.cluster.environment, "PYTHONPATH": f"{REPOSITORY}:{path}"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "adhere.train.cli", "train", *line],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.count("the search was told 0") == 2, done.stdout + done.stderr
+    assert site.cluster.idle(), "each value was waited for"
+
+
+def test_a_rehearsal_runs_on_the_cluster(site: Site) -> None:
+    stages = "stages={sft: {}, look: {kind: rehearse, from: sft}}"
+    site.submit("rehearsal", stages, "rehearse.groups=2")
+    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    assert "2 of 2 stages done" in site.status("rehearsal"), site.output("rehearsal")

@@ -31,7 +31,6 @@ DEFAULTS = {
     "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
     "TRITON_CACHE_DIR": "$CACHE/triton",
     "TORCHINDUCTOR_CACHE_DIR": "$CACHE/inductor",
-    "TORCH_EXTENSIONS_DIR": "$CACHE/extensions",
     "VLLM_CACHE_ROOT": "$CACHE/vllm",
     "MIOPEN_USER_DB_PATH": "$CACHE/miopen",
 }
@@ -58,6 +57,7 @@ def job_files(
     packages: Sequence[str] = (),
     until: int | None = None,
     ended: Path | None = None,
+    offline: bool = False,
 ) -> dict[str, str]:
     """Return the text of each file of one job in ``folder``; several ``artifacts`` are an array.
 
@@ -74,6 +74,7 @@ def job_files(
         packages: what the nodes' Python has to have besides what every worker imports.
         until: the optimizer step at which this job's part of the stage ends.
         ended: a file that names, one a line, the artifacts that successive halving has ended by then.
+        offline: whether the cache has all that the run takes from the hub.
 
     Raises:
         ConfigError: an option of ``launcher.slurm.sbatch`` is one that the job's script decides.
@@ -153,7 +154,7 @@ def job_files(
         "suffix": "" if nodes == 1 else ".node$SLURM_NODEID",
         "threads": str(launcher.threads or f"$((${{SLURM_CPUS_ON_NODE:-{ranks}}} / {ranks}))"),
         "notice_seconds": str(launcher.slurm.notice_seconds),
-        "environment": "\n".join(exports(profile, launcher)),
+        "environment": "\n".join(exports(profile, launcher, offline=offline)),
         "launch": launch,
         "around": around if servers and not apart else "",
     }
@@ -164,8 +165,11 @@ def job_files(
     }
 
 
-def exports(profile: Profile, launcher: LauncherConfig) -> list[str]:
-    """Return the shell lines that set the environment of the workers on a node: ours, then the profile's."""
+def exports(profile: Profile, launcher: LauncherConfig, *, offline: bool = False) -> list[str]:
+    """Return the shell lines that set the environment of the workers on a node: ours, then the profile's.
+
+    With ``offline`` all that the run takes from the hub is in the cache, and nobody asks the hub.
+    """
     lines = [
         f'export {name}="${{{name}-{value}}}"' for name, value in DEFAULTS.items() if name not in profile.environment
     ]
@@ -173,6 +177,8 @@ def exports(profile: Profile, launcher: LauncherConfig) -> list[str]:
         # Only $NAME is the shell's; what else it would read is the value's own.
         plain = re.sub(r'(["\\`]|\$(?![A-Za-z_{]))', r"\\\1", value)
         lines.append(f'export {name}="{plain}"')
+    if offline:
+        lines.append("export HF_HUB_OFFLINE=1")
     if launcher.device == "cpu":
         # accelerate takes DeepSpeed for a GPU's: with ACCELERATE_USE_CPU it would silently train by DDP.
         kind = "DS_ACCELERATOR=cpu" if launcher.strategy.startswith("zero") else "ACCELERATE_USE_CPU=true"

@@ -18,10 +18,12 @@ from adhere.train.launch.slurm.submit import (
     files_of,
     folder_of,
     name_of,
+    offline_of,
     profile_of,
     queued_stages,
     submissions_of,
 )
+from adhere.train.run.hub import hub_items, missing, pins
 
 if TYPE_CHECKING:
     from adhere.train.run.graph import PlannedStage
@@ -45,6 +47,14 @@ def with_gpu_memory(run: Run) -> Run:
     return replace(run, graph=replace(run.graph, stages=stages))
 
 
+def hub_lines(run: Run) -> list[str]:
+    """Return what the run takes from the hub, and which commit of it is in the cache."""
+    items = hub_items((stage.kind, stage.recipe) for stage in run.graph.stages.values())
+    known, gone = pins(RunFolder(run.path)), missing(RunFolder(run.path), items)
+    absent = "not fetched; adhere fetch with these words brings it"
+    return [f"{i.kind} {i.id}: {absent if i in gone else f'commit {known[i.name][:12]}'}" for i in items]
+
+
 def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     """Return the ``sbatch`` lines of the ``waiting`` stages and the options in each batch file.
 
@@ -59,6 +69,7 @@ def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     queued = queued_stages(run, waiting) if shutil.which("squeue") else {}
     made = dict(queued)
     lines = [f"warning: {text}" for text in notice_doubts(profile, run.recipe.launcher.slurm)]
+    lines += [f"hub      {text}" for text in hub_lines(run)]
     lines += [f"queued   {stage.label}: job {queued[stage.key]}" for stage in waiting if stage.key in queued]
     submitted: list[str] = []
     most = None
@@ -66,7 +77,7 @@ def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
         try:
             most = largest_array()
         except StageError as error:
-            lines.append(f"warning: Slurm does not say how large an array may be ({error})")
+            lines.append(f"warning: Slurm does not say how large an array may be ({str(error)[:80]})")
     for number, batch in enumerate(batches_of(run, waiting, queued, most), submissions_of(run)):
         folder = folder_of(run, batch, number)
         waits = dependency(batch, made, submitted)
@@ -85,5 +96,8 @@ def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
         lines.append(f"  sbatch --dependency=afterany:{ids} {place / 'finish.sbatch'}")
         lines += [f"  {line}" for line in ending if line.startswith("#SBATCH")]
         lines += ["", "environment on the nodes:", "  ulimit -n and -l: the hard limits; CACHE is below TMPDIR"]
-        lines += [f"  {line.removeprefix('export ')}" for line in exports(profile, run.recipe.launcher)]
+        lines += [
+            f"  {line.removeprefix('export ')}"
+            for line in exports(profile, run.recipe.launcher, offline=offline_of(run))
+        ]
     return lines
