@@ -68,14 +68,16 @@ def start(run: Run, rounds_of: Callable[[], Sequence[Round]] | None = None) -> i
     for doubt in notice_doubts(profile_of(run), run.recipe.launcher.slurm):
         print(f"warning: {doubt}", file=sys.stderr)
     begin(run)
-    waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
+    left = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
+    rounds = [Round(left)] if rounds_of is None else rounds_of()
+    waiting = list({stage.key: stage for turn in rounds for stage in turn.stages}.values())
     if not waiting:
         finish(RunFolder(run.path))
         print("nothing to do: every stage of this configuration is done")
         return 0
     for stage in waiting:
         check_signal(run.root, stage)
-    submission = submit_run(run, [Round(waiting)] if rounds_of is None else rounds_of())
+    submission = submit_run(run, rounds)
     names = {stage.key: stage.label for stage in waiting}
     for key, job in submission.queued.items():
         print(f"  queued     {names[key]:<24} job {job}, submitted before")

@@ -94,7 +94,8 @@ def submit_run(run: Run, rounds: Sequence[Round]) -> Submission:
         else:
             call("scontrol", "hold", last)
 
-        place.ended_file.unlink(missing_ok=True)
+        if any(batches):
+            place.ended_file.unlink(missing_ok=True)
         made, every, rungs = dict(queued), dict[str, Batch](), dict[int, str]()
         records, begun = list[dict[str, Any]](), set[str]()
         try:
