@@ -77,12 +77,18 @@ def job_files(
         offline: whether the cache has all that the run takes from the hub.
 
     Raises:
-        ConfigError: an option of ``launcher.slurm.sbatch`` is one that the job's script decides.
+        ConfigError: an option of ``launcher.slurm.sbatch`` is one that the job's script decides, or the servers take
+            more GPUs than a node has.
     """
     nodes = nodes_of(launcher, kind)
     ranks = ranks_of(launcher, kind) // nodes
     served = sum(server.gpus for server in servers) if profile.gpus_per_node and launcher.device != "cpu" else 0
     gpus = ranks if profile.gpus_per_node else 0
+    if served > profile.gpus_per_node:
+        raise ConfigError(
+            f"{servers[0].keys[0]}: the servers of a stage run on one node, and theirs take {served} GPUs where the "
+            f"profile's gpus_per_node is {profile.gpus_per_node}; give them fewer"
+        )
     apart = bool(servers) and (nodes > 1 or gpus + served > profile.gpus_per_node)
     gpus = max(gpus, served) if apart else gpus + served
     own, asked = (profile.evaluate if kind == "evaluate" else Share()), launcher.slurm
