@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Site
+from fake_hub import commit_of, fake_hub
 from tiny_run import REPOSITORY
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
@@ -246,3 +247,20 @@ def test_a_rehearsal_runs_on_the_cluster(site: Site) -> None:
     site.submit("rehearsal", stages, "rehearse.groups=2")
     site.cluster.wait(site.cluster.idle, seconds=240.0)
     assert "2 of 2 stages done" in site.status("rehearsal"), site.output("rehearsal")
+
+
+def test_what_was_fetched_is_enough_for_jobs_without_a_network(site: Site, tmp_path: Path) -> None:
+    cache = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    plain = {name: value for name, value in site.cluster.environment.items() if not name.startswith("HF_")}
+    offline = replace(site, cluster=replace(site.cluster, environment=plain | cache))
+    words = site.overrides("fetched", *ONE, "model.path=lab/tiny")
+    with fake_hub({"models/lab/tiny": REPOSITORY / "recipes/assets/tiny_base"}) as (endpoint, _):
+        online = replace(site, cluster=replace(site.cluster, environment=plain | cache | {"HF_ENDPOINT": endpoint}))
+        online.adhere("fetch", *words)
+    offline.adhere("train", *words)
+    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    assert "1 of 1 stages done" in site.status("fetched"), site.output("fetched")
+    commit = commit_of(REPOSITORY / "recipes/assets/tiny_base")
+    assert f"revision: {commit}" in (site.stage("fetched", "sft") / "stage.yaml").read_text()
+    (node,) = (site.shared / "fetched/latest/slurm").glob("*/node.sh")
+    assert "export HF_HUB_OFFLINE=1" in node.read_text()

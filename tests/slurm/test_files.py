@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_run import REPOSITORY
 
 from adhere.records.artifact import Artifact
@@ -621,3 +623,21 @@ def test_the_plan_shows_what_would_be_submitted_and_writes_nothing(
     assert "launcher.slurm.notice_seconds: 300 is not less than the job's time limit of 4:00 (240 s)" in said
     assert "more than the 0.001 GiB there are" in said
     assert "set -euo pipefail" not in said and not root.exists()
+
+
+def test_the_documented_lines_for_two_nodes_are_planned_as_one_job_over_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "cluster.yaml"
+    shipped = load_profile("gpu").model_dump(mode="json", exclude_none=True)
+    profile.write_text(yaml.safe_dump(shipped | {"shared": str(tmp_path)}))
+    page = (REPOSITORY / "docs" / "slurm.md").read_text().partition("## Two nodes for 7 B")[2]
+    (block, *_) = re.findall(r"^```\n(.*?)^```", page, flags=re.M | re.S)
+    lines = [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+    assert len(lines) == 2 and all(line[:2] == ["adhere", "train"] for line in lines)
+    for line in lines:
+        words = [w.replace("/shared/me/runs", str(tmp_path / "runs")) for w in line[2:]]
+        words = [w.replace("/home/me/cluster.yaml", str(profile)).replace("MATHIF", str(tmp_path)) for w in words]
+        assert main(["plan", *words]) == 0
+        said = capsys.readouterr().out
+        assert "zero3, 16 ranks" in said and "#SBATCH --nodes=2" in said and "#SBATCH --gres=gpu:8" in said
