@@ -13,6 +13,7 @@ from typing import Literal
 from adhere.prompts.config import SourceConfig
 from adhere.records.objects import read_object
 from adhere.records.run import RunFolder
+from adhere.rewards.components.reward_model import RewardModelComponent
 from adhere.rewards.files import write_json
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import Recipe
@@ -51,7 +52,7 @@ def hub_items(stages: Iterable[tuple[str, Recipe]]) -> list[HubItem]:
                         items.append(HubItem("dataset", source.dataset, source.revision, key))
         for name, component in recipe.rewards.components.items() if kind in ("grpo", "rehearse") else ():
             key = f"rewards.components.{name}"
-            if component.kind == "reward_model":
+            if isinstance(component, RewardModelComponent):
                 items.append(HubItem("model", component.model, component.revision, f"{key}.model"))
             judge = getattr(component, "judge", None)
             if judge is not None and judge.serve is not None:
@@ -123,10 +124,10 @@ def pinned(recipe: Recipe, known: Mapping[str, str]) -> Recipe:
 
     model = recipe.model.model_copy(update={"revision": commit("model", recipe.model.path, recipe.model.revision)})
     data = {"train": sources(recipe.data.train), "evaluation": sources(recipe.data.evaluation)}
-    components = {
-        name: c if c.kind != "reward_model" else c.model_copy(update={"revision": commit("model", c.model, c.revision)})
-        for name, c in recipe.rewards.components.items()
-    }
+    components = dict(recipe.rewards.components)
+    for name, c in components.items():
+        if isinstance(c, RewardModelComponent):
+            components[name] = c.model_copy(update={"revision": commit("model", c.model, c.revision)})
     return recipe.model_copy(
         update={
             "model": model,
