@@ -23,7 +23,8 @@ class RunFolder:
     ``plan.json`` has its stages and ``recipe.yaml`` what was asked for; ``run.key`` is the hash of all that decides
     its results. ``stages/`` has a link to each artifact; the artifacts of all runs below one root lie beside the runs,
     in ``artifacts/``. ``arms.json`` says how an ablation went, ``results.*`` or ``ablation.*`` what was found,
-    ``report/`` is the report's, and ``slurm/`` has the files of its jobs and, in ``slurm.json``, the one that ends it.
+    ``hub.json`` has pinned commits, ``report/`` is the report's, and ``slurm/`` has the files of its jobs and, in
+    ``slurm.json``, the one that ends it.
     """
 
     path: Path
