@@ -163,6 +163,9 @@ def test_a_finish_job_that_is_gone_is_submitted_again_and_a_waiting_one_is_kept(
     second = last_of(site.submit("again", *ONE, LATER))
     stage = json.loads((site.stage("again", "sft") / "slurm.json").read_text())["job"]
     assert second != first and f"afterany:{stage}(" in asked(site, second)["Dependency"]
+    site.cluster.run("scontrol", "hold", second)
+    site.submit("again", *ONE, LATER)
+    assert asked(site, second)["Reason"] == "Dependency", "what a command left held when it was cut off goes on"
     said = site.adhere("cancel", str(site.shared / "again/latest"))
     assert said.count("cancelled  ") == 2 and site.cluster.idle()
 
@@ -192,6 +195,10 @@ def test_halving_decides_in_a_job_between_two_rounds(site: Site) -> None:
     said = site.adhere("ablate", *site.overrides("halving", *line))
     assert "grpo x 3" in said and "the choice at step 2" in said
     run = site.shared / "halving/latest"
+    last, waits = last_of(said), asked(site, last_of(said))["Dependency"]
+    site.cluster.run("scancel", last)
+    said = site.adhere("ablate", *site.overrides("halving", *line))
+    assert "submitted  grpo" not in said and asked(site, last_of(said))["Dependency"].count("(") >= waits.count("(") - 1
     assert len(json.loads((run / "arms.json").read_text())["points"]) == 3, "it is there from the beginning"
     site.cluster.wait(site.cluster.idle, seconds=600.0)
     course = json.loads((run / "arms.json").read_text())

@@ -75,14 +75,19 @@ def submit_run(run: Run, rounds: Sequence[Round]) -> Submission:
         fcntl.flock(lock, fcntl.LOCK_EX)
         code = snapshot(run.root, packages_of(run))
         queued = queued_stages(run, [stage for turn in rounds for stage in turn.stages])
-        if len(rounds) > 1 and (queued or standing(place.rounds_jobs())):
+        deciding = standing(place.rounds_jobs()) if len(rounds) > 1 else {}
+        trained = {stage.key for turn in rounds for stage in turn.stages if stage.kind == "grpo"}
+        if deciding or (len(rounds) > 1 and trained & {*queued}):
             # Which stages go on is being decided: what is in the queue is all that there is to do.
             rounds = [Round([stage for turn in rounds for stage in turn.stages if stage.key in queued])]
         most = largest_array()
         batches = [batches_of(run, turn.stages, queued, most) for turn in rounds]
         ending = read_job(place.last_job)
-        last = ending.job if ending and "PENDING" in standing([ending.job]).values() else None
-        if (found := last is not None) and not any(batches):
+        waits = jobs([ending.job]).get(ending.job) if ending else None
+        last = waits.id if waits and waits.state == "PENDING" else None
+        # One that is held is what a command left that was cut off before it had said what to wait for.
+        found = waits is not None and last is not None and waits.reason != "JobHeldUser"
+        if found and not any(batches):
             return Submission({}, {}, queued, last, found)
         if last is None:
             file = place.slurm / "finish.sbatch"
@@ -134,8 +139,8 @@ def submit_run(run: Run, rounds: Sequence[Round]) -> Submission:
                         "adhere.train.ablation.rung", name, [str(number)],
                     )  # fmt: skip
                     write_text(place.slurm / f"{name}.sbatch", text)
-                    waits = [f"--dependency=afterany:{':'.join(submitted)}"] if submitted else []
-                    rung = rungs[turn.until] = submit(str(place.slurm / f"{name}.sbatch"), waits)
+                    after = [f"--dependency=afterany:{':'.join(submitted)}"] if submitted else []
+                    rung = rungs[turn.until] = submit(str(place.slurm / f"{name}.sbatch"), after)
                 jobs_here = {key: asdict(record) for key, record in of_stages.items()}
                 records.append({"until": turn.until, "rung": rung, "jobs": jobs_here})
                 if len(rounds) > 1:
@@ -146,7 +151,7 @@ def submit_run(run: Run, rounds: Sequence[Round]) -> Submission:
             raise StageError(f"{error}{said}") from error
         finally:
             # However it went: the job that ends the run follows what is in the queue, or goes with it.
-            ids = {job.partition("_")[0] for job in made.values()} | {*every, *rungs.values()}
+            ids = {job.partition("_")[0] for job in (*made.values(), *deciding)} | {*every, *rungs.values()}
             if ids:
                 call("scontrol", "update", f"jobid={last}", f"Dependency=afterany:{':'.join(sorted(ids, key=int))}")
                 call("scontrol", "release", last)
