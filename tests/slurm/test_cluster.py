@@ -61,7 +61,7 @@ def test_with_pyxis_all_of_our_python_runs_in_the_image(site: Site, tmp_path: Pa
     inside, image, log = fake_pyxis(site, tmp_path)
     srun = {"container-image": str(image), "container-mounts": f"{site.shared}:{site.shared}"}
     inside.submit("pyxis", *ONE, srun=srun, python="python-of-the-image")
-    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    site.cluster.wait(site.cluster.idle)
     assert "1 of 1 stages done" in site.status("pyxis"), site.output("pyxis")
     calls = log.read_text().splitlines()
     assert calls and all(f"--container-image={image}" in call for call in calls)
@@ -73,7 +73,7 @@ def test_with_pyxis_all_of_our_python_runs_in_the_image(site: Site, tmp_path: Pa
 
 def test_options_that_srun_does_not_know_end_the_stage_in_its_words(site: Site) -> None:
     site.submit("unknown", *ONE, srun={"container-image": "/images/x.sqsh"}, python="python3")
-    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    site.cluster.wait(site.cluster.idle)
     said = site.status("unknown", code=1)
     assert (
         "failed    sft" in said and "unrecognized option '--container-image" in said and "srun of the profile" in said
@@ -92,7 +92,7 @@ def test_packages_are_looked_for_on_the_node(site: Site, tmp_path: Path, missing
     )
     zero = ["strategy=zero2"] if missing == "deepspeed" else []
     site.submit(f"lacks-{missing}", *ONE, *zero, python=str(other))
-    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    site.cluster.wait(site.cluster.idle)
     said = site.status(f"lacks-{missing}", code=1 if zero else 0)
     assert (f"has no {missing}: install it there" in said) == bool(zero), said
 
@@ -111,7 +111,7 @@ def test_a_bare_environment_and_a_proxy_break_nothing(site: Site, tmp_path: Path
     setup = [f"export SLURM_CONF={site.cluster.environment['SLURM_CONF']} GLOO_SOCKET_IFNAME=lo"]
     ranks = ["strategy=ddp", "launcher.processes=2", "launcher.device=auto"]
     narrow.submit("bare", "stages=[grpo]", *ranks, *judged, gpus_per_node=2, environment=settings, setup=setup)
-    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    site.cluster.wait(site.cluster.idle)
     assert "1 of 1 stages done" in site.status("bare"), site.output("bare")
 
 
@@ -120,7 +120,7 @@ def test_a_bad_node_is_left_out_and_the_stage_goes_on_on_another(site: Site) -> 
     broken = "[[ $SLURMD_NODENAME != node1 ]] || export CUDA_VISIBLE_DEVICES=0"
     gpus = ["strategy=ddp", "launcher.processes=2", "launcher.device=auto"]
     site.submit("badnode", *ONE, *gpus, gpus_per_node=2, setup=[broken])
-    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    site.cluster.wait(site.cluster.idle)
     said = site.output("badnode")
     assert "1 of 1 stages done" in site.status("badnode"), said
     assert (
@@ -200,7 +200,7 @@ def test_halving_decides_in_a_job_between_two_rounds(site: Site) -> None:
     said = site.adhere("ablate", *site.overrides("halving", *line))
     assert "submitted  grpo" not in said and asked(site, last_of(said))["Dependency"].count("(") >= waits.count("(") - 1
     assert len(json.loads((run / "arms.json").read_text())["points"]) == 3, "it is there from the beginning"
-    site.cluster.wait(site.cluster.idle, seconds=600.0)
+    site.cluster.wait(site.cluster.idle)
     course = json.loads((run / "arms.json").read_text())
     (rung,) = course["rungs"]
     assert rung["step"] == 2 and len(rung["kept"]) == 1 and len(rung["ended"]) == 2
@@ -208,8 +208,8 @@ def test_halving_decides_in_a_job_between_two_rounds(site: Site) -> None:
     assert not course["failed"] and not course["skipped"]
     said = site.status("halving")
     assert said.count("ended early") == 4 and "results: " in said, said + site.output("halving")
-    rows = {p.name: (p / "metrics.jsonl").read_text().count("\n") for p in (run / "stages").glob("grpo*")}
-    assert sorted(rows.values()) == [2, 2, 4]
+    logs = [(p / "metrics.jsonl").read_text().splitlines() for p in (run / "stages").glob("grpo*")]
+    assert sorted(max(json.loads(row)["step"] for row in rows) for rows in logs) == [2, 2, 4]
     assert "nothing to do" in site.adhere("ablate", *site.overrides("halving", *line))
 
 
@@ -252,7 +252,7 @@ def test_a_sweeper_that_searches_is_told_each_points_value(site: Site, tmp_path:
 def test_a_rehearsal_runs_on_the_cluster(site: Site) -> None:
     stages = "stages={sft: {}, look: {kind: rehearse, from: sft}}"
     site.submit("rehearsal", stages, "rehearse.groups=2")
-    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    site.cluster.wait(site.cluster.idle)
     assert "2 of 2 stages done" in site.status("rehearsal"), site.output("rehearsal")
 
 
@@ -265,7 +265,7 @@ def test_what_was_fetched_is_enough_for_jobs_without_a_network(site: Site, tmp_p
         online = replace(site, cluster=replace(site.cluster, environment=plain | cache | {"HF_ENDPOINT": endpoint}))
         online.adhere("fetch", *words)
     offline.adhere("train", *words)
-    site.cluster.wait(site.cluster.idle, seconds=240.0)
+    site.cluster.wait(site.cluster.idle)
     assert "1 of 1 stages done" in site.status("fetched"), site.output("fetched")
     commit = commit_of(REPOSITORY / "recipes/assets/tiny_base")
     assert f"revision: {commit}" in (site.stage("fetched", "sft") / "stage.yaml").read_text()

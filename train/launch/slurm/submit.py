@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 
 POLL_SECONDS = 5.0
+HELD = ("JobHeldUser", "JobHeldAdmin")
+"""Slurm's words for a job that was held; the second where root held it."""
+
 FINISH = {False: "adhere.train.run.finish", True: "adhere.train.ablation.end"}
 """What the job that ends a run does, by whether the run is an ablation."""
 
@@ -86,7 +89,7 @@ def submit_run(run: Run, rounds: Sequence[Round]) -> Submission:
         waits = jobs([ending.job]).get(ending.job) if ending else None
         last = waits.id if waits and waits.state == "PENDING" else None
         # One that is held is what a command left that was cut off before it had said what to wait for.
-        found = waits is not None and last is not None and waits.reason != "JobHeldUser"
+        found = waits is not None and last is not None and waits.reason not in HELD
         if found and not any(batches):
             return Submission({}, {}, queued, last, found)
         if last is None:
