@@ -36,6 +36,15 @@ def is_saved(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
+def _snapshot(config: SourceConfig) -> Path | None:
+    """Return the folder of the data set's commit in the local cache, where ``adhere fetch`` puts all of its files."""
+    from huggingface_hub import constants
+
+    name = f"datasets--{(config.dataset or '').replace('/', '--')}"
+    folder = Path(constants.HF_HUB_CACHE) / name / "snapshots" / (config.revision or "")
+    return folder if config.revision and folder.is_dir() else None
+
+
 def read_dataset(config: SourceConfig) -> Iterator[Row]:
     """Yield the rows of ``config.dataset``, numbered from 1, without the first ``skip`` and up to ``limit``.
 
@@ -43,6 +52,7 @@ def read_dataset(config: SourceConfig) -> Iterator[Row]:
         DataError: the data set cannot be reached, or has no such configuration or split.
     """
     import datasets
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
     known = KNOWN.get(config.dataset or "", KnownDataset())
@@ -60,7 +70,9 @@ def read_dataset(config: SourceConfig) -> Iterator[Row]:
                 data = data[split]
         else:
             name = config.name if config.name is not None else known.name
-            data = datasets.load_dataset(config.dataset, name, split=split, revision=config.revision)
+            fetched = _snapshot(config) if constants.HF_HUB_OFFLINE else None
+            where, revision = (config.dataset, config.revision) if fetched is None else (str(fetched), None)
+            data = datasets.load_dataset(where, name, split=split, revision=revision)
     except FileNotFoundError as error:
         hint = nearest(config.dataset or "", KNOWN)
         raise DataError(f"data set '{config.dataset}': no data set or folder has that name{hint} ({error})") from error

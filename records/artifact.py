@@ -33,7 +33,7 @@ NEXT_STAGE = "\x1e"
 STOP_CLEARED = "ADHERE_STOP_CLEARED"
 """Set for a worker whose launcher removed an old ``STOP`` itself: one that came while the worker loaded then counts."""
 
-DONE, STOP, SPEC, SERVERS = "DONE", "STOP", "stage.yaml", "servers.json"
+DONE, STOP, FAILED, SPEC, SERVERS = "DONE", "STOP", "FAILED", "stage.yaml", "servers.json"
 RESULTS, TABLE, LOG = "results.json", "responses.parquet", "responses.jsonl"
 REHEARSAL = "rehearsal.json"
 MANIFEST, COMPLETE = "manifest.json", "COMPLETE"
@@ -43,7 +43,9 @@ NOT_THE_MODEL = (DONE, "*.partial", "checkpoint-*")
 EDITABLE = ("README.md", "generation_config.json")
 """Files beside the weights that people change by hand: they have no checksum."""
 
-IN_TEMPLATES = {"done_file": DONE, "stop_file": STOP, "spec_file": SPEC, "servers_file": SERVERS}
+IN_TEMPLATES = {
+    "done_file": DONE, "stop_file": STOP, "failed_file": FAILED, "spec_file": SPEC, "servers_file": SERVERS,
+}  # fmt: skip
 """Names that the templates in ``slurm/`` use, by the words that stand for them in a template."""
 
 
@@ -149,7 +151,7 @@ class Artifact:
     @property
     def failed(self) -> Path:
         """Says that the stage ended by an error of its own, and which."""
-        return self.path / "FAILED"
+        return self.path / FAILED
 
     @property
     def damaged(self) -> Path:

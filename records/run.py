@@ -23,7 +23,8 @@ class RunFolder:
     ``plan.json`` has its stages and ``recipe.yaml`` what was asked for; ``run.key`` is the hash of all that decides
     its results. ``stages/`` has a link to each artifact; the artifacts of all runs below one root lie beside the runs,
     in ``artifacts/``. ``arms.json`` says how an ablation went, ``results.*`` or ``ablation.*`` what was found,
-    ``report/`` is the report's, and ``slurm/`` has the files of its jobs and, in ``slurm.json``, the one that ends it.
+    ``hub.json`` has pinned commits, ``report/`` is the report's, and ``slurm/`` has the files of its jobs and, in
+    ``slurm.json``, the one that ends it.
     """
 
     path: Path
@@ -72,6 +73,31 @@ class RunFolder:
     def last_job(self) -> Path:
         """Which job ends the run."""
         return Artifact(self.slurm).job
+
+    @property
+    def hub_file(self) -> Path:
+        """The commits of the hub's models and data sets that the run takes."""
+        return self.path / "hub.json"
+
+    @property
+    def rounds_file(self) -> Path:
+        """The rounds of jobs between which successive halving decides on a cluster."""
+        return self.slurm / "rounds.json"
+
+    @property
+    def ended_file(self) -> Path:
+        """The artifacts that successive halving has ended on a cluster, one a line."""
+        return self.slurm / "ended"
+
+    def rounds_jobs(self) -> dict[str, str]:
+        """Return what the jobs of those rounds are, by their ids."""
+        found = dict[str, str]()
+        names = {stage.key: stage.label for stage in self.plan().stages}
+        for turn in read_object(self.rounds_file).get("rounds", []):
+            where = "" if turn["until"] is None else f" to step {turn['until']}"
+            found |= {job["job"]: f"{names.get(key, key)}{where}" for key, job in turn["jobs"].items()}
+            found |= {turn["rung"]: f"the choice at step {turn['until']}"} if turn["rung"] else {}
+        return found
 
     @property
     def tables(self) -> list[Path]:

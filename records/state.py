@@ -126,7 +126,7 @@ def find_state(
         waits = ", ".join(one.label for one in upstream if one.state is not State.DONE)
         reason = f"after {waits}" if job.reason == "Dependency" else REASONS.get(job.reason, job.reason)
         return stands(State.PENDING, reason)
-    lost = next((one for one in upstream if one.state.lost), None)
+    lost = next((one for one in upstream if one.state.lost), None) if not ended_early else None
     if record is not None and lost is not None:
         if lost.state is State.CANCELLED and lost.detail.startswith("because"):
             return stands(State.CANCELLED, lost.detail)
@@ -134,6 +134,8 @@ def find_state(
         return stands(State.CANCELLED, f"because {lost.label} {how}: {lost.detail}")
     if artifact.failed.exists():
         return stands(State.FAILED, artifact.message())
+    if ended_early and (record is None or not record.cancelled):
+        return stands(State.ENDED_EARLY, "by successive halving")
     if (record is not None and record.cancelled) or (job is not None and job.state == "CANCELLED"):
         return stands(State.CANCELLED, "by scancel; the same command goes on from its newest checkpoint")
     if artifact.lock.exists() and artifact.lock.stat().st_ino in locks:

@@ -26,7 +26,9 @@ LAUNCH = ("orphans", "serve", "local", "slurm")
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
 TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py", "train/model/reward_model.py"}
-TORCH_WHEN_CALLED = {"train/worker.py", "train/commands/doctor.py", "train/commands/import_gguf.py"}
+TORCH_WHEN_CALLED = {
+    "train/worker.py", "train/commands/doctor.py", "train/commands/import_gguf.py", "train/launch/slurm/node_check.py",
+}  # fmt: skip
 
 
 def modules(room: str) -> list[Path]:

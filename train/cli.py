@@ -31,6 +31,11 @@ COMMANDS = {
         "show its stages, what is done already, and what would start",
         "adhere plan recipe=smollm2_gsm8k strategy=zero3",
     ),
+    "fetch": (
+        "recipe=NAME [key=value ...]",
+        "bring its models and data from the hub into the cache",
+        "adhere fetch recipe=smollm2_gsm8k launcher=slurm launcher.slurm.profile=gpu",
+    ),
     "rehearse": (
         "[STAGE] recipe=NAME [key=value ...]",
         "would this reward teach? draw groups from where GRPO starts, and see",
@@ -101,7 +106,7 @@ COMMANDS = {
 PIPED = 120
 """Columns of a command's help where it does not go to a terminal."""
 
-COMPOSING = ("train", "plan", "rehearse", "ablate", "audit", "evaluate")
+COMPOSING = ("train", "plan", "fetch", "rehearse", "ablate", "audit", "evaluate")
 """The commands that take Hydra's words, and hand them on as they are."""
 
 OVERVIEW = f"""\

@@ -13,6 +13,7 @@ from adhere.rewards.errors import ConfigError, DataError, StageError
 from adhere.rewards.files import write_text
 from adhere.train.launch.local.stage import check_stages, run_stage
 from adhere.train.launch.serve.servers import judge_servers, judges_of
+from adhere.train.launch.slurm.submit import profile_of
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.inputs import data_problems
@@ -85,7 +86,9 @@ def claim_run(run: Run) -> None:
         StageError: a file that a stage reads cannot be used.
     """
     waiting = [stage for stage in run.graph.stages.values() if not run.artifact(stage.key).done]
-    check_stages((stage.kind, stage.recipe) for stage in waiting)
+    # With a Python of their own, jobs look for their packages themselves, on the nodes where they run.
+    elsewhere = run.recipe.launcher.kind == "slurm" and profile_of(run).elsewhere
+    check_stages(((stage.kind, stage.recipe) for stage in waiting), elsewhere=elsewhere)
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
     if problems := data_problems(waiting):

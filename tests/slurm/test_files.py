@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_run import REPOSITORY
 
 from adhere.records.artifact import Artifact
@@ -20,11 +22,12 @@ from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.cli import main
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import LauncherConfig
-from adhere.train.launch.serve.servers import Server
-from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, refuse, why_ending
+from adhere.train.launch.serve.servers import Server, check_servers, packages_of_stage
+from adhere.train.launch.slurm.attempt import DONE, FAILED, REQUEUE, begin, end, judge_nodes, why_ending
 from adhere.train.launch.slurm.batches import Batch, plan_batches
-from adhere.train.launch.slurm.jobfile import job_files, write_finish, write_job_files
+from adhere.train.launch.slurm.jobfile import finish_file, job_files, write_job_files
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile, slurm_folder, time_seconds
+from adhere.train.launch.slurm.queue import largest_array
 from adhere.train.launch.slurm.snapshot import snapshot
 from adhere.train.launch.slurm.submit import dependency, packages_of
 from adhere.train.run.graph import PlannedStage
@@ -215,7 +218,120 @@ def test_a_server_that_does_not_fit_has_a_node_of_its_own(tmp_path: Path, settin
     assert (asked["nodes"], asked["gres"]) == (str(settings.get("nodes", 1) + 1), "gpu:4")
     batch = files["job.sbatch"]
     assert f"--nodes={settings.get('nodes', 1)} " in batch and '--exclude="$LAST"' in batch
+    assert f"--nodes={settings.get('nodes', 1) + 1} " in batch, "the servers' node is looked at as well"
     assert "SERVER=$!" in batch and "--seconds 600" in batch and "around" not in files["node.sh"]
+
+
+def test_servers_that_no_node_can_hold_are_refused(tmp_path: Path) -> None:
+    job(tmp_path, strategy="ddp", processes=4, servers=[server(4)])
+    with pytest.raises(ConfigError, match=r"judge: .*take 5 GPUs where the profile's gpus_per_node is 4"):
+        job(tmp_path, strategy="ddp", processes=4, servers=[server(4), server(1)])
+
+
+def test_zero_on_the_cpu_is_not_accelerates_cpu_mode(tmp_path: Path) -> None:
+    cpu = GPU.model_copy(update={"gpus_per_node": 0})
+    zero = job(tmp_path, profile=cpu, strategy="zero2", processes=2, device="cpu")["node.sh"]
+    assert "DS_ACCELERATOR=cpu" in zero and "ACCELERATE_USE_CPU" not in zero
+    ddp = job(tmp_path, profile=cpu, strategy="ddp", processes=2, device="cpu")["node.sh"]
+    assert "ACCELERATE_USE_CPU=true" in ddp and "DS_ACCELERATOR" not in ddp
+
+
+def test_the_environment_of_the_profile_wins_over_ours_and_only_names_are_filled_in(tmp_path: Path) -> None:
+    given = {"NCCL_DEBUG": "INFO", "MINE": 'a "b" `c` $(d) $HOME ${USER} \\ e'}
+    node = job(tmp_path, profile=GPU.model_copy(update={"environment": given}))["node.sh"]
+    assert 'export NCCL_DEBUG="INFO"' in node and "NCCL_DEBUG-WARN" not in node
+    assert 'export TRITON_CACHE_DIR="${TRITON_CACHE_DIR-$CACHE/triton}"' in node
+    (line,) = re.findall(r"^export MINE=.*$", node, flags=re.M)
+    done = subprocess.run(
+        ["bash", "-c", f'{line}\nprintf %s "$MINE"'],
+        env={"HOME": "/h", "USER": "me"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == 'a "b" `c` $(d) /h me \\ e'
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("srun: {nodes: '2'}", "adhere decides nodes; leave it out"),
+        ("srun: {--export: NONE}", "adhere decides export; leave it out"),
+        ("environment: {'a b': x}", "'a b' is not the name of an environment variable"),
+        ("finish: {time: soon}", "finish.time"),
+        ("evaluate: {memory: much}", "evaluate.memory"),
+        ("evaluate: {gpus: '1'}", "evaluate.gpus: there is no such key"),
+    ],
+)
+def test_a_wrong_part_of_a_profile_is_named(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"partition: a\ngpus_per_node: 0\ntime: '1'\nshared: /x\n{line}\n")
+    with pytest.raises(ConfigError) as found:
+        load_profile(str(path))
+    assert words in str(found.value) and "mine.yaml" in str(found.value)
+
+
+def test_what_jobs_take_by_their_sort(tmp_path: Path) -> None:
+    text = "partition: gpu\ngpus_per_node: 4\ntime: '9:00:00'\nshared: /x\nmemory: 400G\nconstraint: a100\n"
+    path = tmp_path / "mine.yaml"
+    path.write_text(text + "evaluate: {time: '1:00:00', memory: 50G, partition: short}\nfinish: {partition: cpu}\n")
+    profile = load_profile(str(path))
+    asked = options(job(tmp_path, "evaluate", profile=profile)["job.sbatch"])
+    assert (asked["time"], asked["mem"], asked["partition"], asked["gres"]) == ("1:00:00", "50G", "short", "gpu:1")
+    slurm = {"evaluation_time": "2:00:00", "evaluation_memory": "60G", "time": "3:00:00"}
+    asked = options(job(tmp_path, "evaluate", profile=profile, slurm=slurm)["job.sbatch"])
+    assert (asked["time"], asked["mem"]) == ("2:00:00", "60G")
+    asked = options(job(tmp_path, "grpo", profile=profile, slurm=slurm)["job.sbatch"])
+    assert (asked["time"], asked["mem"], asked["partition"]) == ("3:00:00", "100G", "gpu")
+    launcher = LauncherConfig.model_validate(
+        {"kind": "slurm", "slurm": {"sbatch": {"gres": "gpu:8", "exclusive": "", "mem": "0", "reservation": "course"}}}
+    )
+    asked = options(finish_file(tmp_path, tmp_path / "run", launcher, profile, tmp_path / "code"))
+    assert (asked["partition"], asked["time"], asked["mem"], asked["reservation"]) == (
+        "cpu",
+        "00:30:00",
+        "4G",
+        "course",
+    )
+    assert not {"gres", "exclusive", "constraint"} & set(asked)
+
+
+def test_a_grid_larger_than_an_array_may_be_is_several(tmp_path: Path) -> None:
+    arms = [str(i) for i in range(7)]
+    stages = [stage("sft", "a"), *(stage("grpo", a, "sft-a") for a in arms)]
+    stages += [stage("evaluate", a, f"grpo-{a}") for a in arms]
+    found = plan_batches(stages, set(), lambda s: s.kind, 3)
+    assert [(len(b.stages), b.after, b.along) for b in found] == [
+        (1, (), ()), (3, ("sft-a",), ()), (3, ("sft-a",), ()), (1, ("sft-a",), ()), (3, (), (1,)), (3, (), (2,)),
+        (1, ("grpo-6",), ()),
+    ]  # fmt: skip
+    assert [s.key for b in found for s in b.stages] == [s.key for s in stages]
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ("MaxArraySize            = 11", 11),
+        ("MaxArraySize = 1001\nSchedulerParameters = a,max_array_tasks=9,b", 9),
+        ("", None),
+    ],
+)
+def test_what_slurm_says_of_the_size_of_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, most: int | None
+) -> None:
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho '{said}'\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert largest_array() == most
+
+
+def test_another_python_is_not_judged_by_the_packages_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not GPU.elsewhere and not GPU.model_copy(update={"srun": {"cpu-bind": "none"}}).elsewhere
+    for change in ({"container": "apptainer exec x"}, {"python": "python3"}, {"srun": {"container-image": "x"}}):
+        assert GPU.model_copy(update=change).elsewhere
+    recipe = compose_recipe(["recipe=quickstart", "grpo.generation=vllm_server", "strategy=zero2"])
+    assert set(packages_of_stage("grpo", recipe)) == {"vllm", "deepspeed"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    with pytest.raises(ConfigError, match="needs deepspeed, which is not installed"):
+        check_servers([("grpo", recipe)])
+    check_servers([("grpo", recipe)], elsewhere=True)
 
 
 @pytest.mark.parametrize("container", [None, "apptainer exec --nv image.sif"])
@@ -228,7 +344,8 @@ def test_the_scripts_are_clean(
     if settings.get("device") == "cpu":
         profile = profile.model_copy(update={"gpus_per_node": 0})
     job(tmp_path, count=2, profile=profile, servers=servers, **settings)
-    finish = write_finish(tmp_path / "run", tmp_path / "run", LauncherConfig(), profile, tmp_path / "code")
+    finish = tmp_path / "finish.sbatch"
+    finish.write_text(finish_file(tmp_path, tmp_path / "run", LauncherConfig(), profile, tmp_path / "code"))
     scripts = [str(tmp_path / "it's a job" / name) for name in ("job.sbatch", "node.sh")] + [str(finish)]
     for script in scripts:
         assert not re.search(r"@[a-z_]+@", Path(script).read_text())
@@ -302,10 +419,49 @@ def test_markers_decide_before_anything_else(tmp_path: Path) -> None:
     assert not (tmp_path / "FAILED").exists()
     (tmp_path / "REQUEUE").write_text('{"step": 7}')
     assert end(Artifact(tmp_path), 0, "RUNNING", 0) == (REQUEUE, "stopped with a checkpoint at step 7; requeued")
-    refuse(Artifact(tmp_path), "srun: error: x\nnode2: sees 1 GPUs, the job needs 4\n")
-    assert end(Artifact(tmp_path), 0, "RUNNING", 3) == (FAILED, "node2: sees 1 GPUs, the job needs 4")
+    Artifact(tmp_path).fail("the rows are empty")
+    assert end(Artifact(tmp_path), 0, "RUNNING", 3) == (FAILED, "the rows are empty")
     (tmp_path / "DONE").touch()
     assert end(Artifact(tmp_path), 0, "RUNNING", 3)[0] == DONE
+
+
+FOUR = {"node1", "node2", "node3", "node4"}
+BAD = "srun: error: x\nadhere-node node1 ok\nadhere-node node2 fault sees 1 GPUs, the job needs 4\n"
+
+
+def test_a_bad_node_is_kept_out_of_the_next_attempts_until_they_are_spent(tmp_path: Path) -> None:
+    pair = ["node1", "node2"]
+    code, reason, out = judge_nodes(Artifact(tmp_path), pair, BAD, FOUR, {"node4"}, 1)
+    assert (code, out) == (REQUEUE, ["node2", "node4"])
+    assert reason == "node2: sees 1 GPUs, the job needs 4; requeued without it (1 of 1)"
+    words = BAD.replace("node2", "node3")
+    code, reason, _ = judge_nodes(Artifact(tmp_path), ["node1", "node3"], words, FOUR | {"node5"}, {*out}, 1)
+    assert code == FAILED and "node2: sees 1 GPUs" in reason and "node3: sees 1 GPUs" in reason
+    assert Artifact(tmp_path).message() == reason and not Artifact(tmp_path).attempts.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (BAD.replace("node1 ok", "node1 fault may not write"), FAILED, "of the partition's 3 nodes 1 are left"),
+        ("adhere-node node1 ok\n", REQUEUE, "node2: did not answer"),
+        (
+            "slurmstepd: error: pyxis: no image\nadhere-node node1 ok\n",
+            REQUEUE,
+            "node2: did not answer: slurmstepd: err",
+        ),
+        ("srun: unrecognized option '--container-image=x'\nTry...", FAILED, "correct srun of the profile"),
+        ("adhere-node node1 ok\nadhere-node node2 profile has no vllm", FAILED, "node2: has no vllm"),
+        ("adhere-node node9 ok\nadhere-node node1 ok", REQUEUE, "node2: did not answer"),
+        ("adhere-node node1 okay\nadhere-node node2 ok", REQUEUE, "node1: did not answer"),
+    ],
+)
+def test_what_the_nodes_said_decides(tmp_path: Path, words: str, code: int, said: str) -> None:
+    found, reason, _ = judge_nodes(Artifact(tmp_path), ["node1", "node2"], words, {"node1", "node2", "node3"}, set(), 3)
+    if "did not answer" in said:
+        found, reason, _ = judge_nodes(Artifact(tmp_path), ["node1", "node2"], words, set(), set(), 3)
+    assert found == code and said in reason
+    assert Artifact(tmp_path).failed.exists() == (code == FAILED)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +579,9 @@ def test_a_wrong_profile_names_file_and_key(tmp_path: Path, text: str, words: st
 
 
 def test_an_unknown_profile_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no 'gpus' \(did you mean 'gpu'\?\); there are container, cpu, gpu"):
+    with pytest.raises(
+        ConfigError, match=r"no 'gpus' \(did you mean 'gpu'\?\); there are amd, container, cpu, gpu, pyxis"
+    ):
         load_profile("gpus")
 
 
@@ -465,3 +623,21 @@ def test_the_plan_shows_what_would_be_submitted_and_writes_nothing(
     assert "launcher.slurm.notice_seconds: 300 is not less than the job's time limit of 4:00 (240 s)" in said
     assert "more than the 0.001 GiB there are" in said
     assert "set -euo pipefail" not in said and not root.exists()
+
+
+def test_the_documented_lines_for_two_nodes_are_planned_as_one_job_over_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "cluster.yaml"
+    shipped = load_profile("gpu").model_dump(mode="json", exclude_none=True)
+    profile.write_text(yaml.safe_dump(shipped | {"shared": str(tmp_path)}))
+    page = (REPOSITORY / "docs" / "slurm.md").read_text().partition("## Two nodes for 7 B")[2]
+    (block, *_) = re.findall(r"^```\n(.*?)^```", page, flags=re.M | re.S)
+    lines = [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+    assert len(lines) == 2 and all(line[:2] == ["adhere", "train"] for line in lines)
+    for line in lines:
+        words = [w.replace("/shared/me/runs", str(tmp_path / "runs")) for w in line[2:]]
+        words = [w.replace("/home/me/cluster.yaml", str(profile)).replace("MATHIF", str(tmp_path)) for w in words]
+        assert main(["plan", *words]) == 0
+        said = capsys.readouterr().out
+        assert "zero3, 16 ranks" in said and "#SBATCH --nodes=2" in said and "#SBATCH --gres=gpu:8" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -165,6 +166,9 @@ def test_an_ablation_of_three_points_and_two_seeds_runs_sft_once(site: Site) -> 
     site.cluster.wait(site.cluster.idle, seconds=500.0)
     assert "7 of 7 stages done" in site.status("ablation"), site.output("ablation")
     assert len(list((site.shared / "ablation/artifacts").glob("sft-*"))) == 1
+    course = json.loads((site.shared / "ablation/latest/arms.json").read_text())
+    assert len(course["points"]) == 6 and course["rungs"] == [] and not course["failed"]
+    assert course["seconds"]["alone"] > course["seconds"]["shared"] > 0.0
 
 
 def test_a_sweep_is_one_run_whose_points_are_arrays(site: Site) -> None:

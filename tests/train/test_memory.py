@@ -125,8 +125,8 @@ def test_adapters_need_little_beside_a_frozen_base_and_a_reference_of_their_own(
 def test_stages_that_share_a_gpu_add_up(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(QWEN2_7B), encoding="utf-8")
     given = [f"model.path={tmp_path}", "model.dtype=bfloat16", "stages=[evaluate]", "~arms", "recipe=quickstart"]
-    alone = describe(plan_run([*given, "launcher.gpu_memory_gib=40"]))
-    shared = describe(plan_run([*given, "launcher.gpu_memory_gib=40", "launcher.stages_per_gpu=3"]))
+    alone = describe_run(plan_run([*given, "launcher.gpu_memory_gib=40"]))
+    shared = describe_run(plan_run([*given, "launcher.gpu_memory_gib=40", "launcher.stages_per_gpu=3"]))
     assert "warning: evaluate needs" not in alone
     assert "GiB per device as 3 stages share it, more than the 40 GiB there are" in shared
 

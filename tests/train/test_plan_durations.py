@@ -80,14 +80,14 @@ def test_a_stopped_stage_says_what_is_left_by_its_own_steps(tmp_path: Path) -> N
     run = plan_run([*given, "sft.max_steps=120"])
     (stage,) = run.graph.stages.values()
     artifact = run.artifact(stage.key)
-    assert "left" not in describe(run).split("time ")[1]
+    assert "left" not in describe_run(run).split("time ")[1]
     write_json(artifact.timing, {"step_median": 2.0, "step_longest": 4.0, "checkpoint": 1.0})
-    assert "left" not in describe(run).split("time ")[1], "without a checkpoint nothing is kept"
+    assert "left" not in describe_run(run).split("time ")[1], "without a checkpoint nothing is kept"
     (artifact.checkpoints / "checkpoint-100").mkdir(parents=True)
     (artifact.checkpoints / "checkpoint-100" / "COMPLETE").touch()
-    assert "sft  20 of 120 steps are left: 0.9 to 2.8 min; measured by itself, 2 s a step" in describe(run)
+    assert "sft  20 of 120 steps are left: 0.9 to 2.8 min; measured by itself, 2 s a step" in describe_run(run)
     artifact.timing.write_text("{")
-    assert "left" not in describe(run).split("time ")[1]
+    assert "left" not in describe_run(run).split("time ")[1]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,16 @@ from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import LauncherConfig
 from adhere.train.config.stage import StageSpec, read_spec
 from adhere.train.launch.serve import serving as serve
-from adhere.train.launch.serve.servers import Server, check_servers, free_port, server_command, servers_of, split_gpus
+from adhere.train.launch.serve.servers import (
+    Server,
+    check_servers,
+    free_port,
+    server_command,
+    servers_of,
+    showing,
+    split_gpus,
+    visible_gpus,
+)
 from adhere.train.launch.serve.serving import Servers, running_servers, wait_healthy
 
 FAKE = Path(__file__).resolve().parents[1] / "support" / "fake_server.py"
@@ -83,6 +93,39 @@ def test_a_server_that_dies_at_its_start_is_met_at_once_with_its_last_lines(
         running_servers([started("dies", seconds=3600)], [[]], tmp_path / "logs"),
     ):
         raise AssertionError("it never got healthy")
+
+
+@pytest.mark.slow
+def test_the_key_of_a_run_stands_in_the_environment_only_and_no_proxy_is_asked(
+    started: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    judge = replace(started("healthy"), suffix="/v1")
+    with running_servers([judge], [[]], tmp_path / "logs") as (running,):
+        key = os.environ[serve.KEY]
+        assert len(key) == 48 and running.reached == {"base_url": running.url, "api_key_env": serve.KEY}
+        assert os.environ["no_proxy"] == os.environ["NO_PROXY"] == "example.org,localhost,127.0.0.1,127.0.0.1"
+        proc = Path(f"/proc/{running.process.pid}")
+        assert f"VLLM_API_KEY={key}" in (proc / "environ").read_text().split("\0")
+        assert key not in (proc / "cmdline").read_text()
+    assert serve.KEY not in os.environ and "NO_PROXY" not in os.environ and os.environ["no_proxy"] == "example.org"
+    assert not any(key in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_share_of_the_gpus_is_shown_by_the_variable_of_their_maker(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):
+        monkeypatch.delenv(name, raising=False)
+    assert showing(["3"]) == {"CUDA_VISIBLE_DEVICES": "3"}
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "4,6")
+    assert visible_gpus() == ["0", "1"], "HIP counts what ROCR leaves from 0"
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
+    assert visible_gpus() == ["1"] and showing(["1"]) == {"HIP_VISIBLE_DEVICES": "1"}
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES")
+    monkeypatch.setenv("ZE_AFFINITY_MASK", "0,2")
+    assert visible_gpus() == ["0", "2"] and showing([]) == {"ZE_AFFINITY_MASK": ""}
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from adhere.records.artifact import EXIT_STOPPED, complete_checkpoints
 from adhere.records.course import Rung
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError
-from adhere.rewards.files import write_json
+from adhere.train.ablation.course import write_course
 from adhere.train.ablation.halving import decide_rung, rung_steps
 from adhere.train.ablation.points import Ablation
 from adhere.train.drive import claim_run
@@ -22,6 +22,7 @@ from adhere.train.launch.local.parallel import Outcome, run_parallel
 from adhere.train.launch.local.signals import Interrupted
 from adhere.train.launch.local.stage import ranks_of
 from adhere.train.launch.serve.servers import servers_of, visible_gpus
+from adhere.train.launch.slurm.submit import Round
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.run import Run, spec_of, write_spec
@@ -82,25 +83,43 @@ def run_ablation(ablation: Ablation) -> Ablated:
     return Ablated(outcome, tuple(rungs))
 
 
-def saving(run: Run, rungs: Sequence[Rung]) -> float:
-    """Return the share of GRPO's optimizer steps that halving left out."""
-    total, points = run.recipe.grpo.max_steps, len(run.points)
-    left_out = sum(len(rung.ended) * (total - rung.step) for rung in rungs)
-    return left_out / (points * total)
+def rounds_of(ablation: Ablation) -> list[Round]:
+    """Return what a cluster is to run, round by round; the job at the end of each but the last decides, as here.
 
+    Rungs that every point in the race has reached are decided at once. ``arms.json`` is written.
 
-def seconds(run: Run) -> tuple[float, float]:
-    """Return what the finished stages took, and what they would have if no arm had shared one with another.
-
-    Of a stage that was resumed the last attempt counts.
+    Raises:
+        DataError: a rung has nothing to compare points by.
     """
-    shared = alone = 0.0
-    for stage in order(run.graph):
+    run, total = ablation.run, ablation.run.recipe.grpo.max_steps
+    halving, racing, rungs = run.recipe.ablation.halving, list(run.points), list[Rung]()
+    steps = [] if halving is None else rung_steps(halving, total)
+
+    def racers(*, kind: str | None = None) -> list[PlannedStage]:
+        arms = {arm for arm, (point, _) in run.members.items() if point in racing}
+        return [stage for stage in order(run.graph) if arms & set(stage.arms) and kind in (None, stage.kind)]
+
+    def reached(stage: PlannedStage, step: int) -> bool:
         artifact = run.artifact(stage.key)
-        if artifact.done:
-            took = artifact.manifest()["seconds"]
-            shared, alone = shared + took, alone + took * len(stage.arms)
-    return shared, alone
+        return artifact.done or max(complete_checkpoints(artifact.checkpoints), default=0) >= step
+
+    while steps and all(reached(stage, steps[0]) for stage in racers(kind="grpo")):
+        assert halving is not None
+        curves: dict[str, list[Path]] = {}
+        for stage in racers(kind="grpo"):
+            for point in {run.members[arm][0] for arm in stage.arms} & {*racing}:
+                curves.setdefault(point, []).append(run.artifact(stage.key).metrics)
+        rungs.append(decide_rung(halving, steps.pop(0), total, curves))
+        racing = list(rungs[-1].kept)
+    _write_summary(ablation, Outcome(), rungs)
+    left = [stage for stage in racers() if not run.artifact(stage.key).done]
+    rounds = []
+    for number, step in enumerate(steps):
+        training = [stage for stage in left if stage.makes_weights and (number == 0 or stage.kind == "grpo")]
+        stages = [stage for stage in training if stage.kind != "grpo" or not reached(stage, step)]
+        rounds.append(Round(stages, step))
+    sooner = {stage.key for stage in rounds[0].stages if stage.kind != "grpo"} if rounds else set()
+    return [*rounds, Round([stage for stage in left if stage.key not in sooner])]
 
 
 def _advance(run: Run, outcome: Outcome, racing: Sequence[str], gpus: Sequence[str], until: int | None) -> None:
@@ -162,17 +181,6 @@ def _gpus(run: Run, stage: PlannedStage) -> int:
 
 
 def _write_summary(ablation: Ablation, outcome: Outcome, rungs: Sequence[Rung]) -> None:
-    run = ablation.run
-    write_json(
-        RunFolder(run.path).course_file,
-        {
-            "points": {arm: {"point": point, "seed": seed} for arm, (point, seed) in run.members.items()},
-            "overrides": dict(run.recipe.arms),
-            "merged": [{"point": a, "stands_for_it": b, "why": why} for a, b, why in ablation.merged],
-            "rungs": [rung.to_dict() for rung in rungs],
-            "saved_share_of_steps": saving(run, rungs),
-            "seconds": dict(zip(("shared", "alone"), seconds(run), strict=True)),
-            "failed": outcome.failed,
-            "skipped": outcome.skipped,
-        },
-    )
+    merged = [{"point": a, "stands_for_it": b, "why": why} for a, b, why in ablation.merged]
+    first = {"overrides": dict(ablation.run.recipe.arms), "merged": merged}
+    write_course(RunFolder(ablation.run.path), rungs, outcome.failed, outcome.skipped, first)

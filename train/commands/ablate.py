@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 
-from adhere.rewards.errors import ConfigError
 from adhere.train.commands.train import start
 from adhere.train.config.ablation import AblationConfig
 
@@ -33,8 +32,11 @@ def ablate(*words: str, plan: bool = False) -> int:
 
 def _ablate(overrides: list[str], plan: bool) -> int:
     """Run or show one ablation, and say what failed and what halving saved; 1 where an arm failed."""
+    from adhere.records.run import RunFolder
+    from adhere.train.ablation.course import saving, seconds
+    from adhere.train.ablation.halving import rung_steps
     from adhere.train.ablation.points import plan_ablation
-    from adhere.train.ablation.race import run_ablation, saving, seconds
+    from adhere.train.ablation.race import rounds_of, run_ablation
 
     ablation = plan_ablation(overrides)
     for dropped, kept, why in ablation.merged:
@@ -46,21 +48,20 @@ def _ablate(overrides: list[str], plan: bool) -> int:
         from adhere.train.plan.describe import describe_run
 
         print(describe_run(run))
+        if config.halving is not None and run.recipe.launcher.kind == "slurm":
+            steps = ", ".join(map(str, rung_steps(config.halving, run.recipe.grpo.max_steps)))
+            print(f"halving  stages of kind grpo pause at step {steps}, where a job decides which of them go on")
         return 0
     if run.recipe.launcher.kind == "slurm":
-        if config.halving is not None:
-            raise ConfigError(
-                "ablation.halving: compares points while they train, which needs launcher=local; set it to null"
-            )
-        return start(run)
+        return start(run, lambda: rounds_of(ablation))
 
     started = time.perf_counter()
     ablated = run_ablation(ablation)
     outcome = ablated.outcome
     if ablated.rungs:
-        share = saving(run, ablated.rungs)
+        share = saving(RunFolder(run.path), ablated.rungs)
         print(f"halving left out {100 * share:.0f} % of GRPO's steps; what it risked at each rung stands above")
-    shared, alone = seconds(run)
+    shared, alone = seconds(RunFolder(run.path))
     print(f"stages took {shared:.0f} s together; without sharing they would have taken {alone:.0f} s")
     for label, reason in outcome.failed.items():
         print(f"failed: {label}: {reason}", file=sys.stderr)

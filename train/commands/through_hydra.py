@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 from adhere.rewards.errors import AdhereError
 from adhere.train.config.compose import check_overrides, load_plugins_of, primary_config, recipe_of, recipes_folder
@@ -42,6 +43,13 @@ def through_hydra(words: Sequence[str], act: Callable[[Recipe, list[str]], float
     sys.argv = ["adhere", *words]
     task()
     return 0
+
+
+def searches() -> bool:
+    """Whether a sweeper runs the jobs that chooses the next points by what the last ones came to."""
+    config = HydraConfig.get()
+    basic = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+    return config.mode is RunMode.MULTIRUN and config.sweeper["_target_"] != basic
 
 
 def print_groups() -> None:

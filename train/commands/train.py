@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adhere.train.config.schema import Recipe
+    from adhere.train.launch.slurm.submit import Round
     from adhere.train.run.run import Run
 
 
@@ -22,17 +24,25 @@ def train(*words: str) -> int:
     def point(recipe: Recipe, overrides: list[str]) -> float | None:
         run = plan_recipe(recipe, overrides)
         start(run)
-        return joint_rate(run) if recipe.launcher.kind == "local" else None
+        if recipe.launcher.kind == "slurm":
+            if not searches():
+                return None
+            wait_for(run)
+        return joint_rate(run)
 
     if any(word.startswith("-") for word in words):
-        from adhere.train.commands.through_hydra import through_hydra
+        from adhere.train.commands.through_hydra import searches, through_hydra
+        from adhere.train.launch.slurm.submit import wait_for
 
         return through_hydra(words, point)
     return start(plan_run(words))
 
 
-def start(run: Run) -> int:
-    """Bring ``run`` to its end on this machine, or submit what is not done of it to Slurm and print its jobs."""
+def start(run: Run, rounds_of: Callable[[], Sequence[Round]] | None = None) -> int:
+    """Bring ``run`` to its end on this machine, or submit what is not done of it to Slurm and print its jobs.
+
+    ``rounds_of`` says, once the run's folder is there, what Slurm is to run when; ``None`` is all that is not done.
+    """
     from adhere.records.run import RunFolder
     from adhere.train.drive import claim_run, execute
     from adhere.train.run.finish import finish
@@ -52,20 +62,22 @@ def start(run: Run) -> int:
         return 0
 
     from adhere.train.launch.slurm.profile import notice_doubts
-    from adhere.train.launch.slurm.submit import profile_of, submit_run
+    from adhere.train.launch.slurm.submit import Round, profile_of, submit_run
     from adhere.train.run.rehearsed import check_signal
 
     for doubt in notice_doubts(profile_of(run), run.recipe.launcher.slurm):
         print(f"warning: {doubt}", file=sys.stderr)
     claim_run(run)
-    waiting = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
+    left = [stage for stage in order(run.graph) if not run.artifact(stage.key).done]
+    rounds = [Round(left)] if rounds_of is None else rounds_of()
+    waiting = list({stage.key: stage for turn in rounds for stage in turn.stages}.values())
     if not waiting:
         finish(RunFolder(run.path))
         print("nothing to do: every stage of this configuration is done")
         return 0
     for stage in waiting:
         check_signal(run.root, stage)
-    submission = submit_run(run, waiting)
+    submission = submit_run(run, rounds)
     names = {stage.key: stage.label for stage in waiting}
     for key, job in submission.queued.items():
         print(f"  queued     {names[key]:<24} job {job}, submitted before")
@@ -73,9 +85,12 @@ def start(run: Run) -> int:
         count = len(batch.stages)
         label = batch.stages[0].label if count == 1 else f"{batch.kind} x {count}"
         print(f"  submitted  {label:<24} job {job}" + (f"_[0-{count - 1}]" if count > 1 else ""))
-    if submission.last is not None:
-        print(f"  submitted  {'comparison and cards':<24} job {submission.last}")
-    stages = sum(len(batch.stages) for batch in submission.batches.values())
+    for step, job in submission.rungs.items():
+        print(f"  submitted  {f'the choice at step {step}':<24} job {job}")
+    how = "queued     " if submission.found else "submitted  "
+    before = ", submitted before" if submission.found else ""
+    print(f"  {how}{'comparison and cards':<24} job {submission.last}{before}")
+    stages = len({stage.key for batch in submission.batches.values() for stage in batch.stages})
     seconds = time.perf_counter() - started
     print(f"{stages} {'stage' if stages == 1 else 'stages'} submitted in {seconds:.1f} s: adhere status {run.path}")
     return 0

@@ -29,6 +29,7 @@ from adhere.train.config.named_stages import (
 
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
+SLURM_MEMORY = r"^\d+[KMGTkmgt]?[Bb]?$"
 
 
 class MergeConfig(Strict):
@@ -282,6 +283,13 @@ class SlurmConfig(Strict):
 
     time: str | None = Field(default=None, pattern=SLURM_TIME)
     """Time limit of a stage's job, as Slurm writes it (``D-HH:MM:SS``); ``None`` is the profile's."""
+
+    evaluation_time: str | None = Field(default=None, pattern=SLURM_TIME)
+    """Time limit of an evaluation's job; ``None`` is that of the profile's ``evaluate``, or else ``time``."""
+
+    evaluation_memory: str | None = Field(default=None, pattern=SLURM_MEMORY)
+    """Memory of an evaluation's job, as ``--mem`` takes it; ``None`` is that of the profile's ``evaluate``, or else its
+    share of the profile's ``memory``."""
 
     notice_seconds: int = Field(default=300, ge=10)
     """Seconds before the time limit at which a job is asked to write a checkpoint and requeue; longer than one step."""

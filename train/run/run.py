@@ -13,6 +13,7 @@ from adhere.records.artifact import Artifact, artifacts_below
 from adhere.records.names import ONLY
 from adhere.records.objects import read_object, write_yaml
 from adhere.records.plan import ModelRecord, Plan, StageRecord
+from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.config.ablation import override_key
 from adhere.train.config.adapters import adapter_problems
@@ -22,6 +23,7 @@ from adhere.train.config.named_stages import BASE, StageConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order, stage_settings
+from adhere.train.run.hub import pinned, pins
 from adhere.train.run.rehearsed import rehearsal_of
 
 
@@ -283,5 +285,5 @@ def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpe
         },
         rehearsed=None if rehearsal is None else (rehearsal["live_groups"], rehearsal["groups"]),
         until=until,
-        recipe=stage.recipe,
+        recipe=pinned(stage.recipe, pins(RunFolder(run.path))),
     )

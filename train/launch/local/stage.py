@@ -224,27 +224,24 @@ def worker_environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     return env
 
 
-def check_stages(stages: Iterable[tuple[str, Recipe]]) -> None:
+def check_stages(stages: Iterable[tuple[str, Recipe]], *, elsewhere: bool = False) -> None:
     """Fail before anything starts where this machine lacks what a stage needs: GPUs, packages, models to serve.
 
-    ``stages`` are the kinds of a run's stages, each with its recipe; all of them are looked at.
+    Args:
+        stages: the kinds of a run's stages, each with its recipe; all of them are looked at.
+        elsewhere: whether they run under another Python, whose packages their jobs look for.
 
     Raises:
         ConfigError: a line for each key that cannot be met, and what to do.
     """
     stages, problems = list(stages), dict[str, None]()
-    checks: list[Callable[[], None]] = [partial(check_servers, [stage]) for stage in stages]
+    checks: list[Callable[[], None]] = [partial(check_servers, [stage], elsewhere=elsewhere) for stage in stages]
     for kind, recipe in stages:
         launcher, trains = recipe.launcher, kind_of(kind).distributed
         checks.append(partial(check_device, launcher))
-        if launcher.strategy.startswith("zero"):
-            what = f"launcher.strategy: {launcher.strategy}"
-            checks.append(partial(require, "deepspeed", what, "adhere[deepspeed]"))
-        if trains and recipe.model.adapter.kind == "qlora":
-            checks.append(partial(require, "bitsandbytes", "model.adapter.kind: qlora", "adhere[qlora]"))
-        if recipe.model.kernels:
+        if recipe.model.kernels and not elsewhere:
             checks.append(partial(require, "kernels", "model.kernels", "kernels"))
-        wanted = chosen(recipe.tracking) if trains else []
+        wanted = chosen(recipe.tracking) if trains and not elsewhere else []
         for name in ("wandb", "trackio"):
             if name in wanted:
                 checks.append(partial(require, name, f"tracking.{name}", name))

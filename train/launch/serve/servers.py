@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,17 @@ from typing import Literal
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.generation import SERVED_MEMORY
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import StageSpec
 
 LOOPBACK = "127.0.0.1"
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+"""The variables that say which GPUs a process may use: of NVIDIA, AMD (which reads the first, too) and Intel."""
+
+JUDGE_NEEDS = {"vllm": ("vllm", "adhere[vllm]"), "transformers": ("fastapi", "transformers[serving]")}
+"""The package that serves a judge, and the extra that brings it, by the command."""
+
 SCALE_OUT_SINCE = (0, 30)
 """vLLM's version from which TRL's client needs its ``--enable-scale-out``."""
 
@@ -128,22 +135,39 @@ def engine_seed(seed: int, replica: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{replica}".encode()).digest()[:4], "big") >> 1
 
 
-def check_servers(stages: Iterable[tuple[str, Recipe]]) -> None:
+def packages_of_stage(kind: str, recipe: Recipe) -> dict[str, tuple[str, str]]:
+    """Return the packages that a stage needs besides adhere's own: for each the key that asks for it, and the extra."""
+    found = {}
+    if recipe.launcher.strategy.startswith("zero") and kind_of(kind).distributed:
+        found["deepspeed"] = (f"launcher.strategy: {recipe.launcher.strategy}", "adhere[deepspeed]")
+    if kind == "grpo" and recipe.grpo.generation.startswith("vllm"):
+        found["vllm"] = (f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]")
+    if kind == "evaluate" and recipe.evaluation.backend == "vllm":
+        found["vllm"] = ("evaluation.backend: vllm", "adhere[vllm]")
+    if kind_of(kind).makes is not None and recipe.model.adapter.kind == "qlora":
+        found["bitsandbytes"] = ("model.adapter.kind: qlora", "adhere[qlora]")
+    for key, judge in judges_of(kind, recipe).items():
+        if judge.serve is not None:
+            package, extra = JUDGE_NEEDS[judge.serve.command]
+            found.setdefault(package, (f"{key}.serve.command: {judge.serve.command}", extra))
+    return found
+
+
+def check_servers(stages: Iterable[tuple[str, Recipe]], *, elsewhere: bool = False) -> None:
     """Fail before anything starts where a stage's servers or generation need what this machine does not have.
 
-    ``stages`` are the kinds of a run's stages, each with its recipe.
+    Args:
+        stages: the kinds of a run's stages, each with its recipe.
+        elsewhere: whether they run under another Python, whose packages their jobs look for.
 
     Raises:
         ConfigError: names every key, and the extra to install.
     """
     problems: dict[str, None] = {}
     for kind, recipe in stages:
-        checks: list[Callable[[], None]] = [partial(check_judges, {k: j}) for k, j in judges_of(kind, recipe).items()]
-        if kind == "grpo" and recipe.grpo.generation.startswith("vllm"):
-            checks.append(partial(require, "vllm", f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]"))
-        if kind == "evaluate" and recipe.evaluation.backend == "vllm":
-            checks.append(partial(require, "vllm", "evaluation.backend: vllm", "adhere[vllm]"))
-        for check in checks:
+        needed = {} if elsewhere else packages_of_stage(kind, recipe)
+        checks = [partial(require, package, what, extra) for package, (what, extra) in needed.items()]
+        for check in (*checks, partial(_check_models, judges_of(kind, recipe))):
             try:
                 check()
             except ConfigError as error:
@@ -158,24 +182,37 @@ def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
     Raises:
         ConfigError: names the key, and the extra to install.
     """
-    needs = {"vllm": ("vllm", "adhere[vllm]"), "transformers": ("fastapi", "transformers[serving]")}
     for key, judge in judges.items():
         if judge.serve is not None:
-            package, extra = needs[judge.serve.command]
+            package, extra = JUDGE_NEEDS[judge.serve.command]
             require(package, f"{key}.serve.command: {judge.serve.command}", extra)
-            if Path(judge.model).is_absolute() and not Path(judge.model).is_dir():
-                raise ConfigError(f"{key}.model: there is no folder '{judge.model}'")
+    _check_models(judges)
+
+
+def _check_models(judges: Mapping[str, JudgeConfig]) -> None:
+    for key, judge in judges.items():
+        if judge.serve is not None and Path(judge.model).is_absolute() and not Path(judge.model).is_dir():
+            raise ConfigError(f"{key}.model: there is no folder '{judge.model}'")
 
 
 def visible_gpus() -> list[str]:
     """Return the identifiers of the GPUs that a process started here may use, without importing torch."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    name = next((name for name in GPU_VARIABLES if name in os.environ), None)
+    if name is None and (amd := os.environ.get("ROCR_VISIBLE_DEVICES")):
+        return [str(i) for i in range(len(amd.split(",")))]  # HIP numbers anew what this layer below it leaves
+    given = None if name is None else os.environ[name]
     if given is not None:
         return [part for part in (p.strip() for p in given.split(",")) if part and part != "-1"]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60)
     return [str(i) for i, line in enumerate(li for li in listed.stdout.splitlines() if li.startswith("GPU "))]
+
+
+def showing(gpus: Sequence[str]) -> dict[str, str]:
+    """Return the environment in which a process sees only ``gpus`` of those that this one may use."""
+    name = next((name for name in GPU_VARIABLES if name in os.environ), GPU_VARIABLES[0])
+    return {name: ",".join(gpus)}
 
 
 def split_gpus(
@@ -226,7 +263,8 @@ def free_port(host: str, wanted: int | None, key: str) -> int:
             tried.bind((host, wanted or 0))
         except OSError as error:
             raise StageError(
-                f"{key}: port {wanted} is taken on {host} ({error.strerror}); name another, or null for a free one"
+                f"{key}: {f'port {wanted} is taken' if wanted else 'no port can be had'} on {host} ({error.strerror}); "
+                + ("name another, or null for a free one" if wanted else "is it an address of this machine?")
             ) from error
         return int(tried.getsockname()[1])
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from adhere.train.launch.serve.servers import (
     judges_of,
     server_command,
     servers_of,
+    showing,
     split_gpus,
     visible_gpus,
 )
@@ -48,6 +50,12 @@ from adhere.train.launch.serve.supervise import GRACE_SECONDS, end_group
 POLL_SECONDS = 0.2
 TELL_EVERY = 15.0
 """Seconds between two messages about a server that is still loading."""
+
+KEY = "ADHERE_SERVER_KEY"
+"""The environment variable with the key of the run's own servers; a cluster's job makes one for all its nodes."""
+
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens addresses of our own servers, which no proxy knows."""
 
 TAIL_LINES = 12
 TAIL_BYTES = 16384
@@ -62,6 +70,12 @@ class Running:
     process: subprocess.Popen[bytes]
     url: str
     log: Path
+
+    @property
+    def reached(self) -> dict[str, str]:
+        """What the keys of its address are set to. The key itself stands in the environment, and nowhere else."""
+        checks = self.server.command == "vllm" and self.server.suffix
+        return {"base_url": self.url} | ({"api_key_env": KEY} if checks else {})
 
     def death(self) -> str | None:
         """Return how the server ended, with its last lines, or ``None`` while it runs."""
@@ -130,13 +144,13 @@ def serving(
     addresses.unlink(missing_ok=True)
     with running_servers(servers, shares, artifact.logs, host, bind) as running:
         if running:
-            found: dict[str, dict[str, Any]] = {key: {"base_url": r.url} for r in running for key in r.server.keys}
+            found: dict[str, dict[str, Any]] = {key: r.reached for r in running for key in r.server.keys}
             if "grpo.vllm" in found:
                 # TRL's own port for weights is fixed, so that two runs on a machine would collide.
                 port = free_port(bind, spec.recipe.grpo.vllm.group_port, "grpo.vllm.group_port")
                 found["grpo.vllm"]["group_port"] = port
             write_json(addresses, found)
-        beside = Servers(running, {"CUDA_VISIBLE_DEVICES": ",".join(training)} if any(shares) else {})
+        beside = Servers(running, showing(training) if any(shares) else {})
         try:
             yield beside
         finally:
@@ -161,9 +175,7 @@ def judged(recipe: Recipe, folder: Path) -> Iterator[RewardConfig]:
         components = dict(recipe.rewards.components)
         for started in running:
             for name in (key.split(".")[2] for key in started.server.keys):
-                judge = judges[f"rewards.components.{name}.judge"].model_copy(
-                    update={"base_url": started.url, "serve": None}
-                )
+                judge = judges[f"rewards.components.{name}.judge"].model_copy(update={**started.reached, "serve": None})
                 components[name] = components[name].model_copy(update={"judge": judge})
         yield recipe.rewards.model_copy(update={"components": components})
 
@@ -174,6 +186,8 @@ def running_servers(
 ) -> Iterator[list[Running]]:
     """Start ``servers``, yield when all are healthy, and end them with the block.
 
+    Within it the environment has a key that only these servers take, and no proxy stands before them.
+
     Args:
         servers: what to start.
         shares: identifiers of the GPUs of each, in the same order; empty for the CPU.
@@ -182,6 +196,11 @@ def running_servers(
         bind: the address that they listen on.
     """
     running: list[Running] = []
+    known = {name: os.environ.get(name) for name in (KEY, "NO_PROXY", "no_proxy")}
+    if servers:
+        os.environ.setdefault(KEY, secrets.token_hex(24))
+        direct = known["no_proxy"] or known["NO_PROXY"]
+        os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, [direct, "localhost", LOOPBACK, host]))
     try:
         for server, share in zip(servers, shares, strict=True):
             running.append(_start(server, share, logs, host, bind))
@@ -197,6 +216,11 @@ def running_servers(
             except subprocess.TimeoutExpired:
                 started.process.kill()  # the server goes with its supervisor, by the kernel
                 started.process.wait()
+        for name, value in known.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
 
 
 def wait_healthy(url: str, seconds: float, alive: Alive = lambda: None, *, name: str = "server") -> None:
@@ -249,9 +273,11 @@ def _start(server: Server, share: Sequence[str], logs: Path, host: str, bind: st
     log.touch()
     command = server_command(server, bind, port, cpu=not share)
     print(f"  starting the server of {server.keys[0]}: {server.model} on port {port}, log {log}", flush=True)
+    # vLLM reads its key there; on the command line every user of the machine would see it.
+    key = {"VLLM_API_KEY": os.environ[KEY]} if server.command == "vllm" and server.suffix else {}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "adhere.train.launch.serve.supervise", str(os.getpid()), str(log), *command],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(share), **(server.variables or {})},
+        env={**os.environ, **showing(share), **key, **(server.variables or {})},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -260,7 +286,7 @@ def _start(server: Server, share: Sequence[str], logs: Path, host: str, bind: st
 
 def _healthy(root: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{root}/health", timeout=5) as reply:
+        with DIRECT.open(f"{root}/health", timeout=5) as reply:
             return bool(reply.status == 200)
     except (URLError, OSError, ValueError):
         return False
@@ -269,7 +295,7 @@ def _healthy(root: str) -> bool:
 def _around(path: Path, command: Sequence[str], host: str) -> int:
     artifact, spec = Artifact(path.parent), read_spec(path)
     ranks = -(-spec.recipe.launcher.processes // spec.recipe.launcher.nodes)
-    with serving(spec, artifact, ranks, host=host, bind=_bind(host)) as servers:
+    with serving(spec, artifact, ranks, host=host, bind=host) as servers:
         process = subprocess.Popen(command, env={**os.environ, **servers.environment}, start_new_session=True)
         servers.guard(process)
         try:
@@ -280,7 +306,7 @@ def _around(path: Path, command: Sequence[str], host: str) -> int:
 
 def _run(path: Path, host: str) -> int:
     artifact, spec = Artifact(path.parent), read_spec(path)
-    with serving(spec, artifact, 0, host=host, bind=_bind(host)) as servers:
+    with serving(spec, artifact, 0, host=host, bind=host) as servers:
         while (death := servers.death()) is None:
             time.sleep(POLL_SECONDS)
         raise StageError(f"{spec.label}: {death}")
@@ -305,10 +331,6 @@ def _wait(target: str, seconds: float, pid: int | None) -> int:
             )
         time.sleep(POLL_SECONDS)
     return 0
-
-
-def _bind(host: str) -> str:
-    return LOOPBACK if host in (LOOPBACK, "localhost") else "0.0.0.0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

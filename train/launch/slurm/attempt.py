@@ -1,4 +1,4 @@
-"""What a job does before and after an attempt at its stage: choose ports and log; then end, requeue or fail.
+"""What a job does before and after an attempt at its stage: judge its nodes, choose ports; then end, requeue or fail.
 
 Run by the batch script as ``python -m adhere.train.launch.slurm.attempt``; it needs nothing but the standard library.
 """
@@ -9,7 +9,9 @@ import argparse
 import re
 import socket
 import sys
+from collections.abc import Sequence, Set
 from pathlib import Path
+from typing import Any
 
 from adhere.records.artifact import Artifact, complete_checkpoints, read_marker
 from adhere.rewards.errors import AdhereError, StageError
@@ -64,10 +66,61 @@ def _free(port: int) -> bool:
         return True
 
 
-def refuse(artifact: Artifact, words: str) -> None:
-    """Record ``words`` as the reason why the stage failed; another attempt would fail the same way."""
-    last = [line for line in words.splitlines() if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
-    artifact.fail(last[0] if last else words.strip() or "the nodes were refused")
+def judge_nodes(
+    artifact: Artifact, nodes: Sequence[str], words: str, usable: Set[str], excluded: Set[str], max_requeues: int
+) -> tuple[int, str, list[str]]:
+    """Decide what follows when not every node of a job said that it is well.
+
+    The nodes that did not are kept out of the next attempt, which counts as one that brought no checkpoint. What every
+    node would meet (a package that is missing, an option that srun does not know) ends the stage.
+
+    Args:
+        artifact: the stage's.
+        nodes: the job's.
+        words: what they and srun said.
+        usable: all nodes of the partition; empty where Slurm does not say.
+        excluded: nodes that the job keeps out of already.
+        max_requeues: from 0.
+
+    Returns:
+        One of the exit codes above, the reason in words, and the nodes to keep out.
+    """
+    said = dict[str, tuple[str, str]]()
+    for line in words.splitlines():
+        if found := re.match(r"adhere-node (\S+) (ok|fault|profile)(?: (.*))?$", line):
+            said[found[1]] = (found[2], found[3] or "")
+    ours = [line for line in words.splitlines() if line.strip() and not line.startswith("adhere-node")]
+    unknown = next((line for line in ours if re.search(r"unrecogni[sz]ed option|invalid option", line)), None)
+    wrong = [f"{node}: {text}" for node, (verdict, text) in said.items() if verdict == "profile"]
+    if unknown is not None and not said:
+        wrong = [f"{unknown.removeprefix('srun: ')}: correct srun of the profile"]
+    if wrong:
+        artifact.fail(wrong[0])
+        return FAILED, wrong[0], []
+
+    silent = ("fault", f"did not answer: {ours[-1]}" if ours else "did not answer")
+    bad = {node: said.get(node, silent)[1] for node in nodes if said.get(node, silent)[0] != "ok"}
+    reason = "; ".join(f"{node}: {text}" for node, text in bad.items())
+    out = excluded | {*bad}
+    known, newest, spent = _spent(artifact)
+    before: dict[str, str] = known.get("refused", {})
+    left = len({*usable} - out)
+    if spent <= max_requeues and (not usable or left >= len(nodes)):
+        counted = {"checkpoint": newest, "crashes": spent, "refused": before | bad}
+        write_json(artifact.attempts, counted)
+        return REQUEUE, f"{reason}; requeued without it ({spent} of {max_requeues})", sorted(out)
+    every = "; ".join(f"{node}: {text}" for node, text in (before | bad).items())
+    if spent <= max_requeues:
+        every += f"; of the partition's {len(usable)} nodes {left} are left, the job needs {len(nodes)}"
+    artifact.fail(every)
+    artifact.attempts.unlink(missing_ok=True)
+    return FAILED, every, []
+
+
+def _spent(artifact: Artifact) -> tuple[dict[str, Any], int | None, int]:
+    """Return what is counted, the newest complete checkpoint, and the attempts without a newer one, this one too."""
+    known, newest = read_marker(artifact.attempts), max(complete_checkpoints(artifact.checkpoints), default=None)
+    return known, newest, known.get("crashes", 0) + 1 if known.get("checkpoint") == newest else 1
 
 
 def why_ending(job: str) -> str:
@@ -92,7 +145,7 @@ def _seconds(text: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tuple[int, str]:
+def end(artifact: Artifact, attempt: int, state: str, max_requeues: int, until: int | None = None) -> tuple[int, str]:
     """Decide what follows the attempt; return one of the exit codes above and the reason in words.
 
     A stage that stopped on request is requeued. A crash is too, but at most ``max_requeues`` times without a newer
@@ -103,6 +156,7 @@ def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tupl
         attempt: its number, from 0.
         state: what :func:`why_ending` says of the job.
         max_requeues: from 0.
+        until: the optimizer step at which this job's part of the stage ends.
     """
     if artifact.done:
         artifact.attempts.unlink(missing_ok=True)
@@ -111,9 +165,13 @@ def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tupl
         return FAILED, artifact.message() or "the stage failed"
     if state == "CANCELLED":
         return FAILED, "Slurm ends the job: it was cancelled, or is preempted and requeued by Slurm itself"
+    stopped = artifact.stopped_at()
+    if until is not None and stopped is not None and stopped >= until:
+        artifact.attempts.unlink(missing_ok=True)
+        return DONE, f"at step {stopped}, where successive halving decides"
     if artifact.requeue.exists():
         artifact.attempts.unlink(missing_ok=True)
-        return REQUEUE, f"stopped with a checkpoint at step {artifact.stopped_at()}; requeued"
+        return REQUEUE, f"stopped with a checkpoint at step {stopped}; requeued"
     if state == "PREEMPTED":
         return REQUEUE, "preempted before a checkpoint could be written; requeued, it goes on from its newest one"
     # What the end of the attempt's logs says.
@@ -126,10 +184,9 @@ def end(artifact: Artifact, attempt: int, state: str, max_requeues: int) -> tupl
     unknown = (True, "a rank was killed (SIGKILL)" if killed else "the worker ended without an error message")
     known_end = ((again, meaning) for pattern, again, meaning in KNOWN_ENDS if re.search(pattern, tail))
     again, reason = LATE if state == "TIMEOUT" else next(known_end, unknown)
-    known, newest = read_marker(artifact.attempts), max(complete_checkpoints(artifact.checkpoints), default=None)
-    spent = known.get("crashes", 0) + 1 if known.get("checkpoint") == newest else 1
+    known, newest, spent = _spent(artifact)
     if again and spent <= max_requeues:
-        write_json(artifact.attempts, {"checkpoint": newest, "crashes": spent})
+        write_json(artifact.attempts, known | {"checkpoint": newest, "crashes": spent})
         return REQUEUE, f"{reason}; requeued ({spent} of {max_requeues} without a newer checkpoint)"
     where = "no checkpoint" if newest is None else f"nothing newer than checkpoint {newest}"
     if again:
@@ -143,23 +200,34 @@ def main() -> int:
     """Answer the batch script."""
     parser = argparse.ArgumentParser(prog="python -m adhere.train.launch.slurm.attempt")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("begin", "refuse", "end"):
+    for name in ("begin", "nodes", "end"):
         commands.add_parser(name).add_argument("artifact", type=Path)
     commands.choices["begin"].add_argument("job", type=int)
-    commands.choices["refuse"].add_argument("words")
+    for name in ("nodes", "usable", "excluded", "words"):
+        commands.choices["nodes"].add_argument(f"--{name}", required=True)
     commands.choices["end"].add_argument("--attempt", type=int, required=True)
     commands.choices["end"].add_argument("--job", required=True)
-    commands.choices["end"].add_argument("--max-requeues", type=int, required=True)
+    commands.choices["end"].add_argument("--until", type=int, default=None)
+    for name in ("nodes", "end"):
+        commands.choices[name].add_argument("--max-requeues", type=int, required=True)
     given = parser.parse_args()
     artifact = Artifact(given.artifact)
     try:
         if given.command == "begin":
             print(begin(artifact, given.job))
             return 0
-        if given.command == "refuse":
-            refuse(artifact, given.words)
-            return 0
-        code, reason = end(artifact, given.attempt, why_ending(given.job), given.max_requeues)
+        if given.command == "nodes":
+            code, reason, out = judge_nodes(
+                artifact,
+                given.nodes.split(),
+                given.words,
+                {*given.usable.split()},
+                {*given.excluded.split()},
+                given.max_requeues,
+            )
+            print(",".join(out))
+        else:
+            code, reason = end(artifact, given.attempt, why_ending(given.job), given.max_requeues, given.until)
     except AdhereError as error:
         print(f"adhere: {error}", file=sys.stderr)
         return error.exit_code

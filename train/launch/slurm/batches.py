@@ -27,7 +27,10 @@ class Batch:
 
 
 def plan_batches(
-    stages: Sequence[PlannedStage], queued: Collection[str], shape: Callable[[PlannedStage], Hashable]
+    stages: Sequence[PlannedStage],
+    queued: Collection[str],
+    shape: Callable[[PlannedStage], Hashable],
+    most: int | None = None,
 ) -> list[Batch]:
     """Group ``stages`` into as few submissions as possible, each after those that it waits for.
 
@@ -38,6 +41,7 @@ def plan_batches(
         stages: in running order; none of them is done or queued.
         queued: keys of the stages that are in Slurm's queue already.
         shape: the resources and the launch line of a stage's job, to be compared.
+        most: tasks that the cluster allows an array; more stages are several arrays. ``None`` is any number.
     """
     pending = {stage.key for stage in stages} | set(queued)
     waits = {stage.key: frozenset(stage.inputs.values()) & pending for stage in stages}
@@ -62,6 +66,7 @@ def plan_batches(
             batch = Batch(tuple(found[0] for found in heirs), tuple(k for k in inputs if k in shared), tuple(arrays))
         else:
             alike = [s for s in stages if shapes[s.key] == shapes[stage.key] and waits[s.key] == after]
+            alike = [s for s in alike if s.key not in placed][:most]
             batch = Batch(tuple(alike), tuple(k for k in inputs if k in after))
         batches.append(batch)
         placed |= {s.key for s in batch.stages}

@@ -22,7 +22,8 @@ def cancel_run(run: RunFolder, *, shared: bool) -> tuple[dict[str, str], dict[st
         for other in runs_below(run.root)
         if other.path.resolve() != run.path.resolve() and (record := read_job(other.last_job))
     }
-    known = [*(record.job for record in records.values()), *(record.job for _, record in others.values())]
+    rounds = run.rounds_jobs()
+    known = [*(record.job for record in records.values()), *(record.job for _, record in others.values()), *rounds]
     queue = {job.id for job in jobs(known).values() if job.queued}
     users = {
         name: {stage.artifact for stage in other.plan().stages}
@@ -38,8 +39,10 @@ def cancel_run(run: RunFolder, *, shared: bool) -> tuple[dict[str, str], dict[st
             kept[label] = waiting
         else:
             cancelled[label] = record.job
-    if cancelled:
-        call("scancel", *cancelled.values())
+    # The later rounds of successive halving, and the jobs that decide between them.
+    further = {name: job for job, name in rounds.items() if job in queue and job not in cancelled.values()}
+    if cancelled or further:
+        call("scancel", *further.values(), *cancelled.values())
         for label in cancelled:
             remember_cancelled(files[label], records[label])
-    return cancelled, kept
+    return cancelled | further, kept

@@ -7,17 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from adhere.records.run import RunFolder
+from adhere.rewards.errors import StageError
+from adhere.train.launch.slurm.jobfile import exports, finish_file
 from adhere.train.launch.slurm.profile import load_profile, notice_doubts
+from adhere.train.launch.slurm.queue import largest_array
 from adhere.train.launch.slurm.submit import (
     batches_of,
     dependency,
     files_of,
     folder_of,
     name_of,
+    offline_of,
     profile_of,
     queued_stages,
     submissions_of,
 )
+from adhere.train.run.hub import hub_items, missing, pins
 
 if TYPE_CHECKING:
     from adhere.train.run.graph import PlannedStage
@@ -41,6 +47,14 @@ def with_gpu_memory(run: Run) -> Run:
     return replace(run, graph=replace(run.graph, stages=stages))
 
 
+def hub_lines(run: Run) -> list[str]:
+    """Return what the run takes from the hub, and which commit of it is in the cache."""
+    items = hub_items((stage.kind, stage.recipe) for stage in run.graph.stages.values())
+    known, gone = pins(RunFolder(run.path)), missing(RunFolder(run.path), items)
+    absent = "not fetched; adhere fetch with these words brings it"
+    return [f"{i.kind} {i.id}: {absent if i in gone else f'commit {known[i.name][:12]}'}" for i in items]
+
+
 def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     """Return the ``sbatch`` lines of the ``waiting`` stages and the options in each batch file.
 
@@ -55,9 +69,16 @@ def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     queued = queued_stages(run, waiting) if shutil.which("squeue") else {}
     made = dict(queued)
     lines = [f"warning: {text}" for text in notice_doubts(profile, run.recipe.launcher.slurm)]
+    lines += [f"hub      {text}" for text in hub_lines(run)]
     lines += [f"queued   {stage.label}: job {queued[stage.key]}" for stage in waiting if stage.key in queued]
     submitted: list[str] = []
-    for number, batch in enumerate(batches_of(run, waiting, queued), submissions_of(run)):
+    most = None
+    if shutil.which("scontrol"):
+        try:
+            most = largest_array()
+        except StageError as error:
+            lines.append(f"warning: Slurm does not say how large an array may be ({str(error)[:80]})")
+    for number, batch in enumerate(batches_of(run, waiting, queued, most), submissions_of(run)):
         folder = folder_of(run, batch, number)
         waits = dependency(batch, made, submitted)
         options = files_of(run, batch, folder, profile, run.root / "code")["job.sbatch"].splitlines()
@@ -69,6 +90,14 @@ def submission_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
         made |= {stage.key: f"{job}_{i}" if several else job for i, stage in enumerate(batch.stages)}
     if submitted:
         ids = ":".join([*dict.fromkeys(job.partition("_")[0] for job in queued.values()), *submitted])
-        lines += ["", "comparison and cards:"]
-        lines.append(f"  sbatch --dependency=afterany:{ids} {run.path / 'slurm' / 'finish.sbatch'}")
+        place = RunFolder(run.path).slurm
+        ending = finish_file(place, run.path, run.recipe.launcher, profile, run.root / "code").splitlines()
+        lines += ["", "comparison and cards, submitted first and held until the others are in the queue:"]
+        lines.append(f"  sbatch --dependency=afterany:{ids} {place / 'finish.sbatch'}")
+        lines += [f"  {line}" for line in ending if line.startswith("#SBATCH")]
+        lines += ["", "environment on the nodes:", "  ulimit -n and -l: the hard limits; CACHE is below TMPDIR"]
+        lines += [
+            f"  {line.removeprefix('export ')}"
+            for line in exports(profile, run.recipe.launcher, offline=offline_of(run))
+        ]
     return lines

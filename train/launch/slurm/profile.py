@@ -1,17 +1,56 @@
-"""The profile of a cluster: what ``sbatch`` needs to know there, read from a YAML file of a dozen keys."""
+"""The profile of a cluster: what ``sbatch`` and ``srun`` need to know there, read from a YAML file."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 import adhere
 from adhere.rewards.errors import ConfigError, nearest
 from adhere.rewards.strict import Strict
-from adhere.train.config.schema import SLURM_TIME, LauncherConfig, SlurmConfig
+from adhere.train.config.schema import SLURM_MEMORY, SLURM_TIME, LauncherConfig, SlurmConfig
+
+SRUN_OURS = {
+    "nodes", "ntasks", "ntasks-per-node", "overlap", "export", "export-file", "nodelist", "exclude", "kill-on-bad-exit",
+    "wait", "cpus-per-task", "jobid", "output", "error", "input", "multi-prog", "pty", "preserve-env",
+}  # fmt: skip
+"""Options of ``srun`` that the job's own script depends on."""
+
+RESOURCES = re.compile(
+    r"gres|gpus|gpu-|exclusive|mem|cpus|ntasks|tasks|nodes$|nodelist|exclude|constraint|partition|time|mincpus|tmp|cores-"
+    r"|sockets|threads-|licenses|switches|contiguous|core-spec|extra-node-info|distribution"
+)
+"""How options of ``sbatch`` begin that say what a job takes; the finish job takes less."""
+
+
+class Share(Strict):
+    """What jobs of one sort take, where that is not what a training stage takes."""
+
+    partition: str | None = Field(default=None, min_length=1)
+    """Partition that they go to; ``None`` is the profile's."""
+
+    qos: str | None = None
+    """Quality of service; ``None`` is the profile's."""
+
+    time: str | None = Field(default=None, pattern=SLURM_TIME)
+    """Time limit."""
+
+    memory: str | None = Field(default=None, pattern=SLURM_MEMORY)
+    """Memory, as ``--mem`` takes it."""
+
+    cpus_per_task: int | None = Field(default=None, ge=1)
+    """CPU cores."""
+
+    sbatch: dict[str, str] = Field(default_factory=dict)
+    """Further options of ``sbatch`` by their long name."""
+
+
+FINISH = {"time": "00:30:00", "memory": "4G", "cpus_per_task": 1}
+"""What the job that ends a run takes where ``finish:`` does not say otherwise."""
 
 
 class Profile(Strict):
@@ -38,7 +77,7 @@ class Profile(Strict):
     cpus_per_task: int | None = Field(default=None, ge=1)
     """CPU cores that a job takes of a node; one that takes only some of its GPUs gets the same share of these."""
 
-    memory: str | None = None
+    memory: str | None = Field(default=None, pattern=SLURM_MEMORY)
     """Memory that a job takes of a node, as ``--mem`` takes it; ``"0"`` is all of it, where it takes all GPUs."""
 
     constraint: str | None = None
@@ -50,14 +89,57 @@ class Profile(Strict):
     shared: Path
     """Folder that the login node and every compute node see under this name; ``run.root`` lies below it."""
 
+    evaluate: Share = Share()
+    """What the job of an evaluation takes, where that is not what training takes."""
+
+    finish: Share = Share.model_validate(FINISH)
+    """What the job that ends a run takes: by default one core, 4 GB and half an hour of the profile's partition."""
+
     setup: list[str] = Field(default_factory=list)
     """Shell lines run on every node before the worker, such as ``module load cuda``."""
+
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the workers, such as ``{NCCL_SOCKET_IFNAME: ib0}``; ``$NAME`` in a value is filled in on
+    the node."""
+
+    srun: dict[str, str] = Field(default_factory=dict)
+    """Options of ``srun`` by their long name, for whatever runs our Python: Pyxis' ``{container-image: FILE}``."""
 
     container: str | None = None
     """Words before the interpreter, such as ``apptainer exec --nv --bind /shared image.sif``."""
 
     python: str | None = None
     """Interpreter on the nodes that has adhere's dependencies; ``None`` is the one that submits."""
+
+    @field_validator("finish", mode="after")
+    @classmethod
+    def _little(cls, given: Share) -> Share:
+        return Share.model_validate(FINISH | given.model_dump(exclude_unset=True))
+
+    @field_validator("environment", mode="after")
+    @classmethod
+    def _names(cls, given: dict[str, str]) -> dict[str, str]:
+        for name in given:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise ValueError(f"'{name}' is not the name of an environment variable")
+        return given
+
+    @field_validator("srun", mode="after")
+    @classmethod
+    def _srun(cls, given: dict[str, str]) -> dict[str, str]:
+        options = {name.lstrip("-"): value for name, value in given.items()}
+        if taken := sorted(SRUN_OURS & set(options)):
+            raise ValueError(f"adhere decides {taken[0]}; leave it out")
+        return options
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether jobs run another Python than the one that submits, so that its packages say nothing of theirs."""
+        return (
+            self.container is not None
+            or any(name.startswith("container") for name in self.srun)
+            or self.interpreter != sys.executable
+        )
 
     @property
     def interpreter(self) -> str:

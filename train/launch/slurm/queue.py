@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,16 @@ def jobs(ids: Iterable[str]) -> dict[str, Job]:
             return {}
         raise
     return {line.split("|")[0]: Job(*line.split("|", 3)) for line in found.splitlines()}
+
+
+def largest_array() -> int | None:
+    """Return how many tasks an array may have here; ``None`` where Slurm does not say.
+
+    Raises:
+        StageError: the controller does not answer.
+    """
+    found = re.findall(r"(?:MaxArraySize\s*=\s*|max_array_tasks=)(\d+)", call("scontrol", "show", "config"))
+    return min((int(number) for number in found if int(number) > 0), default=None)
 
 
 def submit(file: str, options: Sequence[str]) -> str:
