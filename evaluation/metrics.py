@@ -21,18 +21,24 @@ OFFICIAL: tuple[Official, ...] = ("accuracy_official", "joint_official")
 LENGTH_BINS = 6
 
 
-def metric_value(row: ScoredRow, metric: Metric | Official) -> float | None:
-    """Return one row's value of a metric, ``None`` where it was not scored or does not apply."""
+def metric_value(row: ScoredRow, metric: str) -> float | None:
+    """Return one row's value of a metric, ``None`` where it was not scored or does not apply.
+
+    ``metric`` is one of ``METRICS`` and ``OFFICIAL``, or a figure of the row's suite, whose values are averaged.
+    """
+    if metric in row.score.measures:
+        values = [value for value in row.score.measures[metric] if value is not None]
+        return sum(values) / len(values) if values and len(values) == len(row.score.measures[metric]) else None
     if metric == "accuracy":
         return row.score.correct.score
     if metric == "accuracy_official":
         return None if row.score.official is None else float(row.score.official)
     if metric == "joint_official":
         return row.score.joint_official
-    return {"hacc": row.score.hacc, "sacc": row.score.sacc, "joint": row.score.joint}[metric]
+    return {"hacc": row.score.hacc, "sacc": row.score.sacc, "joint": row.score.joint}.get(metric)
 
 
-def evaluator_failed(row: ScoredRow, metric: Metric | Official) -> bool:
+def evaluator_failed(row: ScoredRow, metric: str) -> bool:
     """Return whether a row has no value of a metric because the evaluator could not decide it."""
     constraints = any(verdict.undecided for verdict in row.score.verdicts)
     failed = {"accuracy": row.score.correct.undecided, "joint": row.score.correct.undecided or constraints}
@@ -136,16 +142,22 @@ def unscored_counts(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
 def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]:
     """Return the metrics with their intervals, the share left out and the range it leaves open.
 
-    They are accuracy, HAcc, SAcc and joint, and the official ones where they are known.
+    They are accuracy, HAcc, SAcc and joint, the official ones where they are known, and the suite's own.
     """
     prompts = [row.item.id for row in rows]
     official = OFFICIAL if any(row.score.official is not None for row in rows) else ()
-    return {
+    found = {
         metric: bootstrap.estimate(
             [metric_value(row, metric) for row in rows], prompts, [evaluator_failed(row, metric) for row in rows]
         ).to_dict()
         for metric in (*METRICS, *official)
     }
+    # The suite's own figures: means over all values of all responses, whole prompts resampled.
+    for name in dict.fromkeys(name for row in rows for name in row.score.measures):
+        pooled = [(value, row.item.id) for row in rows for value in row.score.measures.get(name, ())]
+        values, owners = ([list(column) for column in zip(*pooled, strict=True)] if pooled else ([], []))
+        found[name] = bootstrap.estimate(values, owners, [value is None for value in values]).to_dict()
+    return found
 
 
 def measure_by_length(lengths: np.ndarray, rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from adhere.evaluation.floors import score_floors
 from adhere.evaluation.generation import Generator, Sampling
 from adhere.evaluation.metrics import measure, summarise, unscored_counts
 from adhere.evaluation.responses import ResponseLog, generate_all, to_record
-from adhere.evaluation.scoring import MODES, ScoredRow, score_responses
+from adhere.evaluation.scoring import Score, ScoredRow, score_responses
 from adhere.evaluation.statistics import Bootstrap, Estimate, prompt_means
 from adhere.evaluation.suites import Suite
 from adhere.prompts.item import PromptItem
@@ -94,7 +94,7 @@ def evaluate(
     # Score.
     pairs = [(item, generation) for item, found in drawn for generation in found]
     samples = [sample for _, found in drawn for sample in range(len(found))]
-    scores = score_responses(pairs, mode, engine, judge)
+    scores = suite.kind.score(pairs, mode, engine, judge)
     scored = [
         ScoredRow(pair[0], sample, pair[1], score) for pair, sample, score in zip(pairs, samples, scores, strict=True)
     ]
@@ -114,10 +114,10 @@ def evaluate(
     rows = tuple(row for row in scored if "twin_of" not in row.item.meta)
     twins = tuple(row for row in scored if "twin_of" in row.item.meta)
     modes = {}
-    for other in MODES:
+    for other in suite.kind.modes:
         again = rows
         if other != mode:
-            found = score_responses([(row.item, row.generation) for row in rows], other, engine, judge)
+            found = suite.kind.score([(row.item, row.generation) for row in rows], other, engine, judge)
             again = tuple(replace(row, score=score) for row, score in zip(rows, found, strict=True))
         modes[other] = summarise(again, bootstrap)
     results = {
@@ -126,9 +126,9 @@ def evaluate(
         "items": suite.fingerprint(),
         "mode": mode,
         "sampling": sampling.to_dict(),
-        "metrics": measure(rows, twins, bootstrap),
+        "metrics": {**measure(rows, twins, bootstrap), **suite.kind.figures(rows, bootstrap)},
         "modes": modes,
-        "floors": measure_floors(suite.items, mode, bootstrap, engine, judge),
+        "floors": measure_floors(suite.items, mode, bootstrap, engine, judge, suite.kind.score),
         "flags": {flag: list(ids) for flag, ids in suite.flags.items()},
     }
     return Evaluation(results, rows, twins)
@@ -140,6 +140,7 @@ def measure_floors(
     bootstrap: Bootstrap,
     engine: Engine | None = None,
     judge: Decider | None = None,
+    score: Callable[..., list[Score]] = score_responses,
 ) -> dict[str, dict[str, Any]]:
     """Return accuracy, HAcc, SAcc and joint of the trivial floors on ``items``, by name.
 
@@ -149,8 +150,9 @@ def measure_floors(
         bootstrap: options of the intervals.
         engine: worker pool of the maths verifier; default: the shared one.
         judge: decides the requirements that only a judge can.
+        score: how the suite scores responses.
     """
-    floors = score_floors(items, mode, engine, judge).items()
+    floors = score_floors(items, mode, engine, judge, score).items()
     return {name: {**summarise(rows, bootstrap), "unscored": unscored_counts(rows)} for name, rows in floors}
 
 

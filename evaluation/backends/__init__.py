@@ -11,6 +11,7 @@ from adhere.evaluation.generation import Generator
 from adhere.rewards.errors import ConfigError
 
 Backend = Literal["transformers", "vllm", "openai"]
+"""Back ends that load a model; ``replay`` (`evaluation.backends.replay`) needs the suite's items instead."""
 
 
 def load_generator(

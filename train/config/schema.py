@@ -235,8 +235,15 @@ class EvaluationConfig(Strict):
     subsets: list[str] | None = None
     """MathIF files to use, by name without ``.jsonl``; ``None`` uses all of them."""
 
-    backend: Literal["transformers", "vllm", "openai"] = "transformers"
-    """What generates the responses."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first so many prompts of the suite; ``None`` takes all of them."""
+
+    backend: Literal["transformers", "vllm", "openai", "replay"] = "transformers"
+    """What generates the responses; ``replay`` reads them from ``responses``, and ``model.path`` is a label."""
+
+    responses: str | None = None
+    """File of responses made elsewhere, for ``replay``: rows of ``prompt`` or ``key`` and ``response``, or the samples
+    of lm-evaluation-harness or lighteval."""
 
     base_url: str | None = None
     """Endpoint of the ``openai`` back end; its key is read from OPENAI_API_KEY."""
@@ -266,7 +273,7 @@ class EvaluationConfig(Strict):
     @property
     def source(self) -> SuiteSource:
         """What says where the suite's items are, without the recipe's own."""
-        return SuiteSource(None if self.path is None else Path(self.path), self.subsets)
+        return SuiteSource(None if self.path is None else Path(self.path), self.subsets, self.limit)
 
 
 class SlurmConfig(Strict):

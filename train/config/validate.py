@@ -195,6 +195,15 @@ def _stages(recipe: Recipe) -> list[str]:
         problems.append(f"evaluation.mode: the suite {config.suite} has no mode {config.mode}; use {suite.modes[0]}")
     if config.without_constraints and not suite.twins:
         problems.append(f"evaluation.without_constraints: the suite {config.suite} has no prompts without constraints")
+    if config.backend == "replay" and config.responses is None:
+        problems.append("evaluation.responses: the replay back end reads responses from a file; name it")
+    if config.backend != "replay" and config.responses is not None:
+        problems.append(
+            f"evaluation.responses: the back end {config.backend} generates its own responses; use backend=replay, or "
+            f"leave the file out"
+        )
+    if config.backend == "replay" and config.without_constraints:
+        problems.append("evaluation.without_constraints: a file has no second set of responses; leave it out")
     if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
         problems.append(
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"

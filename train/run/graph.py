@@ -183,11 +183,16 @@ def with_key(
             settings["rewards"]["components"][name]["model"] = identity(component.model, component.revision)
     served = recipe.kinds == {"evaluate"} and recipe.evaluation.backend == "openai"
     endpoint = f"endpoint:{recipe.evaluation.base_url}:{recipe.model.path}"
+    replayed = kind == "evaluate" and recipe.evaluation.backend == "replay"
+    if replayed:
+        identified = responses_fingerprint(recipe)
+    else:
+        identified = endpoint if served else identity(recipe.model.path, recipe.model.revision)
     content = {
         "schema": SCHEMA_VERSION,
         "kind": kind,
         "settings": settings,
-        "model": endpoint if served else identity(recipe.model.path, recipe.model.revision),
+        "model": identified,
         "data": None if data is None else data_fingerprint(kind, recipe),
         "inputs": {"from": stage.source, **stage.further},
     }
@@ -255,6 +260,18 @@ def model_fingerprint(path: str, revision: str | None) -> str:
         raise ConfigError(f"model.path: '{path}' holds no config.json; it is not a saved model")
     files = sorted(p for p in folder.iterdir() if p.is_file())
     return digest([[p.name, p.stat().st_size, _ends(p)] for p in files])
+
+
+def responses_fingerprint(recipe: Recipe) -> str:
+    """Identify responses that were made elsewhere: the content of their file, and the label that results get.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    path = Path(recipe.evaluation.responses or "")
+    if not path.is_file():
+        raise ConfigError(f"evaluation.responses: there is no file '{path}'; name the file of responses to score")
+    return f"replay:{recipe.model.path}:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _ends(path: Path, size: int = 1 << 20) -> str:

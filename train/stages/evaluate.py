@@ -6,6 +6,7 @@ adhere train recipe=quickstart evaluation.without_constraints=true
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from adhere.evaluation.backends import load_generator
+from adhere.evaluation.backends.replay import ReplayGenerator
 from adhere.evaluation.generation import Generator, Sampling
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
@@ -35,6 +37,14 @@ CHUNK = 256
 """Prompts that a back end with its own scheduler gets at once, and that a stop waits for."""
 
 
+LEFT_OVER = {
+    "missing": "prompts of the suite have no response in the file; they are left out of every figure",
+    "unknown": "rows of the file belong to no prompt of the suite; they are left out",
+    "reworded": "rows have the key of a prompt and another version of its text",
+    "empty": "responses are empty; they count as wrong",
+}
+
+
 def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     """Generate, score and measure, resuming from the responses that an earlier attempt has written."""
     started = time.time()
@@ -43,10 +53,19 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         SuiteSource(
             None if config.path is None else Path(config.path),
             config.subsets,
+            config.limit,
             lambda: load_items(spec, artifact, _tokenizer(spec), "evaluation"),
         )
     )
-    drawn, generator = config.sampling, _generator(spec, artifact)
+    drawn = config.sampling
+    replay = None
+    if config.backend == "replay":
+        replay = ReplayGenerator.load(Path(config.responses or ""), suite.items, spec.recipe.model.path)
+        suite = replace(suite, items=tuple(item for item in suite.items if item.id in replay.found))
+        for what, count in replay.counts.items():
+            if count and what in LEFT_OVER:
+                print(f"replay: {count} {LEFT_OVER[what]}", flush=True)
+    generator = replay or _generator(spec, artifact)
     with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
 
         def show(done: int, total: int) -> None:
@@ -64,10 +83,12 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             bootstrap=Bootstrap(resamples=config.bootstrap),
             engine=default_engine(),
             judge=load_judge(config.judge) if config.judge is not None else None,
-            log=artifact.path / LOG,
+            log=None if replay else artifact.path / LOG,
             progress=show,
             chunk=config.batch_size if config.backend == "transformers" else CHUNK,
         )
+    if replay:
+        evaluation.results.update(sampling=None, replay={"file": replay.path.name, **replay.counts})
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
