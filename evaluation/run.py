@@ -120,13 +120,16 @@ def evaluate(
             found = suite.kind.score([(row.item, row.generation) for row in rows], other, engine, judge)
             again = tuple(replace(row, score=score) for row, score in zip(rows, found, strict=True))
         modes[other] = summarise(again, bootstrap)
+    figures = suite.kind.figures(rows, bootstrap)
+    own = [*dict.fromkeys(name for row in rows for name in row.score.measures), *figures]
     results = {
         "model": generator.name,
         "suite": suite.name,
         "items": suite.fingerprint(),
         "mode": mode,
         "sampling": sampling.to_dict(),
-        "metrics": {**measure(rows, twins, bootstrap), **suite.kind.figures(rows, bootstrap)},
+        "metrics": {**measure(rows, twins, bootstrap), **figures},
+        "own_metrics": own,
         "modes": modes,
         "floors": measure_floors(suite.items, mode, bootstrap, engine, judge, suite.kind.score),
         "flags": {flag: list(ids) for flag, ids in suite.flags.items()},

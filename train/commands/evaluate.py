@@ -77,6 +77,6 @@ def copy_results(run: Run, to: Path) -> None:
     for artifact, key in finished:
         folder = to if len(finished) == 1 else to / run.graph.stages[key].recipe.evaluation.suite
         folder.mkdir(parents=True, exist_ok=True)
-        for file in (artifact.results, artifact.table):
+        for file in (artifact.results, artifact.responses):
             shutil.copyfile(file, folder / file.name)
         print(f"results: {folder / artifact.results.name}")

@@ -128,10 +128,13 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
             if stage.kind != "evaluate":
                 continue
             for model in [BASE, *models] if stage.of is None else stage.of:
-                label = f"{name}[{shown.get(model, model)}]"
+                # Responses from a file are those of no stage: the label stands for the model that made them.
+                evaluation = recipes[name].evaluation
+                called = recipes[name].model.path if evaluation.backend == "replay" else shown.get(model, model)
+                label = f"{name}[{called}]"
                 planned = PlannedStage(stage.kind, name, label, keys[model], {}, "", recipes[name])
                 key = graph.add(with_key(planned, identity, content_of), arm)
-                graph.evaluations.append(Evaluation(arm, name, model, shown.get(model, model), key))
+                graph.evaluations.append(Evaluation(arm, name, model, called, key))
     # Stages that differ and are called the same, such as the sft of two seeds, get the name of their first arm.
     labels = Counter(stage.label for stage in graph.stages.values())
     for key, planned in graph.stages.items():

@@ -66,13 +66,15 @@ def write_comparison(folder: Path, entries: Sequence[Entry], title: str, stem: s
     Args:
         folder: the run's.
         entries: the models, measured alike.
-        title: what the table calls the suite.
+        title: what the table calls the recipe's own evaluation data.
         stem: name of the files.
     """
     results = []
     for entry in entries:
         result = read_object(entry.path / RESULTS)
-        results.append({**result, "model": entry.name, "suite": title})
+        # The recipe's own prompts are called as the recipe is; a benchmark has a name.
+        suite = title if result.get("suite") == "prompts" else result.get("suite", title)
+        results.append({**result, "model": entry.name, "suite": suite})
     comparison = compare_results(results)
     write_csv(folder / f"{stem}.csv", comparison)
     write_markdown(folder / f"{stem}.md", comparison)
