@@ -75,6 +75,8 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     own = tuple(name for name in first.get("own_metrics", ()) if name not in metrics)
     if own:
         metrics = (*own, *(m for m in metrics if any((r["metrics"].get(m) or {}).get("n") for r in results)))
+        if "accuracy" not in metrics:  # HAcc and SAcc then say the same as the suite's own figures
+            metrics = tuple(m for m in metrics if m not in ("hacc", "sacc"))
     models = [Line(r["model"], {m: r["metrics"].get(m) for m in metrics}) for r in results]
     floors = [Line(n, {m: f.get(m) for m in metrics}, floor=True) for n, f in first["floors"].items()]
     lost = [note for result in results if (note := _lost(result))]

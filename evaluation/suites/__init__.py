@@ -14,6 +14,7 @@ from adhere.evaluation.suites.base import (
     prompt_suite,
     suite,
 )
+from adhere.evaluation.suites import ifbench as _ifbench  # noqa: F401
 from adhere.evaluation.suites import ifeval as _ifeval  # noqa: F401
 from adhere.evaluation.suites.mathif import mathif
 from adhere.evaluation.suites.prompts import prompt_file
