@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from adhere.evaluation.suites.base import (
     BAD_GOLD,
     COMMA_IN_GOLD,
@@ -14,10 +16,12 @@ from adhere.evaluation.suites.base import (
     prompt_suite,
     suite,
 )
-from adhere.evaluation.suites import ifbench as _ifbench  # noqa: F401
-from adhere.evaluation.suites import ifeval as _ifeval  # noqa: F401
 from adhere.evaluation.suites.mathif import mathif
 from adhere.evaluation.suites.prompts import prompt_file
+
+# Each file enters its suites into the registry when it is imported.
+for _name in ("ifeval", "ifbench", "gsm8k", "math500", "aime", "amc", "minerva", "olympiad"):
+    importlib.import_module(f"adhere.evaluation.suites.{_name}")
 
 __all__ = [
     "BAD_GOLD",

@@ -84,6 +84,9 @@ class SuiteKind:
     twins: ClassVar[bool] = True
     """Whether prompts can be asked without their constraints (``evaluation.without_constraints``)."""
 
+    hub: ClassVar[str | None] = None
+    """Data set that the items come from where no path is given: ``owner/name``, with ``@REVISION`` to pin one."""
+
     name: ClassVar[str] = "prompts"
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
@@ -107,6 +110,8 @@ class SuiteKind:
         """
         files = [file for file in self.files(source) if file.exists()]
         content = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
+        if source.path is None and self.hub is not None:
+            content.append(["hub", self.hub])
         return hashlib.sha256(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
     def problems(self, source: SuiteSource) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import Score
@@ -23,7 +23,6 @@ from adhere.rewards.engine import Engine, default_engine, machine_failed
 from adhere.rewards.errors import ConfigError, DataError, nearest
 from adhere.rewards.verdict import Verdict
 
-HUB = "allenai/IFBench_test"
 WORKER = "adhere.evaluation.suites.ifbench_worker:check"
 DEADLINE_S = 20.0
 """Seconds of processor time for one check of one response."""
@@ -42,6 +41,7 @@ class IFBench(SuiteKind):
 
     twins = False
     modes = ("compat",)
+    hub: ClassVar[str] = "allenai/IFBench_test"
 
     def problems(self, source: SuiteSource) -> list[str]:
         return list(_lacking())
@@ -51,7 +51,7 @@ class IFBench(SuiteKind):
             raise ConfigError("\n".join(problems))
         from adhere.evaluation.suites.ifbench_worker import INSTRUCTION_DICT
 
-        for row in source_rows(source, HUB, split="train"):
+        for row in source_rows(source, self.hub, split="train"):
             names, arguments = instructions_of(row, "IFBench")
             for name in names:
                 if name not in INSTRUCTION_DICT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import Score
@@ -16,17 +16,16 @@ from adhere.rewards.constraints import CONSTRAINTS, Mode, follow, prepare
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import DataError
 
-HUB = "google/IFEval"
-
 
 @suite("ifeval")
 class IFEval(SuiteKind):
     """IFEval's file, or the hub's ``google/IFEval``: strict and loose, by prompt and by instruction."""
 
     twins = False
+    hub: ClassVar[str] = "google/IFEval"
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
-        for row in source_rows(source, HUB, split="train"):
+        for row in source_rows(source, self.hub, split="train"):
             names, arguments = instructions_of(row, "IFEval")
             for name in names:
                 if name not in CONSTRAINTS:

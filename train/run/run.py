@@ -190,11 +190,10 @@ def _without(recipe: Recipe, files: Sequence[str]) -> Recipe:
 def missing_inputs(run: Run) -> list[str]:
     """Return what the run needs on disk and does not find, one message each."""
     measured = [stage.recipe.evaluation for stage in run.graph.stages.values() if stage.kind == "evaluate"]
-    paths = dict.fromkeys(e.path for e in measured if e.path is not None and not Path(e.path).exists())
-    return [
-        f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"
-        for path in paths
-    ]
+    paths = {e.path: e.suite for e in measured if e.path is not None and not Path(e.path).exists()}
+    hints = {"mathif": "; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"}
+    hints |= {name: f"; leave it out to load the hub's {kind.hub}" for name, kind in SUITES.items() if kind.hub}
+    return [f"evaluation.path: there is no '{path}'{hints.get(suite, '')}" for path, suite in paths.items()]
 
 
 def unread_overrides(run: Run) -> list[str]:
