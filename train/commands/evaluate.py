@@ -75,7 +75,7 @@ def copy_results(run: Run, to: Path) -> None:
     found = [run.artifact(key) for key in run.graph.stages]
     finished = [(artifact, key) for artifact, key in zip(found, run.graph.stages, strict=True) if artifact.done]
     for artifact, key in finished:
-        folder = to if len(finished) == 1 else to / run.graph.stages[key].recipe.evaluation.suite
+        folder = to if len(finished) == 1 else to / run.graph.stages[key].name
         folder.mkdir(parents=True, exist_ok=True)
         for file in (artifact.results, artifact.responses):
             shutil.copyfile(file, folder / file.name)

@@ -5,6 +5,7 @@ Every key of a composed recipe is a field here; an unknown key is an error that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from adhere.train.config.named_stages import (
     named_stages,
     sections_of_plugins,
 )
+from adhere.train.config.suites import SuiteConfig, with_suite_stages
 
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
@@ -229,8 +231,12 @@ class EvaluationConfig(Strict):
     """The name of a registered suite, a plug-in's among them. ``prompts`` is the recipe's evaluation data, or ``path``;
     ``mathif`` reads MathIF's files."""
 
+    suites: dict[str, SuiteConfig] | None = None
+    """Several suites, each measured by a stage of its own with one load of the model: a list of names, or a map from
+    names to what differs (``{ifeval: {path: FILE, limit: 100}}``). ``None`` measures ``suite``."""
+
     path: str | None = None
-    """Folder of MathIF's JSONL files, a prompt-item file, or what a plug-in's suite reads."""
+    """The suite's file, or its folder; ``None`` is its data set on the hub, or the recipe's data for ``prompts``."""
 
     subsets: list[str] | None = None
     """MathIF files to use, by name without ``.jsonl``; ``None`` uses all of them."""
@@ -263,6 +269,26 @@ class EvaluationConfig(Strict):
 
     bootstrap: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap intervals."""
+
+    @field_validator("suites", mode="before")
+    @classmethod
+    def _list_is_a_map(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            if twice := [name for name in given if given.count(name) > 1]:
+                raise ValueError(f"'{twice[0]}' comes twice; give a second one a name: {{again: {{suite: {twice[0]}}}}}")
+            return {name: {} for name in given}
+        if isinstance(given, Mapping):
+            return {name: {} if entry is None else entry for name, entry in given.items()} or None
+        return given
+
+    @field_validator("suites")
+    @classmethod
+    def _each_registered(cls, suites: dict[str, SuiteConfig] | None) -> dict[str, SuiteConfig] | None:
+        for name, entry in (suites or {}).items():
+            SUITES[entry.suite or name]
+            if problem := name_problem(name):
+                raise ValueError(f"the name '{name}' {problem}")
+        return suites
 
     @field_validator("suite")
     @classmethod
@@ -393,6 +419,11 @@ class Recipe(Strict):
     ablation: AblationConfig = AblationConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_of_suites(cls, given: Any) -> Any:
+        return with_suite_stages(given)
 
     @field_validator("stages", mode="wrap")
     @classmethod

@@ -189,6 +189,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _stages(recipe: Recipe) -> list[str]:
     config = recipe.evaluation
+    if config.suites:  # the stage of each suite is checked with its own settings
+        return []
     suite = SUITES[config.suite]
     problems = suite.problems(config.source)
     if config.mode not in suite.modes:
