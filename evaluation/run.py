@@ -130,6 +130,7 @@ def evaluate(
         "sampling": sampling.to_dict(),
         "metrics": {**measure(rows, twins, bootstrap), **figures},
         "own_metrics": own,
+        "headline": suite.kind.headline,
         "modes": modes,
         "floors": measure_floors(suite.items, mode, bootstrap, engine, judge, suite.kind.score),
         "flags": {flag: list(ids) for flag, ids in suite.flags.items()},

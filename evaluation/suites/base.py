@@ -87,6 +87,9 @@ class SuiteKind:
     hub: ClassVar[str | None] = None
     """Data set that the items come from where no path is given: ``owner/name``, with ``@REVISION`` to pin one."""
 
+    headline: ClassVar[str | None] = None
+    """The metric that stands for the suite in a table of several; ``None``: joint, else accuracy, else HAcc."""
+
     name: ClassVar[str] = "prompts"
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:

@@ -40,6 +40,7 @@ class IFBench(SuiteKind):
     """IFBench's file, or the hub's ``allenai/IFBench_test``: strict and loose, by prompt and by instruction."""
 
     twins = False
+    headline = "prompt_loose"
     modes = ("compat",)
     hub: ClassVar[str] = "allenai/IFBench_test"
 

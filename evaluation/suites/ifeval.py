@@ -22,6 +22,7 @@ class IFEval(SuiteKind):
     """IFEval's file, or the hub's ``google/IFEval``: strict and loose, by prompt and by instruction."""
 
     twins = False
+    headline = "prompt_strict"
     hub: ClassVar[str] = "google/IFEval"
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
