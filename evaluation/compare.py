@@ -160,9 +160,7 @@ def _read(folder: Path) -> list[Measured]:
             given = [row["correct"]["score"] if name == "accuracy" else row[name] for row in rows]
             values[name] = prompt_means(given, ids)
         asked = {row["id"]: json.dumps(row["messages"], sort_keys=True) for row in rows}
-        measured.append(
-            Measured(file.parent, str(results["model"]), str(results["suite"]), results, values, asked)
-        )
+        measured.append(Measured(file.parent, str(results["model"]), str(results["suite"]), results, values, asked))
     return measured
 
 

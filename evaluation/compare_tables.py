@@ -39,7 +39,15 @@ def latex(table: Table) -> str:
         head, *body = [" & ".join(map(_tex, row)) + r" \\" for row in rows]
         columns = "l" + "r" * (len(rows[0]) - 1)
         return "\n".join(
-            [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
+            [
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                head,
+                r"\midrule",
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}",
+            ]
         )
 
     notes = "".join(f"% {note}\n" for note in (NOTE, *table.notes))
@@ -51,7 +59,21 @@ def csv_text(table: Table) -> str:
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["kind", "suite", "metric", "model", "against", "mean", "low", "high", "prompts", "p", "p_holm", "gained", "lost"]
+        [
+            "kind",
+            "suite",
+            "metric",
+            "model",
+            "against",
+            "mean",
+            "low",
+            "high",
+            "prompts",
+            "p",
+            "p_holm",
+            "gained",
+            "lost",
+        ]
     )
     for model in table.models:
         for suite in table.suites:

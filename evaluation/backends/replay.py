@@ -166,7 +166,7 @@ def _given(row: Row) -> Given:
     for text in texts or [None]:
         if not isinstance(text, str):
             kind = "missing" if text is None else f"{type(text).__name__}, not text"
-            raise DataError(f"{row.where}: the response is {kind}; write \"\" for one that is empty")
+            raise DataError(f'{row.where}: the response is {kind}; write "" for one that is empty')
     tokens, finished, prefilled = (values.get(key) for key in ("tokens", "finished", "prefilled"))
     if not isinstance(tokens, int | None) or isinstance(tokens, bool) or (tokens is not None and tokens < 0):
         raise DataError(f"{row.where}: tokens is {tokens!r}; write the number of the response's tokens")

@@ -51,7 +51,9 @@ class MathsSuite(SuiteKind):
         ids: set[str] = set()
         for number, row in enumerate(rows):
             question, golds = self._read(row)
-            given = next((row.values[key] for key in ("unique_id", "id", "ID") if row.values.get(key) is not None), None)
+            given = next(
+                (row.values[key] for key in ("unique_id", "id", "ID") if row.values.get(key) is not None), None
+            )
             item_id = str(number if given is None or str(given) in ids else given)
             ids.add(item_id)
             yield PromptItem(
@@ -128,15 +130,73 @@ def fingerprint(question: str) -> str:
 
 
 CONTESTS: Mapping[str, frozenset[str]] = {
-    "aime24": frozenset("""
-        ffbffd65 8bbffe88 bbcb7c6c 3d37ad70 b2218cd4 2edc6bde 2e9695a6 2dadc971 ce4b2971 8258fa54 2525e97f
-        f0947c7c 44028c3a ad212734 bf3ea0e6 9ebe26cb cf77a371 d0b341f9 37308ff8 262a73ca 406cc8f5 8b363619
-        4daced4d 91301dc3 ffebebc3 7d6a2b91 d6b4a1ca 1ca5c21b b49c8715 612e9161
-        """.split()),
-    "aime25": frozenset("""
-        ecb140ab c3142986 f6ee0db4 13d0ac12 ab703fa4 8eea0915 51637959 d8f7f9c1 b43858f3 ed07efbd e10483ab
-        7ef85544 afef5d64 4addb8f9 7cc5a6fa bd9e8408 c5c11de2 27b71c86 d0863abf e1d42b0a 4bc67d1b 1bd5ac79
-        a8bbb766 2bcd6152 07703578 8cb79f36 42989f1b 3e6d13f8 80de6cfb 2d34ed06
-        """.split()),
+    "aime24": frozenset(
+        [
+            "ffbffd65",
+            "8bbffe88",
+            "bbcb7c6c",
+            "3d37ad70",
+            "b2218cd4",
+            "2edc6bde",
+            "2e9695a6",
+            "2dadc971",
+            "ce4b2971",
+            "8258fa54",
+            "2525e97f",
+            "f0947c7c",
+            "44028c3a",
+            "ad212734",
+            "bf3ea0e6",
+            "9ebe26cb",
+            "cf77a371",
+            "d0b341f9",
+            "37308ff8",
+            "262a73ca",
+            "406cc8f5",
+            "8b363619",
+            "4daced4d",
+            "91301dc3",
+            "ffebebc3",
+            "7d6a2b91",
+            "d6b4a1ca",
+            "1ca5c21b",
+            "b49c8715",
+            "612e9161",
+        ]
+    ),
+    "aime25": frozenset(
+        [
+            "ecb140ab",
+            "c3142986",
+            "f6ee0db4",
+            "13d0ac12",
+            "ab703fa4",
+            "8eea0915",
+            "51637959",
+            "d8f7f9c1",
+            "b43858f3",
+            "ed07efbd",
+            "e10483ab",
+            "7ef85544",
+            "afef5d64",
+            "4addb8f9",
+            "7cc5a6fa",
+            "bd9e8408",
+            "c5c11de2",
+            "27b71c86",
+            "d0863abf",
+            "e1d42b0a",
+            "4bc67d1b",
+            "1bd5ac79",
+            "a8bbb766",
+            "2bcd6152",
+            "07703578",
+            "8cb79f36",
+            "42989f1b",
+            "3e6d13f8",
+            "80de6cfb",
+            "2d34ed06",
+        ]
+    ),
 }
 """Fingerprints of the problems of contests that look alike, so that a year is not taken for another."""

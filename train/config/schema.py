@@ -275,7 +275,9 @@ class EvaluationConfig(Strict):
     def _list_is_a_map(cls, given: Any) -> Any:
         if isinstance(given, list | tuple):
             if twice := [name for name in given if given.count(name) > 1]:
-                raise ValueError(f"'{twice[0]}' comes twice; give a second one a name: {{again: {{suite: {twice[0]}}}}}")
+                raise ValueError(
+                    f"'{twice[0]}' comes twice; give a second one a name: {{again: {{suite: {twice[0]}}}}}"
+                )
             return {name: {} for name in given}
         if isinstance(given, Mapping):
             return {name: {} if entry is None else entry for name, entry in given.items()} or None

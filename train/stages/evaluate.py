@@ -6,19 +6,22 @@ adhere train recipe=quickstart evaluation.without_constraints=true
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from adhere.evaluation.backends import load_generator
 from adhere.evaluation.backends.replay import ReplayGenerator
-from adhere.evaluation.generation import Generator, Sampling
+from adhere.evaluation.generation import Generation, Generator, Sampling
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, SuiteSource
+from adhere.prompts.decontaminate import question_fingerprint
+from adhere.prompts.item import PromptItem, read_items
 from adhere.records.artifact import LOG, Artifact, Stopped
 from adhere.rewards.engine import default_engine
 from adhere.rewards.judge import load_judge
@@ -65,7 +68,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         for what, count in replay.counts.items():
             if count and what in LEFT_OVER:
                 print(f"replay: {count} {LEFT_OVER[what]}", flush=True)
-    generator = replay or _generator(spec, artifact)
+    generator = Timed(replay or _generator(spec, artifact))
     with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
 
         def show(done: int, total: int) -> None:
@@ -87,11 +90,63 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             progress=show,
             chunk=config.batch_size if config.backend == "transformers" else CHUNK,
         )
+    evaluation.results["contamination"] = trained_on(spec, suite.items)
+    counted = [row.generation.tokens for row in (*evaluation.rows, *evaluation.twins)]
+    devices = 0 if replay or config.backend == "openai" or on_cpu(spec.recipe.launcher) else 1
+    evaluation.results["cost"] = {
+        "responses": len(counted),
+        "tokens": None if None in counted else sum(tokens or 0 for tokens in counted),
+        "seconds": None if replay else round(generator.seconds, 1),
+        "gpu_seconds": None if replay else round(devices * generator.seconds, 1),
+    }
     if replay:
         evaluation.results.update(sampling=None, replay={"file": replay.path.name, **replay.counts})
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
+
+
+class Timed:
+    """A generator that counts the seconds that it generates; those of an earlier attempt are not in it."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.name, self.seconds, self._generator = generator.name, 0.0, generator
+
+    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
+        """Return what the generator returns."""
+        started = time.monotonic()
+        drawn = self._generator.generate(items, sampling)
+        self.seconds += time.monotonic() - started
+        return drawn
+
+
+def trained_on(spec: StageSpec, items: Sequence[PromptItem]) -> dict[str, Any]:
+    """Return which prompts of a suite the measured model was trained on in this run's stages.
+
+    Every stage that the model comes from keeps the items that it trained on. ``training_items`` counts them, and
+    ``shared`` are the ids of the suite's items whose question is among them: none, unless a file got past the
+    decontamination. What the model saw before these stages is not known.
+    """
+    waiting, seen = list(spec.inputs.values()), dict[Path, None]()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen[path] = None
+        waiting += [path.parent / name for name in Artifact(path).manifest().get("inputs", {}).values()]
+    trained = [
+        question_fingerprint(item.question)
+        for path in seen
+        if (file := Artifact(path).items("train")).exists()
+        for item in read_items(file)
+    ]
+    known = frozenset(trained)
+    shared = [item.id for item in items if question_fingerprint(item.question) in known]
+    if shared:
+        print(
+            f"warning: the model was trained on {len(shared)} prompts of the suite: {', '.join(shared[:5])}", flush=True
+        )
+    return {"training_items": len(trained), "shared": shared}
 
 
 def _tokenizer(spec: StageSpec) -> PreTrainedTokenizerBase:
