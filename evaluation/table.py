@@ -94,7 +94,7 @@ def open_ranges(metrics: Mapping[str, Any]) -> str:
         f"{heading} {100.0 * e['left_out']:.1f} % left out, between {100.0 * e['least']:.1f} and "
         f"{100.0 * e['most']:.1f}"
         for name, e in metrics.items()
-        if isinstance(e, Mapping) and e.get("left_out") and (heading := heading_of(name))
+        if isinstance(e, Mapping) and "least" in e and e.get("left_out") and (heading := heading_of(name))
     )
 
 
