@@ -38,17 +38,8 @@ def latex(table: Table) -> str:
     def tabular(rows: Sequence[Sequence[str]]) -> str:
         head, *body = [" & ".join(map(_tex, row)) + r" \\" for row in rows]
         columns = "l" + "r" * (len(rows[0]) - 1)
-        return "\n".join(
-            [
-                rf"\begin{{tabular}}{{{columns}}}",
-                r"\toprule",
-                head,
-                r"\midrule",
-                *body,
-                r"\bottomrule",
-                r"\end{tabular}",
-            ]
-        )
+        top, bottom = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
+        return "\n".join([top, r"\toprule", head, r"\midrule", *body, r"\bottomrule", bottom])
 
     notes = "".join(f"% {note}\n" for note in (NOTE, *table.notes))
     return f"{notes}{tabular(_suites(table))}\n\n{tabular([DIFFERENCES, *map(_row, table.differences)])}\n"
@@ -58,34 +49,18 @@ def csv_text(table: Table) -> str:
     """Return one row for each model and suite, and one for each difference, as fractions."""
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "kind",
-            "suite",
-            "metric",
-            "model",
-            "against",
-            "mean",
-            "low",
-            "high",
-            "prompts",
-            "p",
-            "p_holm",
-            "gained",
-            "lost",
-        ]
-    )
+    figures = ["mean", "low", "high", "prompts"]
+    writer.writerow(["kind", "suite", "metric", "model", "against", *figures, "p", "p_holm", "gained", "lost"])
     for model in table.models:
         for suite in table.suites:
             estimate = table.cells[model, suite]
             if estimate is not None:
-                figures = [estimate.get(key) for key in ("mean", "low", "high", "prompts")]
-                writer.writerow(["model", suite, table.headlines[suite], model, "", *figures, "", "", "", ""])
+                shown = [estimate.get(key) for key in figures]
+                writer.writerow(["model", suite, table.headlines[suite], model, "", *shown, "", "", "", ""])
     for flip in table.differences:
-        writer.writerow(
-            ["difference", flip.suite, flip.metric, flip.second, flip.first, flip.mean, flip.low, flip.high, flip.prompts,
-             flip.p, flip.p_holm, len(flip.gained), len(flip.lost)]
-        )  # fmt: skip
+        named = ["difference", flip.suite, flip.metric, flip.second, flip.first]
+        found = [flip.mean, flip.low, flip.high, flip.prompts, flip.p, flip.p_holm, len(flip.gained), len(flip.lost)]
+        writer.writerow([*named, *found])
     return out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The suites ``aime24``, ``aime25`` and ``aime26``: the 30 problems of a year, whose answers are whole numbers to 999."""
+"""The suites ``aime24``, ``aime25`` and ``aime26``: a year's 30 problems, answered by whole numbers to 999."""
 
 from __future__ import annotations
 

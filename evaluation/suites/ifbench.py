@@ -82,12 +82,10 @@ class IFBench(SuiteKind):
     ) -> list[Score]:
         engine = engine or default_engine()
         texts = [None if generation.error else judged_text(generation, mode) for _, generation in pairs]
-        places = [
-            (i, j) for i, (item, _) in enumerate(pairs) if texts[i] is not None for j in range(len(item.checklist))
-        ]
-        strict = dict(
-            zip(places, self._check(pairs, places, [[texts[i] or ""] for i, _ in places], engine), strict=True)
-        )
+        judged = [i for i, text in enumerate(texts) if text is not None]
+        places = [(i, j) for i in judged for j in range(len(pairs[i][0].checklist))]
+        found = self._check(pairs, places, [[texts[i] or ""] for i, _ in places], engine)
+        strict = dict(zip(places, found, strict=True))
         # A response that follows an instruction as it stands does so in a looser reading too.
         again = [place for place in places if not strict[place].passed]
         readings = [list(loose_variants(texts[i] or "")) for i, _ in again]

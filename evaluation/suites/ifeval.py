@@ -31,7 +31,7 @@ class IFEval(SuiteKind):
             for name in names:
                 if name not in CONSTRAINTS:
                     raise DataError(
-                        f"{row.where}: IFEval has no instruction '{name}'; a file of IFBench is measured by suite=ifbench"
+                        f"{row.where}: IFEval has no instruction '{name}'; for a file of IFBench use suite=ifbench"
                     )
             checks = [
                 RuleCheck.of(prepare(name, kwargs, f"{row.where}: kwargs[{i}]"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 from adhere.evaluation.generation import Generation
@@ -20,6 +22,9 @@ from adhere.rewards.constraints import Mode
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import DataError
 from adhere.rewards.math.gold import normalise_gold
+
+CONTESTS = Path(__file__).with_name("contests.txt")
+"""Fingerprints of the problems of contests that look alike, so that a year is not taken for another."""
 
 QUESTIONS = ("problem", "question")
 ANSWERS = ("answer", "expected_answer", "final_answer")
@@ -120,83 +125,16 @@ def whole_number(answer: str, most: int) -> str | None:
 def other_benchmark(name: str, question: str) -> str | None:
     """Return the contest of another year that ``question`` is a problem of, or ``None``."""
     mark = fingerprint(question)
-    return next((other for other, marks in CONTESTS.items() if other != name and mark in marks), None)
+    return next((other for other, marks in _contests().items() if other != name and mark in marks), None)
+
+
+@cache
+def _contests() -> dict[str, frozenset[str]]:
+    lines = CONTESTS.read_text(encoding="utf-8").splitlines()
+    return {name: frozenset(marks) for name, *marks in map(str.split, lines)}
 
 
 def fingerprint(question: str) -> str:
     """Return eight hex digits of a problem's letters and digits: equal however its LaTeX is spaced."""
     plain = "".join(char for char in question.casefold() if char.isalnum())
     return hashlib.sha256(plain[:120].encode()).hexdigest()[:8]
-
-
-CONTESTS: Mapping[str, frozenset[str]] = {
-    "aime24": frozenset(
-        [
-            "ffbffd65",
-            "8bbffe88",
-            "bbcb7c6c",
-            "3d37ad70",
-            "b2218cd4",
-            "2edc6bde",
-            "2e9695a6",
-            "2dadc971",
-            "ce4b2971",
-            "8258fa54",
-            "2525e97f",
-            "f0947c7c",
-            "44028c3a",
-            "ad212734",
-            "bf3ea0e6",
-            "9ebe26cb",
-            "cf77a371",
-            "d0b341f9",
-            "37308ff8",
-            "262a73ca",
-            "406cc8f5",
-            "8b363619",
-            "4daced4d",
-            "91301dc3",
-            "ffebebc3",
-            "7d6a2b91",
-            "d6b4a1ca",
-            "1ca5c21b",
-            "b49c8715",
-            "612e9161",
-        ]
-    ),
-    "aime25": frozenset(
-        [
-            "ecb140ab",
-            "c3142986",
-            "f6ee0db4",
-            "13d0ac12",
-            "ab703fa4",
-            "8eea0915",
-            "51637959",
-            "d8f7f9c1",
-            "b43858f3",
-            "ed07efbd",
-            "e10483ab",
-            "7ef85544",
-            "afef5d64",
-            "4addb8f9",
-            "7cc5a6fa",
-            "bd9e8408",
-            "c5c11de2",
-            "27b71c86",
-            "d0863abf",
-            "e1d42b0a",
-            "4bc67d1b",
-            "1bd5ac79",
-            "a8bbb766",
-            "2bcd6152",
-            "07703578",
-            "8cb79f36",
-            "42989f1b",
-            "3e6d13f8",
-            "80de6cfb",
-            "2d34ed06",
-        ]
-    ),
-}
-"""Fingerprints of the problems of contests that look alike, so that a year is not taken for another."""

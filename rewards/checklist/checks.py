@@ -162,7 +162,7 @@ def leaves(check: Check) -> Iterator[Leaf]:
 
 
 def label(check: Check) -> str:
-    """Return the name under which results are grouped: a rule's constraint id or a suite's name of it, else the kind."""
+    """Return the name under which results are grouped: a rule's id, or else the kind of check."""
     if isinstance(check, SuiteCheck):
         return check.name
     return check.constraint if isinstance(check, RuleCheck) else check.kind
