@@ -11,7 +11,8 @@ from adhere.evaluation.scoring import UNFINISHED, Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD, judged_text
-from adhere.evaluation.suites.muldimif_rules import RULES, MissingPackage, kind_of
+from adhere.evaluation.suites.muldimif_numbers import MissingPackage
+from adhere.evaluation.suites.muldimif_rules import RULES, kind_of
 from adhere.evaluation.suites.rows import file_of
 from adhere.prompts.files import Row, read_rows
 from adhere.prompts.item import Message, PromptItem
