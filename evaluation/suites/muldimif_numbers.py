@@ -27,7 +27,6 @@ IN_SENTENCES = (
     | {"hundred": 100, "thousand": 1000}
     | CHINESE
 )
-HAN = r"[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\u3000-\u303f\uff00-\uffef]"
 
 
 class MissingPackage(ConfigError):

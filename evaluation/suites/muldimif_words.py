@@ -110,6 +110,9 @@ MOST_SENTENCES = (
 )
 
 
+HAN = r"[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\u3000-\u303f\uff00-\uffef]"
+
+
 def words(constraint: str, text: str) -> bool:
     """Whether the response has as many words (Chinese: characters), and the sentences and keywords that it names."""
     if re.search(r"\beach\b", constraint, re.IGNORECASE):
