@@ -94,8 +94,9 @@ class ReplayGenerator:
                 texts = [by_text[max(inside, key=len)]] if inside else []
             told = texts[0] if texts else []
             if keyed and row.prompts and row.whole and not told:
-                asked = [text for i in keyed for text in (items[i].messages[-1]["content"], items[i].question)]
-                if not any(SequenceMatcher(None, a, b).ratio() >= SAME_PROMPT for a in asked for b in row.prompts):
+                asked = [text.strip() for i in keyed for text in (items[i].messages[-1]["content"], items[i].question)]
+                pairs = [SequenceMatcher(None, a, b, autojunk=False) for a in asked for b in row.prompts]
+                if not any(pair.ratio() >= SAME_PROMPT for pair in pairs):
                     raise DataError(
                         f"{row.where}: has the key '{row.key}', under which the suite has another prompt; is it a file "
                         f"of another benchmark or version?"
