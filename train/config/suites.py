@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 import adhere
 from adhere.evaluation.suites import SUITES
@@ -89,10 +89,13 @@ def with_suite_stages(recipe: Any) -> Any:
         given = {name: {} for name in given}
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         return recipe
-    entries = {
-        name: entry if isinstance(entry, SuiteConfig) else SuiteConfig.model_validate(entry or {})
-        for name, entry in given.items()
-    }
+    try:
+        entries = {
+            name: entry if isinstance(entry, SuiteConfig) else SuiteConfig.model_validate(entry or {})
+            for name, entry in given.items()
+        }
+    except ValidationError:
+        return recipe
     stages = named_stages(recipe.get("stages"))
     if not isinstance(stages, Mapping):
         return recipe
