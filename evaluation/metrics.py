@@ -153,7 +153,7 @@ def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]
     """
     prompts = [row.item.id for row in rows]
     official = OFFICIAL if any(row.score.official is not None for row in rows) else ()
-    found = {
+    found: dict[str, Any] = {
         metric: bootstrap.estimate(
             [metric_value(row, metric) for row in rows], prompts, [evaluator_failed(row, metric) for row in rows]
         ).to_dict()

@@ -64,7 +64,7 @@ def read_questions(path: Path) -> list[str]:
     questions = []
     for row in read_rows(path):
         key = next((key for key in QUESTION_KEYS if isinstance(row.values.get(key), str)), None)
-        turns = next((row.values[key] for key in TURN_KEYS if isinstance(row.values.get(key), list)), [])
+        turns: list[Any] = next((row.values[key] for key in TURN_KEYS if isinstance(row.values.get(key), list)), [])
         asked = [turn["content"] for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
         if key is None and not asked:
             looked = ", ".join((*QUESTION_KEYS, *TURN_KEYS))

@@ -152,7 +152,7 @@ def _table_patterns(unit: str) -> tuple[tuple[str, str], ...]:
     rows = (("exact", rf"{_T}\s+{one}\s+must\s+be\s+included"),) if unit == "row" else ()
     both = (("exact", rf"exactly\s+.+and {_T}\s+{one}"),)
     columns = (("exact", rf"in\s+{_T}\s+{many}"),) if unit == "column" else ()
-    most = (("max", rf"not exceed\s+.+and {_T}\s+{one}"),)
+    most: tuple[tuple[str, str], ...] = (("max", rf"not exceed\s+.+and {_T}\s+{one}"),)
     if unit == "row":
         most += (("max", rf"a maximum of\s+{_T}\s+{many}"),)
     else:

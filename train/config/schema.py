@@ -86,6 +86,10 @@ class ModelConfig(Strict):
     chat_template: str | None = None
     """Path of a Jinja file that replaces the tokenizer's chat template."""
 
+    chat_template_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Variables of the chat template, such as ``{enable_thinking: false}``: in SFT, rollouts, the hand-off check and
+    every suite alike. They become part of the template that a trained model is saved with."""
+
     prefilled_reasoning: bool = False
     """Whether the chat template itself opens ``<think>`` at the end of the prompt (as DeepSeek-R1's does)."""
 

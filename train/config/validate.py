@@ -37,6 +37,7 @@ OURS = {
     "max_length": "sft.max_length",
     "max_steps": "max_steps",
     "multi_objective_aggregation": "rewards.aggregation",
+    "chat_template_kwargs": "model.chat_template_kwargs",
     "num_generations": "grpo.group_size",
     "num_train_epochs": "sft.epochs",
     "output_dir": "run.root",

@@ -211,6 +211,8 @@ def stage_settings(kind: str, recipe: Recipe) -> dict[str, Any]:
         ConfigError: the chat template's file does not exist.
     """
     model = recipe.model.model_dump(exclude=MODEL_APART)
+    if not recipe.model.chat_template_kwargs:  # a key that came later: without it stages keep the names that they had
+        del model["chat_template_kwargs"]
     if recipe.model.chat_template is not None:
         template = Path(recipe.model.chat_template)
         if not template.is_file():

@@ -177,4 +177,13 @@ def _generator(spec: StageSpec, artifact: Artifact) -> Generator:
         path = str(artifact.path / "merged")
         load_for_inference(model, spec.model_path).save_pretrained(path)
         _tokenizer(spec).save_pretrained(path)
-    return load_generator(config.backend, path, base_url=config.base_url, batch_size=config.batch_size, name=spec.label)
+    assert config.backend != "replay"
+    return load_generator(
+        config.backend,
+        path,
+        base_url=config.base_url,
+        batch_size=config.batch_size,
+        name=spec.label,
+        chat_template=str(_tokenizer(spec).chat_template) if config.backend == "vllm" else None,
+        chat_template_kwargs=model.chat_template_kwargs,
+    )
