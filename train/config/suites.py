@@ -55,7 +55,13 @@ def suite_overrides(name: str, entry: SuiteConfig) -> list[str]:
     words = [f"evaluation={suite}"] if (GROUP / f"{suite}.yaml").is_file() else []
     modes = SUITES[suite].modes
     mode = entry.mode or (modes[0] if len(modes) == 1 else None)
-    values: dict[str, Any] = {"suite": suite, "path": entry.path, "subsets": entry.subsets, "limit": entry.limit, "suites": None}
+    values: dict[str, Any] = {
+        "suite": suite,
+        "path": entry.path,
+        "subsets": entry.subsets,
+        "limit": entry.limit,
+        "suites": None,
+    }
     values |= {
         key: value
         for key, value in (("mode", mode), ("responses", entry.responses))
