@@ -1,4 +1,4 @@
-"""The suite ``followbench``: FollowBench (arXiv 2310.20410), a constraint more at each level, the groups that rules decide.
+"""The suite ``followbench``: FollowBench (arXiv 2310.20410), one constraint more a level, as far as rules decide.
 
 HSR is the share of responses that meet every constraint of their level. A rule decides a level as a whole, so that SSR,
 the mean share of constraints met, is the same figure here. CSL is the mean over groups of how many levels in a row are
