@@ -125,7 +125,7 @@ def _row(flip: Flip) -> list[str]:
     ]  # fmt: skip
 
 
-TEX: dict[str, str | int | None] = {char: f"\\{char}" for char in "&%$#_{}"} | {
+TEX: dict[str, str | int | None] = {**{char: f"\\{char}" for char in "&%$#_{}"}} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "|": r"\textbar{}",
 }  # fmt: skip
 

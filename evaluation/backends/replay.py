@@ -71,13 +71,16 @@ class ReplayGenerator:
             DataError: a row lacks its response or what it belongs to, two rows answer the same prompt, a key and a
                 prompt contradict each other, no row matches, or every response is blank.
         """
-        given = [_given(row) for row in read_rows(path) if row.values.get("twin_of") is None]
-        if not given:
+        rows_of_file = [row for row in read_rows(path) if row.values.get("twin_of") is None]
+        if not rows_of_file:
             raise DataError(f"{path}: holds no responses; {FORM}")
+        # lm-evaluation-harness writes a sample once for each of its filters, with the same responses.
+        first = rows_of_file[0].values.get("filter")
+        given = [_given(row) for row in rows_of_file if row.values.get("filter") == first]
         by_key: defaultdict[str, list[int]] = defaultdict(list)
         by_text: defaultdict[str, list[int]] = defaultdict(list)
         for i, item in enumerate(items):
-            for key in dict.fromkeys([item.id, item.id.rpartition("/")[2], str(item.meta.get("key", item.id))]):
+            for key in dict.fromkeys([item.id, *item.id.split("/", 1)[1:], str(item.meta.get("key", item.id))]):
                 by_key[key].append(i)
             for text in dict.fromkeys([item.messages[-1]["content"].strip(), item.question.strip()]):
                 if text:
@@ -181,7 +184,9 @@ def _given(row: Row) -> Given:
     )
 
     fields: Mapping[str, Any] = {**doc, **{k: v for k, v in values.items() if k not in ("doc", "target")}}
-    key = next((str(fields[name]) for name in KEYS if isinstance(fields.get(name), str | int)), None)
+    # What a harness calls the id of a row is its number there.
+    named_by = ("key",) if doc else KEYS
+    key = next((str(fields[name]) for name in named_by if isinstance(fields.get(name), str | int)), None)
     named = [fields.get(name) for name in ("prompt", "question", "problem", "query", "instruction")]
     messages = fields.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[-1], Mapping):

@@ -71,6 +71,14 @@ def test_several_responses_to_every_prompt_are_samples(tmp_path):
     assert texts(tmp_path, [drawn]) == {"11": ["a", "b", "c"]}
 
 
+def test_a_sample_that_is_written_once_for_each_filter_counts_once(tmp_path):
+    rows = [
+        {"doc": {"question": "2+2?", "id": "0"}, "resps": [["X"]], "filter": name, "filtered_resps": [name]}
+        for name in ("strict-match", "flexible-extract")
+    ]
+    assert texts(tmp_path, rows) == {"s/12": ["X"]}
+
+
 def test_items_of_one_prompt_get_its_rows_in_order(tmp_path):
     twins = [item("1", "Same?"), item("2", "Same?")]
     rows = [{"prompt": "Same?", "response": "a"}, {"prompt": "Same?", "response": "b"}]

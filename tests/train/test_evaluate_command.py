@@ -100,6 +100,7 @@ def test_the_key_is_that_of_the_file_and_the_label(files):
         (["suites=[ifevil]"], "did you mean 'ifeval'"),
         (["suites={ifeval: {pth: x}}"], "evaluation.suites.ifeval.pth"),
         (["limit=0"], "evaluation.limit"),
+        (["suite=prompts", "path=null", "backend=replay", "responses=a.jsonl"], "name the suite, or its file"),
         (["to="], "to: has no value"),
         (["to=a.jsonl", "backend=replay", "responses=a.jsonl"], "to: a.jsonl is a file"),
         (["suite.path=none.jsonl", "backend=replay", "responses=a.jsonl"], "there is no 'none.jsonl'"),

@@ -200,6 +200,10 @@ def _stages(recipe: Recipe) -> list[str]:
         problems.append(f"evaluation.without_constraints: the suite {config.suite} has no prompts without constraints")
     if config.backend == "replay" and config.responses is None:
         problems.append("evaluation.responses: the replay back end reads responses from a file; name it")
+    if config.backend == "replay" and suite.fingerprint(config.source) is None:
+        problems.append(
+            "evaluation.path: replay scores responses to prompts of a benchmark or file; name the suite, or its file"
+        )
     if config.backend != "replay" and config.responses is not None:
         problems.append(
             f"evaluation.responses: the back end {config.backend} generates its own responses; use backend=replay, or "
