@@ -20,19 +20,9 @@ from adhere.evaluation.suites.mathif import mathif
 from adhere.evaluation.suites.prompts import prompt_file
 
 # Each file enters its suites into the registry when it is imported.
-for _name in (
-    "ifeval",
-    "ifbench",
-    "muldimif",
-    "followbench",
-    "abstention",
-    "gsm8k",
-    "math500",
-    "aime",
-    "amc",
-    "minerva",
-    "olympiad",
-):
+_FOLLOWING = ("ifeval", "ifbench", "muldimif", "followbench", "abstention")
+_MATHS = ("gsm8k", "math500", "aime", "amc", "minerva", "olympiad")
+for _name in (*_FOLLOWING, *_MATHS):
     importlib.import_module(f"adhere.evaluation.suites.{_name}")
 
 __all__ = [
