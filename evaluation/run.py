@@ -121,7 +121,7 @@ def evaluate(
             again = tuple(replace(row, score=score) for row, score in zip(rows, found, strict=True))
         modes[other] = summarise(again, bootstrap)
     figures = suite.kind.figures(rows, bootstrap)
-    own = [*dict.fromkeys(name for row in rows for name in row.score.measures), *figures]
+    paired = list(dict.fromkeys(name for row in rows for name in row.score.measures))
     results = {
         "model": generator.name,
         "suite": suite.name,
@@ -129,7 +129,8 @@ def evaluate(
         "mode": mode,
         "sampling": sampling.to_dict(),
         "metrics": {**measure(rows, twins, bootstrap), **figures},
-        "own_metrics": own,
+        "own_metrics": [*paired, *figures],
+        "paired_metrics": paired,
         "headline": suite.kind.headline,
         "modes": modes,
         "floors": measure_floors(suite.items, mode, bootstrap, engine, judge, suite.kind.score),
@@ -177,7 +178,7 @@ def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstra
     Args:
         ours: folder of a finished evaluation.
         theirs: another, of the same suite.
-        metric: ``accuracy``, ``hacc``, ``sacc`` or ``joint``.
+        metric: ``accuracy``, ``hacc``, ``sacc`` or ``joint``, or a figure of the suite that is a mean over responses.
         bootstrap: options of the interval.
 
     Raises:
@@ -186,8 +187,16 @@ def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstra
     means = []
     for folder in (ours, theirs):
         rows = [row for row in read_responses(folder / TABLE) if row["twin_of"] is None]
-        values = [row["correct"]["score"] if metric == "accuracy" else row[metric] for row in rows]
+        values = [_value(row, metric) for row in rows]
         means.append(prompt_means(values, [row["id"] for row in rows]))
     if not means[0].keys() & means[1].keys():
         raise DataError(f"{ours} and {theirs}: no prompt with a scored {metric} is in both; compare one suite")
     return (bootstrap or Bootstrap()).paired_difference(*means)
+
+
+def _value(row: Mapping[str, Any], metric: str) -> float | None:
+    own = (row["measures"] or {}).get(metric)
+    if own is None:
+        value: float | None = row["correct"]["score"] if metric == "accuracy" else row.get(metric)
+        return value
+    return None if None in own or not own else sum(own) / len(own)

@@ -60,7 +60,7 @@ def test_a_variable_that_the_template_does_not_look_at_is_refused(model, name):
 
 def test_variables_are_part_of_a_stages_settings():
     plain = compose_recipe(["recipe=quickstart"])
-    asked = compose_recipe(["recipe=quickstart", "+model.chat_template_kwargs={enable_thinking: false}"])
+    asked = compose_recipe(["recipe=quickstart", "+model.chat_template_kwargs.enable_thinking=false"])
     for kind in ("sft", "grpo", "evaluate"):
         assert "chat_template_kwargs" not in stage_settings(kind, plain)["model"]
         assert stage_settings(kind, asked)["model"]["chat_template_kwargs"] == {"enable_thinking": False}
