@@ -125,10 +125,13 @@ def _row(flip: Flip) -> list[str]:
     ]  # fmt: skip
 
 
-TEX: dict[str, str | int | None] = {**{char: f"\\{char}" for char in "&%$#_{}"}} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "|": r"\textbar{}",
-}  # fmt: skip
+TEX = str.maketrans(
+    {
+        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "−": "$-$",
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
+    }
+)  # fmt: skip
 
 
 def _tex(text: str) -> str:
-    return text.translate(str.maketrans(TEX))
+    return text.translate(TEX)

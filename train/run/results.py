@@ -121,7 +121,7 @@ def joint_differences(entries: Sequence[Entry]) -> list[str]:
     results = {entry.path: read_object(entry.path / RESULTS) for entry in entries}
     # Joint and accuracy where the suite has them, else the figure that stands for the suite.
     headline, paired = (results[last.path].get(key) for key in ("headline", "paired_metrics"))
-    metrics = ("joint", "accuracy", *([headline] if headline in (paired or ()) else []))
+    metrics = ["joint", "accuracy", *([str(headline)] if headline in (paired or ()) else [])]
     lines = []
     for other in others:
         parts = []
