@@ -67,8 +67,8 @@ class SuiteSource:
 
     path: Path | None = None
     subsets: Sequence[str] | None = None
-    limit: int | None = None
     recipe_items: Callable[[], Iterable[PromptItem]] = tuple
+    limit: int | None = None
 
 
 class SuiteKind:

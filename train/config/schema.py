@@ -305,7 +305,7 @@ class EvaluationConfig(Strict):
     @property
     def source(self) -> SuiteSource:
         """What says where the suite's items are, without the recipe's own."""
-        return SuiteSource(None if self.path is None else Path(self.path), self.subsets, self.limit)
+        return SuiteSource(None if self.path is None else Path(self.path), self.subsets, limit=self.limit)
 
 
 class SlurmConfig(Strict):

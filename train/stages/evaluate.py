@@ -56,8 +56,8 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         SuiteSource(
             None if config.path is None else Path(config.path),
             config.subsets,
-            config.limit,
             lambda: load_items(spec, artifact, _tokenizer(spec), "evaluation"),
+            config.limit,
         )
     )
     drawn = config.sampling
