@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from adhere.evaluation.generation import Generation
-from adhere.evaluation.scoring import ScoredRow, score_responses
+from adhere.evaluation.scoring import Score, ScoredRow, score_responses
 from adhere.prompts.item import PromptItem
 from adhere.prompts.probes import BOX, PROBES
 from adhere.rewards.checklist import Decider
@@ -42,7 +42,11 @@ def _obeying(wanted: Sequence[Checker]) -> str:
 
 
 def score_floors(
-    items: Sequence[PromptItem], mode: Mode = "hardened", engine: Engine | None = None, judge: Decider | None = None
+    items: Sequence[PromptItem],
+    mode: Mode = "hardened",
+    engine: Engine | None = None,
+    judge: Decider | None = None,
+    score: Callable[..., list[Score]] = score_responses,
 ) -> dict[str, list[ScoredRow]]:
     """Return the scored rows of every floor on ``items``, by the floor's name.
 
@@ -51,11 +55,12 @@ def score_floors(
         mode: the constraint checkers that decide.
         engine: worker pool of the maths verifier; default: the shared one.
         judge: decides the requirements that only a judge can.
+        score: how the suite scores responses.
     """
     rows: dict[str, list[ScoredRow]] = {}
     for name, respond in FLOORS.items():
         given = [(item, Generation(respond(item), None, True)) for item in items]
-        scores = score_responses(given, mode, engine, judge)
+        scores = score(given, mode, engine, judge)
         rows[name] = [
             ScoredRow(item, 0, generation, score) for (item, generation), score in zip(given, scores, strict=True)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -10,6 +11,8 @@ import numpy as np
 
 from adhere.evaluation.scoring import ScoredRow
 from adhere.evaluation.statistics import Bootstrap, mean_of_scored, pass_at_k, prompt_means
+from adhere.rewards.math.canonical import canonical
+from adhere.rewards.math.extract import extract_answer
 from adhere.rewards.verdict import Status
 
 Metric = Literal["accuracy", "hacc", "sacc", "joint"]
@@ -21,18 +24,24 @@ OFFICIAL: tuple[Official, ...] = ("accuracy_official", "joint_official")
 LENGTH_BINS = 6
 
 
-def metric_value(row: ScoredRow, metric: Metric | Official) -> float | None:
-    """Return one row's value of a metric, ``None`` where it was not scored or does not apply."""
+def metric_value(row: ScoredRow, metric: str) -> float | None:
+    """Return one row's value of a metric, ``None`` where it was not scored or does not apply.
+
+    ``metric`` is one of ``METRICS`` and ``OFFICIAL``, or a figure of the row's suite, whose values are averaged.
+    """
+    if metric in row.score.measures:
+        values = [value for value in row.score.measures[metric] if value is not None]
+        return sum(values) / len(values) if values and len(values) == len(row.score.measures[metric]) else None
     if metric == "accuracy":
         return row.score.correct.score
     if metric == "accuracy_official":
         return None if row.score.official is None else float(row.score.official)
     if metric == "joint_official":
         return row.score.joint_official
-    return {"hacc": row.score.hacc, "sacc": row.score.sacc, "joint": row.score.joint}[metric]
+    return {"hacc": row.score.hacc, "sacc": row.score.sacc, "joint": row.score.joint}.get(metric)
 
 
-def evaluator_failed(row: ScoredRow, metric: Metric | Official) -> bool:
+def evaluator_failed(row: ScoredRow, metric: str) -> bool:
     """Return whether a row has no value of a metric because the evaluator could not decide it."""
     constraints = any(verdict.undecided for verdict in row.score.verdicts)
     failed = {"accuracy": row.score.correct.undecided, "joint": row.score.correct.undecided or constraints}
@@ -102,6 +111,10 @@ def measure(
     samples = Counter(row.item.id for row in rows)
     if samples and min(samples.values()) > 1:
         metrics["pass_at"] = {metric: measure_pass_at(rows, metric) for metric in ("accuracy", "hacc", "joint")}
+        own = dict.fromkeys(name for row in rows for name in row.score.measures)
+        metrics["at_k"] = {
+            metric: found for metric in (*METRICS, *own) if (found := measure_at_k(rows, metric, bootstrap))
+        }
     return metrics
 
 
@@ -136,16 +149,22 @@ def unscored_counts(rows: Iterable[ScoredRow]) -> dict[str, dict[str, int]]:
 def summarise(rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> dict[str, Any]:
     """Return the metrics with their intervals, the share left out and the range it leaves open.
 
-    They are accuracy, HAcc, SAcc and joint, and the official ones where they are known.
+    They are accuracy, HAcc, SAcc and joint, the official ones where they are known, and the suite's own.
     """
     prompts = [row.item.id for row in rows]
     official = OFFICIAL if any(row.score.official is not None for row in rows) else ()
-    return {
+    found: dict[str, Any] = {
         metric: bootstrap.estimate(
             [metric_value(row, metric) for row in rows], prompts, [evaluator_failed(row, metric) for row in rows]
         ).to_dict()
         for metric in (*METRICS, *official)
     }
+    # The suite's own figures: means over all values of all responses, whole prompts resampled.
+    for name in dict.fromkeys(name for row in rows for name in row.score.measures):
+        pooled = [(value, row.item.id) for row in rows for value in row.score.measures.get(name, ())]
+        values, owners = [list(column) for column in zip(*pooled, strict=True)] if pooled else ([], [])
+        found[name] = bootstrap.estimate(values, owners, [value is None for value in values]).to_dict()
+    return found
 
 
 def measure_by_length(lengths: np.ndarray, rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> list[dict[str, Any]]:
@@ -165,6 +184,53 @@ def measure_by_length(lengths: np.ndarray, rows: Sequence[ScoredRow], bootstrap:
         span = {"low": int(edges[number]), "high": int(edges[number + 1]), "responses": len(inside)}
         found.append(span | summarise(inside, bootstrap))
     return found
+
+
+def measure_at_k(rows: Sequence[ScoredRow], metric: str, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
+    """Return avg@k, pass@k, best@k and maj@k of a metric with intervals, for k = 1, 2, 4, … ; nothing without a value.
+
+    Over the n scored samples of a prompt, avg@k is their mean; pass@k the unbiased chance that one of k samples has 1.0
+    (arXiv 2107.03374); best@k the expected best of k samples, which is pass@k where values are 0 or 1; maj@k, over the
+    first k samples, the value of the answer that most of them give, or for adherence whether more than half comply. A
+    tie goes to the answer that came first, and of flags to failure.
+
+    Args:
+        rows: several responses to each prompt.
+        metric: one of ``METRICS``, or a figure of the suite.
+        bootstrap: options of the intervals.
+    """
+    by_prompt: dict[str, list[tuple[float, str]]] = {}
+    for row in rows:
+        value = metric_value(row, metric)
+        if value is not None:
+            answer = ""
+            if metric in ("accuracy", "joint"):
+                answer = canonical(extract_answer(row.generation.text) or "")
+            by_prompt.setdefault(row.item.id, []).append((value, answer))
+    if not by_prompt:
+        return {}
+    most = min(len(found) for found in by_prompt.values())
+    prompts = list(by_prompt)
+    figures: dict[str, dict[str, Any]] = {"avg": {}, "pass": {}, "best": {}, "maj": {}}
+    for k in [2**exponent for exponent in range(most.bit_length())]:
+        values: dict[str, list[float | None]] = {name: [] for name in figures}
+        for found in by_prompt.values():
+            scores = sorted(value for value, _ in found)
+            n = len(scores)
+            values["avg"].append(sum(scores) / n)
+            values["pass"].append(pass_at_k(sum(score == 1.0 for score in scores), n, k))
+            chances = [math.comb(i, k - 1) / math.comb(n, k) for i in range(n)]  # of being the best of k, by rank
+            values["best"].append(sum(score * chance for score, chance in zip(scores, chances, strict=True)))
+            first = found[:k]
+            if metric in ("accuracy", "joint"):
+                counts = Counter(answer for _, answer in first)
+                winner = max(counts, key=lambda answer: counts[answer])  # the first of those that are as frequent
+                values["maj"].append(next(value for value, answer in first if answer == winner))
+            else:
+                values["maj"].append(float(sum(value == 1.0 for value, _ in first) * 2 > k))
+        for name, column in values.items():
+            figures[name][str(k)] = bootstrap.estimate(column, prompts).to_dict()
+    return figures
 
 
 def measure_pass_at(rows: Sequence[ScoredRow], metric: Metric) -> dict[str, float | None]:

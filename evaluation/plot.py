@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adhere.evaluation.table import HEADINGS, Comparison, Line
+from adhere.evaluation.table import Comparison, Line, heading_of
 from adhere.rewards.files import atomic_file
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _dot(axes: Axes, place: int, line: Line, metric: str) -> None:
 
 
 def _frame(axes: Axes, metric: str, lines: tuple[Line, ...]) -> None:
-    axes.set_title(HEADINGS[metric], fontsize=11, color=INK, fontweight="bold" if metric == "joint" else "normal")
+    axes.set_title(heading_of(metric), fontsize=11, color=INK, fontweight="bold" if metric == "joint" else "normal")
     axes.set_xlim(-3, 103)
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_ylim(len(lines) - 0.5, -0.5)

@@ -136,6 +136,7 @@ def to_record(row: ScoredRow) -> dict[str, Any]:
         "prefilled": generation.prefilled,
         "error": generation.error,
         **row.score.to_dict(item.checklist),
+        "measures": {name: list(values) for name, values in row.score.measures.items()} or None,
     }
 
 

@@ -11,7 +11,7 @@ from adhere.evaluation.floors import score_floors
 from adhere.evaluation.generation import OVER_CONTEXT, Generator, Sampling
 from adhere.evaluation.metrics import measure, summarise, unscored_counts
 from adhere.evaluation.responses import ResponseLog, generate_all, to_record
-from adhere.evaluation.scoring import MODES, ScoredRow, score_responses
+from adhere.evaluation.scoring import Score, ScoredRow, score_responses
 from adhere.evaluation.statistics import Bootstrap, Estimate, prompt_means
 from adhere.evaluation.suites import Suite
 from adhere.prompts.item import PromptItem
@@ -101,7 +101,7 @@ def evaluate(
     # Score.
     pairs = [(item, generation) for item, found in drawn for generation in found]
     samples = [sample for _, found in drawn for sample in range(len(found))]
-    scores = score_responses(pairs, mode, engine, judge)
+    scores = suite.kind.score(pairs, mode, engine, judge)
     scored = [
         ScoredRow(pair[0], sample, pair[1], score) for pair, sample, score in zip(pairs, samples, scores, strict=True)
     ]
@@ -121,22 +121,27 @@ def evaluate(
     rows = tuple(row for row in scored if "twin_of" not in row.item.meta)
     twins = tuple(row for row in scored if "twin_of" in row.item.meta)
     modes = {}
-    for other in MODES:
+    for other in suite.kind.modes:
         again = rows
         if other != mode:
-            found = score_responses([(row.item, row.generation) for row in rows], other, engine, judge)
+            found = suite.kind.score([(row.item, row.generation) for row in rows], other, engine, judge)
             again = tuple(replace(row, score=score) for row, score in zip(rows, found, strict=True))
         modes[other] = summarise(again, bootstrap)
     flags = {flag: list(ids) for flag, ids in suite.flags.items()}
+    figures = suite.kind.figures(rows, bootstrap)
+    paired = list(dict.fromkeys(name for row in rows for name in row.score.measures))
     results = {
         "model": generator.name,
         "suite": suite.name,
         "items": suite.fingerprint(),
         "mode": mode,
         "sampling": sampling.to_dict(),
-        "metrics": measure(rows, twins, bootstrap),
+        "metrics": {**measure(rows, twins, bootstrap), **figures},
+        "own_metrics": [*paired, *figures],
+        "paired_metrics": paired,
+        "headline": suite.kind.headline,
         "modes": modes,
-        "floors": measure_floors(suite.items, mode, bootstrap, engine, judge),
+        "floors": measure_floors(suite.items, mode, bootstrap, engine, judge, suite.kind.score),
         "flags": flags | ({"over_context": skipped} if skipped else {}),
     }
     return Evaluation(results, rows, twins)
@@ -148,6 +153,7 @@ def measure_floors(
     bootstrap: Bootstrap,
     engine: Engine | None = None,
     judge: Decider | None = None,
+    score: Callable[..., list[Score]] = score_responses,
 ) -> dict[str, dict[str, Any]]:
     """Return accuracy, HAcc, SAcc and joint of the trivial floors on ``items``, by name.
 
@@ -157,8 +163,9 @@ def measure_floors(
         bootstrap: options of the intervals.
         engine: worker pool of the maths verifier; default: the shared one.
         judge: decides the requirements that only a judge can.
+        score: how the suite scores responses.
     """
-    floors = score_floors(items, mode, engine, judge).items()
+    floors = score_floors(items, mode, engine, judge, score).items()
     return {name: {**summarise(rows, bootstrap), "unscored": unscored_counts(rows)} for name, rows in floors}
 
 
@@ -179,7 +186,7 @@ def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstra
     Args:
         ours: folder of a finished evaluation.
         theirs: another, of the same suite.
-        metric: ``accuracy``, ``hacc``, ``sacc`` or ``joint``.
+        metric: ``accuracy``, ``hacc``, ``sacc`` or ``joint``, or a figure of the suite that is a mean over responses.
         bootstrap: options of the interval.
 
     Raises:
@@ -188,8 +195,16 @@ def compare(ours: Path, theirs: Path, metric: str = "joint", bootstrap: Bootstra
     means = []
     for folder in (ours, theirs):
         rows = [row for row in read_responses(folder / TABLE) if row["twin_of"] is None]
-        values = [row["correct"]["score"] if metric == "accuracy" else row[metric] for row in rows]
+        values = [_value(row, metric) for row in rows]
         means.append(prompt_means(values, [row["id"] for row in rows]))
     if not means[0].keys() & means[1].keys():
         raise DataError(f"{ours} and {theirs}: no prompt with a scored {metric} is in both; compare one suite")
     return (bootstrap or Bootstrap()).paired_difference(*means)
+
+
+def _value(row: Mapping[str, Any], metric: str) -> float | None:
+    own = (row["measures"] or {}).get(metric)
+    if own is None:
+        value: float | None = row["correct"]["score"] if metric == "accuracy" else row.get(metric)
+        return value
+    return None if None in own or not own else sum(own) / len(own)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adhere.evaluation.generation import Generation
@@ -30,6 +30,10 @@ class Score:
     `rewards.adherence.Adherence`, as numbers: ``None`` where nothing is to be scored, or where a verdict that one
     needs has no score. ``official`` is what MathIF's runner says of the answer, in ``compat`` and where there is a gold
     answer; ``joint_official`` joins it with ``hacc``.
+
+    ``measures`` are the suite's own figures by their official names: for each the values in [0, 1] that this response
+    adds to the mean over all of them, one for a figure of prompts, one a constraint for a figure of constraints.
+    ``None`` stands for what could not be decided.
     """
 
     correct: Verdict
@@ -38,6 +42,7 @@ class Score:
     sacc: float | None
     joint: float | None
     official: bool | None = None
+    measures: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     @property
     def joint_official(self) -> float | None:

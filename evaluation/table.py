@@ -71,10 +71,21 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     metrics = tuple(
         name for name in HEADINGS if name not in optional or any(name in result["metrics"] for result in results)
     )
+    # A suite with figures of its own has them first, and leaves out the columns that it has no value for.
+    own = tuple(name for name in first.get("own_metrics", ()) if name not in metrics)
+    if own:
+        metrics = (*own, *(m for m in metrics if any((r["metrics"].get(m) or {}).get("n") for r in results)))
+        if "accuracy" not in metrics:  # HAcc and SAcc then say the same as the suite's own figures
+            metrics = tuple(m for m in metrics if m not in ("hacc", "sacc"))
     models = [Line(r["model"], {m: r["metrics"].get(m) for m in metrics}) for r in results]
     floors = [Line(n, {m: f.get(m) for m in metrics}, floor=True) for n, f in first["floors"].items()]
     lost = [note for result in results if (note := _lost(result))]
     return Comparison(first["suite"], first["mode"], metrics, (*models, *floors), tuple(lost))
+
+
+def heading_of(metric: str) -> str:
+    """Return what tables call a metric."""
+    return HEADINGS.get(metric, metric.replace("_", " "))
 
 
 def open_ranges(metrics: Mapping[str, Any]) -> str:
@@ -82,8 +93,8 @@ def open_ranges(metrics: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{heading} {100.0 * e['left_out']:.1f} % left out, between {100.0 * e['least']:.1f} and "
         f"{100.0 * e['most']:.1f}"
-        for name, heading in HEADINGS.items()
-        if (e := metrics.get(name)) is not None and e.get("left_out")
+        for name, e in metrics.items()
+        if isinstance(e, Mapping) and "least" in e and e.get("left_out") and (heading := heading_of(name))
     )
 
 
@@ -117,7 +128,7 @@ def terminal_table(comparison: Comparison) -> Table:
     table = Table(title=_title(comparison), title_justify="left", caption=caption, caption_justify="left")
     table.add_column("model")
     for metric in comparison.metrics:
-        table.add_column(HEADINGS[metric], justify="right", style="bold" if metric == "joint" else "", no_wrap=True)
+        table.add_column(heading_of(metric), justify="right", style="bold" if metric == "joint" else "", no_wrap=True)
     for i, line in enumerate(comparison.lines):
         last_model = not line.floor and (i + 1 == len(comparison.lines) or comparison.lines[i + 1].floor)
         table.add_row(
@@ -131,7 +142,7 @@ def terminal_table(comparison: Comparison) -> Table:
 
 def markdown_table(comparison: Comparison) -> str:
     """Return the table as markdown, floors in italics."""
-    headings = [HEADINGS[metric] for metric in comparison.metrics]
+    headings = [heading_of(metric) for metric in comparison.metrics]
     rows = [
         [
             f"*{line.name}*" if line.floor else line.name,

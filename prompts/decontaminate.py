@@ -28,7 +28,10 @@ IFEVAL_FILE = Path(__file__).with_name("ifeval_questions.txt")
 
 MATHIF_SUFFIX = re.compile(r"\s*Let's think step by step and output the final answer .*$", re.DOTALL)
 
-QUESTION_KEYS = ("question", "problem", "prompt")
+QUESTION_KEYS = ("question", "problem", "prompt", "instruction")
+TURN_KEYS = ("messages", "conversations")
+"""Columns that hold a conversation, whose first turn of the user is the question."""
+
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -61,9 +64,12 @@ def read_questions(path: Path) -> list[str]:
     questions = []
     for row in read_rows(path):
         key = next((key for key in QUESTION_KEYS if isinstance(row.values.get(key), str)), None)
-        if key is None:
-            raise DataError(f"{row.where}: no question to keep out (looked for {', '.join(QUESTION_KEYS)})")
-        questions.append(str(row.values[key]))
+        turns: list[Any] = next((row.values[key] for key in TURN_KEYS if isinstance(row.values.get(key), list)), [])
+        asked = [turn["content"] for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
+        if key is None and not asked:
+            looked = ", ".join((*QUESTION_KEYS, *TURN_KEYS))
+            raise DataError(f"{row.where}: no question to keep out (looked for {looked})")
+        questions.append(str(asked[0] if key is None else row.values[key]))
     if not questions:
         raise DataError(f"{path}: holds no question to keep out of training")
     return questions

@@ -38,9 +38,12 @@ RESPONSE_COLUMNS = {
     "id": "text", "source": "text", "twin_of": "text", "messages": "json", "question": "text", "answer": "text",
     "constraints": "json", "mathif": "json", "response": "text", "error": "text", "sample": "short", "tokens": "int",
     "finished": "flag", "prefilled": "flag", "verdicts": "verdicts", "correct": "verdict", "hacc": "number",
-    "sacc": "number", "joint": "number",
+    "sacc": "number", "joint": "number", "measures": "json",
 }  # fmt: skip
 """Columns of ``responses.parquet``, one row a response; ``json`` columns hold JSON text, decoded when they are read."""
+
+LATER_COLUMNS = ("measures",)
+"""Columns that came later: a table without them is read as if they were empty."""
 
 LOG_HEADER, LOG_COLUMNS = ("model", "sampling"), ("id", "prompt", "generations")
 """Keys of the first line of ``responses.jsonl``, and of the others: one a prompt, with all its generations."""
@@ -120,12 +123,13 @@ def read_responses(path: Path) -> list[dict[str, Any]]:
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise DataError(f"{path}: cannot be read ({error}); run the evaluation again") from error
-    if missing := [name for name in RESPONSE_COLUMNS if name not in table.column_names]:
+    there = {*table.column_names, *LATER_COLUMNS}
+    if missing := [name for name in RESPONSE_COLUMNS if name not in there]:
         raise DataError(f"{path}: has no column '{missing[0]}': another version wrote it; run the evaluation again")
     rows: list[dict[str, Any]] = table.to_pylist()
     for row in rows:
         for name, kind in RESPONSE_COLUMNS.items():
-            if kind == "json" and row[name] is not None:
+            if kind == "json" and row.setdefault(name, None) is not None:
                 row[name] = json.loads(row[name])
     return rows
 

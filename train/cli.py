@@ -52,9 +52,14 @@ COMMANDS = {
         "adhere ablate recipe=quickstart 'weights=[{checklist: 0},{checklist: 1}]' seeds=[0,1] --plan",
     ),
     "evaluate": (
-        "MODEL suite=mathif|FILE",
-        "measure a model folder, a hub id or an endpoint's model",
+        "MODEL suite=mathif|FILE [to=FOLDER]",
+        "measure a model folder, a hub id, an endpoint's model, or responses from a file",
         "adhere evaluate Qwen/Qwen3-0.6B suite=mathif suite.path=MATHIF",
+    ),
+    "compare": (
+        "A B [C ...] [to=FOLDER]",
+        "paired differences of finished evaluations, suite by suite",
+        "adhere compare results/base results/grpo to=comparison",
     ),
     "score": (
         "IN.jsonl[.gz] OUT.jsonl[.gz] [mode=compat|hardened] [prefilled=true]",

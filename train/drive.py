@@ -73,7 +73,7 @@ def one_process(first: PlannedStage, second: PlannedStage) -> bool:
 
     served = any(judge_servers(judges_of(stage.kind, stage.recipe)) for stage in (first, second))
     alike = loads(first) == loads(second) and first.kind == "evaluate"
-    return alike and first.recipe.evaluation.backend == "transformers" and not served
+    return alike and first.recipe.evaluation.backend in ("transformers", "replay") and not served
 
 
 def claim_run(run: Run) -> None:

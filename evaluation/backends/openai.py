@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from adhere.evaluation.generation import Generation, Sampling, draw_seed
 from adhere.prompts.item import PromptItem
@@ -33,6 +34,7 @@ class OpenAIGenerator:
         timeout: float = 600.0,
         retries: int = 4,
         name: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -44,11 +46,13 @@ class OpenAIGenerator:
             timeout: seconds for one try of one request.
             retries: further tries of a request.
             name: what tables call the model.
+            chat_template_kwargs: variables of the server's chat template, which go into every request.
 
         Raises:
             ConfigError: the address or the key cannot be used.
         """
         self.name = name or model
+        self._further = {"chat_template_kwargs": dict(chat_template_kwargs)} if chat_template_kwargs else {}
         self._client = ChatClient(
             "openai back end", base_url, model, api_key or os.environ.get("OPENAI_API_KEY") or None,
             concurrency=concurrency, timeout=timeout, retries=retries,
@@ -73,7 +77,8 @@ class OpenAIGenerator:
         return [drawn[i * n : (i + 1) * n] for i in range(len(items))]
 
     async def _draw(self, item: PromptItem, sample: int, sampling: Sampling) -> Generation:
-        fields = {
+        fields: dict[str, Any] = {
+            **self._further,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_new_tokens,

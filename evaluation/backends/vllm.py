@@ -15,8 +15,12 @@ from adhere.rewards.segments import THINK_OPEN
 class VllmGenerator:
     """vLLM's offline engine; every sample is a request of its own, with a seed that belongs to it."""
 
-    def __init__(self, model: str, *, name: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, model: str, *, name: str | None = None, chat_template: str | None = None, **options: Any
+    ) -> None:
         """Load ``model``; ``options`` go to ``vllm.LLM`` as they are (``tensor_parallel_size``, ``max_model_len``, …).
+
+        ``chat_template`` replaces the tokenizer's own (Jinja).
 
         Raises:
             ConfigError: vLLM is not installed, or the tokenizer has no chat template.
@@ -29,6 +33,8 @@ class VllmGenerator:
         self._sampling_params = vllm.SamplingParams
         self._llm = vllm.LLM(model=model, **options)
         self._tokenizer = self._llm.get_tokenizer()
+        if chat_template is not None:
+            self._tokenizer.chat_template = chat_template
         if self._tokenizer.chat_template is None:
             raise ConfigError(f"{self.name}: the tokenizer has no chat template; add one to it")
 

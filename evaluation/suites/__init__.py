@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from adhere.evaluation.suites.base import (
     BAD_GOLD,
     COMMA_IN_GOLD,
@@ -16,6 +18,12 @@ from adhere.evaluation.suites.base import (
 )
 from adhere.evaluation.suites.mathif import mathif
 from adhere.evaluation.suites.prompts import prompt_file
+
+# Each file enters its suites into the registry when it is imported.
+_FOLLOWING = ("ifeval", "ifbench", "muldimif", "followbench", "abstention")
+_MATHS = ("gsm8k", "math500", "aime", "amc", "minerva", "olympiad")
+for _name in (*_FOLLOWING, *_MATHS):
+    importlib.import_module(f"adhere.evaluation.suites.{_name}")
 
 __all__ = [
     "BAD_GOLD",

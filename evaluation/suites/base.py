@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from adhere.evaluation.generation import Generation
+from adhere.evaluation.scoring import MODES, Score, ScoredRow, score_responses
+from adhere.evaluation.statistics import Bootstrap
 from adhere.prompts.attach import without_constraints
 from adhere.prompts.item import Message, PromptItem
+from adhere.rewards.checklist import Decider
+from adhere.rewards.constraints import Mode
+from adhere.rewards.engine import Engine
 from adhere.rewards.errors import DataError
 from adhere.rewards.math.gold import check_gold
 from adhere.rewards.registry import Registry
 
-MODES = ("compat", "hardened")
 TWIN_SUFFIX = "#without"
 K = TypeVar("K", bound=type["SuiteKind"])
 
@@ -29,12 +34,13 @@ class Suite:
     """A named list of prompt items.
 
     ``flags`` maps a known fault of the data to the ids of the items that have it: they stay in the suite, so
-    that figures compare with published ones, and the results name them.
+    that figures compare with published ones, and the results name them. ``kind`` says how responses are scored.
     """
 
     name: str
     items: tuple[PromptItem, ...]
     flags: Mapping[str, tuple[str, ...]]
+    kind: SuiteKind = field(default_factory=lambda: SuiteKind(), compare=False)
 
     def fingerprint(self) -> str:
         """Return a hash of all items: results compare only where it is the same."""
@@ -54,7 +60,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class SuiteSource:
-    """What a recipe says about where a suite's items are: ``evaluation.path`` and ``evaluation.subsets``.
+    """What a recipe says about where a suite's items are: ``evaluation.path``, ``subsets`` and ``limit``.
 
     ``recipe_items`` builds the recipe's own evaluation items; only ``SuiteKind.load`` may call it.
     """
@@ -62,6 +68,7 @@ class SuiteSource:
     path: Path | None = None
     subsets: Sequence[str] | None = None
     recipe_items: Callable[[], Iterable[PromptItem]] = tuple
+    limit: int | None = None
 
 
 class SuiteKind:
@@ -71,13 +78,19 @@ class SuiteKind:
     ``items`` is called in the worker that evaluates.
     """
 
-    modes: ClassVar[Sequence[str]] = MODES
+    modes: ClassVar[Sequence[Mode]] = MODES
     """Values of ``evaluation.mode`` that the suite can be measured in; the first is suggested for others."""
 
     twins: ClassVar[bool] = True
     """Whether prompts can be asked without their constraints (``evaluation.without_constraints``)."""
 
-    name: ClassVar[str]
+    hub: ClassVar[str | None] = None
+    """Data set that the items come from where no path is given: ``owner/name``, with ``@REVISION`` to pin one."""
+
+    headline: ClassVar[str | None] = None
+    """The metric that stands for the suite in a table of several; ``None``: joint, else accuracy, else HAcc."""
+
+    name: ClassVar[str] = "prompts"
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
         """Return the prompt items, each with an id of its own."""
@@ -100,6 +113,8 @@ class SuiteKind:
         """
         files = [file for file in self.files(source) if file.exists()]
         content = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
+        if source.path is None and self.hub is not None:
+            content.append(["hub", self.hub])
         return hashlib.sha256(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
     def problems(self, source: SuiteSource) -> list[str]:
@@ -107,12 +122,38 @@ class SuiteKind:
         return []
 
     def load(self, source: SuiteSource) -> Suite:
-        """Return the items as a suite.
+        """Return the items as a suite, the first ``source.limit`` of them.
 
         Raises:
             DataError: there is no item, one is not a prompt item, or two share an id.
         """
-        return prompt_suite(self.title(source), self.items(source))
+        made = prompt_suite(self.title(source), self.items(source), source.limit)
+        return replace(made, kind=self, flags={**made.flags, **self.flags(made.items)})
+
+    def flags(self, items: Sequence[PromptItem]) -> Mapping[str, tuple[str, ...]]:
+        """Return known faults of the data, and the ids of the items that have them."""
+        return {}
+
+    def score(
+        self,
+        pairs: Sequence[tuple[PromptItem, Generation]],
+        mode: Mode,
+        engine: Engine | None = None,
+        judge: Decider | None = None,
+    ) -> list[Score]:
+        """Return the score of each response; a suite with figures of its own puts them into ``Score.measures``.
+
+        Args:
+            pairs: items with one response each.
+            mode: the constraint checkers that decide.
+            engine: worker pool of whatever may take long; default: the shared one.
+            judge: decides the requirements that only a judge can.
+        """
+        return score_responses(pairs, mode, engine, judge)
+
+    def figures(self, rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> Mapping[str, Any]:
+        """Return further metrics that are not means over responses, each in the form of ``Estimate.to_dict``."""
+        return {}
 
 
 def _problem(name: str, kind: SuiteKind) -> str | None:

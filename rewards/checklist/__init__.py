@@ -9,6 +9,7 @@ from adhere.rewards.checklist.checks import (
     ProgramCheck,
     RuleCheck,
     SelectCheck,
+    SuiteCheck,
     parse_check,
 )
 from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
@@ -41,6 +42,7 @@ __all__ = [
     "Sandbox",
     "SandboxLimits",
     "SelectCheck",
+    "SuiteCheck",
     "excluded_programs",
     "parse_check",
     "parse_checklist",

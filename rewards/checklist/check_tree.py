@@ -15,6 +15,7 @@ from adhere.rewards.checklist.checks import (
     ProgramCheck,
     RuleCheck,
     SelectCheck,
+    SuiteCheck,
 )
 from adhere.rewards.checklist.judge_protocol import JudgeQuestion
 from adhere.rewards.checklist.requirement import Requirement
@@ -116,6 +117,8 @@ class Reading:
                 return self._call(ProgramCall(node.code, self._text))
             case JudgeCheck():
                 return self._judge(node, node.question or text)
+            case SuiteCheck():
+                return unscored(Status.ERROR, f"only the suite that it belongs to decides '{node.name}'")
             case AndCheck():
                 parts = [self._check(part, text) for part in node.checks]
                 decided = [part for part in parts if part is not None]

@@ -79,6 +79,22 @@ class JudgeCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteCheck:
+    """A rule of an evaluation suite, which decides it itself; nothing else can, and no file of prompts can name it.
+
+    ``name`` is what results group it under, such as ``count:word_count_range`` of IFBench.
+    """
+
+    kind: ClassVar[str] = "suite"
+    name: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": "suite", "name": self.name, "kwargs": dict(self.kwargs)}
+
+
+@dataclass(frozen=True, slots=True)
 class AndCheck:
     """All of ``checks``: the smallest of their scores.
 
@@ -127,8 +143,8 @@ class SelectCheck:
         return {"type": "select", "if": self.condition.to_dict(), "then": self.then.to_dict(), "else": other}
 
 
-Leaf: TypeAlias = RuleCheck | ProgramCheck | JudgeCheck
-Check: TypeAlias = RuleCheck | ProgramCheck | JudgeCheck | AndCheck | ChainCheck | SelectCheck
+Leaf: TypeAlias = RuleCheck | ProgramCheck | JudgeCheck | SuiteCheck
+Check: TypeAlias = RuleCheck | ProgramCheck | JudgeCheck | SuiteCheck | AndCheck | ChainCheck | SelectCheck
 
 
 def leaves(check: Check) -> Iterator[Leaf]:
@@ -146,7 +162,9 @@ def leaves(check: Check) -> Iterator[Leaf]:
 
 
 def label(check: Check) -> str:
-    """Return the name under which results are grouped: a rule's constraint id, else the kind of check."""
+    """Return the name under which results are grouped: a rule's id, or else the kind of check."""
+    if isinstance(check, SuiteCheck):
+        return check.name
     return check.constraint if isinstance(check, RuleCheck) else check.kind
 
 

@@ -10,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.train.config.compose import compose_recipe, recipes_folder
 from adhere.train.config.schema import Recipe
 from adhere.train.plan.describe import describe_run
@@ -21,7 +22,10 @@ OPTIONS = sorted(
     f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml") if path.parent.name not in ("recipe", "local")
 )
 NEEDS = {
-    "evaluation=mathif": ["evaluation.path=mathif"],
+    **{
+        f"evaluation={name}": [f"evaluation.path={name}"]
+        for name in ("mathif", "abstention", "followbench", "muldimif")
+    },
     "data=gsm8k": ["model.context=1024"],
     "data=wide": ["model.context=1024"],
 }
@@ -70,6 +74,8 @@ def test_a_recipes_header_says_what_it_shows_and_how_to_start_it(recipe: str) ->
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_composes_with_the_quickstart(option: str, model: str) -> None:
+    if option == "evaluation=ifbench" and (missing := SUITES["ifbench"].problems(SuiteSource())):
+        pytest.skip(missing[0])
     recipe = compose_recipe([option, *NEEDS.get(option, []), model])
     assert recipe.name == "quickstart"
 

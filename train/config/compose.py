@@ -102,10 +102,11 @@ def compose_variants(
                             base[section] = written[section]
                         else:
                             base.pop(section, None)
-            if "stages" not in again and checked is not None:
+            own_stages = bool({"stages", "evaluation"} & set(again))  # evaluation.suites makes stages too
+            if not own_stages and checked is not None:
                 plain["stages"] = checked
             recipes[name] = validate_recipe(plain)
-            checked = checked if "stages" in again else recipes[name].stages
+            checked = checked if own_stages else recipes[name].stages
         except ConfigError as error:
             raise ConfigError(f"{where(name)}: {error}") from error
     return recipes

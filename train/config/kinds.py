@@ -288,7 +288,9 @@ class Evaluate(Shipped):
     distributed = False
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        evaluation = recipe.evaluation.model_dump(exclude={"path", "batch_size"})
+        evaluation = recipe.evaluation.model_dump(exclude={"path", "batch_size", "responses", "suites"})
+        if evaluation["limit"] is None:  # a key that came later: without it stages keep the names that they had
+            del evaluation["limit"]
         return {"seed": recipe.seed, "evaluation": _by_judgement(evaluation)}
 
 

@@ -5,6 +5,7 @@ Every key of a composed recipe is a field here; an unknown key is an error that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from adhere.train.config.named_stages import (
     named_stages,
     sections_of_plugins,
 )
+from adhere.train.config.suites import SuiteConfig, with_suite_stages
 
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
@@ -85,6 +87,10 @@ class ModelConfig(Strict):
 
     chat_template: str | None = None
     """Path of a Jinja file that replaces the tokenizer's chat template."""
+
+    chat_template_kwargs: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Variables of the chat template, such as ``{enable_thinking: false}``: in SFT, rollouts, the hand-off check and
+    every suite alike. They become part of the template that a trained model is saved with."""
 
     prefilled_reasoning: bool = False
     """Whether the chat template itself opens ``<think>`` at the end of the prompt (as DeepSeek-R1's does)."""
@@ -235,14 +241,25 @@ class EvaluationConfig(Strict):
     """The name of a registered suite, a plug-in's among them. ``prompts`` is the recipe's evaluation data, or ``path``;
     ``mathif`` reads MathIF's files."""
 
+    suites: dict[str, SuiteConfig] | None = None
+    """Several suites, each measured by a stage of its own with one load of the model: a list of names, or a map from
+    names to what differs (``{ifeval: {path: FILE, limit: 100}}``). ``None`` measures ``suite``."""
+
     path: str | None = None
-    """Folder of MathIF's JSONL files, a prompt-item file, or what a plug-in's suite reads."""
+    """The suite's file, or its folder; ``None`` is its data set on the hub, or the recipe's data for ``prompts``."""
 
     subsets: list[str] | None = None
     """MathIF files to use, by name without ``.jsonl``; ``None`` uses all of them."""
 
-    backend: Literal["transformers", "vllm", "openai"] = "transformers"
-    """What generates the responses."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only the first so many prompts of the suite; ``None`` takes all of them."""
+
+    backend: Literal["transformers", "vllm", "openai", "replay"] = "transformers"
+    """What generates the responses; ``replay`` reads them from ``responses``, and ``model.path`` is a label."""
+
+    responses: str | None = None
+    """File of responses made elsewhere, for ``replay``: rows of ``prompt`` or ``key`` and ``response``, or the samples
+    of lm-evaluation-harness or lighteval."""
 
     base_url: Root | None = None
     """Endpoint of the ``openai`` back end; its key is read from OPENAI_API_KEY."""
@@ -263,6 +280,28 @@ class EvaluationConfig(Strict):
     bootstrap: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap intervals."""
 
+    @field_validator("suites", mode="before")
+    @classmethod
+    def _list_is_a_map(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            if twice := [name for name in given if given.count(name) > 1]:
+                raise ValueError(
+                    f"'{twice[0]}' comes twice; give a second one a name: {{again: {{suite: {twice[0]}}}}}"
+                )
+            return {name: {} for name in given}
+        if isinstance(given, Mapping):
+            return {name: {} if entry is None else entry for name, entry in given.items()} or None
+        return given
+
+    @field_validator("suites")
+    @classmethod
+    def _each_registered(cls, suites: dict[str, SuiteConfig] | None) -> dict[str, SuiteConfig] | None:
+        for name, entry in (suites or {}).items():
+            SUITES[entry.suite or name]
+            if problem := name_problem(name):
+                raise ValueError(f"the name '{name}' {problem}")
+        return suites
+
     @field_validator("suite")
     @classmethod
     def _registered(cls, name: str) -> str:
@@ -272,7 +311,7 @@ class EvaluationConfig(Strict):
     @property
     def source(self) -> SuiteSource:
         """Where the suite's items are, besides the recipe's own."""
-        return SuiteSource(None if self.path is None else Path(self.path), self.subsets)
+        return SuiteSource(None if self.path is None else Path(self.path), self.subsets, limit=self.limit)
 
 
 class SlurmConfig(Strict):
@@ -404,6 +443,11 @@ class Recipe(Strict):
     ablation: AblationConfig = AblationConfig()
     arms: dict[str, list[str]] = Field(default_factory=dict)
     """Points of a comparison: a name, and the overrides that make it. Empty runs the recipe as it is."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_of_suites(cls, given: Any) -> Any:
+        return with_suite_stages(given)
 
     @field_validator("stages", mode="wrap")
     @classmethod

@@ -39,6 +39,7 @@ OURS = {
     "max_length": "sft.max_length",
     "max_steps": "max_steps",
     "multi_objective_aggregation": "rewards.aggregation",
+    "chat_template_kwargs": "model.chat_template_kwargs",
     "num_generations": "grpo.group_size",
     "num_train_epochs": "sft.epochs",
     "output_dir": "run.root",
@@ -121,21 +122,35 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             problems.append(f"{key}: {path!r} holds a line break or another control character; rename it")
 
     evaluation = recipe.evaluation
-    suite = SUITES[evaluation.suite]
-    problems += suite.problems(evaluation.source)
-    if evaluation.mode not in suite.modes:
-        problems.append(
-            f"evaluation.mode: the suite {evaluation.suite} has no mode {evaluation.mode}; use {suite.modes[0]}"
-        )
-    if evaluation.without_constraints and not suite.twins:
-        problems.append(
-            f"evaluation.without_constraints: the suite {evaluation.suite} has no prompts without constraints"
-        )
+    if not evaluation.suites:  # the stage of each of several suites is checked with its own settings
+        suite, replay = SUITES[evaluation.suite], evaluation.backend == "replay"
+        problems += suite.problems(evaluation.source)
+        if evaluation.mode not in suite.modes:
+            problems.append(
+                f"evaluation.mode: the suite {evaluation.suite} has no mode {evaluation.mode}; use {suite.modes[0]}"
+            )
+        if evaluation.without_constraints and not suite.twins:
+            problems.append(
+                f"evaluation.without_constraints: the suite {evaluation.suite} has no prompts without constraints"
+            )
+        if replay and evaluation.responses is None:
+            problems.append("evaluation.responses: the replay back end reads responses from a file; name it")
+        if replay and suite.fingerprint(evaluation.source) is None:
+            problems.append(
+                "evaluation.path: replay scores responses to prompts of a benchmark or file; name the suite, or its "
+                "file"
+            )
+        if not replay and evaluation.responses is not None:
+            problems.append(
+                f"evaluation.responses: the back end {evaluation.backend} generates its own responses; use "
+                f"backend=replay, or leave the file out"
+            )
+        if replay and evaluation.without_constraints:
+            problems.append("evaluation.without_constraints: a file has no second set of responses; leave it out")
     if evaluation.backend == "openai" and not evaluation.base_url:
         problems.append(
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"
         )
-
     # Combinations that the engines cannot run, or would run as something else.
     launcher, strategy = recipe.launcher, recipe.launcher.strategy
     if launcher.offload and strategy in ("single", "ddp"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
     from adhere.train.config.schema import AdapterConfig, ModelConfig
+
+
+OURS_BEGINS, OURS_ENDS = "{#- adhere: variables -#}", "{#- adhere: end -#}"
+"""What stands around the variables that a recipe sets, at the head of a chat template."""
 
 
 def compute_dtype(config: ModelConfig) -> torch.dtype:
@@ -46,6 +53,8 @@ def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = Path(config.chat_template).read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
         raise ConfigError(f"model.chat_template: the tokenizer of '{path}' has none; name a Jinja file with one")
+    if config.chat_template_kwargs:
+        tokenizer.chat_template = with_variables(tokenizer.chat_template, config.chat_template_kwargs)
     if tokenizer.eos_token_id is None:
         raise ConfigError(
             f"model.path: the tokenizer of '{path}' has no end-of-sequence token, so no response would end"
@@ -53,6 +62,27 @@ def load_tokenizer(config: ModelConfig, path: str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def with_variables(template: str, variables: Mapping[str, bool | int | float | str]) -> str:
+    """Return a chat template that sets ``variables`` itself, in place of those that an earlier call has set.
+
+    So they hold wherever the tokenizer goes: training, rollouts of every back end, checks, suites, the saved model.
+
+    Raises:
+        ConfigError: the template does not look at one of them, or it is what transformers gives to every template.
+    """
+    rest = re.sub(re.escape(OURS_BEGINS) + ".*?" + re.escape(OURS_ENDS), "", template, count=1, flags=re.DOTALL)
+    for name in variables:
+        if name in ("messages", "add_generation_prompt", "tools", "documents") or not name.isidentifier():
+            raise ConfigError(f"model.chat_template_kwargs.{name}: is not a variable that a recipe can set")
+        if not re.search(rf"\b{name}\b", rest):
+            raise ConfigError(
+                f"model.chat_template_kwargs.{name}: the chat template does not look at '{name}', so it would change "
+                f"nothing; leave it out, or name a template that does"
+            )
+    lines = "".join(f"{{%- set {name} = {json.dumps(value)} -%}}" for name, value in sorted(variables.items()))
+    return f"{OURS_BEGINS}{lines}{OURS_ENDS}{rest}"
 
 
 def load_for_training(config: ModelConfig, path: str, *, merge: bool = False) -> PreTrainedModel:

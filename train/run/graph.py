@@ -129,10 +129,13 @@ def build_graph(arms: Mapping[str, Mapping[str, Recipe]]) -> Graph:
             if stage.kind != "evaluate":
                 continue
             for model in [BASE, *models] if stage.of is None else stage.of:
-                label = f"{name}[{shown.get(model, model)}]"
+                # Responses from a file are those of no stage: the label stands for the model that made them.
+                evaluation = recipes[name].evaluation
+                called = recipes[name].model.path if evaluation.backend == "replay" else shown.get(model, model)
+                label = f"{name}[{called}]"
                 planned = PlannedStage(stage.kind, name, label, keys[model], {}, "", recipes[name])
                 key = graph.add(with_key(planned, identity, content_of), arm)
-                graph.evaluations.append(PlannedEvaluation(arm, name, model, shown.get(model, model), key))
+                graph.evaluations.append(PlannedEvaluation(arm, name, model, called, key))
     # Stages that differ and are called the same, such as the sft of two seeds, get the name of their first arm.
     labels = Counter(stage.label for stage in graph.stages.values())
     for key, planned in graph.stages.items():
@@ -184,11 +187,16 @@ def with_key(
             settings["rewards"]["components"][name]["model"] = identity(component.model, component.revision)
     served = recipe.kinds == {"evaluate"} and recipe.evaluation.backend == "openai"
     endpoint = f"endpoint:{recipe.evaluation.base_url}:{recipe.model.path}"
+    replayed = kind == "evaluate" and recipe.evaluation.backend == "replay"
+    if replayed:
+        identified = responses_fingerprint(recipe)
+    else:
+        identified = endpoint if served else identity(recipe.model.path, recipe.model.revision)
     content = {
         "schema": SCHEMA_VERSION,
         "kind": kind,
         "settings": settings,
-        "model": endpoint if served else identity(recipe.model.path, recipe.model.revision),
+        "model": identified,
         "data": None if data is None else data_fingerprint(kind, recipe),
         "inputs": {"from": stage.source, **stage.further},
     }
@@ -204,6 +212,8 @@ def stage_settings(kind: str, recipe: Recipe) -> dict[str, Any]:
         ConfigError: the chat template's file does not exist.
     """
     model = recipe.model.model_dump(exclude=MODEL_APART)
+    if not recipe.model.chat_template_kwargs:  # a key that came later: without it stages keep the names that they had
+        del model["chat_template_kwargs"]
     if recipe.model.chat_template is not None:
         template = Path(recipe.model.chat_template)
         if not template.is_file():
@@ -256,6 +266,18 @@ def model_fingerprint(path: str, revision: str | None) -> str:
         raise ConfigError(f"model.path: '{path}' holds no config.json; it is not a saved model")
     files = sorted(p for p in folder.iterdir() if p.is_file())
     return digest([[p.name, p.stat().st_size, _ends(p)] for p in files])
+
+
+def responses_fingerprint(recipe: Recipe) -> str:
+    """Identify responses that were made elsewhere: the content of their file, and the label that results get.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    path = Path(recipe.evaluation.responses or "")
+    if not path.is_file():
+        raise ConfigError(f"evaluation.responses: there is no file '{path}'; name the file of responses to score")
+    return f"replay:{recipe.model.path}:{hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _ends(path: Path, size: int = 1 << 20) -> str:

@@ -13,7 +13,7 @@ from adhere.evaluation.ablation import Arm, analyse, write
 from adhere.evaluation.ablation.analysis import MARKDOWN
 from adhere.evaluation.plot import write_plot
 from adhere.evaluation.run import compare
-from adhere.evaluation.table import Comparison, compare_results, terminal_table, write_csv, write_markdown
+from adhere.evaluation.table import Comparison, compare_results, heading_of, terminal_table, write_csv, write_markdown
 from adhere.records.artifact import RESULTS, TABLE
 from adhere.records.names import slug
 from adhere.records.objects import read_object
@@ -70,13 +70,15 @@ def write_comparison(folder: Path, entries: Sequence[EvaluatedModel], title: str
     Args:
         folder: the run's.
         entries: the models, measured alike.
-        title: what the table calls the suite.
+        title: what the table calls the recipe's own evaluation data.
         stem: name of the files.
     """
     results = []
     for entry in entries:
         result = read_object(entry.path / RESULTS)
-        results.append({**result, "model": entry.name, "suite": title})
+        # The recipe's own prompts are called as the recipe is; a benchmark has a name.
+        suite = title if result.get("suite") == "prompts" else result.get("suite", title)
+        results.append({**result, "model": entry.name, "suite": suite})
     comparison = compare_results(results)
     write_csv(folder / f"{stem}.csv", comparison)
     write_markdown(folder / f"{stem}.md", comparison)
@@ -116,16 +118,25 @@ def write_points(
 
 
 def joint_differences(entries: Sequence[EvaluatedModel]) -> list[str]:
-    """Say by how much the last model differs from each other one on joint and accuracy, paired by prompt."""
+    """Say by how much the last model differs from each other one, paired by prompt."""
     if len(entries) < 2:
         return []
     *others, last = entries
+    results = {entry.path: read_object(entry.path / RESULTS) for entry in entries}
+    # Joint and accuracy where the suite has them, else the figure that stands for the suite.
+    headline, paired = (results[last.path].get(key) for key in ("headline", "paired_metrics"))
+    metrics = ["joint", "accuracy", *([str(headline)] if headline in (paired or ()) else [])]
     lines = []
     for other in others:
         parts = []
-        for metric in ("joint", "accuracy"):
+        for metric in metrics:
+            if not all(results[entry.path]["metrics"].get(metric, {}).get("n") for entry in (other, last)):
+                continue
             found = compare(last.path, other.path, metric)
             if found.mean is not None and found.low is not None and found.high is not None:
-                parts.append(f"{metric} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]")
-        lines.append(f"{last.name} − {other.name}: {', '.join(parts)} points")
+                parts.append(
+                    f"{heading_of(metric)} {100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+                )
+        if parts:
+            lines.append(f"{last.name} − {other.name}: {', '.join(parts)} points")
     return lines

@@ -199,10 +199,11 @@ def _without(recipe: Recipe, files: Sequence[str]) -> Recipe:
 def missing_inputs(run: Run) -> list[str]:
     """Return what the run needs and does not find, one message each: files of suites, prompts of a rehearsal."""
     measured = [stage.recipe.evaluation for stage in run.graph.stages.values() if stage.kind == "evaluate"]
-    paths = dict.fromkeys(e.path for e in measured if e.path is not None and not Path(e.path).exists())
+    paths = {e.path: e.suite for e in measured if e.path is not None and not Path(e.path).exists()}
+    hints = {"mathif": "; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"}
+    hints |= {name: f"; leave it out to load the hub's {kind.hub}" for name, kind in SUITES.items() if kind.hub}
     missing = {
-        f"evaluation.path: there is no '{path}'; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF": None
-        for path in paths
+        f"evaluation.path: there is no '{path}'{hints.get(suite, '')}": None for path, suite in paths.items()
     }
     for stage in run.graph.stages.values():
         groups, items = stage.recipe.rehearse.groups, stage.recipe.data.train_size

@@ -57,6 +57,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
             "loss_type": config.loss,
             "reward_weights": reward_weights(composite, composite.weights(0, config.max_steps)),
             "scale_rewards": "batch" if composite.aggregator.groupwise else composite.scale,
+            "chat_template_kwargs": spec.recipe.model.chat_template_kwargs or None,  # for a server's own template
             **generation_arguments(spec),
             **trainer_arguments(spec, artifact, config),
         }

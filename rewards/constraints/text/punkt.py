@@ -322,7 +322,12 @@ _CLOSERS = re.compile(rf"[{_CLOSING}]+?(?:[{_SPACE}]+|(?=--)|$)", re.MULTILINE)
 
 
 def sentence_count(text: str) -> int:
-    """Count the sentences of ``text``.
+    """Count the sentences of ``text``."""
+    return len(sentences(text))
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of ``text``, each with the closing quotes and brackets that belong to it.
 
     A mark may end a sentence where closing punctuation, a further mark or white space and a word follow. Of such marks
     in one run of characters the last one counts, and one that opens the run.
@@ -343,12 +348,13 @@ def sentence_count(text: str) -> int:
     ends.append(len(text))
 
     # Closing quotes and brackets at the start of a sentence belong to the one before it.
-    count = moved = 0
+    found, moved = list[str](), 0
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         closers = _CLOSERS.match(text, starts[i + 1], ends[i + 1]) if i + 1 < len(starts) else None
-        count += closers is not None or start + moved < end
+        if closers is not None or start + moved < end:
+            found.append(text[start + moved : end] + ("" if closers is None else closers[0].strip()))
         moved = closers.end() - starts[i + 1] if closers is not None else 0
-    return count
+    return found
 
 
 def _plain_word(text: str, at: int, last: int) -> bool:
