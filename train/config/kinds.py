@@ -19,8 +19,9 @@ from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Dec
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 
-SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal"}
-"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
+SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal", "held_out"}
+"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen, and
+``held_out`` where that or the end of training depends on it."""
 
 
 @dataclass(frozen=True, slots=True)

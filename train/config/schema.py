@@ -17,6 +17,7 @@ from adhere.rewards.config import RewardConfig, Strict
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
+from adhere.train.config.held_out import HeldOutConfig
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.config.named_stages import (
     CheckedStages,
@@ -129,6 +130,8 @@ class _Training(Strict):
 
     logging_steps: int = Field(default=1, ge=1)
     """Optimizer steps between rows of ``metrics.jsonl``."""
+
+    held_out: HeldOutConfig = HeldOutConfig()
 
     trl: dict[str, Any] = Field(default_factory=dict)
     """Further fields of TRL's config class, passed on as they are; names are checked before anything starts."""

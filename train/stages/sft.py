@@ -17,6 +17,7 @@ from adhere.train.model.handoff import adapter_mode, check_tokenizers
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
 from adhere.train.stages.callbacks import training_callbacks
 from adhere.train.stages.data import load_items, sft_dataset
+from adhere.train.stages.held_out import METER, add_held_out
 from adhere.train.stages.setup import (
     check_before_training,
     check_equal_weights,
@@ -58,7 +59,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         }
     )
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter, recipe.launcher.strategy, staged=staged)
-    shown = {"loss": "loss", "mean_token_accuracy": "token accuracy"}
+    shown = {"loss": "loss", "mean_token_accuracy": "token accuracy", **METER}
     callbacks, stop, clock = training_callbacks(spec, artifact, config.save_every_minutes, shown)
     trainer = AdhereSFTTrainer(
         model=load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole")),
@@ -70,6 +71,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     check_before_training(trainer, spec, 1, max(len(row) for row in dataset["input_ids"]) - 1)
+    add_held_out(trainer, spec, artifact, tokenizer, recipe.evaluation.sampling.max_new_tokens)
     trainer.resume(newest_checkpoint(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -17,6 +17,9 @@ from trl import SFTTrainer
 
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
+
+if TYPE_CHECKING:
+    from adhere.train.stages.held_out import HeldOut
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
@@ -31,6 +34,9 @@ class ExactResume(Trainer):
     loss and figures gathered since the last logged row, and that a checkpoint of the last step is not trained further.
     Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
     """
+
+    held_out: HeldOut | None = None
+    """The evaluation while training, where there is one."""
 
     _metrics: dict[str, Any]
     _resumed: State | None = None
@@ -66,11 +72,22 @@ class ExactResume(Trainer):
             "losses": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+            **({} if self.held_out is None else {"held_out": self.held_out.state()}),
         }
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         """Set what ``checkpoint_state`` returned when ``checkpoint`` was written, before training starts."""
         self._metrics["train"].update(state["metrics"])
+        if self.held_out is not None and "held_out" in state:
+            self.held_out.load_state(state["held_out"], int(checkpoint.name.rpartition("-")[2]))
+
+    def log_figures(self, figures: Mapping[str, float]) -> None:
+        """Add ``figures`` to the next row that is logged; a row has the mean of those added since the one before."""
+        for name, value in figures.items():
+            self._metrics["train"][name].append(value)
+
+    def observe_held_out(self, figures: Mapping[str, float]) -> None:
+        """Take note of an evaluation of the policy as it is now."""
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Let the summary's mean loss be that of all steps; transformers takes it over those of this attempt."""
@@ -89,7 +106,7 @@ class ExactResume(Trainer):
             self._tr_loss, self._globalstep_last_logged = self._resumed["loss"], self._resumed["logged"]
             self._total_loss_scalar = self._resumed["losses"]
             self._resumed = None
-        if self.state.global_step >= self.state.max_steps:
+        if self.state.global_step >= self.state.max_steps or (self.held_out is not None and self.held_out.ended):
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)
