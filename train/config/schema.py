@@ -150,6 +150,10 @@ class SftConfig(_Training):
     max_length: int = Field(default=2048, ge=8)
     """Prompt plus target in tokens; a longer row stops the stage, it is never cut silently."""
 
+    hand_over: Literal["last", "best"] = "last"
+    """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) that
+    scored highest on the prompts of ``held_out``: by its ``stop_when``, else joint rate, else accuracy."""
+
 
 class SamplingConfig(Strict):
     """How responses are drawn."""
@@ -213,7 +217,8 @@ class GrpoConfig(_Training):
 
     hand_over: Literal["last", "best"] = "last"
     """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) whose
-    rollouts since the one before scored highest: by joint rate, else accuracy, else reward."""
+    rollouts since the one before scored highest: by joint rate, else accuracy, else reward. With ``held_out.every`` the
+    checkpoints are compared on its prompts, by ``held_out.stop_when`` first."""
 
     monitors: MonitorsConfig = MonitorsConfig()
 

@@ -30,6 +30,7 @@ from adhere.rewards.files import write_text
 from adhere.rewards.judge import load_judge
 from adhere.train.model.chat import prompt_text
 from adhere.train.model.load import check_context
+from adhere.train.stages.best_checkpoint import BY, Best
 from adhere.train.stages.data import load_items, prompt_length
 from adhere.train.stages.drift import Alarm
 from adhere.train.stages.setup import random_state
@@ -92,9 +93,9 @@ class HeldOut(TrainerCallback):
         self._judge = None if judge is None else load_judge(judge)
         require_judge([item.checklist for item in items], self._judge)
         self._first: list[Row] = []
+        self._since = 0
         self._values: list[tuple[int, float]] = []
         self._alarm: Row | None = None
-        self._measured = -1
         self.ended = False
         """Whether ``stop_when`` has ended training."""
 
@@ -102,6 +103,8 @@ class HeldOut(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if not self._first:
+            self._since = state.global_step
+            self._forget(self._since - 1)
             self._evaluate(state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -123,7 +126,9 @@ class HeldOut(TrainerCallback):
         self._first = self._first or rows
         change = {}
         for name in ("accuracy", "hacc"):
-            now, then = ({row["id"]: row[name] for row in side if row[name] is not None} for side in (rows, self._first))
+            now, then = (
+                {row["id"]: row[name] for row in side if row[name] is not None} for side in (rows, self._first)
+            )
             change[name] = Bootstrap().paired_difference(now, then)
             if (mean := change[name].mean) is not None:
                 figures[f"{name}_change"] = mean
@@ -136,8 +141,8 @@ class HeldOut(TrainerCallback):
         if alarmed and self._alarm is None:
             text = (
                 f"on {hacc.prompts} held-out prompts HAcc has changed by {hacc.mean:+.1%} "
-                f"({hacc.low:+.1%} to {hacc.high:+.1%}) since before the first step, and accuracy by "
-                f"{accuracy.mean:+.1%}: the model reasons better and follows its instructions less"
+                f"({hacc.low:+.1%} to {hacc.high:+.1%}) since step {self._since}, and accuracy by {accuracy.mean:+.1%}: "
+                f"the model reasons better and follows its instructions less"
             )
             assert hacc.mean is not None
             self._alarm = Alarm("held_out", step, hacc.mean, 0.0, text).to_dict()
@@ -150,8 +155,7 @@ class HeldOut(TrainerCallback):
         if step > 0:  # the row of step 1 is not the place of what was measured before it
             logged = {f"held_out/{name}": value for name, value in figures.items()}
             self._trainer.log_figures(logged | {"alarms/held_out": float(alarmed)})
-            self._trainer.observe_held_out(figures)
-        self._measured = step
+            self._trainer.best.observe(figures)
         if alarmed and self._stop_on_alarm:
             assert self._alarm is not None
             raise StageError(
@@ -193,7 +197,9 @@ class HeldOut(TrainerCallback):
                 model, self._tokenizer, name="policy", batch_size=min(self._config.batch_size, most)
             )
             drawn = [found[0] for found in generator.generate(mine, self._sampling)]
-            entropies = [self._entropy(model, item, generation.text) for item, generation in zip(mine, drawn, strict=True)]
+            entropies = [
+                self._entropy(model, item, generation.text) for item, generation in zip(mine, drawn, strict=True)
+            ]
             model.train(was_training)
         restore()
 
@@ -223,21 +229,21 @@ class HeldOut(TrainerCallback):
         log_TV = torch.log_softmax(logits_TV.float(), dim=-1)
         return float(-(log_TV.exp() * log_TV).sum(-1).mean())
 
-    def measured(self, step: int) -> bool:
-        """Whether the policy was measured at ``step``."""
-        return self._measured == step
-
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold to go on."""
         return {
             "first": self._first, "values": self._values, "alarm": self._alarm, "ended": self.ended,
-            "measured": self._measured,
+            "since": self._since,
         }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any], step: int) -> None:
         """Go on from what ``state`` returned at ``step``; what was recorded after it is forgotten."""
         self._first, self._values, self._alarm = state["first"], state["values"], state["alarm"]
-        self.ended, self._measured = state["ended"], state["measured"]
+        self.ended, self._since = state["ended"], state["since"]
+        self._forget(step)
+
+    def _forget(self, step: int) -> None:
+        """Leave in the files what was known at ``step``: a later attempt measures and raises the rest again."""
         if not self._trainer.accelerator.is_main_process:
             return
         kept = [row for row in read_jsonl(self._artifact.held_out).rows if row["step"] <= step]
@@ -277,6 +283,8 @@ def add_held_out(
         f"model's context of {{context}}; lower it"
     )
     check_context(spec.recipe.model, tokens + longest, exceed)
+    by = BY if config.stop_when is None else (config.stop_when, *(name for name in BY if name != config.stop_when))
+    trainer.best = Best(int(trainer.args.save_steps), by, evaluated=True)
     trainer.held_out = HeldOut(trainer, spec, artifact, items, tokenizer, tokens)
     trainer.add_callback(trainer.held_out)
 

@@ -75,6 +75,8 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     trainer.resume(newest_checkpoint(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
+    if config.hand_over == "best":
+        trainer.hand_over_best()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
@@ -82,6 +84,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             "items": len(items),
             "steps": trainer.state.global_step,
             "last": last_metrics(artifact),
+            "best": trainer.best.found,
             "timing": clock.figures,
         }
         artifact.finish(manifest(spec, started, figures))

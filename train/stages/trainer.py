@@ -15,8 +15,10 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import SFTTrainer
 
+from adhere.records.artifact import complete
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
+from adhere.train.stages.best_checkpoint import Best
 
 if TYPE_CHECKING:
     from adhere.train.stages.held_out import HeldOut
@@ -37,6 +39,9 @@ class ExactResume(Trainer):
 
     held_out: HeldOut | None = None
     """The evaluation while training, where there is one."""
+
+    best: Best
+    """Which checkpoint is the best so far."""
 
     _metrics: dict[str, Any]
     _resumed: State | None = None
@@ -72,12 +77,14 @@ class ExactResume(Trainer):
             "losses": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+            "best": self.best.state(),
             **({} if self.held_out is None else {"held_out": self.held_out.state()}),
         }
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         """Set what ``checkpoint_state`` returned when ``checkpoint`` was written, before training starts."""
         self._metrics["train"].update(state["metrics"])
+        self.best.load_state(state["best"])
         if self.held_out is not None and "held_out" in state:
             self.held_out.load_state(state["held_out"], int(checkpoint.name.rpartition("-")[2]))
 
@@ -86,8 +93,15 @@ class ExactResume(Trainer):
         for name, value in figures.items():
             self._metrics["train"][name].append(value)
 
-    def observe_held_out(self, figures: Mapping[str, float]) -> None:
-        """Take note of an evaluation of the policy as it is now."""
+    def hand_over_best(self) -> None:
+        """Load the weights of the best checkpoint, where it is not the last step's own."""
+        found = self.best.found
+        if found is not None and found["step"] != self.state.global_step:
+            folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
+            if not complete(folder).exists():
+                raise StageError(f"{folder}: is the best checkpoint and is missing; set hand_over=last")
+            self.state.best_model_checkpoint = str(folder)
+            self._load_best_model()
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Let the summary's mean loss be that of all steps; transformers takes it over those of this attempt."""
@@ -96,6 +110,8 @@ class ExactResume(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.best.compare(self.state.global_step, self.state.max_steps):
+            self.state.best_global_step = self.state.global_step
         super()._save_checkpoint(model, trial)
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         torch.save(self.checkpoint_state(), self._state_file(folder))
@@ -123,6 +139,10 @@ class ExactResume(Trainer):
 
 class AdhereSFTTrainer(ExactResume, SFTTrainer):
     """TRL's SFTTrainer with an exact resume: its count of tokens goes on too."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.best = Best(int(self.args.save_steps))
 
     def checkpoint_state(self) -> State:
         return super().checkpoint_state() | {"tokens": self._total_train_tokens}
