@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from adhere.evaluation.generation import Generation, Sampling, draw_seed
+from adhere.evaluation.generation import Generation, Sampling, Start, draw_seed
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.segments import THINK_OPEN
@@ -32,8 +32,11 @@ class VllmGenerator:
         if self._tokenizer.chat_template is None:
             raise ConfigError(f"{self.name}: the tokenizer has no chat template; add one to it")
 
-    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
-        """Return ``sampling.samples`` generations for each item, in order."""
+    def generate(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start] | None = None
+    ) -> list[list[Generation]]:
+        """Return ``sampling.samples`` generations for each item, in order, from its beginning in ``starts``."""
+        starts = starts or [Start()] * len(items)
         texts = [
             self._tokenizer.apply_chat_template(
                 [dict(message) for message in item.messages], add_generation_prompt=True, tokenize=False
@@ -41,31 +44,36 @@ class VllmGenerator:
             for item in items
         ]
         # token ids, since vLLM would put a second start token before a templated text
-        prompts = [
-            {"prompt_token_ids": self._tokenizer(text, add_special_tokens=False)["input_ids"]}
-            for text in texts
-            for _ in range(sampling.samples)
-        ]
-        params = [
-            self._sampling_params(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_new_tokens,
-                seed=draw_seed(sampling.seed, item.id, sample),
+        prompts, params, rows = [], [], []
+        for item, text, start in zip(items, texts, starts, strict=True):
+            begun = start.after(text)
+            ids = self._tokenizer(text + begun, add_special_tokens=False)["input_ids"]
+            held = len(ids) - len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if begun else 0
+            room = start.room(held, sampling.max_new_tokens)
+            for sample in range(sampling.samples):
+                rows.append((begun, held, room, text.rstrip().endswith(THINK_OPEN)))
+                if room < 1:
+                    continue
+                prompts.append({"prompt_token_ids": ids})
+                params.append(
+                    self._sampling_params(
+                        temperature=sampling.temperature,
+                        top_p=sampling.top_p,
+                        max_tokens=room,
+                        seed=draw_seed(sampling.seed, item.id, sample),
+                    )
+                )
+        outputs = iter(self._llm.generate(prompts, params)) if prompts else iter(())
+        drawn = []
+        for begun, held, room, prefilled in rows:
+            if room < 1:
+                drawn.append(Generation(begun, held, False, prefilled, spent=0))
+                continue
+            out = next(outputs).outputs[0]
+            added = len(out.token_ids)
+            spent = added if begun else None
+            drawn.append(
+                Generation(begun + out.text, held + added, out.finish_reason == "stop", prefilled, spent=spent)
             )
-            for item in items
-            for sample in range(sampling.samples)
-        ]
-        outputs = self._llm.generate(prompts, params)
-        prefilled = [text.rstrip().endswith(THINK_OPEN) for text in texts for _ in range(sampling.samples)]
-        drawn = [
-            Generation(
-                out.outputs[0].text,
-                len(out.outputs[0].token_ids),
-                out.outputs[0].finish_reason == "stop",
-                opened,
-            )
-            for out, opened in zip(outputs, prefilled, strict=True)
-        ]
         n = sampling.samples
         return [drawn[i * n : (i + 1) * n] for i in range(len(items))]

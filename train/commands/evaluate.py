@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
+import yaml
+
+from adhere.evaluation.remedies import parse_remedy
 from adhere.rewards.errors import ConfigError
 from adhere.train.commands.train import start
+
+WIDTH = 120
+"""Columns of the table of remedies where the output is not a terminal."""
 
 
 def evaluate(*words: str) -> int:
     """Measure one model on a suite, or on the prompts of a file.
 
     Args:
-        words: MODEL, then Hydra's command line. The keys of evaluation need no prefix; suite=FILE names prompts.
+        words: MODEL, then Hydra's command line. The keys of evaluation need no prefix; suite=FILE names prompts, and
+            remedies=[none,repeat,...] compares remedies.
     """
+    from rich.console import Console
+
     from adhere.train.config.compose import recipes_folder
     from adhere.train.config.schema import EvaluationConfig
+    from adhere.train.run.graph import order
     from adhere.train.run.run import plan_recipe, plan_run
 
     if not words or "=" in words[0] or words[0].startswith("-"):
         raise ConfigError("name the model first: adhere evaluate MODEL suite=mathif suite.path=FOLDER")
     model, *rest = words
+    remedies = next((word.partition("=")[2] for word in rest if word.startswith("remedies=")), None)
     overrides = ["recipe=evaluate", f"model.path={Path(model).resolve() if Path(model).is_dir() else model}"]
     for word in rest:
         key, equals, value = word.partition("=")
-        if word.startswith("-") or not equals:
+        if key == "remedies":
+            overrides.append(f"stages=[{','.join(remedy_stages(value))}]")
+        elif word.startswith("-") or not equals:
             overrides.append(word)
         elif key == "suite" and Path(value).is_file():
             overrides += ["evaluation=prompts", f"evaluation.path={Path(value).resolve()}"]
@@ -32,14 +47,60 @@ def evaluate(*words: str) -> int:
             raise ConfigError(f"suite: there is no file {value}")
         elif key == "suite" and not (recipes_folder() / "evaluation" / f"{value}.yaml").is_file():
             overrides.append(f"evaluation.suite={value}")
+        elif key == "remedy" and value.startswith(("{", "null")):
+            overrides.append(f"evaluation.remedy={value}")
+        elif key == "remedy" or key.startswith("remedy."):
+            option = "name" if key == "remedy" else key.removeprefix("remedy.")
+            overrides.append(f"++evaluation.remedy.{option}={value}")
         elif key == "suite" or key.startswith("suite."):
             overrides.append(word.replace("suite", "evaluation", 1))
         elif key.split(".")[0] in EvaluationConfig.model_fields:
             overrides.append(f"evaluation.{word}")
         else:
             overrides.append(word)
+    if remedies is not None and any(word.startswith(("-", "remedy=")) for word in rest):
+        raise ConfigError("remedies: is a comparison in one run, without remedy=NAME and without Hydra's flags")
     if any(word.startswith("-") for word in rest):
         from adhere.train.commands.through_hydra import through_hydra
 
         return through_hydra(overrides, lambda recipe, given: start(plan_recipe(recipe, given)))
-    return start(plan_run(overrides))
+    run = plan_run(overrides)
+    code = start(run)
+    if remedies is not None and all(run.artifact(key).done for key in run.graph.stages):
+        from adhere.evaluation.remedies.table import terminal_table, write_table
+        from adhere.records.objects import read_object
+
+        results = [read_object(run.artifact(stage.key).results) for stage in order(run.graph)]
+        write_table(run.path, results)
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_table(results))
+        print(f"the table is {run.path / 'remedies.md'}, and .csv beside it")
+    return code
+
+
+def remedy_stages(given: str) -> list[str]:
+    """Return a stage of a recipe, in Hydra's words, for each remedy of a list.
+
+    Args:
+        given: the list as it stands on the command line: names, or ``{name: NAME, option: value}``.
+
+    Raises:
+        ConfigError: it is not a list of remedies.
+    """
+    try:
+        remedies = yaml.safe_load(given)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"remedies: '{given}' is not valid YAML; write [none,repeat]") from error
+    if not isinstance(remedies, list) or not remedies:
+        raise ConfigError(f"remedies: '{given}' is not a list; write [none,repeat]")
+    stages: dict[str, str] = {}
+    for remedy in remedies:
+        try:
+            chosen = parse_remedy(remedy if isinstance(remedy, dict) else str(remedy))
+        except ConfigError as error:
+            raise ConfigError(f"remedies: {error}") from error
+        options = remedy if isinstance(remedy, dict) else {"name": remedy}
+        words = [f"++evaluation.remedy.{key}={json.dumps(value)}" for key, value in options.items()]
+        quoted = ",".join("'" + word.replace("'", "\\'") + "'" for word in words)
+        name = chosen.name if chosen.name not in stages else f"{chosen.name}_{len(stages)}"
+        stages[name] = f"{{{name}:{{kind:evaluate,of:[base],with:[{quoted}]}}}}"
+    return list(stages.values())

@@ -294,7 +294,8 @@ class Evaluate(Shipped):
     distributed = False
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        evaluation = recipe.evaluation.model_dump(exclude={"path", "batch_size"})
+        absent = {"remedy"} if recipe.evaluation.remedy is None else set()
+        evaluation = recipe.evaluation.model_dump(exclude={"path", "batch_size"} | absent)
         return {"seed": recipe.seed, "evaluation": _by_judgement(evaluation)}
 
 

@@ -5,12 +5,14 @@ Every key of a composed recipe is a field here; an unknown key is an error that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, create_model, field_validator, model_validator
 
+from adhere.evaluation.remedies import parse_remedy
 from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.prompts.config import DataConfig
 from adhere.rewards.config import RewardConfig, Strict
@@ -264,6 +266,20 @@ class EvaluationConfig(Strict):
 
     bootstrap: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap intervals."""
+
+    remedy: dict[str, Any] | None = None
+    """How the model is helped to follow its instructions without training: a remedy's name, or ``{name: NAME, option:
+    value}``; ``None`` asks it as it is. docs/remedies.md has them all."""
+
+    @field_validator("remedy", mode="before")
+    @classmethod
+    def _known_remedy(cls, given: Any) -> Any:
+        if given is None:
+            return None
+        if not isinstance(given, str | Mapping):
+            raise ValueError(f"is {given!r}; write a remedy's name, or {{name: NAME, option: value}}")
+        chosen = parse_remedy(given)
+        return {"name": chosen.name, **chosen.model_dump(mode="json")}
 
     @field_validator("suite")
     @classmethod

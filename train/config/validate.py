@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from adhere.evaluation.remedies import REMEDIES
 from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
 from adhere.prompts.generators import GENERATORS, check_params
@@ -195,6 +196,12 @@ def _stages(recipe: Recipe) -> list[str]:
         problems.append(f"evaluation.mode: the suite {config.suite} has no mode {config.mode}; use {suite.modes[0]}")
     if config.without_constraints and not suite.twins:
         problems.append(f"evaluation.without_constraints: the suite {config.suite} has no prompts without constraints")
+    remedy = None if config.remedy is None else REMEDIES[config.remedy["name"]]
+    if remedy is not None and remedy.continues and config.backend == "openai":
+        problems.append(
+            f"evaluation.remedy: {remedy.name} goes on with responses that are begun, which an endpoint's chat cannot; "
+            f"use evaluation.backend=transformers or vllm"
+        )
     if recipe.evaluation.backend == "openai" and not recipe.evaluation.base_url:
         problems.append(
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"

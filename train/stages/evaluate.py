@@ -6,7 +6,7 @@ adhere train recipe=quickstart evaluation.without_constraints=true
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from adhere.evaluation.backends import load_generator
 from adhere.evaluation.generation import Generator, Sampling
+from adhere.evaluation.remedies import Remedied, parse_remedy, report
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, SuiteSource
@@ -47,6 +48,9 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         )
     )
     drawn, generator = config.sampling, _generator(spec, artifact)
+    chosen = None if config.remedy is None else parse_remedy(config.remedy)
+    if chosen is not None:
+        generator = Remedied(generator, chosen, cache(lambda path: _generator(spec, artifact, path)))
     with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
 
         def show(done: int, total: int) -> None:
@@ -68,6 +72,9 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
             progress=show,
             chunk=config.batch_size if config.backend == "transformers" else CHUNK,
         )
+    if chosen is not None:
+        generations = [row.generation for row in (*evaluation.rows, *evaluation.twins)]
+        evaluation.results["remedy"] = report(chosen, generations)
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
@@ -88,8 +95,14 @@ def _loaded(config: str, path: str, device: str) -> PreTrainedModel:
     return model
 
 
-def _generator(spec: StageSpec, artifact: Artifact) -> Generator:
+def _generator(spec: StageSpec, artifact: Artifact, other: str | None = None) -> Generator:
+    """Return the model of the stage behind its back end, or ``other``: a folder, a hub id or an endpoint's model."""
     config, model = spec.recipe.evaluation, spec.recipe.model
+    if other is not None:
+        device = "cpu" if on_cpu(spec.recipe.launcher) else "cuda"
+        return load_generator(
+            config.backend, other, base_url=config.base_url, batch_size=config.batch_size, device=device
+        )
     if config.backend == "transformers":
         from adhere.evaluation.backends.transformers import TransformersGenerator
 

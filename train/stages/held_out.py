@@ -141,8 +141,8 @@ class HeldOut(TrainerCallback):
         if alarmed and self._alarm is None:
             text = (
                 f"on {hacc.prompts} held-out prompts HAcc has changed by {hacc.mean:+.1%} "
-                f"({hacc.low:+.1%} to {hacc.high:+.1%}) since step {self._since}, and accuracy by {accuracy.mean:+.1%}: "
-                f"the model reasons better and follows its instructions less"
+                f"({hacc.low:+.1%} to {hacc.high:+.1%}) since step {self._since}, and accuracy by "
+                f"{accuracy.mean:+.1%}: the model reasons better and follows its instructions less"
             )
             assert hacc.mean is not None
             self._alarm = Alarm("held_out", step, hacc.mean, 0.0, text).to_dict()
@@ -285,8 +285,9 @@ def add_held_out(
     check_context(spec.recipe.model, tokens + longest, exceed)
     by = BY if config.stop_when is None else (config.stop_when, *(name for name in BY if name != config.stop_when))
     trainer.best = Best(int(trainer.args.save_steps), by, evaluated=True)
-    trainer.held_out = HeldOut(trainer, spec, artifact, items, tokenizer, tokens)
-    trainer.add_callback(trainer.held_out)
+    measures = HeldOut(trainer, spec, artifact, items, tokenizer, tokens)
+    trainer.held_out = measures
+    trainer.add_callback(measures)
 
 
 def held_out_slice(items: Sequence[PromptItem], count: int) -> list[PromptItem]:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -20,13 +20,24 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
 from adhere.train.stages.best_checkpoint import Best
 
-if TYPE_CHECKING:
-    from adhere.train.stages.held_out import HeldOut
-
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
 
 State = dict[str, Any]
+
+
+class Measures(Protocol):
+    """An evaluation while training, as the trainer sees it."""
+
+    ended: bool
+
+    def state(self) -> State:
+        """Return what a checkpoint has to hold to go on with it."""
+        ...
+
+    def load_state(self, state: State, step: int) -> None:
+        """Go on from what ``state`` returned at ``step``."""
+        ...
 
 
 class ExactResume(Trainer):
@@ -37,7 +48,7 @@ class ExactResume(Trainer):
     Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
     """
 
-    held_out: HeldOut | None = None
+    held_out: Measures | None = None
     """The evaluation while training, where there is one."""
 
     best: Best
