@@ -51,6 +51,16 @@ COMMANDS = {
         "measure a model folder, a hub id or an endpoint's model",
         "adhere evaluate Qwen/Qwen3-0.6B suite=mathif suite.path=MATHIF",
     ),
+    "diagnose": (
+        "MODEL [--against BASE]",
+        "why does it lose its instructions while it reasons? attention, and controls",
+        "adhere diagnose runs/latest/stages/grpo/model --against Qwen/Qwen3-0.6B prompts=items.jsonl",
+    ),
+    "chat": (
+        "MODEL [remedy=NAME]",
+        "talk to a model, with a remedy in between",
+        "adhere chat Qwen/Qwen3-0.6B remedy=repeat",
+    ),
     "score": (
         "IN.jsonl[.gz] OUT.jsonl[.gz] [mode=compat|hardened] [prefilled=true]",
         "score a JSONL file of responses against answers and constraints",
