@@ -29,8 +29,12 @@ class Asked:
 
     @property
     def constraints(self) -> str:
-        """The texts of the item's requirements, one after another; empty where it has none."""
-        return " ".join(requirement.text.strip() for requirement in self.item.checklist if requirement.text.strip())
+        """The texts of the item's requirements, one after another; empty where it has none.
+
+        What has no checklist, such as a message of a chat, may say them in ``meta["constraints"]``.
+        """
+        texts = [requirement.text.strip() for requirement in self.item.checklist]
+        return " ".join(filter(None, texts)) or str(self.item.meta.get("constraints") or "")
 
 
 class Model:
