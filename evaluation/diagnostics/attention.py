@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from adhere.evaluation.diagnostics.estimates import real_estimate
 from adhere.evaluation.diagnostics.subject import Subject, Transcript
 from adhere.evaluation.generation import Start
 from adhere.evaluation.statistics import Bootstrap, mean_of_scored
@@ -67,12 +68,13 @@ def layer_attention(subject: Subject, transcript: Transcript) -> dict[str, list[
     return found
 
 
-def constraint_attention(subject: Subject, items: Sequence[PromptItem]) -> dict[str, Any]:
+def constraint_attention(subject: Subject, items: Sequence[PromptItem], base: Subject | None = None) -> dict[str, Any]:
     """Return mean attention and lift per phase, over all layers and for each, with intervals over the prompts.
 
     Args:
         subject: the model.
         items: prompts; those without constraints, or whose texts do not stand in the prompt, are left out and counted.
+        base: not used.
 
     Returns:
         ``{phases: {phase: {lift, mean, layers: {lift, mean}}}, change, items, left_out}``; ``change`` is the lift of
@@ -97,7 +99,7 @@ def constraint_attention(subject: Subject, items: Sequence[PromptItem]) -> dict[
     if not measured:
         raise DataError("constraint attention: no prompt has a constraint whose text stands in it; name other prompts")
 
-    bootstrap, phases, lifts = Bootstrap(), dict[str, Any](), dict[str, Mapping[str, float]]()
+    phases, lifts = dict[str, Any](), dict[str, Mapping[str, float]]()
     for phase, found in by_phase.items():
         if not found:
             continue
@@ -105,8 +107,8 @@ def constraint_attention(subject: Subject, items: Sequence[PromptItem]) -> dict[
         means = {name: sum(mean for mean, _ in layers) / len(layers) for name, layers in found.items()}
         count = len(next(iter(found.values())))
         phases[phase] = {
-            "lift": bootstrap.estimate(list(lifts[phase].values()), list(lifts[phase])).to_dict(),
-            "mean": bootstrap.estimate(list(means.values()), list(means)).to_dict(),
+            "lift": real_estimate(list(lifts[phase].values()), list(lifts[phase])),
+            "mean": real_estimate(list(means.values()), list(means)),
             "layers": {
                 name: [mean_of_scored(layers[layer][at] for layers in found.values()) for layer in range(count)]
                 for at, name in enumerate(("mean", "lift"))
@@ -114,5 +116,5 @@ def constraint_attention(subject: Subject, items: Sequence[PromptItem]) -> dict[
         }
     # Only prompts whose response has reasoned compare an answer behind reasoning with one without.
     behind = {name: lift for name, lift in lifts.get("answer", {}).items() if name in by_phase["reasoning"]}
-    change = bootstrap.paired_difference(behind, lifts.get("direct", {})).to_dict()
+    change = Bootstrap().paired_difference(behind, lifts.get("direct", {})).to_dict()
     return {"phases": phases, "change": change, "items": len(measured), "left_out": len(items) - len(measured)}

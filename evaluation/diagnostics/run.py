@@ -7,14 +7,28 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adhere.evaluation.diagnostics.attention import constraint_attention
+from adhere.evaluation.diagnostics.information import information_gain
+from adhere.evaluation.diagnostics.instructions import contextual_distance, instruction_controls
+from adhere.evaluation.diagnostics.reasoning import chain_of_thought, faithfulness
+from adhere.evaluation.diagnostics.selection import best_at_k, routing
 from adhere.evaluation.diagnostics.subject import Subject
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError, nearest
 
-Diagnostic = Callable[[Subject, Sequence[PromptItem]], dict[str, Any]]
+Diagnostic = Callable[[Subject, Sequence[PromptItem], Subject | None], dict[str, Any] | None]
 
-DIAGNOSTICS: dict[str, Diagnostic] = {"attention": constraint_attention}
-"""The diagnostics of one model, by name."""
+DIAGNOSTICS: dict[str, Diagnostic] = {
+    "attention": constraint_attention,
+    "distance": contextual_distance,
+    "controls": instruction_controls,
+    "chain": chain_of_thought,
+    "gain": information_gain,
+    "faithfulness": faithfulness,
+    "best_at_k": best_at_k,
+    "routing": routing,
+}
+"""The diagnostics by name. Each gets the model, the prompts, and the model that it was tuned from where that is known;
+``None`` says that there is nothing to compare."""
 
 
 def check_names(only: Sequence[str] | None) -> None:
@@ -57,7 +71,8 @@ def diagnose(
     for name in only or DIAGNOSTICS:
         progress(name)
         sides = {"model": subject} | ({} if against is None else {"against": against})
-        found[name] = {side: DIAGNOSTICS[name](who, items) for side, who in sides.items()}
+        figures = {side: DIAGNOSTICS[name](who, items, against) for side, who in sides.items()}
+        found[name] = {side: figure for side, figure in figures.items() if figure is not None}
     return {
         "model": subject.name,
         "against": None if against is None else against.name,
