@@ -5,11 +5,13 @@ from __future__ import annotations
 from adhere.evaluation.remedies.base import REMEDIES, Asked, Model, Remedied, Remedy, parse_remedy, remedy, report
 from adhere.evaluation.remedies.bridge import Bridge
 from adhere.evaluation.remedies.budget_forcing import BudgetForcing
+from adhere.evaluation.remedies.classifier import ClassifierSelective
 from adhere.evaluation.remedies.few_shot import FewShot
 from adhere.evaluation.remedies.repeat import Repeat
-from adhere.evaluation.remedies.selective import SelfSelective
+from adhere.evaluation.remedies.selective import Direct, SelfSelective
 from adhere.evaluation.remedies.self_reflection import SelfReflection
 from adhere.evaluation.remedies.sft_as_context import SftAsContext
+from adhere.evaluation.remedies.steering import Steering
 from adhere.evaluation.remedies.thinking_intervention import ThinkingIntervention
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "Asked",
     "Bridge",
     "BudgetForcing",
+    "ClassifierSelective",
+    "Direct",
     "FewShot",
     "Model",
     "Remedied",
@@ -25,6 +29,7 @@ __all__ = [
     "SelfReflection",
     "SelfSelective",
     "SftAsContext",
+    "Steering",
     "ThinkingIntervention",
     "parse_remedy",
     "remedy",

@@ -49,7 +49,7 @@ class Model:
             load: loads another model by its folder or hub id, behind the same back end.
         """
         self.sampling, self.load = sampling, load
-        self._generator = generator
+        self.generator = generator
         self._passes = 0
         self.spent: dict[tuple[str, int], int] = {}
         self.unknown: set[tuple[str, int]] = set()
@@ -77,7 +77,7 @@ class Model:
         if not asked:
             return []
         plain = messages is None and starts is None and by is None and max_new_tokens is None
-        generator, number = by or self._generator, self._passes
+        generator, number = by or self.generator, self._passes
         self._passes += 1
         if plain:
             # All samples of an item in one call: each has its own draws, the same as without a remedy.

@@ -40,6 +40,7 @@ class FewShot(Remedy):
 
     @cached_property
     def _examples(self) -> list[tuple[Message, ...]]:
+        pairs: list[tuple[tuple[Message, ...], str]]
         if self.path is None:
             pairs = [((Message(role="user", content=request),), response) for request, response in EXAMPLES]
         else:

@@ -36,6 +36,16 @@ def respond_selected(model: Model, asked: Sequence[Asked], thinks: Sequence[bool
     return [generation for generation in found if generation is not None]
 
 
+@remedy("direct")
+class Direct(Remedy):
+    """The model answers behind an empty reasoning block: what it can do without reasoning."""
+
+    continues: ClassVar[bool] = True
+
+    def respond(self, model: Model, asked: Sequence[Asked]) -> list[Generation]:
+        return respond_selected(model, asked, [False] * len(asked))
+
+
 @remedy("self_selective")
 class SelfSelective(Remedy):
     """The model is asked YES or NO: does this prompt need reasoning? At NO it answers behind an empty reasoning block.

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from adhere.evaluation.backends.transformers import TransformersGenerator
 from adhere.evaluation.generation import Generation, Sampling, Start
 from adhere.evaluation.remedies import REMEDIES, Remedied, Remedy, parse_remedy, remedy, report
+from adhere.evaluation.remedies.classifier import read_selector, train_selector
+from adhere.evaluation.remedies.steering import decoder_layers, find_direction
 from adhere.evaluation.remedies.table import rows, write_table
 from adhere.prompts.item import PromptItem
+from adhere.records.artifact import TABLE
+from adhere.records.tables import write_responses
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError, DataError
+from adhere.train.cli import main
 from adhere.train.commands.evaluate import remedy_stages
 from adhere.train.config.compose import compose_recipe, recipes_folder
 
@@ -302,3 +308,115 @@ def test_the_table_has_what_each_remedy_costs(tmp_path: Path) -> None:
     write_table(tmp_path, results)
     assert (tmp_path / "remedies.md").read_text().splitlines()[0].startswith("| remedy | accuracy | HAcc | joint |")
     assert "repeat" in (tmp_path / "remedies.csv").read_text()
+
+
+# --- a selector, from two recorded runs
+
+
+def recorded(folder: Path, good: Callable[[PromptItem], float], prompts: Sequence[PromptItem]) -> Path:
+    done = [
+        {
+            "id": one.id, "source": "s", "twin_of": None, "messages": list(one.messages), "question": one.question,
+            "answer": one.answer, "constraints": [], "mathif": None, "response": "r", "error": None, "sample": 0,
+            "tokens": 1, "finished": True, "prefilled": False, "verdicts": [],
+            "correct": {"score": good(one), "status": "ok", "detail": ""}, "hacc": good(one), "sacc": good(one),
+            "joint": good(one),
+        }
+        for one in prompts
+    ]  # fmt: skip
+    folder.mkdir()
+    write_responses(folder / TABLE, done)
+    return folder
+
+
+def needs_thought(one: PromptItem) -> bool:
+    return "What is" in one.messages[0]["content"]
+
+
+MIXED = [item(f"m{n}", f"What is {n} + 3?" if n % 2 else f"Say a word about number {n}.") for n in range(64)]
+
+
+def test_a_selector_learns_where_reasoning_helps_and_the_oracle_stands_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    think = recorded(tmp_path / "think", lambda one: float(needs_thought(one)), MIXED)
+    direct = recorded(tmp_path / "direct", lambda one: float(not needs_thought(one)), MIXED)
+    path = tmp_path / "selector.json"
+    assert main(["selector", str(think), str(direct), f"to={path}"]) == 0
+    assert "oracle    1.000" in capsys.readouterr().out
+    figures = read_selector(path).figures
+    assert figures["selected"]["mean"] == figures["oracle"]["mean"] == 1.0
+    assert 0.3 < figures["think"]["mean"] < 0.7 and figures["over_think"]["low"] > 0.0 < figures["over_direct"]["low"]
+
+    model = Scripted(lambda messages, begun: "five" if begun else "<think> sums </think> five")
+    chosen = parse_remedy({"name": "classifier_selective", "selector": str(path)})
+    found = flat(Remedied(model, chosen).generate(MIXED[:6], GREEDY))
+    assert [generation.applied for generation in found] == [not needs_thought(one) for one in MIXED[:6]]
+    assert all(("sums" in g.text) is needs_thought(one) for g, one in zip(found, MIXED, strict=False))
+
+
+def test_a_selector_learns_nothing_from_chance_and_says_where_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    import random
+
+    def luck(seed: str) -> Callable[[PromptItem], float]:
+        return lambda one: float(random.Random(seed + one.id).random() < 0.5)
+
+    think = recorded(tmp_path / "think", luck("a"), MIXED)
+    direct = recorded(tmp_path / "direct", luck("b"), MIXED)
+    figures = train_selector(think, direct).figures
+    assert figures["over_think"]["low"] <= 0.0 or figures["over_direct"]["low"] <= 0.0
+    assert figures["oracle"]["mean"] >= figures["selected"]["mean"]
+    with pytest.raises(DataError, match="reasoning is never worse"):
+        train_selector(think, think)
+    few = recorded(tmp_path / "few", luck("c"), MIXED[:5])
+    with pytest.raises(DataError, match="share 5 prompts"):
+        train_selector(think, few)
+    with pytest.raises(DataError, match="no such file"):
+        train_selector(think, tmp_path / "nowhere")
+    (tmp_path / "other.json").write_text("{}")
+    for name, message in (("other.json", "is not a selector"), ("none.json", "adhere selector THINK DIRECT")):
+        with pytest.raises(DataError, match=message):
+            answers(Scripted(lambda m, b: ""), {"name": "classifier_selective", "selector": str(tmp_path / name)})
+
+
+# --- steering
+
+
+def pairs(path: Path, count: int = 12, *, swapped: bool = False, chance: bool = False) -> Path:
+    rows_of_it = []
+    for n in range(count):
+        short, long = f"<think>\n{n} + 3 = {n + 3}.", f"<think>\n{n} + 3 = {n + 3}. * * *final* *final* " * 3
+        rows_of_it.append({"question": f"What is {n} + 3?", "short": short, "long": long})
+        if swapped or (chance and n % 5 == 0):
+            rows_of_it[-1]["short"], rows_of_it[-1]["long"] = long, short
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows_of_it))
+    return path
+
+
+def test_the_direction_is_tested_on_other_pairs_and_as_strong_as_the_bound_allows(base: Any, tmp_path: Path) -> None:
+    file = pairs(tmp_path / "pairs.jsonl")
+    weak, strong = (find_direction(base, file, None, bound) for bound in (1e-4, 1e-3))
+    assert weak.layer == 2 * len(decoder_layers(base.model)) // 3
+    assert 0.0 < weak.strength < strong.strength and 5e-5 < weak.kl <= 1e-4 and 5e-4 < strong.kl <= 1e-3
+    assert weak.agreement > 0.3
+    other = find_direction(base, pairs(tmp_path / "swapped.jsonl", swapped=True), None, 1e-3)
+    assert float(torch.cosine_similarity(other.vector, weak.vector, dim=0)) == pytest.approx(-1.0, abs=1e-5)
+    with pytest.raises(ConfigError, match="no common direction"):
+        find_direction(base, pairs(tmp_path / "chance.jsonl", chance=True), None, 1e-3)
+    with pytest.raises(ConfigError, match="layers are 0 to"):
+        find_direction(base, file, 99, 1e-3)
+    with pytest.raises(DataError, match="too few"):
+        find_direction(base, pairs(tmp_path / "few.jsonl", 4), None, 1e-3)
+    (tmp_path / "bad.jsonl").write_text('{"question": "q", "short": "s"}\n')
+    with pytest.raises(DataError, match="is not a pair"):
+        find_direction(base, tmp_path / "bad.jsonl", None, 1e-3)
+
+
+def test_steering_changes_responses_and_leaves_nothing_in_the_model(base: Any, tmp_path: Path) -> None:
+    plain = texts(base.generate(ITEMS, GREEDY))
+    file = str(pairs(tmp_path / "pairs.jsonl"))
+    assert texts(answers(base, {"name": "steering", "pairs": file, "kl": 1.0})) != plain
+    assert texts(answers(base, {"name": "steering", "pairs": file, "kl": 1e-12})) == plain, "no strength, no change"
+    assert texts(base.generate(ITEMS, GREEDY)) == plain
+    with pytest.raises(ConfigError, match="needs the transformers back end"):
+        answers(Scripted(lambda messages, begun: ""), {"name": "steering", "pairs": file})
