@@ -112,6 +112,12 @@ class Remedy(Strict):
     continues: ClassVar[bool] = False
     """Whether it goes on with responses that are begun, which an endpoint's chat cannot do."""
 
+    files: ClassVar[Sequence[str]] = ()
+    """Options that name a file; its content counts in a stage's key."""
+
+    models: ClassVar[Sequence[str]] = ()
+    """Options that name a model."""
+
     def respond(self, model: Model, asked: Sequence[Asked]) -> list[Generation]:
         """Return one response for each of ``asked``, in order; ``applied`` is false where nothing was to be changed."""
         raise NotImplementedError

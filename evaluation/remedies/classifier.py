@@ -170,6 +170,8 @@ class ClassifierSelective(Remedy):
 
     continues: ClassVar[bool] = True
 
+    files: ClassVar[Sequence[str]] = ("selector",)
+
     @cached_property
     def _loaded(self) -> Selector:
         return read_selector(Path(self.selector))

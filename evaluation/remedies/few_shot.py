@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -31,6 +32,8 @@ EXAMPLES = (
 @remedy("few_shot")
 class FewShot(Remedy):
     """The first ``shots`` examples stand before the request as earlier turns, behind a system turn."""
+
+    files: ClassVar[Sequence[str]] = ("path",)
 
     path: str | None = None
     """File of prompt items whose ``target`` is an exemplary response; ``None`` takes two examples of ours."""

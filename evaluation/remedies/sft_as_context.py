@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -14,6 +15,8 @@ from adhere.prompts.item import Message
 @remedy("sft_as_context")
 class SftAsContext(Remedy):
     """The parent, which still follows instructions, rewrites the tuned model's answer: what training has to beat."""
+
+    models: ClassVar[Sequence[str]] = ("parent",)
 
     parent: str = Field(min_length=1)
     """Folder or hub id of the model that the measured one was tuned from; the same back end answers for it."""

@@ -65,6 +65,8 @@ class Steering(Remedy):
 
     continues: ClassVar[bool] = True
 
+    files: ClassVar[Sequence[str]] = ("pairs",)
+
     _directions: dict[int, Direction] = PrivateAttr(default_factory=dict)
 
     def respond(self, model: Model, asked: Sequence[Asked]) -> list[Generation]:

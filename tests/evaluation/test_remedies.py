@@ -25,6 +25,7 @@ from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.cli import main
 from adhere.train.commands.evaluate import remedy_stages
 from adhere.train.config.compose import compose_recipe, recipes_folder
+from adhere.train.run.run import plan_run
 
 RULE = "Answer in English, every word in lower case."
 CHECK = {"id": "a", "text": RULE, "check": {"constraint": "change_case:english_lowercase"}}
@@ -272,6 +273,21 @@ def test_a_recipe_names_a_remedy_and_an_endpoint_refuses_what_it_cannot_do() -> 
     assert compose_recipe([*evaluate[:2], "evaluation.remedy=self_reflection", *endpoint]).evaluation.remedy
     with pytest.raises(ConfigError, match=r"evaluation\.remedy.*there is no remedy 'nothing'"):
         compose_recipe([*evaluate[:2], "evaluation.remedy=nothing"])
+
+
+def test_the_content_of_what_a_remedy_names_is_part_of_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "shots.jsonl"
+
+    def key(*words: str) -> str:
+        run = plan_run(["recipe=evaluate", "model.path=owner/name", f"run.root={tmp_path}", *words])
+        return next(iter(run.graph.stages))
+
+    few = ["++evaluation.remedy.name=few_shot", f"++evaluation.remedy.path={path}"]
+    path.write_text("one")
+    first = key(*few)
+    assert key(*few) == first != key() == key("evaluation.remedy=null")
+    path.write_text("two")
+    assert key(*few) != first
 
 
 @pytest.mark.parametrize("given", ["repeat", "[]", "{a: 1}", "[[1]]", "[repaet]", "[", "[{limit: 3}]"])

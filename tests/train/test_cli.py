@@ -54,6 +54,12 @@ MISTAKES = {
     "evaluate owner/name remedies=[none] remedy=repeat": ["remedies: is a comparison in one run"],
     "evaluate owner/name remedy=repaet": ["evaluation.remedy: there is no remedy 'repaet'", "did you mean 'repeat'?"],
     "evaluate owner/name remedy=repeat remedy.txt=a": ["evaluation.remedy.txt: repeat has no such option", "'text'?"],
+    "evaluate owner/name remedy=sft_as_context remedy.parent=/nowhere": [
+        "evaluation.remedy.parent: there is no folder"
+    ],
+    "evaluate owner/name remedy=steering remedy.pairs=nowhere": ["evaluation.remedy.pairs: there is no file 'nowhere'"],
+    "selector one": ["usage: adhere selector THINK DIRECT"],
+    "selector one two": ["responses.parquet: no such file"],
     "chat": ["usage: adhere chat MODEL"],
     "chat owner/name remedy=repaet": ["remedy: there is no remedy 'repaet'"],
     "chat owner/name remedy=repeat remedy.txt=a": ["remedy: txt: repeat has no such option"],

@@ -279,7 +279,11 @@ class EvaluationConfig(Strict):
         if not isinstance(given, str | Mapping):
             raise ValueError(f"is {given!r}; write a remedy's name, or {{name: NAME, option: value}}")
         chosen = parse_remedy(given)
-        return {"name": chosen.name, **chosen.model_dump(mode="json")}
+        options = chosen.model_dump(mode="json")
+        for key in (*chosen.files, *chosen.models):  # a worker may run in another folder
+            if options[key] is not None and Path(options[key]).exists():
+                options[key] = str(Path(options[key]).resolve())
+        return {"name": chosen.name, **options}
 
     @field_validator("suite")
     @classmethod

@@ -170,6 +170,7 @@ class HeldOut(TrainerCallback):
         best = max(range(len(self._values)), key=lambda i: self._values[i][1])  # the earliest of equal ones
         if len(self._values) - 1 - best >= self._config.patience and step < state.max_steps:
             self.ended = control.should_training_stop = control.should_save = True
+            state.max_steps = step  # this is the last step, for the best checkpoint and for the summary too
             if writes:
                 at, value = self._values[best]
                 print(

@@ -133,7 +133,9 @@ class ExactResume(Trainer):
             self._tr_loss, self._globalstep_last_logged = self._resumed["loss"], self._resumed["logged"]
             self._total_loss_scalar = self._resumed["losses"]
             self._resumed = None
-        if self.state.global_step >= self.state.max_steps or (self.held_out is not None and self.held_out.ended):
+        if self.held_out is not None and self.held_out.ended:
+            self.state.max_steps = self.state.global_step
+        if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
         super()._run_epoch(*args, **kwargs)
