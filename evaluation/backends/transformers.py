@@ -141,7 +141,8 @@ class TransformersGenerator:
                 add_generation_prompt=True,
                 tokenize=False,
             )
-            begun = start.after(str(text))
+            assert isinstance(text, str)
+            begun = start.after(text)
             # the template writes its own special tokens; adding more would double the first one
             tokens = self.tokenizer(text + begun, add_special_tokens=False)["input_ids"]
             held = len(tokens) - len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if begun else 0
@@ -151,7 +152,7 @@ class TransformersGenerator:
                     f"item '{item.id}': {len(tokens)} prompt tokens and sampling.max_new_tokens="
                     f"{room} exceed the model's context of {context}; lower max_new_tokens"
                 )
-            prefilled = str(text).rstrip().endswith(THINK_OPEN)
+            prefilled = text.rstrip().endswith(THINK_OPEN)
             for sample in range(sampling.samples):
                 seed = draw_seed(sampling.seed, item.id, sample)
                 rows.append(_Row(len(rows), tokens, seed, prefilled, begun, held, room))
@@ -198,8 +199,8 @@ def continuation(tokenizer: PreTrainedTokenizerBase, begun: Sequence[int], added
     They are decoded together, since some tokenizers drop the space before what they decode first.
     """
     if not begun:
-        return str(tokenizer.decode(added, skip_special_tokens=True))
-    before = str(tokenizer.decode(begun, skip_special_tokens=True))
+        return str(tokenizer.decode(list(added), skip_special_tokens=True))
+    before = str(tokenizer.decode(list(begun), skip_special_tokens=True))
     return str(tokenizer.decode([*begun, *added], skip_special_tokens=True))[len(before) :]
 
 

@@ -71,7 +71,7 @@ def routing(subject: Subject, items: Sequence[PromptItem], base: Subject | None 
             f"routing: {subject.name} and {base.name} have different tokenizers, so their tokens do not compare; leave "
             f"routing out of only=[...]"
         )
-    rows: dict[str, list[tuple[float, float, str]]] = {}
+    rows: dict[str, list[tuple[tuple[float, float], str]]] = {}
     for item, generation in zip(items, subject.answer(items), strict=True):
         transcript = subject.transcript(item, generation.text, prefilled=generation.prefilled)
         with torch.no_grad():
@@ -84,12 +84,12 @@ def routing(subject: Subject, items: Sequence[PromptItem], base: Subject | None 
         spans = {"response": (transcript.prompt, len(transcript.tokens)), **transcript.phases}
         for phase, (low, high) in spans.items():
             for t in range(low - 1, high - 1):
-                rows.setdefault(phase, []).append((float(differs_T[t]), float(kl_T[t]), item.id))
+                rows.setdefault(phase, []).append(((float(differs_T[t]), float(kl_T[t])), item.id))
     if not rows:
         raise DataError("routing: no response has a token")
     return {
         phase: {
-            name: real_estimate([row[at] for row in found], [row[2] for row in found])
+            name: real_estimate([values[at] for values, _ in found], [prompt for _, prompt in found])
             for at, name in enumerate(("differs", "kl"))
         }
         for phase, found in rows.items()

@@ -189,8 +189,9 @@ class HeldOut(TrainerCallback):
         places = [(accelerator.process_index * most + i) % len(self._items) for i in range(most)]
         mine = [self._items[place] for place in places]
         restore, rows = random_state(), list[Row]()
+        checkpointing: Any = trainer.args.gradient_checkpointing_kwargs
         with unwrap_model_for_generation(
-            trainer.model_wrapped, accelerator, gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs
+            trainer.model_wrapped, accelerator, gradient_checkpointing_kwargs=checkpointing
         ) as model:
             was_training = model.training
             model.eval()
