@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
+from adhere.rewards.segments import THINK_OPEN
 
 OVER_CONTEXT = "skipped, over the model's context"
 """How the error of a response begins that was not drawn because its prompt is too long."""
@@ -56,6 +57,10 @@ class Generation:
     and ``finished`` is false when the response was cut at the length limit. ``prefilled`` says that the chat
     template opened ``<think>`` in the prompt. ``error`` is set when the response is missing: such a row is not
     scored.
+
+    ``spent`` counts the tokens that were generated for it, where these are not ``tokens``: fewer, where the response
+    was begun for the model, or more, where a remedy took several passes. A remedy also sets ``seconds``, the
+    response's share of their time, and ``applied``: whether it had anything to change.
     """
 
     text: str
@@ -63,6 +68,9 @@ class Generation:
     finished: bool
     prefilled: bool = False
     error: str | None = None
+    spent: int | None = None
+    seconds: float | None = None
+    applied: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -83,13 +91,42 @@ def over_context(tokens: int, room: int, context: int | None) -> Generation | No
     return Generation("", None, False, error=reason)
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a response begins before the model goes on with it.
+
+    ``text`` is the beginning; with ``reasons`` it stands in a reasoning block, which is opened before it unless the
+    chat template has opened it. Beginning and addition together have at most ``within`` tokens,
+    and never more than the sampling's ``max_new_tokens``; without room a response is returned as it begins, unfinished.
+    """
+
+    text: str = ""
+    reasons: bool = False
+    within: int | None = None
+
+    def room(self, held: int, most: int) -> int:
+        """Return how many tokens may be added to a beginning of ``held`` tokens, in a response of at most ``most``."""
+        return (most if self.within is None else min(most, self.within)) - held
+
+    def after(self, prompt: str) -> str:
+        """Return the beginning as it follows ``prompt``."""
+        opens = self.reasons and not prompt.rstrip().endswith(THINK_OPEN)
+        return f"{THINK_OPEN}\n{self.text}" if opens else self.text
+
+
 class Generator(Protocol):
     """A model that answers prompt items."""
 
     name: str
 
-    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
-        """Return ``sampling.samples`` generations for each item, in the order of ``items``."""
+    def generate(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start] | None = None
+    ) -> list[list[Generation]]:
+        """Return ``sampling.samples`` generations for each item, in the order of ``items``.
+
+        Where ``starts`` is given, one for each item, text and ``tokens`` of a generation are those of its beginning and
+        of what the model added; ``spent`` counts what was added.
+        """
         ...
 
 

@@ -119,6 +119,11 @@ class Artifact:
         return self.path / "alarms.jsonl"
 
     @property
+    def held_out(self) -> Path:
+        """One row an evaluation while training."""
+        return self.path / "held_out.jsonl"
+
+    @property
     def figures(self) -> Path:
         """One row a generation: what the monitors look at."""
         return self.path / "monitors.jsonl"

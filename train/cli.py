@@ -61,6 +61,21 @@ COMMANDS = {
         "paired differences of finished evaluations, suite by suite",
         "adhere compare results/base results/grpo to=comparison",
     ),
+    "diagnose": (
+        "MODEL [--against BASE]",
+        "why does it lose its instructions while it reasons? attention, and controls",
+        "adhere diagnose runs/latest/stages/grpo/model --against Qwen/Qwen3-0.6B prompts=items.jsonl",
+    ),
+    "chat": (
+        "MODEL [remedy=NAME]",
+        "talk to a model, with a remedy in between",
+        "adhere chat Qwen/Qwen3-0.6B remedy=repeat",
+    ),
+    "selector": (
+        "THINK DIRECT [to=FILE]",
+        "learn from two evaluations on which prompts to reason",
+        "adhere selector runs/latest/stages/none-base runs/latest/stages/direct-base to=selector.json",
+    ),
     "score": (
         "IN.jsonl[.gz] OUT.jsonl[.gz] [mode=compat|hardened] [prefilled=true]",
         "score a JSONL file of responses against answers and constraints",

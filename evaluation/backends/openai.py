@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adhere.evaluation.generation import Generation, Sampling, draw_seed
+from adhere.evaluation.generation import Generation, Sampling, Start, draw_seed
 from adhere.prompts.item import PromptItem
 from adhere.rewards.chat import Background, ChatClient, Usage, cancel_tasks
+from adhere.rewards.errors import ConfigError
 from adhere.rewards.posting import CallError
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN
 
@@ -59,12 +60,20 @@ class OpenAIGenerator:
         )  # fmt: skip
         self._loop = Background("openai")
 
-    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
+    def generate(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start] | None = None
+    ) -> list[list[Generation]]:
         """Return ``sampling.samples`` generations for each item, in order.
 
         Raises:
+            ConfigError: ``starts`` has a beginning, which an endpoint's chat cannot go on from.
             StageError: the endpoint refuses the key or does not know the model.
         """
+        if any(start != Start() for start in starts or ()):
+            raise ConfigError(
+                "backend: an endpoint cannot go on with a response that is begun, as this remedy asks; use the "
+                "transformers or vllm back end, or a remedy that only asks again"
+            )
         return self._loop.run(self._generate(items, sampling))
 
     async def _generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from adhere.evaluation.generation import Generation, Sampling, draw_seed, over_context
+from adhere.evaluation.generation import Generation, Sampling, Start, draw_seed, over_context
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.segments import THINK_OPEN
@@ -30,12 +30,18 @@ from adhere.rewards.segments import THINK_OPEN
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One completion to draw: its place in the output, its prompt tokens, and the seed of its draws."""
+    """One completion to draw: its place in the output, its prompt tokens, and the seed of its draws.
+
+    The last ``held`` of the tokens are those of its beginning ``begun``; ``room`` is the most that are added.
+    """
 
     place: int
     tokens: list[int]
     seed: int
     prefilled: bool
+    begun: str
+    held: int
+    room: int
 
 
 class TransformersGenerator:
@@ -102,12 +108,14 @@ class TransformersGenerator:
             raise ConfigError(f"model: '{model}' cannot be loaded ({reason}); name a folder or a hub id") from error
         return cls(loaded.to(where), tokenizer, name=name or model, batch_size=batch_size)
 
-    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
-        """Return ``sampling.samples`` generations for each item, in order.
+    def generate(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start] | None = None
+    ) -> list[list[Generation]]:
+        """Return ``sampling.samples`` generations for each item, in order, from its beginning in ``starts``.
 
         A prompt that does not fit into the model's context together with its longest response is skipped.
         """
-        rows, found = self._rows(items, sampling)
+        rows, found = self._rows(items, sampling, starts or [Start()] * len(items))
         # longest first: a batch too large for the memory fails at once, not at the end
         rows.sort(key=lambda row: len(row.tokens), reverse=True)
         was_training = self.model.training
@@ -119,29 +127,38 @@ class TransformersGenerator:
         n = sampling.samples
         return [[found[i * n + k] for k in range(n)] for i in range(len(items))]
 
-    def _rows(self, items: Sequence[PromptItem], sampling: Sampling) -> tuple[list[_Row], dict[int, Generation]]:
-        """Return a row for each completion to draw, and by their place those that are skipped."""
+    def _rows(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start]
+    ) -> tuple[list[_Row], dict[int, Generation]]:
+        """Return a row for each completion to draw, and by their place those that are skipped or have no room."""
         context = getattr(self.model.config, "max_position_embeddings", None)
         rows: list[_Row] = []
-        skipped: dict[int, Generation] = {}
-        for item in items:
+        others: dict[int, Generation] = {}
+        for item, start in zip(items, starts, strict=True):
             text = self.tokenizer.apply_chat_template(
                 [{"role": m["role"], "content": m["content"]} for m in item.messages],
                 chat_template=self.chat_template,
                 add_generation_prompt=True,
                 tokenize=False,
             )
+            assert isinstance(text, str)
+            begun = start.after(text)
             # the template writes its own special tokens; adding more would double the first one
-            tokens = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            over = over_context(len(tokens), sampling.max_new_tokens, context)
-            prefilled = str(text).rstrip().endswith(THINK_OPEN)
+            tokens = self.tokenizer(text + begun, add_special_tokens=False)["input_ids"]
+            held = len(tokens) - len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if begun else 0
+            room = start.room(held, sampling.max_new_tokens)
+            over = over_context(len(tokens), max(room, 0), context)
+            prefilled = text.rstrip().endswith(THINK_OPEN)
             for sample in range(sampling.samples):
-                place = len(rows) + len(skipped)
+                place = len(rows) + len(others)
                 if over is not None:
-                    skipped[place] = over
+                    others[place] = over
+                elif room < 1:
+                    others[place] = Generation(begun, held, False, prefilled, spent=0)
                 else:
-                    rows.append(_Row(place, tokens, draw_seed(sampling.seed, item.id, sample), prefilled))
-        return rows, skipped
+                    seed = draw_seed(sampling.seed, item.id, sample)
+                    rows.append(_Row(place, tokens, seed, prefilled, begun, held, room))
+        return rows, others
 
     @torch.inference_mode()
     def _complete(self, batch: Sequence[_Row], sampling: Sampling) -> list[Generation]:
@@ -155,7 +172,7 @@ class TransformersGenerator:
         if sampling.temperature > 0.0:
             processors.append(_RowSampler([row.seed for row in batch], width, sampling))
         config = GenerationConfig(
-            max_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=max(row.room for row in batch),
             do_sample=False,
             eos_token_id=self.end_ids,
             pad_token_id=self.end_ids[0],
@@ -171,9 +188,22 @@ class TransformersGenerator:
         return [self._cut(ids, row) for ids, row in zip(out[:, width:].tolist(), batch, strict=True)]
 
     def _cut(self, ids: list[int], row: _Row) -> Generation:
+        ids = ids[: row.room]
         end = next((i for i, token in enumerate(ids) if token in self.end_ids), None)
-        text = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
-        return Generation(str(text), len(ids) if end is None else end + 1, end is not None, row.prefilled)
+        added = len(ids) if end is None else end + 1
+        text = row.begun + continuation(self.tokenizer, row.tokens[len(row.tokens) - row.held :], ids[:end])
+        return Generation(text, row.held + added, end is not None, row.prefilled, spent=added if row.begun else None)
+
+
+def continuation(tokenizer: PreTrainedTokenizerBase, begun: Sequence[int], added: Sequence[int]) -> str:
+    """Return the text of the tokens ``added`` behind those of ``begun``.
+
+    They are decoded together, since some tokenizers drop the space before what they decode first.
+    """
+    if not begun:
+        return str(tokenizer.decode(list(added), skip_special_tokens=True))
+    before = str(tokenizer.decode(list(begun), skip_special_tokens=True))
+    return str(tokenizer.decode([*begun, *added], skip_special_tokens=True))[len(before) :]
 
 
 class _RowSampler(LogitsProcessor):

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from adhere.evaluation.generation import Generation, Sampling, draw_seed, over_context
+from adhere.evaluation.generation import Generation, Sampling, Start, draw_seed, over_context
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.segments import THINK_OPEN
@@ -38,8 +38,14 @@ class VllmGenerator:
         if self._tokenizer.chat_template is None:
             raise ConfigError(f"{self.name}: the tokenizer has no chat template; add one to it")
 
-    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
-        """Return ``sampling.samples`` generations for each item, in order; a prompt over the context is skipped."""
+    def generate(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start] | None = None
+    ) -> list[list[Generation]]:
+        """Return ``sampling.samples`` generations for each item, in order, from its beginning in ``starts``.
+
+        A prompt over the context is skipped.
+        """
+        starts, context = starts or [Start()] * len(items), self._llm.llm_engine.model_config.max_model_len
         texts = [
             self._tokenizer.apply_chat_template(
                 [dict(message) for message in item.messages], add_generation_prompt=True, tokenize=False
@@ -47,32 +53,39 @@ class VllmGenerator:
             for item in items
         ]
         # token ids, since vLLM would put a second start token before a templated text
-        context = self._llm.llm_engine.model_config.max_model_len
-        tokens = [self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        skipped = [over_context(len(ids), 1, context) for ids in tokens]
-        asked = [i for i, over in enumerate(skipped) if over is None]
-        prompts = [{"prompt_token_ids": tokens[i]} for i in asked for _ in range(sampling.samples)]
-        params = [
-            self._sampling_params(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_new_tokens,
-                seed=draw_seed(sampling.seed, items[i].id, sample),
+        prompts, params, rows = [], [], list[tuple[Generation | None, str, int, bool]]()
+        for item, text, start in zip(items, texts, starts, strict=True):
+            begun = start.after(text)
+            ids = self._tokenizer(text + begun, add_special_tokens=False)["input_ids"]
+            held = len(ids) - len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if begun else 0
+            room, prefilled = start.room(held, sampling.max_new_tokens), text.rstrip().endswith(THINK_OPEN)
+            whole = over_context(len(ids), 1, context)
+            if whole is None and room < 1:
+                whole = Generation(begun, held, False, prefilled, spent=0)
+            for sample in range(sampling.samples):
+                rows.append((whole, begun, held, prefilled))
+                if whole is not None:
+                    continue
+                prompts.append({"prompt_token_ids": ids})
+                params.append(
+                    self._sampling_params(
+                        temperature=sampling.temperature,
+                        top_p=sampling.top_p,
+                        max_tokens=room,
+                        seed=draw_seed(sampling.seed, item.id, sample),
+                    )
+                )
+        outputs = iter(self._llm.generate(prompts, params)) if prompts else iter(())
+        drawn = []
+        for whole, begun, held, prefilled in rows:
+            if whole is not None:
+                drawn.append(whole)
+                continue
+            out = next(outputs).outputs[0]
+            added = len(out.token_ids)
+            spent = added if begun else None
+            drawn.append(
+                Generation(begun + out.text, held + added, out.finish_reason == "stop", prefilled, spent=spent)
             )
-            for i in asked
-            for sample in range(sampling.samples)
-        ]
-        outputs = self._llm.generate(prompts, params)
-        prefilled = [texts[i].rstrip().endswith(THINK_OPEN) for i in asked for _ in range(sampling.samples)]
-        drawn = [
-            Generation(
-                out.outputs[0].text,
-                len(out.outputs[0].token_ids),
-                out.outputs[0].finish_reason == "stop",
-                opened,
-            )
-            for out, opened in zip(outputs, prefilled, strict=True)
-        ]
         n = sampling.samples
-        found = {place: drawn[at * n : (at + 1) * n] for at, place in enumerate(asked)}
-        return [found[i] if over is None else [over] * n for i, over in enumerate(skipped)]
+        return [drawn[i * n : (i + 1) * n] for i in range(len(items))]

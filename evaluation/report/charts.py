@@ -47,6 +47,17 @@ def build_charts(data: ReportData, table: RolloutTable, analysis: Analysis | Non
             [Subplot(title, _curves(data, styles, f"rates/{rate}")) for rate, title in rates.items()],
         ),
         _curves_chart(
+            data, "held_out", "Held-out prompts",
+            "the policy on prompts that are not trained on, answered greedily while it trains",
+            [
+                *(Subplot(title, _curves(data, styles, f"held_out/{rate}")) for rate, title in rates.items()),
+                *(
+                    Subplot(title, _curves(data, styles, f"held_out/{name}"), share=False)
+                    for name, title in {"trace": "tokens of reasoning", "entropy": "entropy in nats a token"}.items()
+                ),
+            ],
+        ),
+        _curves_chart(
             data, "components", "Component scores", "mean score of each reward component",
             [Subplot(c, _curves(data, styles, f"components/{c}/mean")) for c in components],
         ),

@@ -203,3 +203,21 @@ def test_a_lone_copy_says_that_the_plan_promised_more_ranks() -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert "the plan promised 2 ranks, but this is rank 0 of 1" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", ["ddp", *SHARDED])
+def test_ranks_measure_the_policy_together_and_train_on_as_if_they_had_not(
+    tmp_path: Path, reference: Path, strategy: str
+) -> None:
+    if strategy.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("DeepSpeed is not installed")
+    measured = [f"{kind}.held_out.{key}" for kind in ("sft", "grpo") for key in ("every=1", "items=5")]
+    root = trained(tmp_path, strategy, *BEST[:1], *measured)
+    for label, steps in (("sft", 3), ("grpo", 2)):
+        rows = [json.loads(line) for line in (stage(root, label) / "held_out.jsonl").read_text().splitlines()]
+        assert [(row["step"], row["prompts"]) for row in rows] == [(step, 5) for step in range(steps + 1)]
+        assert all(row["tokens"] > 0 and row["entropy"] > 0.0 and 0.0 <= row["hacc"] <= 1.0 for row in rows)
+    if strategy == "ddp":
+        assert losses(root, "grpo") == losses(reference, "grpo")

@@ -20,8 +20,9 @@ from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Dec
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec
 
-SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal"}
-"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen."""
+SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal", "held_out"}
+"""Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen, and
+``held_out`` where that or the end of training depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +142,24 @@ class Sft(Shipped):
         return {
             "seed": recipe.seed,
             "processes": recipe.launcher.processes,
-            "sft": recipe.sft.model_dump(exclude=left_out),
+            "sft": recipe.sft.model_dump(exclude=left_out - _decides(recipe, "sft")),
+            **_measured_on(recipe, "sft"),
         }
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
-        length, context = recipe.sft.max_length, context_of(recipe.model)
-        if context is None or length <= context:
-            return []
-        return [f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it"]
+        found, length, context = _held_out_problems(recipe, "sft"), recipe.sft.max_length, context_of(recipe.model)
+        if context is not None and length > context:
+            found.append(f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it")
+        if recipe.sft.hand_over == "best" and recipe.sft.held_out.every is None:
+            found.append("sft.hand_over: best is best on held-out prompts; set sft.held_out.every, or use last")
+        return found
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
         sft, ranks = recipe.sft, recipe.launcher.processes
         batch = sft.per_device_batch_size * ranks * sft.gradient_accumulation
         length = f"{sft.max_steps} steps" if sft.max_steps > 0 else f"{sft.epochs:g} passes over the data"
         factors = f"{sft.per_device_batch_size} per device × {ranks} × {sft.gradient_accumulation}"
-        return [f"{length} of {batch} sequences ({factors})"]
+        return [f"{length} of {batch} sequences ({factors})", *_held_out_line(recipe, "sft")]
 
     def steps(self, recipe: Recipe) -> int | None:
         return recipe.sft.max_steps if recipe.sft.max_steps > 0 else None
@@ -174,8 +178,7 @@ class Grpo(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        chooses = recipe.grpo.hand_over == "best"
-        grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - ({"save_steps"} if chooses else set())) | {"seed"})
+        grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - _decides(recipe, "grpo")) | {"seed"})
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
         rewards = recipe.rewards.model_dump()
         kinds = recipe.rewards.components
@@ -188,6 +191,7 @@ class Grpo(Shipped):
             "processes": recipe.launcher.processes,
             "grpo": grpo,
             "rewards": rewards | {"components": components},
+            **_measured_on(recipe, "grpo"),
         }
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
@@ -206,7 +210,14 @@ class Grpo(Shipped):
             f"at most {grpo.max_completion_length} tokens each",
             f"{batch} completions generated at once ({grpo.per_device_batch_size * micro} per device), which {feeds}; "
             f"at most {tokens / 1e6:,.1f} M tokens generated in all",
+            *_held_out_line(recipe, "grpo"),
         ]
+
+    def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        found = _held_out_problems(recipe, "grpo")
+        if "held_out" in recipe.grpo.monitors.stop_on and recipe.grpo.held_out.every is None:
+            found.append("grpo.monitors.stop_on: 'held_out' needs grpo.held_out.every")
+        return found
 
     def steps(self, recipe: Recipe) -> int | None:
         return recipe.grpo.max_steps
@@ -289,9 +300,52 @@ class Evaluate(Shipped):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         evaluation = recipe.evaluation.model_dump(exclude={"path", "batch_size", "responses", "suites"})
-        if evaluation["limit"] is None:  # a key that came later: without it stages keep the names that they had
-            del evaluation["limit"]
+        for key in ("limit", "remedy"):  # keys that came later: without them stages keep the names that they had
+            if evaluation[key] is None:
+                del evaluation[key]
         return {"seed": recipe.seed, "evaluation": _by_judgement(evaluation)}
+
+
+def _decides(recipe: Recipe, section: Literal["sft", "grpo"]) -> set[str]:
+    """Return those of ``SPEED_ONLY`` that decide which weights the stage hands over."""
+    config = getattr(recipe, section)
+    best = config.hand_over == "best"
+    uses = config.held_out.every is not None and (best or config.held_out.stop_when is not None)
+    return ({"save_steps"} if best else set()) | ({"held_out"} if uses else set())
+
+
+def _held_out_line(recipe: Recipe, section: Literal["sft", "grpo"]) -> list[str]:
+    held_out = getattr(recipe, section).held_out
+    if held_out.every is None:
+        return []
+    return [f"measured on up to {held_out.items} held-out prompts before, every {held_out.every} steps, and at the end"]
+
+
+def _held_out_problems(recipe: Recipe, section: Literal["sft", "grpo"]) -> list[str]:
+    config = getattr(recipe, section)
+    every, found = config.held_out.every, []
+    if every is not None and not recipe.data.evaluation:
+        found.append(f"{section}.held_out.every: the recipe has no data.evaluation to measure on; name a source there")
+    if every is not None and config.hand_over == "best" and config.save_steps % every:
+        found.append(
+            f"{section}.save_steps: {config.save_steps} is not a multiple of {section}.held_out.every ({every}), so "
+            f"that not every checkpoint is measured and hand_over=best could not compare them; change one of them"
+        )
+    return found
+
+
+def _measured_on(recipe: Recipe, section: Literal["sft", "grpo"]) -> dict[str, Any]:
+    """Return what decides the figures of an evaluation while training, where the weights depend on it."""
+    if "held_out" not in _decides(recipe, section):
+        return {}
+    evaluation = recipe.evaluation
+    measured = {
+        "size": recipe.data.evaluation_size,
+        "mode": evaluation.mode,
+        "tokens": evaluation.sampling.max_new_tokens if section == "sft" else recipe.grpo.max_completion_length,
+        "judge": None if evaluation.judge is None else evaluation.judge.model_dump(mode="json"),
+    }
+    return {"held_out": _by_judgement(measured)}
 
 
 def _by_judgement(settings: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ AlarmName = Literal[
     "live_groups",
     "rehearsed",
     "audit",
+    "held_out",
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, create_model, field_validator, model_validator
 
+from adhere.evaluation.remedies import parse_remedy
 from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.prompts.config import DataConfig
 from adhere.rewards.config import RewardConfig
@@ -19,6 +20,7 @@ from adhere.rewards.judge.config import JudgeConfig
 from adhere.rewards.strict import Root, Strict
 from adhere.train.config.ablation import AblationConfig, name_problem
 from adhere.train.config.generation import VllmConfig
+from adhere.train.config.held_out import HeldOutConfig
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.config.named_stages import (
     CheckedStages,
@@ -138,6 +140,8 @@ class _Training(Strict):
     logging_steps: int = Field(default=1, ge=1)
     """Optimizer steps between rows of ``metrics.jsonl``."""
 
+    held_out: HeldOutConfig = HeldOutConfig()
+
     trl: dict[str, Any] = Field(default_factory=dict)
     """Further fields of TRL's config class, passed on as they are; names are checked before anything starts."""
 
@@ -158,6 +162,10 @@ class SftConfig(_Training):
     too_long: Literal["error", "drop"] = "error"
     """What becomes of a row that is longer than ``max_length``: ``error`` stops the stage and names the row, ``drop``
     leaves it out and counts it. `adhere plan --check` counts them beforehand."""
+
+    hand_over: Literal["last", "best"] = "last"
+    """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) that
+    scored highest on the prompts of ``held_out``: by its ``stop_when``, else joint rate, else accuracy."""
 
 
 class SamplingConfig(Strict):
@@ -222,7 +230,8 @@ class GrpoConfig(_Training):
 
     hand_over: Literal["last", "best"] = "last"
     """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) whose
-    rollouts since the one before scored highest: by joint rate, else accuracy, else reward."""
+    rollouts since the one before scored highest: by joint rate, else accuracy, else reward. With ``held_out.every`` the
+    checkpoints are compared on its prompts, by ``held_out.stop_when`` first."""
 
     monitors: MonitorsConfig = MonitorsConfig()
 
@@ -301,6 +310,23 @@ class EvaluationConfig(Strict):
             if problem := name_problem(name):
                 raise ValueError(f"the name '{name}' {problem}")
         return suites
+    remedy: dict[str, Any] | None = None
+    """How the model is helped to follow its instructions without training: a remedy's name, or ``{name: NAME, option:
+    value}``; ``None`` asks it as it is. docs/remedies.md has them all."""
+
+    @field_validator("remedy", mode="before")
+    @classmethod
+    def _known_remedy(cls, given: Any) -> Any:
+        if given is None:
+            return None
+        if not isinstance(given, str | Mapping):
+            raise ValueError(f"is {given!r}; write a remedy's name, or {{name: NAME, option: value}}")
+        chosen = parse_remedy(given)
+        options = chosen.model_dump(mode="json")
+        for key in (*chosen.files, *chosen.models):  # a worker may run in another folder
+            if options[key] is not None and Path(options[key]).exists():
+                options[key] = str(Path(options[key]).resolve())
+        return {"name": chosen.name, **options}
 
     @field_validator("suite")
     @classmethod

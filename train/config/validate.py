@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from adhere.evaluation.remedies import REMEDIES
 from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
 from adhere.prompts.generators import GENERATORS, check_params
@@ -147,6 +148,14 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             )
         if replay and evaluation.without_constraints:
             problems.append("evaluation.without_constraints: a file has no second set of responses; leave it out")
+    remedy = None if evaluation.remedy is None else REMEDIES[evaluation.remedy["name"]]
+    if remedy is not None and evaluation.backend == "replay":
+        problems.append("evaluation.remedy: responses from a file are what they are; leave it out")
+    if remedy is not None and remedy.continues and evaluation.backend == "openai":
+        problems.append(
+            f"evaluation.remedy: {remedy.name} goes on with responses that are begun, which an endpoint's chat cannot; "
+            f"use evaluation.backend=transformers or vllm"
+        )
     if evaluation.backend == "openai" and not evaluation.base_url:
         problems.append(
             "evaluation.base_url: the openai back end needs an endpoint, for example http://127.0.0.1:8000/v1"

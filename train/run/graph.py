@@ -11,6 +11,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from adhere.evaluation.remedies import REMEDIES
 from adhere.evaluation.suites import SUITES
 from adhere.prompts.attach import Sampler
 from adhere.prompts.fingerprint import fingerprint
@@ -185,6 +186,8 @@ def with_key(
     for name, component in recipe.rewards.components.items() if "rewards" in settings else ():
         if isinstance(component, RewardModelComponent):
             settings["rewards"]["components"][name]["model"] = identity(component.model, component.revision)
+    if "evaluation" in settings and (remedy := settings["evaluation"].get("remedy")) is not None:
+        settings["evaluation"]["remedy"] = remedy | remedy_contents(recipe, identity)
     served = recipe.kinds == {"evaluate"} and recipe.evaluation.backend == "openai"
     endpoint = f"endpoint:{recipe.evaluation.base_url}:{recipe.model.path}"
     replayed = kind == "evaluate" and recipe.evaluation.backend == "replay"
@@ -203,6 +206,30 @@ def with_key(
     if plugins := plugin_packages([kind, settings, *([] if data is None else named_by_data(recipe))]):
         content["plugins"] = {package: content_of(package) for package in sorted(plugins)}
     return replace(stage, key=digest(content))
+
+
+def remedy_contents(recipe: Recipe, identity: Callable[[str, str | None], str]) -> dict[str, str]:
+    """Return what identifies the content of each file and model that the options of the recipe's remedy name.
+
+    Raises:
+        ConfigError: one of them does not exist.
+    """
+    given, found = recipe.evaluation.remedy or {}, {}
+    chosen = REMEDIES[given["name"]]
+    for key in chosen.files:
+        if given[key] is not None:
+            if not Path(given[key]).is_file():
+                raise ConfigError(f"evaluation.remedy.{key}: there is no file '{given[key]}'")
+            found[key] = hashlib.sha256(Path(given[key]).read_bytes()).hexdigest()
+    for key in chosen.models:
+        if recipe.evaluation.backend == "openai":
+            found[key] = f"endpoint:{recipe.evaluation.base_url}:{given[key]}"
+            continue
+        try:
+            found[key] = identity(given[key], None)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("model.path", f"evaluation.remedy.{key}", 1)) from error
+    return found
 
 
 def stage_settings(kind: str, recipe: Recipe) -> dict[str, Any]:

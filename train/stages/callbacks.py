@@ -87,6 +87,7 @@ class ProgressBar(TrainerCallback):
     def __init__(self, label: str, shown: dict[str, str]) -> None:
         self._label = label
         self._shown = shown
+        self._figures: dict[str, str] = {}
         self._bar: tqdm[Any] | None = None
 
     def on_train_begin(
@@ -112,8 +113,10 @@ class ProgressBar(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if self._bar is not None and logs:
-            figures = {name: f"{logs[key]:.3g}" for key, name in self._shown.items() if logs.get(key) is not None}
-            self._bar.set_postfix(figures, refresh=False)
+            # A figure that not every row has, such as that of an evaluation, stays until there is a newer one.
+            known = {name: logs[key] for key, name in self._shown.items() if logs.get(key) is not None}
+            self._figures |= {name: f"{value:.3g}" for name, value in known.items()}
+            self._bar.set_postfix(self._figures, refresh=False)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self._bar is not None:

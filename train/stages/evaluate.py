@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from adhere.evaluation.backends import load_generator
 from adhere.evaluation.backends.replay import ReplayGenerator
-from adhere.evaluation.generation import Generation, Generator, Sampling
+from adhere.evaluation.generation import Generation, Generator, Sampling, Start
+from adhere.evaluation.remedies import Remedied, parse_remedy, report
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, SuiteSource
@@ -68,7 +69,11 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         for what, count in replay.counts.items():
             if count and what in LEFT_OVER:
                 print(f"replay: {count} {LEFT_OVER[what]}", flush=True)
-    generator = Timed(replay or _generator(spec, artifact))
+    timed = Timed(replay or _generator(spec, artifact))
+    generator: Generator = timed
+    chosen = None if config.remedy is None else parse_remedy(config.remedy)
+    if chosen is not None:
+        generator = Remedied(timed, chosen, cache(lambda path: _generator(spec, artifact, path)))
     with tqdm(desc=spec.label, unit="prompt", dynamic_ncols=True) as bar:
 
         def show(done: int, total: int) -> None:
@@ -96,11 +101,14 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     evaluation.results["cost"] = {
         "responses": len(counted),
         "tokens": None if None in counted else sum(tokens or 0 for tokens in counted),
-        "seconds": None if replay else round(generator.seconds, 1),
-        "gpu_seconds": None if replay else round(devices * generator.seconds, 1),
+        "seconds": None if replay else round(timed.seconds, 1),
+        "gpu_seconds": None if replay else round(devices * timed.seconds, 1),
     }
     if replay:
         evaluation.results.update(sampling=None, replay={"file": replay.path.name, **replay.counts})
+    if chosen is not None:
+        generations = [row.generation for row in (*evaluation.rows, *evaluation.twins)]
+        evaluation.results["remedy"] = report(chosen, generations)
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
@@ -112,10 +120,12 @@ class Timed:
     def __init__(self, generator: Generator) -> None:
         self.name, self.seconds, self._generator = generator.name, 0.0, generator
 
-    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
+    def generate(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start] | None = None
+    ) -> list[list[Generation]]:
         """Return what the generator returns."""
         started = time.monotonic()
-        drawn = self._generator.generate(items, sampling)
+        drawn = self._generator.generate(items, sampling, starts)
         self.seconds += time.monotonic() - started
         return drawn
 
@@ -164,8 +174,14 @@ def _loaded(config: str, path: str, device: str) -> PreTrainedModel:
     return model
 
 
-def _generator(spec: StageSpec, artifact: Artifact) -> Generator:
+def _generator(spec: StageSpec, artifact: Artifact, other: str | None = None) -> Generator:
+    """Return the model of the stage behind its back end, or ``other``: a folder, a hub id or an endpoint's model."""
     config, model = spec.recipe.evaluation, spec.recipe.model
+    if other is not None:
+        device = "cpu" if on_cpu(spec.recipe.launcher) else "cuda"
+        return load_generator(
+            config.backend, other, base_url=config.base_url, batch_size=config.batch_size, device=device
+        )
     if config.backend == "transformers":
         from adhere.evaluation.backends.transformers import TransformersGenerator
 

@@ -20,6 +20,7 @@ from adhere.train.model.load import check_context, load_for_training, load_token
 from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
+from adhere.train.stages.held_out import METER, add_held_out
 from adhere.train.stages.monitors import Monitors, training_audit
 from adhere.train.stages.setup import (
     check_before_training,
@@ -39,6 +40,7 @@ SHOWN = {
     "rates/accuracy": "accuracy",
     "rates/hacc": "hacc",
     "completions/mean_length": "tokens",
+    **METER,
 }
 
 
@@ -96,6 +98,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         callbacks=callbacks,
     )
     check_before_training(trainer, spec, longest, config.max_completion_length)
+    add_held_out(trainer, spec, artifact, tokenizer, config.max_completion_length)
     checkpoint = resume_point(artifact.checkpoints)
     if monitors is not None:
         monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)

@@ -18,7 +18,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
-from adhere.records.artifact import Artifact, Stopped, checkpoint_damage, complete, complete_checkpoints
+from adhere.records.artifact import Artifact, Stopped, complete, complete_checkpoints
 from adhere.records.tables import write_rollouts
 from adhere.rewards.adherence import rate
 from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
@@ -306,38 +306,17 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         rates = {name: rate(row[key] for row in self._rows) for name, key in headline.items()}
         for name, value in rates.items():
             log[f"rates/{name}"].append(value)
-        self.best.observe(rates | {"reward": log["reward"][-1]})
-
-    def hand_over_best(self) -> None:
-        """Load the weights of the best checkpoint, where it is not the last step's own."""
-        found = self.best.found
-        if found is not None and found["step"] != self.state.global_step:
-            folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
-            if not complete(folder).exists():
-                raise StageError(f"{folder}: is the best checkpoint and is missing; set grpo.hand_over=last")
-
-            def check() -> None:
-                if self.accelerator.is_main_process and (damage := checkpoint_damage(folder)) is not None:
-                    raise StageError(f"{folder}: is damaged ({damage}) and the best one; set grpo.hand_over=last")
-
-            raise_on_all_ranks(check, "reading the best checkpoint")
-            self.state.best_model_checkpoint = str(folder)
-            self._load_best_model()
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.best.compare(self.state.global_step, self.state.max_steps):
-            self.state.best_global_step = self.state.global_step
-        super()._save_checkpoint(model, trial)
+        if self.held_out is None:
+            self.best.observe(rates | {"reward": log["reward"][-1]})
 
     def checkpoint_state(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""
-        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped, "best": self.best.state()}
+        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
         return super().checkpoint_state() | own | ({} if self._follow is None else {"live_share": self._follow.share})
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
-        self.best.load_state(state["best"])
         if self._follow is not None:
             self._follow.share = state["live_share"]
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)

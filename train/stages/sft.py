@@ -18,6 +18,7 @@ from adhere.train.model.handoff import adapter_mode, check_tokenizers
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
 from adhere.train.stages.callbacks import training_callbacks
 from adhere.train.stages.data import load_items, sft_dataset
+from adhere.train.stages.held_out import METER, add_held_out
 from adhere.train.stages.setup import (
     check_before_training,
     check_equal_weights,
@@ -62,7 +63,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         }
     )
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter, recipe.launcher.strategy, staged=staged)
-    shown = {"loss": "loss", "mean_token_accuracy": "token accuracy"}
+    shown = {"loss": "loss", "mean_token_accuracy": "token accuracy", **METER}
     callbacks, stop, clock = training_callbacks(spec, artifact, config.save_every_minutes, shown)
     trainer = AdhereSFTTrainer(
         model=load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole")),
@@ -74,9 +75,12 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     check_before_training(trainer, spec, 1, max(len(row) for row in dataset["input_ids"]) - 1)
+    add_held_out(trainer, spec, artifact, tokenizer, recipe.evaluation.sampling.max_new_tokens)
     trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
+    if config.hand_over == "best":
+        trainer.hand_over_best()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:
@@ -85,6 +89,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             "too_long": dropped,
             "steps": trainer.state.global_step,
             "last": last_metrics(artifact),
+            "best": trainer.best.found,
             "timing": clock.figures,
         }
         artifact.finish(manifest(spec, started, figures))

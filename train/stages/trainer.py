@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -15,14 +15,29 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import SFTTrainer
 
-from adhere.records.artifact import newest_checkpoint
+from adhere.records.artifact import checkpoint_damage, complete, newest_checkpoint
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
+from adhere.train.stages.best_checkpoint import Best
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
 
 State = dict[str, Any]
+
+
+class Measures(Protocol):
+    """An evaluation while training, as the trainer sees it."""
+
+    ended: bool
+
+    def state(self) -> State:
+        """Return what a checkpoint has to hold to go on with it."""
+        ...
+
+    def load_state(self, state: State, step: int) -> None:
+        """Go on from what ``state`` returned at ``step``."""
+        ...
 
 
 class ExactResume(Trainer):
@@ -32,6 +47,12 @@ class ExactResume(Trainer):
     loss and figures gathered since the last logged row, and that a checkpoint of the last step is not trained further.
     Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
     """
+
+    held_out: Measures | None = None
+    """The evaluation while training, where there is one."""
+
+    best: Best
+    """Which checkpoint is the best so far."""
 
     _metrics: dict[str, Any]
     _resumed: State | None = None
@@ -67,11 +88,37 @@ class ExactResume(Trainer):
             "losses": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+            "best": self.best.state(),
+            **({} if self.held_out is None else {"held_out": self.held_out.state()}),
         }
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         """Set what ``checkpoint_state`` returned when ``checkpoint`` was written, before training starts."""
         self._metrics["train"].update(state["metrics"])
+        self.best.load_state(state["best"])
+        if self.held_out is not None and "held_out" in state:
+            self.held_out.load_state(state["held_out"], int(checkpoint.name.rpartition("-")[2]))
+
+    def log_figures(self, figures: Mapping[str, float]) -> None:
+        """Add ``figures`` to the next row that is logged; a row has the mean of those added since the one before."""
+        for name, value in figures.items():
+            self._metrics["train"][name].append(value)
+
+    def hand_over_best(self) -> None:
+        """Load the weights of the best checkpoint, where it is not the last step's own."""
+        found = self.best.found
+        if found is not None and found["step"] != self.state.global_step:
+            folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{found['step']}"
+            if not complete(folder).exists():
+                raise StageError(f"{folder}: is the best checkpoint and is missing; set hand_over=last")
+
+            def check() -> None:
+                if self.accelerator.is_main_process and (damage := checkpoint_damage(folder)) is not None:
+                    raise StageError(f"{folder}: is damaged ({damage}) and the best one; set hand_over=last")
+
+            raise_on_all_ranks(check, "reading the best checkpoint")
+            self.state.best_model_checkpoint = str(folder)
+            self._load_best_model()
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Let the summary's mean loss be that of all steps; transformers takes it over those of this attempt."""
@@ -80,6 +127,8 @@ class ExactResume(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.best.compare(self.state.global_step, self.state.max_steps):
+            self.state.best_global_step = self.state.global_step
         super()._save_checkpoint(model, trial)
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         torch.save(self.checkpoint_state(), self._state_file(folder))
@@ -90,6 +139,8 @@ class ExactResume(Trainer):
             self._tr_loss, self._globalstep_last_logged = self._resumed["loss"], self._resumed["logged"]
             self._total_loss_scalar = self._resumed["losses"]
             self._resumed = None
+        if self.held_out is not None and self.held_out.ended:
+            self.state.max_steps = self.state.global_step
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
@@ -107,6 +158,10 @@ class ExactResume(Trainer):
 
 class AdhereSFTTrainer(ExactResume, SFTTrainer):
     """TRL's SFTTrainer with an exact resume: its count of tokens goes on too."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.best = Best(int(self.args.save_steps))
 
     def checkpoint_state(self) -> State:
         return super().checkpoint_state() | {"tokens": self._total_train_tokens}
