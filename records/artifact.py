@@ -16,7 +16,7 @@ from adhere.records.objects import read_object
 from adhere.rewards.errors import DataError, StageError
 from adhere.rewards.files import write_json
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of what a run writes: plans, manifests and tables. 1 is what adhere wrote before it had this number."""
 
 EXIT_STOPPED = 85

@@ -195,6 +195,9 @@ class GrpoConfig(_Training):
     generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
 
+    exact_trl: bool = False
+    """Keep TRL's own stream of random numbers, batches and padding, so that results equal TRL's bit for bit."""
+
     vllm: VllmConfig = VllmConfig()
 
     max_clipped_steps: int = Field(default=5, ge=1)

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from trl.models.utils import unwrap_model_for_generation
 
+from adhere.evaluation.backends.decoding import Decoding, can_decode, decode
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.generation import COLOCATED_MEMORY
 from adhere.train.launch.serve.servers import engine_seed
 
 if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
     from adhere.train.config.stage import StageSpec
 
 PAGE, PROMPT_TOKENS = 32, 512
@@ -106,6 +110,65 @@ def _keep_loadable() -> None:
     from vllm import _custom_ops
 
     _custom_ops._supports_onednn = False
+
+
+def decoding_of(trainer: GRPOTrainer) -> Decoding | None:
+    """Return how adhere's loop draws the rollouts of ``trainer``, or ``None`` where TRL's own path has to.
+
+    TRL's own path: another back end than transformers; sharded weights, which it gathers; images and tools; and options
+    of ``generate`` that the loop does not have (``generation_kwargs``, ``repetition_penalty``, ``cache_implementation``,
+    models whose state is not transformers' dynamic cache).
+    """
+    arguments = trainer.args
+    theirs = (
+        arguments.use_vllm
+        or arguments.use_transformers_continuous_batching
+        or arguments.generation_kwargs
+        or arguments.cache_implementation is not None
+        or arguments.repetition_penalty != 1.0
+        or trainer._is_vlm
+        or trainer.tools
+        or trainer.rollout_func is not None
+        or trainer.is_fsdp_enabled
+        or (trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3)
+        or not can_decode(trainer.accelerator.unwrap_model(trainer.model))
+    )
+    if theirs:
+        return None
+    return Decoding(
+        limit=trainer.max_completion_length,
+        end_ids=tuple(trainer.eos_token_ids),
+        temperature=trainer.temperature,
+        top_p=trainer.top_p,
+        top_k=trainer.top_k,
+        min_p=trainer.min_p,
+    )
+
+
+def decode_rollouts(
+    trainer: GRPOTrainer, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Decoding
+) -> list[list[int]]:
+    """Draw this rank's rollouts by adhere's loop, without dropout; the weights are cast to the compute type once.
+
+    Args:
+        trainer: whose model draws, in the state that its training has reached.
+        prompts: token ids, one list a rollout; a group's are equal.
+        seeds: one seed a rollout.
+        how: limit, end tokens and filters.
+    """
+    with unwrap_model_for_generation(
+        trainer.model_wrapped,
+        trainer.accelerator,
+        gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
+    ) as model:
+        training = model.training
+        model.eval()
+        # Around the whole loop: leaving a context forgets the weights that were cast within it.
+        with trainer.accelerator.autocast():
+            try:
+                return decode(model, prompts, seeds, how)
+            finally:
+                model.train(training)
 
 
 def check_generated(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> None:

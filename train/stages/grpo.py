@@ -87,6 +87,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         monitors=monitors,
         audit=training_audit(items, recipe),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
+        exact_trl=config.exact_trl,
         model=model,
         args=arguments,
         train_dataset=dataset,

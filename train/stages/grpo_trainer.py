@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer with whole-group aggregation, rollout files, per-component figures and an exact resume.
 
-With one ``math`` component of weight 1 every number is TRL's own: nothing here touches advantage, loss or sampling.
+With ``exact_trl`` and one ``math`` component of weight 1 every number is TRL's own: nothing here then touches advantage,
+loss or sampling.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
+from adhere.evaluation.generation import draw_seed
 from adhere.records.artifact import Artifact, Stopped, complete, newest_checkpoint
 from adhere.records.tables import write_rollouts
 from adhere.rewards.adherence import rate
@@ -27,7 +29,7 @@ from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
 from adhere.train.stages.best_checkpoint import Best
-from adhere.train.stages.generation import check_generated, generation_arguments, seeded_engine
+from adhere.train.stages.generation import check_generated, decode_rollouts, decoding_of, generation_arguments, seeded_engine
 from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
@@ -69,7 +71,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     Below ``artifact`` go one parquet file per generation, and the checkpoints. ``max_clipped`` is the number of
     consecutive generations without any finished completion after which training stops. ``monitors`` watches
     every generation for drift, ``audit`` probes the composite where it is due, and ``follow`` scales the learning rate
-    by the share of live groups.
+    by the share of live groups. Rollouts are drawn by adhere's loop where it can (`generation.decoding_of`), unless
+    ``exact_trl``: then by TRL, from its stream of random numbers.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         monitors: Monitors | None = None,
         audit: TrainingAudit | None = None,
         follow: FollowLiveShare | None = None,
+        exact_trl: bool = False,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -101,6 +105,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self._pause = JudgePause(rewards.composite.services, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
         self._before_generation: Restore = self._moment()
+        self._decoding = None if exact_trl else decoding_of(self)
+        self._prompted: list[str] = []
 
     @property
     def _training(self) -> bool:
@@ -177,6 +183,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         if self._rewards.composite.config.scheduled:
             self._follow_schedule()
         self._before_generation = self._moment()
+        self._prompted = [example["item_id"] for example in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self._training:
             self._log_components()
@@ -207,7 +214,17 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self.reward_weights = torch.tensor(self._rewards.weights(), dtype=torch.float32)
 
     def _generate_single_turn(self, prompt_ids: Any, *arguments: Any, **named: Any) -> Any:
-        generated = super()._generate_single_turn(prompt_ids, *arguments, **named)
+        if self._decoding is None:
+            generated = super()._generate_single_turn(prompt_ids, *arguments, **named)
+        else:
+            # A rollout's noise is that of its place in the run: the generation, the prompt, and the member of its group.
+            generation = self._step // (self.args.steps_per_generation * self.num_iterations)
+            first = self.accelerator.process_index * len(prompt_ids)
+            seeds = [
+                draw_seed(self.args.seed, generation, item, (first + place) % self._group_size)
+                for place, item in enumerate(self._prompted)
+            ]
+            generated = decode_rollouts(self, prompt_ids, seeds, self._decoding), None
         raise_on_all_ranks(lambda: check_generated(prompt_ids, generated[0]), "generating this step's rollouts")
         return generated
 
