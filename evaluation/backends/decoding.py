@@ -10,7 +10,7 @@ Shapes: U distinct prompts, B rows in the batch, P prompt tokens (left padded), 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,10 @@ from adhere.rewards.errors import StageError
 
 FEWER = 0.75
 """Share of the batch's rows still being drawn from which on the others leave it; leaving copies the cache once."""
+
+
+ROOM = 64
+"""Tokens that a layer of the cache makes room for at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +72,56 @@ class Decoding:
         return found
 
 
+class RoomyLayer(DynamicLayer):
+    """A layer of the cache with room behind its tokens, so that most steps write one token and copy none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append the new tokens' keys and values (B, heads, tokens, size); return those of all tokens."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        # Under autocast rotary embeddings leave keys in float32; attention would cast all of them at every step.
+        key_states, used = key_states.to(value_states.dtype), self.get_seq_length()
+        total = used + key_states.shape[-2]
+        if self._room is None or self._room[0].shape[-2] < total:
+            new_keys, new_values = (
+                state.new_empty((*state.shape[:2], total + ROOM, state.shape[3]))
+                for state in (key_states, value_states)
+            )
+            if used:
+                new_keys[:, :, :used], new_values[:, :, :used] = self.keys, self.values
+            self._room = new_keys, new_values
+        for room, states in zip(self._room, (key_states, value_states), strict=True):
+            room[:, :, used:total] = states
+        self.keys, self.values = (room[:, :, :total] for room in self._room)
+        return self.keys, self.values
+
+    def keep(self, rows_B: torch.Tensor, skip: int = 0) -> None:
+        """Let the layer consist of ``rows_B`` (repeated ones are copied), without its first ``skip`` tokens."""
+        if self.is_initialized:  # a layer that shares another's keys and values holds none
+            self.keys, self.values = (held[:, :, skip:].index_select(0, rows_B) for held in (self.keys, self.values))
+            self._room = None
+
+
 def can_decode(model: Any) -> bool:
-    """Whether the loop can drive ``model``: a decoder whose state is transformers' dynamic cache, one or more layers."""
-    return not (model.config.is_encoder_decoder or model._is_stateful) and hasattr(model, "prepare_inputs_for_generation")
+    """Whether the loop can drive ``model``: a decoder whose whole state is the cache that its forward pass takes."""
+    recurrent = model.config.is_encoder_decoder or model._is_stateful
+    return not recurrent and "past_key_values" in forward_parameters(model)
+
+
+def forward_parameters(model: Any) -> Set[str]:
+    """Return the names that the model's own forward pass takes, below adapters."""
+    own = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return inspect.signature(type(own).forward).parameters.keys()
 
 
 @torch.no_grad()
-def decode(
-    model: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Decoding
-) -> list[list[int]]:
+def decode(model: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Decoding) -> list[list[int]]:
     """Return one completion for each prompt, its end token included.
 
     Args:
@@ -90,74 +135,70 @@ def decode(
     """
     distinct: dict[tuple[int, ...], int] = {}
     of_row = [distinct.setdefault(tuple(prompt), len(distinct)) for prompt in prompts]
-    lengths = torch.tensor([len(prompt) for prompt in distinct])
-    width, device = int(lengths.max()), model.device
+    device, takes = model.device, forward_parameters(model)
+    length_B = torch.tensor([len(prompt) for prompt in distinct], device=device)
+    width = int(length_B.max())
     ids_UP = torch.zeros((len(distinct), width), dtype=torch.long)
     for row, prompt in enumerate(distinct):
         ids_UP[row, width - len(prompt) :] = torch.tensor(prompt)
-    places_P = torch.arange(width + how.limit)
-    mask = (places_P >= width - lengths[:, None]).long()
-    positions_UP = (mask.cumsum(-1) - 1).clamp(min=0)[:, :width]
-
     cache = DynamicCache(config=model.config)
+    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    roomy = all(isinstance(layer, RoomyLayer) for layer in cache.layers)
     given: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
-    takes = inspect.signature(getattr(model, "get_base_model", lambda: model)().forward).parameters
     if "logits_to_keep" in takes:
         given["logits_to_keep"] = 1
-    positioned = "position_ids" in takes
-    if positioned:
-        given["position_ids"] = positions_UP.to(device)
-    padded = len({len(prompt) for prompt in distinct}) > 1
-    out = model(
-        input_ids=ids_UP.to(device), attention_mask=mask[:, :width].to(device) if padded else None, **given
-    )
-    rows_B = torch.tensor(of_row, device=device)
-    logits_BV = out.logits[:, -1].float()[rows_B]
-    cache.reorder_cache(rows_B)
-    mask, length_B = mask[of_row].to(device), lengths[of_row]
-    trims = all(type(layer) is DynamicLayer for layer in cache.layers)
 
-    greedy, filters = how.temperature == 0.0, how.filters()
-    draws_BT = None
-    if not greedy:
-        draws_BT = torch.from_numpy(np.stack([np.random.default_rng(s).random(how.limit) for s in seeds])).to(device)
-    ends = torch.tensor(how.end_ids, device=device)
-    drawn_BT = torch.empty((len(prompts), how.limit), dtype=torch.long, device=device)
-    alive_B = torch.ones(len(prompts), dtype=torch.bool, device=device)
-    alive = torch.arange(len(prompts), device=device)  # the rows of the batch, by their place in the output
+    def logits(ids_BT: torch.Tensor, length_B: torch.Tensor, width: int, step: int, padded: bool) -> torch.Tensor:
+        """Return the logits behind the last of ``ids_BT``: prompts, or the tokens drawn as number ``step``."""
+        first_B1, places_T = (width - length_B)[:, None], torch.arange(width + step, device=device)
+        # Without padding no mask is needed, and attention is faster.
+        mask_BT = (places_T >= first_B1).long() if padded else None
+        if "position_ids" in takes:
+            given["position_ids"] = (places_T[-ids_BT.shape[1] :] - first_B1).clamp(min=0)
+        return model(input_ids=ids_BT, attention_mask=mask_BT, **given).logits[:, -1].float()
+
+    def keep(rows_B: torch.Tensor, skip: int) -> None:
+        """Let the cache consist of ``rows_B``, without its first ``skip`` places."""
+        for layer in cache.layers:
+            layer.keep(rows_B, skip) if isinstance(layer, RoomyLayer) else layer.reorder_cache(rows_B)
+
+    padded = int(length_B.min()) < width
+    logits_UV = logits(ids_UP.to(device), length_B, width, 0, padded)
+    row_B = torch.tensor(of_row, device=device)
+    keep(row_B, 0)
+    logits_BV, length_B = logits_UV[row_B], length_B[row_B]
+
+    filters, ends = how.filters(), torch.tensor(how.end_ids, device=device)
+    noise_BT = None if how.temperature == 0.0 else noise(seeds, how.limit).to(device)
+    drawn_BT = torch.zeros((len(prompts), how.limit), dtype=torch.long, device=device)
+    place_B = torch.arange(len(prompts), device=device)  # of the batch's rows in the output
+    alive_B = torch.ones_like(place_B, dtype=torch.bool)
     for step in range(how.limit):
-        if greedy:
-            token_B = logits_BV.argmax(-1)
-        else:
-            token_B = draw(filters(None, logits_BV), draws_BT[:, step])
-        drawn_BT[alive, step] = token_B
+        greedy = noise_BT is None
+        token_B = logits_BV.argmax(-1) if greedy else draw(filters(None, logits_BV), noise_BT[place_B, step])
+        drawn_BT[place_B, step] = token_B
         alive_B &= ~torch.isin(token_B, ends)
-        left = int(alive_B.sum())
-        if not left or step + 1 == how.limit:
+        alive = int(alive_B.sum())
+        if not alive or step + 1 == how.limit:
             break
-        if left <= FEWER * len(alive):
-            kept = alive_B.nonzero().squeeze(1)
-            cache.reorder_cache(kept)
-            alive, token_B, mask, length_B = alive[kept], token_B[kept], mask[kept], length_B[kept.cpu()]
-            alive_B = alive_B[kept]
-            draws_BT = None if draws_BT is None else draws_BT[kept]
-            spare = width - int(length_B.max())
-            if trims and spare:
-                for layer in cache.layers:
-                    layer.keys, layer.values = layer.keys[:, :, spare:], layer.values[:, :, spare:]
-                mask, width = mask[:, spare:], width - spare
-            padded = bool((length_B < width).any())
-        if positioned:
-            given["position_ids"] = (length_B + step)[:, None].to(device)
-        out = model(
-            input_ids=token_B[:, None], attention_mask=mask[:, : width + step + 1] if padded else None, **given
-        )
-        logits_BV = out.logits[:, -1].float()
+        if alive <= FEWER * len(place_B):
+            row_B = alive_B.nonzero().squeeze(1)
+            place_B, alive_B, token_B, length_B = place_B[row_B], alive_B[row_B], token_B[row_B], length_B[row_B]
+            spare = width - int(length_B.max()) if roomy else 0
+            keep(row_B, spare)
+            width -= spare
+            padded = int(length_B.min()) < width
+        logits_BV = logits(token_B[:, None], length_B, width, step + 1, padded)
     completions = []
     for row in drawn_BT.tolist():
         end = next((place for place, token in enumerate(row) if token in how.end_ids), how.limit - 1)
         completions.append(row[: end + 1])
     return completions
+
+
+def noise(seeds: Sequence[int], limit: int) -> torch.Tensor:
+    """Return uniform numbers in [0, 1), (B, limit): one stream a row, one number a token."""
+    return torch.from_numpy(np.stack([np.random.default_rng(seed).random(limit) for seed in seeds]))
 
 
 def draw(logits_BV: torch.Tensor, noise_B: torch.Tensor) -> torch.Tensor:

@@ -115,9 +115,9 @@ def _keep_loadable() -> None:
 def decoding_of(trainer: GRPOTrainer) -> Decoding | None:
     """Return how adhere's loop draws the rollouts of ``trainer``, or ``None`` where TRL's own path has to.
 
-    TRL's own path: another back end than transformers; sharded weights, which it gathers; images and tools; and options
-    of ``generate`` that the loop does not have (``generation_kwargs``, ``repetition_penalty``, ``cache_implementation``,
-    models whose state is not transformers' dynamic cache).
+    TRL's own path is for another back end than transformers; for sharded weights, which it gathers; for images and
+    tools; for options of ``generate`` that the loop does not have (``generation_kwargs``, ``repetition_penalty``,
+    ``cache_implementation``); and for models whose state is not transformers' dynamic cache.
     """
     arguments = trainer.args
     theirs = (

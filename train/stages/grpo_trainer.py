@@ -1,7 +1,7 @@
 """TRL's GRPOTrainer with whole-group aggregation, rollout files, per-component figures and an exact resume.
 
-With ``exact_trl`` and one ``math`` component of weight 1 every number is TRL's own: nothing here then touches advantage,
-loss or sampling.
+With ``exact_trl`` and one ``math`` component of weight 1 every number is TRL's own: nothing here then touches
+advantage, loss or sampling.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
 from adhere.train.stages.best_checkpoint import Best
-from adhere.train.stages.generation import check_generated, decode_rollouts, decoding_of, generation_arguments, seeded_engine
+from adhere.train.stages.generation import (
+    check_generated,
+    decode_rollouts,
+    decoding_of,
+    generation_arguments,
+    seeded_engine,
+)
 from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
@@ -217,7 +223,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         if self._decoding is None:
             generated = super()._generate_single_turn(prompt_ids, *arguments, **named)
         else:
-            # A rollout's noise is that of its place in the run: the generation, the prompt, and the member of its group.
+            # A rollout's noise belongs to its place in the run: generation, prompt, and member of the group.
             generation = self._step // (self.args.steps_per_generation * self.num_iterations)
             first = self.accelerator.process_index * len(prompt_ids)
             seeds = [
