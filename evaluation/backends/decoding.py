@@ -10,7 +10,7 @@ Shapes: U distinct prompts, B rows in the batch, P prompt tokens (left padded), 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,14 @@ def forward_parameters(model: Any) -> Set[str]:
 
 
 @torch.no_grad()
-def decode(model: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Decoding) -> list[list[int]]:
+def decode(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    how: Decoding,
+    *,
+    drawing: Callable[[bool], bool] = bool,
+) -> list[list[int]]:
     """Return one completion for each prompt, its end token included.
 
     Args:
@@ -129,6 +136,8 @@ def decode(model: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], h
         prompts: token ids, one list a row; rows with equal prompts share their prefill.
         seeds: one seed a row, of a stream of its own; not used at temperature 0.
         how: limit, end tokens and filters.
+        drawing: given whether a row here is still being drawn, says whether one is anywhere. A forward pass of weights
+            that are sharded needs all ranks, so that all have to take as many steps.
 
     Raises:
         StageError: the model's logits are not finite.
@@ -179,9 +188,9 @@ def decode(model: Any, prompts: Sequence[Sequence[int]], seeds: Sequence[int], h
         drawn_BT[place_B, step] = token_B
         alive_B &= ~torch.isin(token_B, ends)
         alive = int(alive_B.sum())
-        if not alive or step + 1 == how.limit:
+        if not drawing(alive > 0) or step + 1 == how.limit:
             break
-        if alive <= FEWER * len(place_B):
+        if 0 < alive <= FEWER * len(place_B):
             row_B = alive_B.nonzero().squeeze(1)
             place_B, alive_B, token_B, length_B = place_B[row_B], alive_B[row_B], token_B[row_B], length_B[row_B]
             spare = width - int(length_B.max()) if roomy else 0

@@ -115,9 +115,9 @@ def _keep_loadable() -> None:
 def decoding_of(trainer: GRPOTrainer) -> Decoding | None:
     """Return how adhere's loop draws the rollouts of ``trainer``, or ``None`` where TRL's own path has to.
 
-    TRL's own path is for another back end than transformers; for sharded weights, which it gathers; for images and
-    tools; for options of ``generate`` that the loop does not have (``generation_kwargs``, ``repetition_penalty``,
-    ``cache_implementation``); and for models whose state is not transformers' dynamic cache.
+    TRL's own path is for another back end than transformers; for images and tools; for options of ``generate`` that the
+    loop does not have (``generation_kwargs``, ``repetition_penalty``, ``cache_implementation``); for ZeRO-3 whose
+    weights are not gathered (``ds3_gather_for_generation=false``); and for models whose state is not a cache.
     """
     arguments = trainer.args
     theirs = (
@@ -129,8 +129,7 @@ def decoding_of(trainer: GRPOTrainer) -> Decoding | None:
         or trainer._is_vlm
         or trainer.tools
         or trainer.rollout_func is not None
-        or trainer.is_fsdp_enabled
-        or (trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3)
+        or not arguments.ds3_gather_for_generation
         or not can_decode(trainer.accelerator.unwrap_model(trainer.model))
     )
     if theirs:
@@ -156,17 +155,23 @@ def decode_rollouts(
         seeds: one seed a rollout.
         how: limit, end tokens and filters.
     """
+    accelerator = trainer.accelerator
+
+    def anywhere(here: bool) -> bool:
+        mine = torch.tensor([int(here)], device=accelerator.device)
+        return bool(accelerator.gather(mine).any())
+
     with unwrap_model_for_generation(
         trainer.model_wrapped,
-        trainer.accelerator,
+        accelerator,
         gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
     ) as model:
         training = model.training
         model.eval()
         # Around the whole loop: leaving a context forgets the weights that were cast within it.
-        with trainer.accelerator.autocast():
+        with accelerator.autocast():
             try:
-                return decode(model, prompts, seeds, how)
+                return decode(model, prompts, seeds, how, drawing=anywhere if trainer.is_fsdp_enabled else bool)
             finally:
                 model.train(training)
 

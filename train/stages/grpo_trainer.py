@@ -220,19 +220,19 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self.reward_weights = torch.tensor(self._rewards.weights(), dtype=torch.float32)
 
     def _generate_single_turn(self, prompt_ids: Any, *arguments: Any, **named: Any) -> Any:
-        if self._decoding is None:
+        how, what = self._decoding, "generating this step's rollouts"
+        if how is None:
             generated = super()._generate_single_turn(prompt_ids, *arguments, **named)
-        else:
-            # A rollout's noise belongs to its place in the run: generation, prompt, and member of the group.
-            generation = self._step // (self.args.steps_per_generation * self.num_iterations)
-            first = self.accelerator.process_index * len(prompt_ids)
-            seeds = [
-                draw_seed(self.args.seed, generation, item, (first + place) % self._group_size)
-                for place, item in enumerate(self._prompted)
-            ]
-            generated = decode_rollouts(self, prompt_ids, seeds, self._decoding), None
-        raise_on_all_ranks(lambda: check_generated(prompt_ids, generated[0]), "generating this step's rollouts")
-        return generated
+            raise_on_all_ranks(lambda: check_generated(prompt_ids, generated[0]), what)
+            return generated
+        # A rollout's noise belongs to its place in the run: generation, prompt, and member of the group.
+        generation = self._step // (self.args.steps_per_generation * self.num_iterations)
+        first = self.accelerator.process_index * len(prompt_ids)
+        members = [(first + place) % self._group_size for place in range(len(prompt_ids))]
+        seeds = [draw_seed(self.args.seed, generation, *of) for of in zip(self._prompted, members, strict=True)]
+        completions: list[list[int]] = []
+        raise_on_all_ranks(lambda: completions.extend(decode_rollouts(self, prompt_ids, seeds, how)), what)
+        return completions, None
 
     def _values(self) -> np.ndarray:
         """Return the values of this generation's rollouts over all ranks, (G, N, K); see `rewards.arithmetic`."""
