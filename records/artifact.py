@@ -17,7 +17,8 @@ from adhere.rewards.errors import DataError, StageError
 from adhere.rewards.files import write_json
 
 SCHEMA = 3
-"""Version of what a run writes: plans, manifests and tables. 1 is what adhere wrote before it had this number."""
+"""Version of what a run writes: plans, manifests and tables. 1 is what adhere wrote before it had this number, 2
+before rollouts and responses had the noise of their row (`evaluation.backends.decoding`)."""
 
 EXIT_STOPPED = 85
 """Exit code of a worker that ended because it was asked to; launchers rewrite codes, so ``REQUEUE`` says it too."""

@@ -75,7 +75,7 @@ def test_noise_belongs_to_the_step_the_seed_and_the_stream(
         (["+grpo.trl.min_p=0.3", "grpo.top_p=0.9"], {"min_p": 0.3, "top_p": 0.9}),
         (["+grpo.trl.repetition_penalty=1.2"], None),
         (["+grpo.trl.generation_kwargs={no_repeat_ngram_size: 2}"], None),
-        (["+grpo.trl.cache_implementation=dynamic_full"], None),
+        (["+grpo.trl.cache_implementation=dynamic"], None),
         (["grpo.exact_trl=true"], None),
     ],
     ids=str,
