@@ -142,6 +142,8 @@ def decode(
     Raises:
         StageError: the model's logits are not finite.
     """
+    if not prompts:
+        return []
     distinct: dict[tuple[int, ...], int] = {}
     of_row = [distinct.setdefault(tuple(prompt), len(distinct)) for prompt in prompts]
     device, takes = model.device, forward_parameters(model)

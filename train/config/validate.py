@@ -237,8 +237,16 @@ def _generation(recipe: Recipe) -> list[str]:
     if "grpo" not in recipe.kinds:
         return []
     checks = {"vllm_colocate": _colocate, "vllm_server": _server}
-    generation = recipe.grpo.generation
-    return [*checks[generation](recipe), *_length(recipe)] if generation in checks else []
+    generation, problems = recipe.grpo.generation, list[str]()
+    if recipe.grpo.refill:
+        if generation != "transformers" or recipe.grpo.exact_trl:
+            other = "exact_trl=true" if recipe.grpo.exact_trl else f"generation={generation}"
+            problems.append(f"grpo.refill: works with grpo.generation=transformers in adhere's own loop, not {other}")
+        if recipe.launcher.strategy == "fsdp2":
+            problems.append(
+                "grpo.refill: ranks draw different numbers of rollouts, which fsdp2 cannot; use ddp or zero3"
+            )
+    return problems + ([*checks[generation](recipe), *_length(recipe)] if generation in checks else [])
 
 
 def _colocate(recipe: Recipe) -> Iterator[str]:
