@@ -94,6 +94,7 @@ class RoomyLayer(DynamicLayer):
                 for state in (key_states, value_states)
             )
             if used:
+                assert self.keys is not None and self.values is not None
                 new_keys[:, :, :used], new_values[:, :, :used] = self.keys, self.values
             self._room = new_keys, new_values
         for room, states in zip(self._room, (key_states, value_states), strict=True):
@@ -103,8 +104,9 @@ class RoomyLayer(DynamicLayer):
 
     def keep(self, rows_B: torch.Tensor, skip: int = 0) -> None:
         """Let the layer consist of ``rows_B`` (repeated ones are copied), without its first ``skip`` tokens."""
-        if self.is_initialized:  # a layer that shares another's keys and values holds none
-            self.keys, self.values = (held[:, :, skip:].index_select(0, rows_B) for held in (self.keys, self.values))
+        if self.keys is not None and self.values is not None:  # a layer that shares another's holds none
+            self.keys = self.keys[:, :, skip:].index_select(0, rows_B)
+            self.values = self.values[:, :, skip:].index_select(0, rows_B)
             self._room = None
 
 
@@ -152,7 +154,7 @@ def decode(
     ids_UP = torch.zeros((len(distinct), width), dtype=torch.long)
     for row, prompt in enumerate(distinct):
         ids_UP[row, width - len(prompt) :] = torch.tensor(prompt)
-    cache = DynamicCache(config=model.config)
+    cache: Any = DynamicCache(config=model.config)
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     roomy = all(isinstance(layer, RoomyLayer) for layer in cache.layers)
     given: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
@@ -179,14 +181,14 @@ def decode(
     keep(row_B, 0)
     logits_BV, length_B = logits_UV[row_B], length_B[row_B]
 
-    filters, ends = how.filters(), torch.tensor(how.end_ids, device=device)
+    filters: Any = how.filters()  # they look at no earlier token
+    ends = torch.tensor(how.end_ids, device=device)
     noise_BT = None if how.temperature == 0.0 else noise(seeds, how.limit).to(device)
     drawn_BT = torch.zeros((len(prompts), how.limit), dtype=torch.long, device=device)
     place_B = torch.arange(len(prompts), device=device)  # of the batch's rows in the output
     alive_B = torch.ones_like(place_B, dtype=torch.bool)
     for step in range(how.limit):
-        greedy = noise_BT is None
-        token_B = logits_BV.argmax(-1) if greedy else draw(filters(None, logits_BV), noise_BT[place_B, step])
+        token_B = logits_BV.argmax(-1) if noise_BT is None else draw(filters(None, logits_BV), noise_BT[place_B, step])
         drawn_BT[place_B, step] = token_B
         alive_B &= ~torch.isin(token_B, ends)
         alive = int(alive_B.sum())

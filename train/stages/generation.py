@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from trl.models.utils import unwrap_model_for_generation
@@ -119,7 +119,8 @@ def decoding_of(trainer: GRPOTrainer) -> Decoding | None:
     loop does not have (``generation_kwargs``, ``repetition_penalty``, ``cache_implementation``); for ZeRO-3 whose
     weights are not gathered (``ds3_gather_for_generation=false``); and for models whose state is not a cache.
     """
-    arguments = trainer.args
+    arguments: Any = trainer.args
+    assert trainer.max_completion_length is not None
     theirs = (
         arguments.use_vllm
         or arguments.use_transformers_continuous_batching
@@ -155,7 +156,7 @@ def decode_rollouts(
         seeds: one seed a rollout.
         how: limit, end tokens and filters.
     """
-    accelerator = trainer.accelerator
+    accelerator, arguments = trainer.accelerator, cast("Any", trainer.args)
 
     def anywhere(here: bool) -> bool:
         mine = torch.tensor([int(here)], device=accelerator.device)
@@ -164,7 +165,7 @@ def decode_rollouts(
     with unwrap_model_for_generation(
         trainer.model_wrapped,
         accelerator,
-        gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
+        gradient_checkpointing_kwargs=arguments.gradient_checkpointing_kwargs,
     ) as model:
         training = model.training
         model.eval()

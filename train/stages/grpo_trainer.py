@@ -44,6 +44,9 @@ from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
     from adhere.evaluation.backends.decoding import Decoding
     from adhere.rewards.services import Outage
     from adhere.train.config.stage import StageSpec
@@ -108,6 +111,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             self.add_callback(follow)
         assert self.num_generations is not None
         self._group_size: int = self.num_generations
+        self._data: Dataset = arguments["train_dataset"]
+        self._text: PreTrainedTokenizerBase = arguments["processing_class"]
+        self._generate_every: int = arguments["args"].steps_per_generation * self.num_iterations
         self._rewards = rewards
         self._rollouts_folder = artifact.rollouts
         self._max_clipped = max_clipped
@@ -155,7 +161,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         Raises:
             StageError: too many rollouts could not be scored; says the first reason that was given.
         """
-        batch = {key: [example[key] for example in inputs] for key in self.train_dataset.column_names}
+        batch: Row = {key: [example[key] for example in inputs] for key in self._data.column_names}
         batch |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids}
         batch["trainer_state"] = self.state
         self._pause.begin()
@@ -273,7 +279,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
 
         A rollout's noise belongs to the generation, the prompt, and the member of the group.
         """
-        generation = self._step // (self.args.steps_per_generation * self.num_iterations)
+        generation = self._step // self._generate_every
         seeds = [
             draw_seed(self.args.seed, generation, item, place % self._group_size)
             for item, place in zip(items, places, strict=True)
@@ -293,11 +299,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             rounds: times that fresh prompts are drawn, at most.
             resolution: greatest difference of a group's rewards that counts as none.
         """
-        size, first, config = (
-            self._group_size,
-            self.accelerator.process_index * len(inputs),
-            self._rewards.composite.config,
-        )
+        size, config = self._group_size, self._rewards.composite.config
+        first = self.accelerator.process_index * len(inputs)
 
         def attempt(
             offered: list[Row], places: list[int]
@@ -306,7 +309,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             prompts = [example["prompt"] for example in offered]
             prompt_ids = self._tokenize_prompts(prompts)[0] if prompts else []
             drawn = self._draw(prompt_ids, [example["item_id"] for example in offered], places, how)
-            texts = self.processing_class.batch_decode(drawn, skip_special_tokens=True)
+            texts = self._text.batch_decode(drawn, skip_special_tokens=True)
             completions = [[{"role": "assistant", "content": text}] for text in texts]
             matrix = self._scored(offered, prompts, completions, drawn)
             weights_1_K = weights_array(config, self._rewards.composite.weights)
@@ -319,11 +322,10 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         places = list(range(first, first + len(inputs)))
         drawn, matrix, rows, flat = attempt(inputs, places)
         taken = {row["item_id"] for row in rows}
-        generation = self._step // (self.args.steps_per_generation * self.num_iterations)
-        order = np.random.default_rng(draw_seed(self.args.seed, generation, "refill")).permutation(
-            len(self.train_dataset)
-        )
-        fresh = (self.train_dataset[int(place)] for place in order)
+        generation = self._step // self._generate_every
+        shuffle = np.random.default_rng(draw_seed(self.args.seed, generation, "refill"))
+        order = shuffle.permutation(len(self._data))
+        fresh = (self._data[int(place)] for place in order)
         fresh = (example for example in fresh if example["item_id"] not in taken)
         groups, replaced, spare = len(rows) // size, 0, 0
         for _ in range(rounds):
@@ -345,13 +347,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             replaced += len(better)
             flat = [group for group in flat if group not in better]
         self._rows, self._kept = rows, (drawn, matrix)
-        figures = {
-            "groups_drawn": groups,
-            "groups_replaced": replaced,
-            "groups_flat": len(flat),
-            "surplus_tokens": spare,
-        }
-        for name, figure in figures.items():
+        names = ("groups_drawn", "groups_replaced", "groups_flat", "surplus_tokens")
+        for name, figure in zip(names, (groups, replaced, len(flat), spare), strict=True):
             self._metrics["train"][f"refill/{name}"].append(float(figure))
         return inputs
 
