@@ -130,7 +130,7 @@ class Generator(Protocol):
         ...
 
 
-def draw_seed(seed: int, item_id: str, sample: int) -> int:
-    """Return a 63-bit seed that belongs to one sample of one item, whatever batch it is drawn in."""
-    digest = hashlib.sha256(f"{seed}\0{item_id}\0{sample}".encode()).digest()
+def draw_seed(seed: int, *of: str | int) -> int:
+    """Return a 63-bit seed that belongs to what ``of`` names, such as an item and a sample, whatever its batch."""
+    digest = hashlib.sha256("\0".join(map(str, (seed, *of))).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -21,8 +21,9 @@ from adhere.records.objects import read_object
 from adhere.rewards.errors import DataError, StageError
 from adhere.rewards.files import sync_folder, write_json
 
-SCHEMA = 2
-"""Version of what a run writes: plans, manifests and tables. 1 is what adhere wrote before it had this number."""
+SCHEMA = 3
+"""Version of what a run writes: plans, manifests and tables. 1 is what adhere wrote before it had this number, 2
+before rollouts and responses had the noise of their row (`evaluation.backends.decoding`)."""
 
 EXIT_STOPPED = 85
 """Exit code of a worker that ended because it was asked to; launchers rewrite codes, so ``REQUEUE`` says it too."""

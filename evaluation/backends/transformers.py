@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -22,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from adhere.evaluation.backends.decoding import Decoding, can_decode, decode, draw, noise
 from adhere.evaluation.generation import Generation, Sampling, Start, draw_seed, over_context
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
@@ -45,7 +45,7 @@ class _Row:
 
 
 class TransformersGenerator:
-    """Batched generation: left padding, rows sorted by length, decoding options of the model's own files ignored.
+    """Batched generation: rows sorted by length, decoding options of the model's own files ignored.
 
     Sampling draws one uniform number a token from a stream that belongs to the row, so that a response
     depends on the seed and its item, not on what shares the batch (up to rounding inside the model).
@@ -162,20 +162,25 @@ class TransformersGenerator:
 
     @torch.inference_mode()
     def _complete(self, batch: Sequence[_Row], sampling: Sampling) -> list[Generation]:
-        width = max(len(row.tokens) for row in batch)
+        how = Decoding(
+            limit=max(row.room for row in batch),
+            end_ids=tuple(self.end_ids),
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+        )
+        prompts, seeds = [row.tokens for row in batch], [row.seed for row in batch]
+        if can_decode(self.model):
+            return [
+                self._cut(ids, row) for ids, row in zip(decode(self.model, prompts, seeds, how), batch, strict=True)
+            ]
+        width = max(map(len, prompts))
         ids_BP = torch.full((len(batch), width), self.end_ids[0], dtype=torch.long)
         mask_BP = torch.zeros_like(ids_BP)
-        for i, row in enumerate(batch):
-            ids_BP[i, width - len(row.tokens) :] = torch.tensor(row.tokens, dtype=torch.long)
-            mask_BP[i, width - len(row.tokens) :] = 1
-        processors = LogitsProcessorList()
-        if sampling.temperature > 0.0:
-            processors.append(_RowSampler([row.seed for row in batch], width, sampling))
+        for i, tokens in enumerate(prompts):
+            ids_BP[i, width - len(tokens) :] = torch.tensor(tokens, dtype=torch.long)
+            mask_BP[i, width - len(tokens) :] = 1
         config = GenerationConfig(
-            max_new_tokens=max(row.room for row in batch),
-            do_sample=False,
-            eos_token_id=self.end_ids,
-            pad_token_id=self.end_ids[0],
+            max_new_tokens=how.limit, do_sample=False, eos_token_id=self.end_ids, pad_token_id=self.end_ids[0]
         )
         device = self.model.device
         with _clean_defaults(self.model):
@@ -183,7 +188,7 @@ class TransformersGenerator:
                 input_ids=ids_BP.to(device),
                 attention_mask=mask_BP.to(device),
                 generation_config=config,
-                logits_processor=processors,
+                logits_processor=LogitsProcessorList([_RowSampler(seeds, width, how)] if how.temperature else []),
             )
         return [self._cut(ids, row) for ids, row in zip(out[:, width:].tolist(), batch, strict=True)]
 
@@ -207,26 +212,15 @@ def continuation(tokenizer: PreTrainedTokenizerBase, begun: Sequence[int], added
 
 
 class _RowSampler(LogitsProcessor):
-    """Temperature and nucleus sampling by inversion, from one uniform number a row and step."""
+    """Lets ``generate`` draw as the decoding loop does, for models whose state the loop cannot keep."""
 
-    def __init__(self, seeds: Sequence[int], prompt_width: int, sampling: Sampling) -> None:
-        draws = [np.random.default_rng(seed).random(sampling.max_new_tokens) for seed in seeds]
-        self._draws_BT = torch.from_numpy(np.stack(draws))
-        self._prompt_width = prompt_width
-        self._temperature = sampling.temperature
-        self._top_p = sampling.top_p
+    def __init__(self, seeds: Sequence[int], prompt_width: int, how: Decoding) -> None:
+        self._noise_BT, self._filters, self._prompt_width = noise(seeds, how.limit), how.filters(), prompt_width
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        probs_BV = torch.softmax(scores.double() / self._temperature, dim=-1)
-        ranked_BV, order_BV = probs_BV.sort(dim=-1, descending=True)
-        before_BV = ranked_BV.cumsum(dim=-1) - ranked_BV
-        kept_BV = torch.where(before_BV < self._top_p, ranked_BV, 0.0)
-        draws_B1 = self._draws_BT[:, input_ids.shape[1] - self._prompt_width, None].to(scores.device)
-        mass_BV = kept_BV.cumsum(dim=-1)
-        rank_B1 = torch.searchsorted(mass_BV, draws_B1 * mass_BV[:, -1:], right=True)
-        last_B1 = (kept_BV > 0.0).sum(dim=-1, keepdim=True) - 1
-        token_B1 = order_BV.gather(1, torch.minimum(rank_B1, last_B1))
-        return torch.full_like(scores, -torch.inf).scatter(1, token_B1, 0.0)
+        noise_B = self._noise_BT[:, input_ids.shape[1] - self._prompt_width].to(scores.device)
+        token_B = draw(self._filters(input_ids, scores), noise_B)
+        return torch.full_like(scores, -torch.inf).scatter(1, token_B[:, None], 0.0)
 
 
 @contextlib.contextmanager

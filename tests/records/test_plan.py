@@ -44,7 +44,7 @@ def test_a_plan_is_read_as_it_was_written_with_its_arms_in_order(tmp_path: Path)
     found = read_plan(tmp_path / "plan.json")
     assert found == graph("z", "a")
     assert (list(found.points), found.arms) == (["z", "a"], ["z", "a"])
-    assert json.loads((tmp_path / "plan.json").read_text())["schema"] == 2
+    assert json.loads((tmp_path / "plan.json").read_text())["schema"] == 3
 
 
 SCHEMA_1: dict[str, Any] = {
@@ -105,8 +105,8 @@ def test_a_damaged_plan_is_one_error_for_every_command(tmp_path: Path, damage: s
 
 
 def test_a_plan_of_a_later_version_is_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text(json.dumps(SCHEMA_1 | {"schema": 3}), encoding="utf-8")
-    with pytest.raises(DataError, match=r"has schema 3, this version of adhere reads up to 2"):
+    (tmp_path / "plan.json").write_text(json.dumps(SCHEMA_1 | {"schema": 4}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"has schema 4, this version of adhere reads up to 3"):
         read_plan(tmp_path / "plan.json")
 
 

@@ -112,7 +112,7 @@ def test_a_manifest_says_which_version_wrote_it_and_a_later_one_is_refused(tmp_p
     artifact = Artifact(tmp_path / "sft-0")
     assert artifact.manifest() == {}
     artifact.finish({"kind": "sft"})
-    assert artifact.manifest() == {"kind": "sft", "schema": 2}
+    assert artifact.manifest() == {"kind": "sft", "schema": 3}
     (artifact.path / "manifest.json").write_text('{"kind": "sft"}', encoding="utf-8")
     assert artifact.manifest() == {"kind": "sft"}  # schema 1
     (artifact.path / "manifest.json").write_text('{"schema": 9}', encoding="utf-8")

@@ -24,6 +24,7 @@ CASES = {
     "grpo over two passes of the data, with a weight that grows": [
         *LEARNS, "data.train_size=6", "grpo.max_steps=5", f"rewards.components.checklist.weight={GROWS}",
     ],
+    "grpo in TRL's own stream": [*LEARNS, "grpo.exact_trl=true", "grpo.max_steps=5"],
     "grpo with two iterations over two steps of two micro-batches": [
         *LEARNS, "grpo.gradient_accumulation=2", "+grpo.trl.num_iterations=2", "+grpo.trl.steps_per_generation=4",
         "grpo.logging_steps=3",

@@ -215,7 +215,20 @@ class GrpoConfig(_Training):
     generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
 
+    exact_trl: bool = False
+    """Keep TRL's own stream of random numbers, batches and padding, so that results equal TRL's bit for bit."""
+
     vllm: VllmConfig = VllmConfig()
+
+    refill: bool = False
+    """Dynamic sampling: replace groups whose rewards do not differ by groups of fresh prompts, from the same weights.
+    Which prompts are trained on then depends on the model; what is thrown away is ``refill/surplus_tokens``."""
+
+    refill_rounds: int = Field(default=3, ge=1)
+    """Times that fresh prompts are drawn for one generation, at most; groups that are still flat then are kept."""
+
+    refill_resolution: float = Field(default=0.0, ge=0.0)
+    """Greatest difference between a group's rewards that ``refill`` takes for none: the noise of a judge, say."""
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""

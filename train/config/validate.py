@@ -232,6 +232,11 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
                 f"grpo.vllm.base_url: training on {launcher.nodes} nodes started by hand, every node has to find the "
                 f"same server; start it and name its address, or use launcher=slurm"
             )
+    if trains and grpo.refill and (generation != "transformers" or grpo.exact_trl):
+        other = "exact_trl=true" if grpo.exact_trl else f"generation={generation}"
+        problems.append(f"grpo.refill: works with grpo.generation=transformers in adhere's own loop, not {other}")
+    if trains and grpo.refill and strategy == "fsdp2":
+        problems.append("grpo.refill: ranks draw different numbers of rollouts, which fsdp2 cannot; use ddp or zero3")
     room = vllm.max_model_length
     if generation.startswith("vllm") and room is not None and grpo.max_completion_length + (prompt or 1) > room:
         problems.append(

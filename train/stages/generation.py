@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from trl.models.utils import unwrap_model_for_generation
 
+from adhere.evaluation.backends.decoding import Decoding, can_decode, decode
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.generation import COLOCATED_MEMORY
 from adhere.train.launch.serve.servers import engine_seed
 
 if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
     from adhere.train.config.stage import StageSpec
 
 PAGE, PROMPT_TOKENS = 32, 512
@@ -106,6 +110,71 @@ def _keep_loadable() -> None:
     from vllm import _custom_ops
 
     _custom_ops._supports_onednn = False
+
+
+def decoding_of(trainer: GRPOTrainer) -> Decoding | None:
+    """Return how adhere's loop draws the rollouts of ``trainer``, or ``None`` where TRL's own path has to.
+
+    TRL's own path is for another back end than transformers; for images and tools; for options of ``generate`` that the
+    loop does not have (``generation_kwargs``, ``repetition_penalty``, ``cache_implementation``); for ZeRO-3 whose
+    weights are not gathered (``ds3_gather_for_generation=false``); and for models whose state is not a cache.
+    """
+    arguments: Any = trainer.args
+    assert trainer.max_completion_length is not None
+    theirs = (
+        arguments.use_vllm
+        or arguments.use_transformers_continuous_batching
+        or arguments.generation_kwargs
+        or arguments.cache_implementation is not None
+        or arguments.repetition_penalty != 1.0
+        or trainer._is_vlm
+        or trainer.tools
+        or trainer.rollout_func is not None
+        or not arguments.ds3_gather_for_generation
+        or not can_decode(trainer.accelerator.unwrap_model(trainer.model))
+    )
+    if theirs:
+        return None
+    return Decoding(
+        limit=trainer.max_completion_length,
+        end_ids=tuple(trainer.eos_token_ids),
+        temperature=trainer.temperature,
+        top_p=trainer.top_p,
+        top_k=trainer.top_k,
+        min_p=trainer.min_p,
+    )
+
+
+def decode_rollouts(
+    trainer: GRPOTrainer, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Decoding
+) -> list[list[int]]:
+    """Draw this rank's rollouts by adhere's loop, without dropout; the weights are cast to the compute type once.
+
+    Args:
+        trainer: whose model draws, in the state that its training has reached.
+        prompts: token ids, one list a rollout; a group's are equal.
+        seeds: one seed a rollout.
+        how: limit, end tokens and filters.
+    """
+    accelerator, arguments = trainer.accelerator, cast("Any", trainer.args)
+
+    def anywhere(here: bool) -> bool:
+        mine = torch.tensor([int(here)], device=accelerator.device)
+        return bool(accelerator.gather(mine).any())
+
+    with unwrap_model_for_generation(
+        trainer.model_wrapped,
+        accelerator,
+        gradient_checkpointing_kwargs=arguments.gradient_checkpointing_kwargs,
+    ) as model:
+        training = model.training
+        model.eval()
+        # Around the whole loop: leaving a context forgets the weights that were cast within it.
+        with accelerator.autocast():
+            try:
+                return decode(model, prompts, seeds, how, drawing=anywhere if trainer.is_fsdp_enabled else bool)
+            finally:
+                model.train(training)
 
 
 def check_generated(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> None:

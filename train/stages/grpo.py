@@ -90,6 +90,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         monitors=monitors,
         audit=training_audit(items, recipe),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
+        exact_trl=config.exact_trl,
+        refills=(config.refill_rounds, config.refill_resolution) if config.refill else None,
         model=model,
         args=arguments,
         train_dataset=dataset,

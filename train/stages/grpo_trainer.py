@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer with whole-group aggregation, rollout files, per-component figures and an exact resume.
 
-With one ``math`` component of weight 1 every number is TRL's own: nothing here touches advantage, loss or sampling.
+With ``exact_trl`` and one ``math`` component of weight 1 every number is TRL's own: nothing here then touches
+advantage, loss or sampling.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list, gather, gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
+from adhere.evaluation.generation import draw_seed
 from adhere.records.artifact import Artifact, Stopped, complete, complete_checkpoints
 from adhere.records.tables import write_rollouts
 from adhere.rewards.adherence import rate
@@ -27,17 +29,32 @@ from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
 from adhere.train.stages.best_checkpoint import Best
-from adhere.train.stages.generation import check_generated, generation_arguments, seeded_engine
+from adhere.train.stages.generation import (
+    check_generated,
+    decode_rollouts,
+    decoding_of,
+    generation_arguments,
+    seeded_engine,
+)
 from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
 from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on_all_ranks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+    from adhere.evaluation.backends.decoding import Decoding
     from adhere.rewards.services import Outage
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.callbacks import FollowLiveShare
     from adhere.train.stages.monitors import Monitors, TrainingAudit
+
+
+GENERATING = "generating this step's rollouts"
 
 
 def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
@@ -70,7 +87,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
     Below ``artifact`` go one parquet file per generation, and the checkpoints. ``max_clipped`` is the number of
     consecutive generations without any finished completion after which training stops. ``monitors`` watches
     every generation for drift, ``audit`` probes the composite where it is due, and ``follow`` scales the learning rate
-    by the share of live groups.
+    by the share of live groups. Rollouts are drawn by adhere's loop where it can (`generation.decoding_of`), unless
+    ``exact_trl``: then by TRL, from its stream of random numbers. ``refills`` are the rounds in which groups without
+    spread are replaced, and the difference of rewards that counts as none.
     """
 
     def __init__(
@@ -82,6 +101,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         monitors: Monitors | None = None,
         audit: TrainingAudit | None = None,
         follow: FollowLiveShare | None = None,
+        exact_trl: bool = False,
+        refills: tuple[int, float] | None = None,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -91,6 +112,9 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             self.add_callback(follow)
         assert self.num_generations is not None
         self._group_size: int = self.num_generations
+        self._data: Dataset = arguments["train_dataset"]
+        self._text: PreTrainedTokenizerBase = arguments["processing_class"]
+        self._generate_every: int = arguments["args"].steps_per_generation * self.num_iterations
         self._rewards = rewards
         self._rollouts_folder = artifact.rollouts
         self._max_clipped = max_clipped
@@ -102,6 +126,14 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self._pause = JudgePause(rewards.composite.services, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
         self._before_generation: Restore = self._moment()
+        self._decoding = None if exact_trl else decoding_of(self)
+        if refills is not None and self._decoding is None:
+            raise StageError(
+                "grpo.refill: TRL's own path generates here; see docs/generation.md, or set grpo.refill=false"
+            )
+        self._refills = refills
+        self._kept: tuple[list[list[int]], torch.Tensor] | None = None
+        self._prompted: list[str] = []
 
     @property
     def _training(self) -> bool:
@@ -109,24 +141,46 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         return self.model.training
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
-        """Score this generation, here and once, in place of TRL's calls of single functions; gathered from all ranks.
+        """Score this generation, here and once, in place of TRL's calls of functions; gathered from all ranks."""
+        matrix = (
+            self._scored(inputs, prompts, completions, completion_ids_list) if self._kept is None else self._kept[1]
+        )
+        self._kept = None
+        self._stop_if_endless()
+        composite = self._rewards.composite
+        if composite.config.aggregator.groupwise:
+            weights_1_K = weights_array(composite.config, composite.weights)
+            combined_G_N = group_rewards(composite.config, self._values(), weights_1_K)
+            matrix[:, -1] = torch.from_numpy(combined_G_N.ravel())
+        return matrix
+
+    def _scored(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> torch.Tensor:
+        """Score this rank's rollouts; return the columns of all ranks, and leave their rows in ``_rows``.
 
         While too many rollouts are undecided because an endpoint is down, wait for it and score again.
+
+        Raises:
+            StageError: too many rollouts could not be scored; says the first reason that was given.
         """
-        batch = {key: [example[key] for example in inputs] for key in inputs[0]} | {"trainer_state": self.state}
-        batch |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids_list}
+        batch: Row = {key: [example[key] for example in inputs] for key in self._data.column_names}
+        batch |= {"prompts": prompts, "completions": completions, "completion_ids": completion_ids}
+        batch["trainer_state"] = self.state
         self._pause.begin()
         matrix = self._score(batch)
         while self._undecided_share() > self._allowed_share and (outage := self._pause.outage()):
             if not self._pause.outlast(outage):
                 self._stop_for(outage)
             matrix = self._score(batch)
-        self._stop_if_hopeless()
-        composite = self._rewards.composite
-        if composite.config.aggregator.groupwise:
-            weights_1_K = weights_array(composite.config, composite.weights)
-            combined_G_N = group_rewards(composite.config, self._values(), weights_1_K)
-            matrix[:, -1] = torch.from_numpy(combined_G_N.ravel())
+        share, allowed = self._undecided_share(), self._allowed_share
+        if share > allowed:
+            undecided = [row for row in self._rows if not row["decided"]]
+            reasons = [
+                f"{n}: {v['status']} {v['detail']}" for n, v in undecided[0]["verdicts"].items() if v["score"] is None
+            ]
+            raise StageError(
+                f"{share:.0%} of this step's rollouts could not be scored (rewards.max_error_share is {allowed:.0%}); "
+                f"first reason: {'; '.join(reasons)}"
+            )
         return matrix
 
     def _score(self, batch: Row) -> torch.Tensor:
@@ -145,8 +199,8 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self._rows = gather_object(rollout_rows(self._rewards.composite, self._rewards.rollouts, scores))
         if scores.usage is not None:
             self._usage += sum(gather_object([scores.usage]), JudgeUsage())
-        matrix: torch.Tensor = gather(torch.tensor(values, dtype=torch.float32, device=self.accelerator.device))
-        return matrix
+        # As objects: ranks may score different numbers of rollouts.
+        return torch.tensor(gather_object(values), dtype=torch.float32, device=self.accelerator.device)
 
     def _stop_for(self, outage: Outage) -> NoReturn:
         """Write a checkpoint as of before this generation, on all ranks, and stop.
@@ -177,6 +231,10 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         if self._rewards.composite.config.scheduled:
             self._follow_schedule()
         self._before_generation = self._moment()
+        self._kept = None
+        if self._training and self._decoding is not None and self._refills is not None:
+            inputs = self._refill(inputs, self._decoding, *self._refills)
+        self._prompted = [example["item_id"] for example in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self._training:
             self._log_components()
@@ -207,9 +265,92 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self.reward_weights = torch.tensor(self._rewards.weights(), dtype=torch.float32)
 
     def _generate_single_turn(self, prompt_ids: Any, *arguments: Any, **named: Any) -> Any:
+        if self._kept is not None:
+            return self._kept[0], None
+        if self._decoding is not None:
+            first = self.accelerator.process_index * len(prompt_ids)
+            return self._draw(prompt_ids, self._prompted, range(first, first + len(prompt_ids)), self._decoding), None
         generated = super()._generate_single_turn(prompt_ids, *arguments, **named)
-        raise_on_all_ranks(lambda: check_generated(prompt_ids, generated[0]), "generating this step's rollouts")
+        raise_on_all_ranks(lambda: check_generated(prompt_ids, generated[0]), GENERATING)
         return generated
+
+    def _draw(self, prompt_ids: Any, items: Sequence[str], places: Sequence[int], how: Decoding) -> list[list[int]]:
+        """Draw a rollout for each prompt; ``items`` are their ids, ``places`` those among the rollouts of all ranks.
+
+        A rollout's noise belongs to the generation, the prompt, and the member of the group.
+        """
+        generation = self._step // self._generate_every
+        seeds = [
+            draw_seed(self.args.seed, generation, item, place % self._group_size)
+            for item, place in zip(items, places, strict=True)
+        ]
+        completions: list[list[int]] = []
+        raise_on_all_ranks(lambda: completions.extend(decode_rollouts(self, prompt_ids, seeds, how)), GENERATING)
+        return completions
+
+    def _refill(self, inputs: list[Row], how: Decoding, rounds: int, resolution: float) -> list[Row]:
+        """Draw and score a generation, its groups without spread replaced by ones of fresh prompts; return its inputs.
+
+        What was drawn and scored waits in ``_kept`` for TRL, which asks for both. It all comes from the same weights.
+
+        Args:
+            inputs: this rank's examples, one a rollout.
+            how: how tokens are chosen.
+            rounds: times that fresh prompts are drawn, at most.
+            resolution: greatest difference of a group's rewards that counts as none.
+        """
+        size, config = self._group_size, self._rewards.composite.config
+        first = self.accelerator.process_index * len(inputs)
+
+        def attempt(
+            offered: list[Row], places: list[int]
+        ) -> tuple[list[list[int]], torch.Tensor, list[Row], list[int]]:
+            """Return this rank's completions, and of all ranks the columns, the rows, and the groups without spread."""
+            prompts = [example["prompt"] for example in offered]
+            prompt_ids = self._tokenize_prompts(prompts)[0] if prompts else []
+            drawn = self._draw(prompt_ids, [example["item_id"] for example in offered], places, how)
+            texts = self._text.batch_decode(drawn, skip_special_tokens=True)
+            completions = [[{"role": "assistant", "content": text}] for text in texts]
+            matrix = self._scored(offered, prompts, completions, drawn)
+            weights_1_K = weights_array(config, self._rewards.composite.weights)
+            rewards_G_N = group_rewards(config, self._values(), weights_1_K)
+            spread_G = np.fmax.reduce(rewards_G_N, axis=1) - np.fmin.reduce(rewards_G_N, axis=1)
+            flat = [g for g, spread in enumerate(spread_G) if not spread > resolution + 1e-9]
+            return drawn, matrix, self._rows, flat
+
+        inputs = list(inputs)
+        places = list(range(first, first + len(inputs)))
+        drawn, matrix, rows, flat = attempt(inputs, places)
+        taken = {row["item_id"] for row in rows}
+        generation = self._step // self._generate_every
+        shuffle = np.random.default_rng(draw_seed(self.args.seed, generation, "refill"))
+        order = shuffle.permutation(len(self._data))
+        fresh = (self._data[int(place)] for place in order)
+        fresh = (example for example in fresh if example["item_id"] not in taken)
+        groups, replaced, spare = len(rows) // size, 0, 0
+        for _ in range(rounds):
+            offer = dict(zip(flat, fresh, strict=False))  # by the group that each may replace
+            if not offer:
+                break
+            groups += len(offer)
+            mine = [place for place in places if place // size in offer]
+            again, columns, new, poor = attempt([offer[place // size] for place in mine], mine)
+            better = {group: nth for nth, group in enumerate(offer) if nth not in poor}
+            for nth, group in enumerate(offer):
+                old, own = slice(group * size, (group + 1) * size), slice(nth * size, (nth + 1) * size)
+                spare += sum(row["tokens"] for row in (rows[old] if group in better else new[own]))
+                if group in better:
+                    rows[old], matrix[old] = new[own], columns[own]
+            for place, completion in zip(mine, again, strict=True):
+                if place // size in better:
+                    inputs[place - first], drawn[place - first] = offer[place // size], completion
+            replaced += len(better)
+            flat = [group for group in flat if group not in better]
+        self._rows, self._kept = rows, (drawn, matrix)
+        names = ("groups_drawn", "groups_replaced", "groups_flat", "surplus_tokens")
+        for name, figure in zip(names, (groups, replaced, len(flat), spare), strict=True):
+            self._metrics["train"][f"refill/{name}"].append(float(figure))
+        return inputs
 
     def _values(self) -> np.ndarray:
         """Return the values of this generation's rollouts over all ranks, (G, N, K); see `rewards.arithmetic`."""
@@ -239,22 +380,12 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         judges = self._rewards.composite.judges
         return next((n for n, c in components.items() if judges.of(n) is not None and c.decides is None), None)
 
-    def _stop_if_hopeless(self) -> None:
-        """Stop, on all ranks alike, where rewards cannot be trusted or the model never ends a response.
+    def _stop_if_endless(self) -> None:
+        """Stop, on all ranks alike, where the model never ends a response.
 
         Raises:
-            StageError: says which, with the first reason that was given.
+            StageError: says so, and what to change.
         """
-        share, allowed = self._undecided_share(), self._allowed_share
-        if share > allowed:
-            undecided = [row for row in self._rows if not row["decided"]]
-            reasons = [
-                f"{n}: {v['status']} {v['detail']}" for n, v in undecided[0]["verdicts"].items() if v["score"] is None
-            ]
-            raise StageError(
-                f"{share:.0%} of this step's rollouts could not be scored (rewards.max_error_share is {allowed:.0%}); "
-                f"first reason: {'; '.join(reasons)}"
-            )
         if not self._training:
             return
         self._clipped = 0 if any(row["finished"] for row in self._rows) else self._clipped + 1
