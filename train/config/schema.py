@@ -197,6 +197,17 @@ class GrpoConfig(_Training):
 
     vllm: VllmConfig = VllmConfig()
 
+    exact_trl: bool = False
+    """Keep TRL's own stream of random numbers, batches and padding, so that results equal TRL's bit for bit."""
+
+    tokens_per_microbatch: Literal["auto"] | int = "auto"
+    """Padded tokens of one forward and backward pass at most, into which the rows of an optimizer step are packed by
+    length. ``auto`` is what ``per_device_batch_size`` rows of the greatest length have, and no more than keeps the
+    device busy."""
+
+    skip_zero_advantage: bool = True
+    """Leave rollouts whose advantage is 0 out of the update, where that changes no gradient (no KL term)."""
+
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
 

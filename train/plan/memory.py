@@ -28,6 +28,9 @@ BUCKET, LIVE = 500_000_000, 1_000_000_000
 CUDA_CONTEXT, NCCL_BUFFERS = 0.6 * GIB, 0.4 * GIB
 """Outside torch's allocator, assumed: CUDA's context and libraries, and NCCL's channels where ranks talk."""
 
+BUSY_CPU, BUSY_GPU = 2048, 16384
+"""Tokens of a micro-batch from which more would not make a device busier (``bench/grpo_step.py``)."""
+
 SAMPLED_LOGITS = 3
 """Float32 copies of a step's logits while it is sampled: scores, their warped copy, probabilities."""
 
@@ -252,6 +255,20 @@ def generation_bytes(
     if first > last + logits:
         return {"cache": first, "casts": float(casts)}
     return {"cache": last, "casts": float(casts), "logits": float(logits)}
+
+
+def microbatch_tokens(recipe: Recipe, prompt: int) -> int:
+    """Return the padded tokens of a GRPO micro-batch at most, ``grpo.tokens_per_microbatch``.
+
+    Args:
+        recipe: says it, or ``auto``.
+        prompt: tokens of the longest prompt.
+    """
+    config = recipe.grpo
+    if config.tokens_per_microbatch != "auto":
+        return config.tokens_per_microbatch
+    planned = config.per_device_batch_size * (prompt + config.max_completion_length)
+    return min(planned, BUSY_CPU if recipe.launcher.device == "cpu" else BUSY_GPU)
 
 
 def steps_per_generation(recipe: Recipe) -> int:

@@ -17,9 +17,11 @@ from adhere.rewards.engine import default_engine
 from adhere.rewards.functions import RewardFunctions
 from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
+from adhere.train.plan.memory import microbatch_tokens
 from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
+from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.monitors import Monitors, training_audit
 from adhere.train.stages.setup import (
     check_before_training,
@@ -86,6 +88,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         max_clipped=config.max_clipped_steps,
         monitors=monitors,
         audit=training_audit(items, recipe),
+        packing=None if config.exact_trl else Packing(microbatch_tokens(recipe, longest), config.skip_zero_advantage),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         model=model,
         args=arguments,

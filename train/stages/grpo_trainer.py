@@ -16,7 +16,6 @@ from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig as TrlGrpoConfig
-from trl import GRPOTrainer
 
 from adhere.records.artifact import Artifact, Stopped, complete, newest_checkpoint
 from adhere.records.tables import write_rollouts
@@ -32,6 +31,7 @@ from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
 from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on_all_ranks
+from adhere.train.stages.updates import PackedUpdates
 
 if TYPE_CHECKING:
     from adhere.rewards.services import Outage
@@ -63,7 +63,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
     )
 
 
-class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
+class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     """Adds to TRL's trainer what a composite reward needs.
 
     Below ``artifact`` go one parquet file per generation, and the checkpoints. ``max_clipped`` is the number of
