@@ -96,8 +96,10 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._monitors, self._audit, self._follow = monitors, audit, follow
         self._clipped = 0
         self._passes = 0
+        self._fed = (-1, 0)  # an optimizer step, and the first generation that fed it first
         self.best = Best(int(self.args.save_steps))
         self._rows: list[Row] = []
+        self._flat = torch.zeros(0, dtype=torch.bool)  # rollouts whose whole group has one reward
         self._pause = JudgePause(rewards.composite.services, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
         self._before_generation: Restore = self._moment()
@@ -126,6 +128,11 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             weights_1_K = weights_array(composite.config, composite.weights)
             combined_G_N = group_rewards(composite.config, self._values(), weights_1_K)
             matrix[:, -1] = torch.from_numpy(combined_G_N.ravel())
+        rewards_G_N = (matrix * self.reward_weights.to(matrix.device)).nansum(1).view(-1, self._group_size)
+        scored_G_N = ~matrix.isnan().all(1).view_as(rewards_G_N)
+        highest = rewards_G_N.masked_fill(~scored_G_N, -math.inf).amax(1)
+        lowest = rewards_G_N.masked_fill(~scored_G_N, math.inf).amin(1)
+        self._flat = (highest <= lowest).repeat_interleave(self._group_size)
         return matrix
 
     def _score(self, batch: Row) -> torch.Tensor:
@@ -179,12 +186,24 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._before_generation = self._moment()
         output = super()._generate_and_score_completions(inputs)
         if self._training:
+            if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
+                # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
+                first, logged = self.accelerator.process_index * len(inputs), self._logs["advantages"]
+                output["advantages"][self._flat[first : first + len(inputs)]] = 0.0
+                for place in self._flat.nonzero().flatten().tolist():
+                    logged[len(logged) - len(self._flat) + place] = 0.0
             self._log_components()
             if self.accelerator.is_main_process:
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
                 step = self.state.global_step
-                columns = rollout_columns(self._rows, advantages, step=step, group_size=self._group_size)
-                write_rollouts(self._rollouts_folder, step, columns)
+                generation = self._step // (self.args.steps_per_generation * self.num_iterations)
+                columns = rollout_columns(
+                    self._rows, advantages, step=step, generation=generation, group_size=self._group_size
+                )
+                if self._fed[0] != step:
+                    self._fed = (step, generation)
+                nth = generation - self._fed[1]
+                write_rollouts(self._rollouts_folder, step, columns, nth=nth)
             self._watch()
         return output
 

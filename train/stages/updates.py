@@ -159,7 +159,7 @@ class PackedUpdates(GRPOTrainer):
             return context
         return self.accelerator.no_sync(model)
 
-    def _score(self, model: Any, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _log_probs(self, model: Any, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return log-probs and entropies of the completion tokens, (N,); the head sees no other token."""
         inner = self.accelerator.unwrap_model(model)
         backbone = (inner.get_base_model() if isinstance(inner, PeftModel) else inner).base_model
@@ -182,7 +182,7 @@ class PackedUpdates(GRPOTrainer):
             cut = self._packing is not None and self.model.training
             loss: torch.Tensor = super()._compute_loss(model, trimmed(inputs) if cut else inputs)
             return loss
-        batch, (log_probs, entropy) = inputs, self._score(model, inputs)
+        batch, (log_probs, entropy) = inputs, self._log_probs(model, inputs)
         assert batch.old is not None and entropy is not None
         advantages, weights = batch.advantages[batch.row], batch.weights[batch.row]
         log_ratio = log_probs - torch.where(batch.old.isnan(), log_probs.detach(), batch.old)
@@ -252,6 +252,29 @@ class PackedUpdates(GRPOTrainer):
                     log["clip_ratio/low_min"].append(own[:, 1].min().item() if len(own) else float("nan"))
                     log["clip_ratio/high_max"].append(own[:, 2].max().item() if len(own) else float("nan"))
 
+    def _generate_single_turn(self, *arguments: Any, **named: Any) -> Any:
+        """Generate; the trained weights keep their type, which TRL's continuous batching would cast for good.
+
+        It then optimises bfloat16 weights, of which a small learning rate changes hardly any. Here its engine reads a
+        copy of the arithmetic's type. Buffers, such as rotary frequencies, keep their precision.
+        """
+        dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else None
+        if not self.use_transformers_continuous_batching or dtype is None:
+            return super()._generate_single_turn(*arguments, **named)
+        trained = [
+            (parameter, parameter.data) for parameter in self.model.parameters() if parameter.is_floating_point()
+        ]
+        asked = self.args.bf16, self.args.fp16
+        try:
+            self.args.bf16 = self.args.fp16 = False
+            for parameter, data in trained:
+                parameter.data = data.to(dtype)
+            return super()._generate_single_turn(*arguments, **named)
+        finally:
+            self.args.bf16, self.args.fp16 = asked
+            for parameter, data in trained:
+                parameter.data = data
+
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         # TRL's first pass over what it generated is that of the old log-probs, wherever it makes one.
         every = self.args.steps_per_generation * self.num_iterations
@@ -297,15 +320,15 @@ class PackedUpdates(GRPOTrainer):
             "completion_mask": attention_mask[:, -logits_to_keep:],
         }
         rows = Rows.of([slot])
-        (found,) = self._scored(model, rows, [slot], [i for i in range(len(rows)) if rows.completions[i]])
+        (found,) = self._packed_log_probs(model, rows, [slot], [i for i in range(len(rows)) if rows.completions[i]])
         return found, None, None
 
-    def _scored(self, model: Any, rows: Rows, slots: list[Slot], kept: list[int]) -> list[torch.Tensor]:
+    def _packed_log_probs(self, model: Any, rows: Rows, slots: list[Slot], kept: list[int]) -> list[torch.Tensor]:
         """Return the log-probs of the rows ``kept``, one (B, C) for each slot; the others' are 0."""
         found = [torch.zeros_like(slot["completion_ids"], dtype=torch.float32) for slot in slots]
         for chosen, counts in self._packed(rows, kept, at_least=0):
             batch = Microbatch.of(rows, chosen, torch.ones_like(rows.advantages), self.pad_to_multiple_of)
-            log_probs, _ = self._score(model, batch)
+            log_probs, _ = self._log_probs(model, batch)
             if counts:
                 batch.put(rows, log_probs, found)
         return found
@@ -321,6 +344,6 @@ class PackedUpdates(GRPOTrainer):
         with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
             rows = Rows.of(later)
             for slot, log_probs in zip(
-                later, self._scored(self.model, rows, later, self._with_gradient(rows)), strict=True
+                later, self._packed_log_probs(self.model, rows, later, self._with_gradient(rows)), strict=True
             ):
                 slot["old_per_token_logps"] = log_probs
