@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, create_model, field_validator, model_validator
 
@@ -200,7 +200,7 @@ class GrpoConfig(_Training):
     exact_trl: bool = False
     """Keep TRL's own stream of random numbers, batches and padding, so that results equal TRL's bit for bit."""
 
-    tokens_per_microbatch: Literal["auto"] | int = "auto"
+    tokens_per_microbatch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Padded tokens of one forward and backward pass at most, into which the rows of an optimizer step are packed by
     length. ``auto`` is what ``per_device_batch_size`` rows of the greatest length have, and no more than keeps the
     device busy."""

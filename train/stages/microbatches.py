@@ -230,6 +230,29 @@ def row_weights(
     raise ValueError(f"no weights are known for the loss '{loss}'")
 
 
+def score(model: Any, backbone: torch.nn.Module, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return log-probs and entropies of the completion tokens of ``batch``, (N,), by TRL's fused head.
+
+    The head sees these tokens alone; TRL's, where there is no Triton, scores prompts and padding as well.
+
+    Args:
+        model: with the fused head, as the trainer has wrapped it.
+        backbone: the part of it that makes the hidden states.
+        batch: what is scored.
+    """
+
+    def narrow(_: Any, __: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state[batch.row, batch.column].unsqueeze(0)
+        return output
+
+    hook = backbone.register_forward_hook(narrow)
+    try:
+        scored = model(input_ids=batch.ids, shift_labels=batch.targets.unsqueeze(0), fused_lm_head=True)
+    finally:
+        hook.remove()
+    return scored.log_probs[0], None if scored.entropy is None else scored.entropy[0]
+
+
 def trimmed(slot: Slot) -> Slot:
     """Return ``slot`` without the columns that are padding in all of its rows."""
     prompt, completion = (max(1, int(slot[f"{part}_mask"].sum(1).max())) for part in ("prompt", "completion"))

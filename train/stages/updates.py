@@ -21,7 +21,7 @@ from transformers.trainer import clear_device_cache
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
-from adhere.train.stages.microbatches import LOSSES, Microbatch, Packing, Rows, Slot, pack, row_weights, trimmed
+from adhere.train.stages.microbatches import LOSSES, Microbatch, Packing, Rows, Slot, pack, row_weights, score, trimmed
 
 
 class PackedUpdates(GRPOTrainer):
@@ -34,7 +34,7 @@ class PackedUpdates(GRPOTrainer):
     def __init__(self, *, packing: Packing | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._packing = packing
-        self._own_loss = (
+        self.packs: bool = (
             packing is not None
             and self.loss_type in LOSSES
             and self.off_policy_mask_threshold is None
@@ -56,7 +56,7 @@ class PackedUpdates(GRPOTrainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Keep this slot; with the last one of the optimizer step, train on all of them."""
-        if not self._own_loss:
+        if not self.packs:
             loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
             return loss
         began = time.perf_counter()
@@ -160,21 +160,11 @@ class PackedUpdates(GRPOTrainer):
         return self.accelerator.no_sync(model)
 
     def _log_probs(self, model: Any, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return log-probs and entropies of the completion tokens, (N,); the head sees no other token."""
+        """Return log-probs and entropies of the completion tokens, (N,)."""
         inner = self.accelerator.unwrap_model(model)
         backbone = (inner.get_base_model() if isinstance(inner, PeftModel) else inner).base_model
-
-        def narrow(_: Any, __: Any, output: Any) -> Any:
-            output.last_hidden_state = output.last_hidden_state[batch.row, batch.column].unsqueeze(0)
-            return output
-
-        hook = backbone.register_forward_hook(narrow)
-        try:
-            with self.accelerator.autocast():
-                scored = model(input_ids=batch.ids, shift_labels=batch.targets.unsqueeze(0), fused_lm_head=True)
-        finally:
-            hook.remove()
-        return scored.log_probs[0], None if scored.entropy is None else scored.entropy[0]
+        with self.accelerator.autocast():
+            return score(model, backbone, batch)
 
     def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:
         """Return a micro-batch's share of the loss, ()."""
@@ -280,7 +270,7 @@ class PackedUpdates(GRPOTrainer):
         every = self.args.steps_per_generation * self.num_iterations
         trl_scores = self.args.gradient_accumulation_steps % every != 0 or self._corrects_sampling
         training = self.model.training
-        self._leave_out_next_pass = self._own_loss and training and trl_scores and not self._corrects_sampling
+        self._leave_out_next_pass = self.packs and training and trl_scores and not self._corrects_sampling
         return super()._generate_and_score_completions(inputs)
 
     def _get_per_token_logps_and_entropies(
