@@ -58,7 +58,7 @@ def components_of(columns: Sequence[str]) -> list[str]:
 
 def rollout_files(folder: Path) -> list[Path]:
     """Return the rollout files of ``folder``, a stage's ``rollouts/``, in the order of their generations."""
-    return sorted(folder.glob(ROLLOUT_FILES), key=lambda path: (rollout_step(path), path.stem))
+    return sorted(folder.glob(ROLLOUT_FILES))
 
 
 def rollout_step(path: Path) -> int:

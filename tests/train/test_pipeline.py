@@ -141,7 +141,10 @@ def workers_below(folder: str) -> list[str]:
 
 
 def test_math_alone_is_plain_trl_bit_for_bit(tmp_path: Path) -> None:
-    adhere(tmp_path, *ONE_ARM, "stages=[sft,grpo]", "rewards.components.checklist.weight=0", "grpo.kl_coefficient=0.01")
+    adhere(
+        tmp_path, *ONE_ARM, "stages=[sft,grpo]", "rewards.components.checklist.weight=0", "grpo.kl_coefficient=0.01",
+        "grpo.exact_trl=true",
+    )  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run(
         [sys.executable, str(REFERENCE), str(stage(tmp_path, "grpo").resolve()), str(tmp_path / "plain")],

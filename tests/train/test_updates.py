@@ -13,9 +13,14 @@ from typing import Any
 import pytest
 import torch
 import update_gradients
+from attempts import prepare, whole
 from peft import LoraConfig
+from safetensors.torch import load_file
 from update_gradients import Recorder, first_rank, flat, save_model, train
 
+from adhere.evaluation.reweight import read_rollouts
+from adhere.records.tables import read_rollout_files, rollout_files, rollout_step
+from adhere.train.config.stage import read_spec
 from adhere.train.stages.microbatches import LOSSES, Packing, Rows, pack, trimmed
 
 PACKED = Packing(tokens=100)
@@ -166,6 +171,49 @@ def test_two_ranks_have_the_padded_gradients_also_where_one_has_no_rows(model: P
         assert apart(padded, packed) < 1e-5, case
         assert apart(packed, ranks[1][case][1]) == 0.0, f"{case}: the ranks differ"
     assert ranks[0][f"{first_rank.__name__} 1"][1][0].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(("generation", "accumulation", "iterations"), [(1, 4, 1), (2, 4, 2), (4, 2, 1), (2, 3, 1)])
+def test_every_rollout_is_kept_once(
+    tmp_path: Path, generation: int, accumulation: int, iterations: int, packed: bool
+) -> None:
+    """Whatever the ratio of generations to optimizer steps, and for `adhere report` and `reweight` alike."""
+    artifact = prepare(
+        tmp_path, "stages=[grpo]", "grpo.max_steps=4", "grpo.max_completion_length=8", "data.train_size=48",
+        "grpo.max_clipped_steps=100", f"grpo.exact_trl={str(not packed).lower()}",
+        f"grpo.gradient_accumulation={accumulation}", f"+grpo.trl.steps_per_generation={generation}",
+        f"+grpo.trl.num_iterations={iterations}",
+    )  # fmt: skip
+    spec = read_spec(artifact.spec)
+    artifact.handoff.write_text('{"stopped": 1.0}')
+    whole(artifact)
+    generations = math.ceil(4 * accumulation / (generation * iterations))
+    table = read_rollout_files(rollout_files(artifact.rollouts))
+    assert sorted(set(table.column("batch").to_pylist())) == list(range(generations))
+    assert table.num_rows == generations * generation * spec.recipe.grpo.per_device_batch_size
+    first = [generation * iterations * n // accumulation for n in range(generations)]
+    assert [rollout_step(file) for file in rollout_files(artifact.rollouts)] == first
+    names = list(spec.recipe.rewards.components)
+    assert len(read_rollouts(artifact.rollouts, names, 4).batches) * 4 == table.num_rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generation", ["transformers", "continuous_batching"])
+def test_no_back_end_changes_the_type_of_the_trained_weights(tmp_path: Path, generation: str) -> None:
+    """A learning rate of 1e-6 moves float32 weights; nearly all of them would stay where they are in bfloat16."""
+    artifact = prepare(
+        tmp_path, "stages=[grpo]", "grpo.max_steps=1", "grpo.max_completion_length=8", "model.dtype=bfloat16",
+        "grpo.learning_rate=1e-6", "rewards.components.length.weight=1", f"grpo.generation={generation}",
+    )  # fmt: skip
+    artifact.handoff.write_text('{"stopped": 1.0}')
+    before = load_file(Path(read_spec(artifact.spec).recipe.model.path) / "model.safetensors")
+    whole(artifact)
+    after = load_file(artifact.model / "model.safetensors")
+    assert {tensor.dtype for tensor in after.values()} == {torch.float32}
+    moved = sum(int((before[name].float() != after[name]).sum()) for name in after)
+    assert moved > 0.5 * sum(tensor.numel() for tensor in after.values())
 
 
 def test_the_best_packing_is_found() -> None:

@@ -63,7 +63,7 @@ class Recorder(PackedUpdates):
         self.trained: list[tuple[int, int]] = []
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        self.gradients.append(torch.cat([p.grad.flatten().clone() for p in model.parameters()]))
+        self.gradients.append(torch.cat([p.grad.flatten().clone() for p in model.parameters() if p.requires_grad]))
         return super()._get_grad_norm(model, grad_norm=grad_norm)
 
     def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:

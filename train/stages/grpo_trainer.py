@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer with whole-group aggregation, rollout files, per-component figures and an exact resume.
 
-With one ``math`` component of weight 1 every number is TRL's own: nothing here touches advantage, loss or sampling.
+With ``exact_trl`` and one ``math`` component of weight 1 every number is TRL's own: nothing here then touches
+advantage, loss or sampling.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from adhere.rewards.verdict import Status
 from adhere.train.stages.best_checkpoint import Best
 from adhere.train.stages.generation import check_generated, generation_arguments, seeded_engine
 from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
-from adhere.train.stages.rollout_stats import generation_figures
+from adhere.train.stages.rollout_stats import generation_figures, masked_shares
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
 from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on_all_ranks
 from adhere.train.stages.updates import PackedUpdates
@@ -99,6 +100,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._fed = (-1, 0)  # an optimizer step, and the first generation that fed it first
         self.best = Best(int(self.args.save_steps))
         self._rows: list[Row] = []
+        self._masked: dict[str, float] = {}  # shares that vLLM's correction leaves out, by length
         self._flat = torch.zeros(0, dtype=torch.bool)  # rollouts whose whole group has one reward
         self._pause = JudgePause(rewards.composite.services, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
@@ -193,6 +195,15 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 for place in self._flat.nonzero().flatten().tolist():
                     logged[len(logged) - len(self._flat) + place] = 0.0
             self._log_components()
+            if self._corrects_sampling:
+                ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]
+                left_out = ((ratio == 0) * mask).sum(1) / mask.sum(1).clamp(min=1)
+                shares = gather(torch.stack([mask.sum(1).float(), left_out], dim=1)).T.tolist()
+                self._masked = masked_shares(*shares)
+                log = self._metrics["train"]
+                log["sampling/masked_share"].append(sum(shares[1]) / len(shares[1]))
+                for name, share in self._masked.items():
+                    log[f"sampling/{name}"].append(share)
             if self.accelerator.is_main_process:
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
                 step = self.state.global_step
@@ -247,7 +258,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 audited = [self._audit([row["item_id"] for row in self._rows], self._rewards.composite)]
             broadcast_object_list(audited)
         advantages = list(self._logs["advantages"])[-len(self._rows) :]
-        figures = generation_figures(self._rows, advantages, self._group_size, self._judged)
+        figures = generation_figures(self._rows, advantages, self._group_size, self._judged) | self._masked
         for name, value in self._monitors.observe(step, figures, audited[0]).items():
             self._metrics["train"][name].append(value)
 
