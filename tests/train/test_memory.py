@@ -43,7 +43,7 @@ def test_the_weights_of_published_models_are_counted_exactly(config: dict[str, A
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"rank": 8, "checkpointing": True}],
+    [{}, {"rank": 8, "checkpointing": True}, {"packed": True}],
     ids=str,
 )
 def test_a_step_allocates_what_was_estimated(settings: dict[str, Any]) -> None:

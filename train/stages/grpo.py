@@ -73,11 +73,11 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         check_tokenizers(load_tokenizer(recipe.model, recipe.model.path), tokenizer)
     handoff = Handoff(mode, eos_ids(model, tokenizer), None)
     writes = PartialState().is_main_process
-    if recipe.launcher.strategy in ("single", "ddp") and not artifact.handoff.exists():
+    if recipe.launcher.strategy in ("single", "ddp"):
         model.to(PartialState().device)
 
         def sample() -> None:
-            if writes:
+            if writes and not artifact.handoff.exists():
                 share = greedy_stops(model, tokenizer, items, config.max_completion_length, compute_dtype(recipe.model))
                 write_json(artifact.handoff, {"stopped": share})
 
@@ -101,7 +101,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         max_clipped=config.max_clipped_steps,
         monitors=monitors,
         audit=training_audit(items, recipe),
-        packing=None if config.exact_trl else Packing(microbatch_tokens(recipe, longest), config.skip_zero_advantage),
+        packing=None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         model=model,
         args=arguments,
