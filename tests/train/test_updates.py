@@ -21,7 +21,7 @@ from update_gradients import Recorder, first_rank, flat, save_model, train
 from adhere.evaluation.reweight import read_rollouts
 from adhere.records.tables import read_rollout_files, rollout_files, rollout_step
 from adhere.train.config.stage import read_spec
-from adhere.train.stages.microbatches import LOSSES, Packing, Rows, pack, trimmed
+from adhere.train.stages.microbatches import LOSSES, Microbatch, Packing, Rows, pack, trimmed
 
 PACKED = Packing(tokens=100)
 
@@ -259,6 +259,20 @@ def test_a_row_is_its_prompt_and_its_completion_without_padding() -> None:
     rows = Rows.of([slot(), slot()])
     assert [ids.tolist() for ids in rows.ids] == [[5, 8, 9, 0], [6, 7]] * 2
     assert rows.places == [(0, 0), (0, 1), (1, 0), (1, 1)] and rows.completions == [3, 0, 3, 0]
+
+
+def test_what_slots_hold_comes_to_its_tokens_and_back() -> None:
+    """Of any slot, one value a token or one a row; NaN where a slot has none."""
+    rows = Rows.of([slot(), slot()])
+    batch = Microbatch.of(rows, [2, 0], torch.ones(4), multiple=8)
+    assert batch.ids.shape == (2, 8) and batch.targets.tolist() == [8, 9, 0] * 2
+    by_token, by_row = torch.arange(10.0).view(2, 5), torch.tensor([[7.0], [8.0]])
+    assert batch.flat(rows, [by_token, by_row]).tolist() == [7, 7, 7, 0, 1, 2]
+    assert batch.flat(rows, [None, by_token]).nan_to_num(-1).tolist() == [0, 1, 2, -1, -1, -1]
+    assert batch.by_row(torch.arange(6.0)).tolist() == [3, 12]
+    into = [torch.zeros(2, 5), torch.zeros(2, 5)]
+    batch.put(rows, torch.arange(1.0, 7.0), into)
+    assert into[1][0].tolist() == [1, 2, 3, 0, 0] and into[0][0].tolist() == [4, 5, 6, 0, 0]
 
 
 def test_a_slot_of_trls_own_is_trimmed_to_its_longest_row() -> None:

@@ -190,7 +190,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         if self._training:
             if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
                 # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
-                first, logged = self.accelerator.process_index * len(inputs), self._logs["advantages"]
+                first = self.accelerator.process_index * len(inputs)
+                logged: Any = self._logs["advantages"]
                 output["advantages"][self._flat[first : first + len(inputs)]] = 0.0
                 for place in self._flat.nonzero().flatten().tolist():
                     logged[len(logged) - len(self._flat) + place] = 0.0

@@ -18,7 +18,7 @@ from accelerate.utils import DistributedType, gather, reduce
 from peft import PeftModel
 from transformers.integrations.fsdp import is_fsdp_managed_module
 from transformers.trainer import clear_device_cache
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 from adhere.train.stages.microbatches import LOSSES, Microbatch, Packing, Rows, Slot, pack, row_weights, score, trimmed
@@ -30,6 +30,12 @@ class PackedUpdates(GRPOTrainer):
     Where the loss is more than a weighted sum over tokens (an entropy bonus, a router's loss, VESPO, TRL's masks by
     entropy or by divergence), TRL's own micro-batches are kept, each trimmed to its own longest row.
     """
+
+    args: GRPOConfig
+    model: Any
+    max_completion_length: int
+    pad_to_multiple_of: int | None
+    _buffered_inputs: Any
 
     def __init__(self, *, packing: Packing | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -106,10 +112,10 @@ class PackedUpdates(GRPOTrainer):
         batches = self._packed(rows, kept)
         for k, (chosen, counts) in enumerate(batches):
             batch = Microbatch.of(rows, chosen, weights_R * counts, self.pad_to_multiple_of)
-            batch.old = batch.flat(rows, old)
-            if self.beta != 0.0:
+            batch.old = batch.flat(rows, old if counts else [None] * len(slots))
+            if self.beta != 0.0 and counts:
                 batch.reference = batch.flat(rows, [slot["ref_per_token_logps"] for slot in slots])
-            if self._corrects_sampling:
+            if self._corrects_sampling and counts:
                 batch.ratio = batch.flat(rows, [slot["importance_sampling_ratio"] for slot in slots])
             last = k == len(batches) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)
@@ -141,7 +147,7 @@ class PackedUpdates(GRPOTrainer):
         Where ranks share weights, all get as many as the one with the most.
         """
         assert self._packing is not None
-        lengths = [rows.lengths[i] for i in kept]
+        lengths = [len(rows.ids[i]) for i in kept]
         found = [([kept[j] for j in run], True) for run in pack(lengths, self._packing.tokens, self._packing.overhead)]
         number = max(at_least, len(found))
         if self._sharded:
@@ -162,7 +168,7 @@ class PackedUpdates(GRPOTrainer):
     def _log_probs(self, model: Any, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return log-probs and entropies of the completion tokens, (N,)."""
         inner = self.accelerator.unwrap_model(model)
-        backbone = (inner.get_base_model() if isinstance(inner, PeftModel) else inner).base_model
+        backbone: Any = (inner.get_base_model() if isinstance(inner, PeftModel) else inner).base_model
         with self.accelerator.autocast():
             return score(model, backbone, batch)
 
@@ -331,7 +337,8 @@ class PackedUpdates(GRPOTrainer):
         later = self._buffered_inputs[max(0, self.current_gradient_accumulation_steps - len(self._window)) :]
         if not later or "old_per_token_logps" in later[0]:
             return
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+        checkpointing: Any = self.args.gradient_checkpointing_kwargs
+        with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
             rows = Rows.of(later)
             for slot, log_probs in zip(
                 later, self._packed_log_probs(self.model, rows, later, self._with_gradient(rows)), strict=True
