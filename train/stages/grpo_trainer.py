@@ -208,7 +208,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             if self.accelerator.is_main_process:
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
                 step = self.state.global_step
-                generation = self._step // (self.args.steps_per_generation * self.num_iterations)
+                generation = self._step // (self._slots_of_generation * self.num_iterations)
                 columns = rollout_columns(
                     self._rows, advantages, step=step, generation=generation, group_size=self._group_size
                 )

@@ -56,6 +56,12 @@ class PackedUpdates(GRPOTrainer):
         return bool(self.use_vllm and self.vllm_importance_sampling_correction)
 
     @property
+    def _slots_of_generation(self) -> int:
+        """Slots that one generation fills."""
+        assert self.args.steps_per_generation is not None
+        return self.args.steps_per_generation
+
+    @property
     def _sharded(self) -> bool:
         """Whether the ranks share weights, so that each forward and backward pass is a collective of all."""
         return self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
@@ -97,7 +103,7 @@ class PackedUpdates(GRPOTrainer):
                 self.loss_type,
                 accumulation=self.current_gradient_accumulation_steps,
                 max_completion_length=self.max_completion_length,
-                slots=self.args.steps_per_generation,
+                slots=self._slots_of_generation,
                 ranks=self.accelerator.num_processes,
             )
             for slot in slots
@@ -273,7 +279,7 @@ class PackedUpdates(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         # TRL's first pass over what it generated is that of the old log-probs, wherever it makes one.
-        every = self.args.steps_per_generation * self.num_iterations
+        every = self._slots_of_generation * self.num_iterations
         trl_scores = self.args.gradient_accumulation_steps % every != 0 or self._corrects_sampling
         training = self.model.training
         self._leave_out_next_pass = self.packs and training and trl_scores and not self._corrects_sampling
