@@ -3,9 +3,10 @@
     python bench/memory_estimate.py                  a grid of shapes, batches, lengths and settings (about 10 minutes)
     python bench/memory_estimate.py --only qwen3     the points of one shape
 
-Every point runs TRL's own forward (its fused LM head), backward and AdamW on a model of random weights, two steps, so
-that the optimizer's state is there in the second. A dispatch mode sees every storage that torch hands out and when it
-dies; the peak of their sum is the measured figure. What a GPU allocates besides is not in it.
+Every point runs TRL's own forward (its fused LM head) or that of GRPO's packed micro-batches, a quarter of whose tokens
+are prompts, then backward and AdamW on a model of random weights: two steps, so that the optimizer's state is there in
+the second. A dispatch mode sees every storage that torch hands out and when it dies; the peak of their sum is the
+measured figure. What a GPU allocates besides is not in it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 from adhere.train.plan.activations import WORD, Pass
 from adhere.train.plan.architecture import Architecture, architecture_of
 from adhere.train.plan.memory import generation_bytes, training_moments
+from adhere.train.stages.microbatches import Microbatch, Rows, score
 
 SHAPES: dict[str, dict[str, Any]] = {
     "smollm2": {
@@ -43,6 +45,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+PACKED = [(False, 0, False), (True, 0, False), (False, 16, True), (False, 0, True)]
+"""Checkpointing, adapter rank and mixed precision of the packed micro-batches that are measured."""
+
 GENERATED = [("qwen3", False, 0), ("qwen3", True, 0), ("qwen2", True, 16), ("smollm2", False, 0)]
 """Shape, mixed precision and adapter rank of the generations that are measured."""
 
@@ -58,6 +63,12 @@ class Point:
     rank: int = 0
     mixed: bool = False
     accumulation: int = 1
+    packed: bool = False
+
+    @property
+    def prompt(self) -> int:
+        """Tokens of a row that a packed micro-batch does not score."""
+        return self.length // 4 if self.packed else 1
 
     @property
     def architecture(self) -> Architecture:
@@ -69,6 +80,7 @@ class Point:
         words += [f"lora {self.rank}"] if self.rank else ["full"]
         words += ["checkpointing"] if self.checkpointing else []
         words += [f"{self.accumulation} accumulated"] if self.accumulation > 1 else []
+        words += ["packed"] if self.packed else []
         return f"{self.shape:<8} {', '.join(words)}"
 
 
@@ -136,12 +148,20 @@ def measured(point: Point) -> int:
     ids = torch.randint(0, SHAPES[point.shape]["vocab_size"], (point.batch, point.length))
     mask = torch.ones_like(ids)
     mask[0, : point.length // 8] = 0
+    completions = [point.length - point.prompt] * point.batch
+    rows = Rows([*ids], [point.prompt] * point.batch, completions, [], torch.ones(point.batch))
+    backbone = (model.get_base_model() if point.rank else model).base_model
     with tracker:
         for _ in range(2):
             tracker.peak = 0
             for _ in range(point.accumulation):
                 with autocast(point):
-                    loss = model(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True).loss
+                    if point.packed:
+                        loss = score(model, backbone, Microbatch.of(rows, [*range(point.batch)], rows.advantages))[
+                            0
+                        ].sum()
+                    else:
+                        loss = model(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True).loss
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
@@ -153,8 +173,8 @@ def estimated(point: Point) -> float:
     """Return the estimate for the same step."""
     a, width = point.architecture, 2 if point.mixed else WORD
     micro = Pass(
-        architecture=a, sequences=point.batch, tokens=point.length, scored=point.length - 1, width=width,
-        rank=point.rank, checkpointing=point.checkpointing, triton=False,
+        architecture=a, sequences=point.batch, tokens=point.length, scored=point.length - point.prompt,
+        width=width, rank=point.rank, checkpointing=point.checkpointing, triton=False, masked=not point.packed,
     )  # fmt: skip
     trained = a.adapters(point.rank) if point.rank else a.parameters
     frozen = a.parameters * width if point.rank else 0
@@ -193,6 +213,7 @@ def grid(only: str | None) -> list[Point]:
     ]
     small += [Point(s, 4, 192, c, r, mixed=True) for s in ("qwen3", "qwen2") for c in (False, True) for r in (0, 16)]
     small += [Point("qwen3", 4, 192, accumulation=2), Point("qwen2", 1, 1024, checkpointing=True)]
+    small += [Point(s, 4, 192, c, r, m, packed=True) for s in ("qwen3", "qwen2") for c, r, m in PACKED]
     large = [Point("smollm2", b, t, c, r) for b, t in ((1, 64), (4, 256)) for c in (False, True) for r in (0, 16)]
     return [point for point in [*small, *large] if only in (None, point.shape)]
 

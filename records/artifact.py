@@ -63,8 +63,8 @@ class Artifact:
     """The folder of one stage.
 
     ``stage.yaml`` is what the worker reads, ``model/`` the weights handed on, ``manifest.json`` what was made of what,
-    ``metrics.jsonl`` one row a logging step, ``rollouts/`` one parquet file a GRPO step, ``logs/`` one file an attempt,
-    ``checkpoints/`` what a killed stage resumes from. ``DONE`` is written last.
+    ``metrics.jsonl`` one row a logging step, ``rollouts/`` one parquet file a generation, ``logs/`` one file an
+    attempt, ``checkpoints/`` what a killed stage resumes from. ``DONE`` is written last.
 
     Three more files are how a stage and whoever runs it speak: ``STOP``, touched from outside, asks the worker to write
     a checkpoint and end; ``REQUEUE`` (``{"step": n}``) says that it did; ``FAILED`` (``{"message": ...}``) that the
@@ -168,6 +168,11 @@ class Artifact:
     def timing(self) -> Path:
         """Seconds of a step and of a checkpoint, measured by the worker."""
         return self.path / "timing.json"
+
+    @property
+    def handoff(self) -> Path:
+        """What was found, before the first step, of the model that the stage starts from."""
+        return self.path / "handoff.json"
 
     @property
     def servers(self) -> Path:

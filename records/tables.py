@@ -60,21 +60,27 @@ def components_of(columns: Sequence[str]) -> list[str]:
 
 
 def rollout_files(folder: Path) -> list[Path]:
-    """Return the rollout files of ``folder``, a stage's ``rollouts/``, by step."""
+    """Return the rollout files of ``folder``, a stage's ``rollouts/``, in the order of their generations."""
     return sorted(folder.glob(ROLLOUT_FILES))
 
 
-def write_rollouts(folder: Path, step: int, rows: Sequence[Mapping[str, Any]]) -> Path:
+def rollout_step(path: Path) -> int:
+    """Return the optimizer step that the rollouts of a file feed first, which its name says."""
+    return int(path.stem.split("_")[1])
+
+
+def write_rollouts(folder: Path, step: int, rows: Sequence[Mapping[str, Any]], *, nth: int = 0) -> Path:
     """Write the rollouts of one generation, and return their file.
 
     Args:
         folder: the stage's ``rollouts/``.
         step: optimizer step that they feed first; it names the file.
         rows: the columns of each rollout, in the order of their groups; all rows have the same.
+        nth: generations before this one that feed the same step first.
     """
     types = {component_column("", part): kind for part, kind in (COMPONENT_COLUMNS | {VALUE: "number"}).items()}
     kinds = {name: ROLLOUT_COLUMNS.get(name) or types["_" + name.rpartition("_")[2]] for name in rows[0]}
-    path = folder / f"step_{step:06d}.parquet"
+    path = folder / (f"step_{step:06d}_{nth:04d}.parquet" if nth else f"step_{step:06d}.parquet")
     _write(path, rows, kinds)
     return path
 

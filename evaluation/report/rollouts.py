@@ -142,13 +142,19 @@ def read_rollout_table(data: ReportData) -> RolloutTable:
 def _add_training(growing: _Growing, arm: int, table: pyarrow.Table) -> None:
     names = components_of(table.column_names)
     column = {name: table.column(name).to_pylist() for name in ("item_id", "prompt", "answer", "response")}
-    tokens = table.column("tokens").to_numpy()
+    tokens, step, group = (table.column(name).to_numpy() for name in ("tokens", "step", "group"))
+    if "batch" in table.column_names:
+        # Each generation counts its groups from 0; here those of one step are counted on.
+        batch, (steps, place) = table.column("batch").to_numpy(), np.unique(step, return_inverse=True)
+        first = np.full(len(steps), np.iinfo(np.int64).max)
+        np.minimum.at(first, place, batch)
+        group = group + (batch - first[place]) * (group.max(initial=0) + 1)
     growing.add(
         {
             "arm": arm,
             "phase": TRAINING,
-            "step": table.column("step").to_numpy(),
-            "group": table.column("group").to_numpy(),
+            "step": step,
+            "group": group,
             "item": [
                 growing.item(key) for key in zip(column["item_id"], column["prompt"], column["answer"], strict=True)
             ],

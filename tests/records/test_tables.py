@@ -18,6 +18,7 @@ from adhere.records.tables import (
     read_responses,
     read_rollout_files,
     rollout_files,
+    rollout_step,
     write_rollouts,
 )  # fmt: skip
 from adhere.rewards.errors import DataError, StageError
@@ -88,12 +89,23 @@ def test_rollouts_come_back_with_their_types(tmp_path: Path) -> None:
     write_rollouts(tmp_path, 12, [row])
     files = rollout_files(tmp_path)
     assert [file.name for file in files] == ["step_000003.parquet", "step_000012.parquet"]
+    assert [rollout_step(file) for file in files] == [3, 12]
     table = read_rollout_files(files)
     assert table.num_rows == 3 and components_of(table.column_names) == ["math"]
     assert {str(table.schema.field(name).type) for name in ("math_score", "math_value", "advantage")} == {"double"}
     assert table.column("requirements").to_pylist()[0][0] == {
         "id": "c", "text": "t", "score": 1.0, "status": "ok", "detail": None,
     }  # fmt: skip
+
+
+def test_generations_that_feed_one_step_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    row = dict.fromkeys(ROLLOUT_COLUMNS) | {"step": 3, "group": 0, "tokens": 5, "requirements": []}
+    for nth in (10, 0, 1, 2):
+        write_rollouts(tmp_path, 3, [row | {"batch": nth}], nth=nth)
+    write_rollouts(tmp_path, 4, [row | {"batch": 11}])
+    files = rollout_files(tmp_path)
+    assert [rollout_step(file) for file in files] == [3, 3, 3, 3, 4]
+    assert read_rollout_files(files).column("batch").to_pylist() == [0, 1, 2, 10, 11]
 
 
 def test_responses_of_another_version_are_not_misread(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.stages.drift import CHECKS, Alarm, alarms
+from adhere.train.stages.rollout_stats import masked_shares
 
 RECORDED = Path(__file__).parents[1] / "data" / "monitors"
 STEADY = {
@@ -118,3 +119,20 @@ def test_recorded_collapses_raise_theirs_before_half_of_the_run_is_over(name: st
     found = raised(recorded(name))
     assert set(found) == expected
     assert min(alarm.step for alarm in found.values()) <= 30
+
+
+def test_long_rollouts_that_are_left_out_more_often_raise_an_alarm() -> None:
+    """Not where all lengths are left out alike, nor where nothing corrects the engine's probabilities."""
+
+    def rows(short: float, long: float) -> list[dict[str, float]]:
+        return [row | {"masked_short": short, "masked_long": long} for row in history({}, steps=12)]
+
+    assert raised(rows(0.05, 0.3))["masked"].value == pytest.approx(0.25)
+    assert raised(rows(0.3, 0.35)) == raised(rows(0.3, 0.0)) == raised(rows(math.nan, 0.5)) == {}
+    assert raised(rows(0.05, 0.3)[:9]) == {}
+
+
+def test_the_share_left_out_is_told_by_length() -> None:
+    assert masked_shares([10, 20, 30, 40], [0.0, 0.5, 1.0, 0.5]) == {"masked_short": 0.25, "masked_long": 0.75}
+    alike = masked_shares([7, 7], [1.0, 0.0])
+    assert alike["masked_short"] == 0.5 and math.isnan(alike["masked_long"])

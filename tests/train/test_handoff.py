@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.schema import AdapterConfig
+from adhere.train.model import handoff
 from adhere.train.model.handoff import adapter_mode, check_tokenizers, eos_ids, greedy_stops
 
 Tokenizers = Callable[..., PreTrainedTokenizerFast]
@@ -72,6 +75,34 @@ def test_a_model_that_ends_its_responses_passes(tokenizer_of: Tokenizers, model_
 
 def test_a_model_that_never_ends_is_refused_with_what_to_do(tokenizer_of: Tokenizers, model_that_says: Models) -> None:
     with pytest.raises(StageError, match=r"none of 3 greedy samples ended within 4 tokens; train SFT\s+longer"):
+        greedy_stops(model_that_says(WORD), tokenizer_of(), ITEMS, limit=4)
+
+
+def test_prompts_of_any_length_are_sampled_in_one_batch_of_the_compute_type(
+    tokenizer_of: Tokenizers, model_that_says: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, shapes, types = model_that_says(END), [], []
+    inner = model.generate
+
+    def seen(ids: torch.Tensor, **given: Any) -> torch.Tensor:
+        shapes.append((tuple(ids.shape), given["attention_mask"].sum(1).tolist()))
+        types.append(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
+        return inner(ids, **given)
+
+    monkeypatch.setattr(model, "generate", seen)
+    items = [PromptItem(f"i{n}", ({"role": "user", "content": "What " * n},), "2") for n in (1, 4, 2)]
+    assert greedy_stops(model, tokenizer_of(), items, limit=4) == 1.0
+    assert greedy_stops(model, tokenizer_of(), items, limit=4, dtype=torch.bfloat16) == 1.0
+    assert shapes == [((3, 6), [3, 6, 4])] * 2 and types == [torch.float32, torch.bfloat16]
+
+
+def test_samples_shorter_than_training_allows_refuse_nothing(
+    tokenizer_of: Tokenizers, model_that_says: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that thinks for long may still end within the limit of training."""
+    monkeypatch.setattr(handoff, "SAMPLE_TOKENS", 4)
+    assert greedy_stops(model_that_says(WORD), tokenizer_of(), ITEMS, limit=5) == 0.0
+    with pytest.raises(StageError, match=r"none of 3 greedy samples ended within 4 tokens"):
         greedy_stops(model_that_says(WORD), tokenizer_of(), ITEMS, limit=4)
 
 

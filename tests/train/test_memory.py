@@ -43,7 +43,7 @@ def test_the_weights_of_published_models_are_counted_exactly(config: dict[str, A
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"rank": 8, "checkpointing": True}],
+    [{}, {"rank": 8, "checkpointing": True}, {"packed": True}],
     ids=str,
 )
 def test_a_step_allocates_what_was_estimated(settings: dict[str, Any]) -> None:
@@ -137,6 +137,35 @@ def test_the_plan_warns_of_too_small_a_device_and_says_what_to_change(tmp_path: 
     text = describe_run(plan_run([*given, "launcher.gpu_memory_gib=80"]))
     assert "7,616 M weights; GiB per device at the peak" in text
     assert "more than the 80 GiB there are" in text and "it would fit with strategy=zero2" in text
+
+
+R1_DISTILL: dict[str, Any] = {
+    "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
+    "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": False,
+}  # fmt: skip
+HARDWARE = {
+    "smollm2_gsm8k": (SMOLLM2, 24),
+    "qwen3_0_6b_mathif": (QWEN3_06B, 80),
+    "r1_distill_1_5b_mathif": (R1_DISTILL, 80),
+    "qwen2_5_7b_mathif": (QWEN2_7B, 80),
+}
+
+
+@pytest.mark.parametrize("name", HARDWARE)
+def test_shipped_recipes_fit_the_hardware_that_they_name(name: str) -> None:
+    config, gib = HARDWARE[name]
+    recipe = compose_recipe([f"recipe={name}", "~arms", f"launcher.gpu_memory_gib={gib}"])
+    for kind in recipe.kinds:
+        assert stage_memory(recipe, kind, architecture_of(config)).peak.total / 2**30 <= gib, kind
+
+
+def test_a_packed_micro_batch_is_limited_by_its_tokens_and_trls_by_its_rows() -> None:
+    def activations(*overrides: str) -> float:
+        return part(SMOLLM2, "activations", "grpo.per_device_batch_size=64", "launcher.device=cpu", *overrides)
+
+    assert activations() == activations("grpo.per_device_batch_size=128")
+    assert activations("grpo.tokens_per_microbatch=65536") > 4 * activations()
+    assert activations("grpo.exact_trl=true") > 4 * activations()
 
 
 def test_a_model_that_is_not_here_is_named_with_the_way_to_its_config(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ AlarmName = Literal[
     "clipped",
     "probe_like",
     "live_groups",
+    "masked",
     "rehearsed",
     "audit",
     "held_out",
@@ -64,6 +65,10 @@ class MonitorsConfig(Strict):
 
     live_groups: float = Field(default=1.0, ge=0.0)
     """Alarm ``live_groups``: over the last ten generations fewer groups than this, on average, had any advantage."""
+
+    masked: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Alarm ``masked``: over the last ten generations the correction of vLLM's probabilities left rollouts longer than
+    the median out of the update this much more often than the others."""
 
     probe_like: float = Field(default=0.1, gt=0.0, le=1.0)
     """Alarm ``probe_like``: the share of responses that praise themselves, speak as a judge or box many answers rose

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, create_model, field_validator, model_validator
 
@@ -229,6 +229,14 @@ class GrpoConfig(_Training):
 
     refill_resolution: float = Field(default=0.0, ge=0.0)
     """Greatest difference between a group's rewards that ``refill`` takes for none: the noise of a judge, say."""
+
+    tokens_per_microbatch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Padded tokens of one forward and backward pass at most, into which the rows of an optimizer step are packed by
+    length. ``auto`` is what ``per_device_batch_size`` rows of the greatest length have, and no more than keeps the
+    device busy."""
+
+    skip_zero_advantage: bool = True
+    """Leave rollouts whose advantage is 0 out of the update, where that changes no gradient (no KL term)."""
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""

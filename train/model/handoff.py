@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from adhere.prompts.item import PromptItem
     from adhere.train.config.schema import AdapterConfig
 
-SAMPLES = 8
+SAMPLES, SAMPLE_TOKENS = 8, 1024
+"""Greedy samples of the check, and tokens of one at most: where training allows more, they only say what they found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
     """What the check found; written to the manifest.
 
-    ``stopped`` is the share of greedy samples that ended by themselves, ``None`` where sampling would have to gather a
-    sharded model.
+    ``stopped`` is the share of greedy samples that ended by themselves before the first step, ``None`` where sampling
+    would have to gather a sharded model.
     """
 
     adapter: str
@@ -79,28 +80,42 @@ def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[
 
 @torch.no_grad()
 def greedy_stops(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: Sequence[PromptItem], limit: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    items: Sequence[PromptItem],
+    limit: int,
+    dtype: torch.dtype = torch.float32,
 ) -> float:
-    """Return the share of greedy samples on the first items that end within ``limit`` tokens.
+    """Return the share of greedy samples on the first items that end, sampled in one batch.
+
+    Args:
+        model: on its device.
+        tokenizer: of the model.
+        items: the first ``SAMPLES`` are asked.
+        limit: tokens of a completion in training; a sample has no more than ``SAMPLE_TOKENS``.
+        dtype: type of the arithmetic.
 
     Raises:
-        StageError: none does; GRPO would see a clipped ratio of 1.0 and learn nothing.
+        StageError: none ends within ``limit``; GRPO would see a clipped ratio of 1.0 and learn nothing.
     """
-    stopped = 0
-    was_training = model.training
+    prompts = [prompt_ids(tokenizer, item.messages) for item in items[:SAMPLES]]
+    longest = max(len(prompt) for prompt in prompts)
+    assert isinstance(tokenizer.pad_token_id, int)
+    padded = [[tokenizer.pad_token_id] * (longest - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    tokens, was_training = min(limit, SAMPLE_TOKENS), model.training
     model.eval()
-    for item in items[:SAMPLES]:
-        ids = torch.tensor([prompt_ids(tokenizer, item.messages)], device=model.device)
+    with torch.autocast(model.device.type, dtype, enabled=dtype is not torch.float32):
         output = model.generate(  # type: ignore[operator]
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=limit,
+            torch.tensor(padded, device=model.device), attention_mask=torch.tensor(mask, device=model.device),
+            do_sample=False, max_new_tokens=tokens,
             eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
-        stopped += int(output[0, -1] == tokenizer.eos_token_id)
     model.train(was_training)
-    share = stopped / len(items[:SAMPLES])
-    if share == 0.0:
+    share = float((output[:, longest:] == tokenizer.eos_token_id).any(1).float().mean())
+    if share == 0.0 and tokens == limit:
         raise StageError(
-            f"hand-off: none of {len(items[:SAMPLES])} greedy samples ended within {limit} tokens; train SFT "
+            f"hand-off: none of {len(prompts)} greedy samples ended within {limit} tokens; train SFT "
             f"longer, raise grpo.max_completion_length, or check that targets end with the end token"
         )
     return share

@@ -25,7 +25,8 @@ class Pass:
     """A micro batch as one device sees it.
 
     ``tokens`` are prompt and completion, ``scored`` those the head scores, both per sequence; ``width`` is the bytes of
-    the arithmetic's type, ``rank`` that of adapters on a frozen base (0: every weight is trained).
+    the arithmetic's type, ``rank`` that of adapters on a frozen base (0: every weight is trained). ``masked`` says that
+    attention gets a mask of its padding; packed rows need none.
     """
 
     architecture: Architecture
@@ -37,6 +38,7 @@ class Pass:
     checkpointing: bool = False
     attention: str | None = None
     triton: bool = True
+    masked: bool = True
 
     @property
     def mixed(self) -> bool:
@@ -67,12 +69,13 @@ class Pass:
 
     @property
     def _attention(self) -> int:
-        """Bytes per token and layer between the projections: a padded batch repeats shared heads and keeps its mask."""
+        """Bytes per token and layer between the projections: a masked batch repeats shared heads and keeps its mask."""
         a, w = self.architecture, self.width
         norms = 0
         if a.head_norms:
             norms = (a.queries + a.keys) * (WORD + (w if self.full else 0))
-        if self.attention in ("flash_attention_2", "flash_attention_3", "kernels-community/flash-attn"):
+        flash = self.attention in ("flash_attention_2", "flash_attention_3", "kernels-community/flash-attn")
+        if flash or (not self.masked and self.attention != "eager"):
             return norms + (2 * a.queries + 2 * a.keys) * w + a.heads * WORD
         if self.attention == "eager":
             scores = a.heads * self.tokens * (WORD + (w if self.mixed else 0))

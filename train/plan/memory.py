@@ -28,6 +28,9 @@ BUCKET, LIVE = 500_000_000, 1_000_000_000
 CUDA_CONTEXT, NCCL_BUFFERS = 0.6 * GIB, 0.4 * GIB
 """Outside torch's allocator, assumed: CUDA's context and libraries, and NCCL's channels where ranks talk."""
 
+BUSY_CPU, BUSY_GPU = 2048, 16384
+"""Tokens of a micro-batch from which more would not make a device busier (``bench/grpo_step.py``)."""
+
 SAMPLED_LOGITS = 3
 """Float32 copies of a step's logits while it is sampled: scores, their warped copy, probabilities."""
 
@@ -95,15 +98,20 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
     fixed, gradients, host = _states(recipe, a)
     notes: list[str] = []
     config: SftConfig | GrpoConfig
+    packed = False
     if workload == "sft":
         config, tokens = recipe.sft, min(recipe.sft.max_length, a.context or recipe.sft.max_length)
-        scored, generation = tokens - 1, []
+        scored, generation, sequences = tokens - 1, [], config.per_device_batch_size
     else:
         prompt, completion = prompt_tokens(recipe, a), recipe.grpo.max_completion_length
         if recipe.data.max_prompt_tokens is None:
             notes.append(f"prompts of {prompt} tokens are assumed; data.max_prompt_tokens would say")
         config, tokens = recipe.grpo, prompt + completion
-        scored = tokens - 1 if recipe.launcher.device == "cpu" else completion
+        packed, cpu = not config.exact_trl, recipe.launcher.device == "cpu"
+        scored = completion if packed or not cpu else tokens - 1  # TRL's own head scores prompts too without Triton
+        sequences = config.per_device_batch_size
+        if packed:
+            sequences = max(1, microbatch_tokens(recipe, prompt, cpu=cpu) // tokens)
         if config.kl_coefficient > 0.0:
             # The model that a KL is taken to: TRL loads a second one in float32, of adapters a frozen copy.
             split = recipe.launcher.processes if recipe.launcher.strategy in ("zero3", "fsdp2") else 1
@@ -120,9 +128,9 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
         elif config.generation == "vllm_colocate":
             generation = [Moment("generation by vLLM beside the trainer", fixed | engine)]
         else:
-            sequences = config.per_device_batch_size * steps_per_generation(recipe)
+            drawn = config.per_device_batch_size * steps_per_generation(recipe)
             rank = 0 if recipe.model.adapter.kind == "none" else recipe.model.adapter.rank
-            cache = generation_bytes(a, sequences, prompt, tokens, width_of(recipe), rank=rank)
+            cache = generation_bytes(a, drawn, prompt, tokens, width_of(recipe), rank=rank)
             gathered = gathered_to_generate(recipe, a)
             cache |= {"gathered": gathered} if gathered else {}
             generation = [Moment("generation", fixed | cache)]
@@ -130,7 +138,7 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
         fixed |= {} if config.vllm.sleep else engine
     micro = Pass(
         architecture=a,
-        sequences=config.per_device_batch_size,
+        sequences=sequences,
         tokens=tokens,
         scored=scored,
         width=width_of(recipe),
@@ -138,8 +146,9 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
         checkpointing=config.gradient_checkpointing,
         attention=recipe.model.attention,
         triton=recipe.launcher.device != "cpu",
+        masked=not packed,
     )
-    moments = training_moments(micro, fixed, gradients, accumulated=config.gradient_accumulation > 1)
+    moments = training_moments(micro, fixed, gradients, accumulated=packed or config.gradient_accumulation > 1)
     return StageMemory([*moments, *generation], host, notes)
 
 
@@ -269,6 +278,21 @@ def gathered_to_generate(recipe: Recipe, a: Architecture) -> float:
     adapters = adapter_weights(recipe, a)
     base = base_bytes(recipe, a) if adapters else float(a.parameters * width_of(recipe))
     return base + adapters * width_of(recipe)
+
+
+def microbatch_tokens(recipe: Recipe, prompt: int, *, cpu: bool) -> int:
+    """Return the padded tokens of a GRPO micro-batch at most, ``grpo.tokens_per_microbatch``.
+
+    Args:
+        recipe: says it, or ``auto``.
+        prompt: tokens of the longest prompt.
+        cpu: whether the stage runs on one.
+    """
+    config = recipe.grpo
+    if config.tokens_per_microbatch != "auto":
+        return config.tokens_per_microbatch
+    planned = config.per_device_batch_size * (prompt + config.max_completion_length)
+    return min(planned, BUSY_CPU if cpu else BUSY_GPU)
 
 
 def steps_per_generation(recipe: Recipe) -> int:

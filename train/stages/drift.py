@@ -13,7 +13,7 @@ from adhere.train.config.monitors import AlarmName, MonitorsConfig
 
 MAD_TO_STD = 1.4826
 FEW_FOR = 10
-"""Generations over which live groups are counted for the alarm ``live_groups``."""
+"""Generations over which the alarms ``live_groups`` and ``masked`` count."""
 
 LEAST_SPREAD = 0.05
 """Smallest deviation of a length, as a part of its median, that a robust z divides by."""
@@ -54,6 +54,11 @@ def alarms(history: History, config: MonitorsConfig, rehearsed: tuple[int, int] 
             f"{live:.1f} groups a step have an advantage, over the last {FEW_FOR}: `adhere rehearse` says what may help"
         )
         found.append(Alarm("live_groups", step, live, config.live_groups, text))
+    gaps = [row["masked_long"] - row["masked_short"] for row in history[-FEW_FOR:] if "masked_long" in row]
+    gaps = [gap for gap in gaps if not math.isnan(gap)]
+    if len(gaps) == FEW_FOR and (gap := fmean(gaps)) >= config.masked:
+        text = f"long rollouts are left out of the update in {gap:.0%} more of the cases than short ones"
+        found.append(Alarm("masked", step, gap, config.masked, text))
     if rehearsed is not None and len(history) == config.reference and all("groups" in row for row in history):
         share, seen = rehearsed[0] / rehearsed[1], sum(row["groups"] for row in history)
         live = sum(row["live_groups"] for row in history)

@@ -37,7 +37,7 @@ def generation_arguments(spec: StageSpec) -> dict[str, Any]:
             return {"use_transformers_continuous_batching": True} | _small_cache(spec)
         case "vllm_colocate":
             return {
-                "use_vllm": True,
+                **_correction(spec),
                 "vllm_mode": "colocate",
                 "vllm_gpu_memory_utilization": config.gpu_memory_utilization or COLOCATED_MEMORY,
                 "vllm_tensor_parallel_size": config.tensor_parallel,
@@ -50,12 +50,24 @@ def generation_arguments(spec: StageSpec) -> dict[str, Any]:
                     "grpo.vllm.base_url: no server runs for this stage; adhere train starts one, elsewhere name it"
                 )
             return {
-                "use_vllm": True,
+                **_correction(spec),
                 "vllm_mode": "server",
                 "vllm_server_base_url": config.base_url.rstrip("/"),
                 "vllm_server_timeout": config.start_seconds,
                 **({} if config.group_port is None else {"vllm_group_port": config.group_port}),
             }
+
+
+def _correction(spec: StageSpec) -> dict[str, Any]:
+    """Return how the difference between vLLM's probabilities and the trainer's is corrected: token by token.
+
+    TRL's default weighs a rollout by the product of its tokens' ratios and leaves it out above 3. Small independent
+    differences of deviation s make that product log-normal of deviation s·√T: the longer a rollout of T tokens, the
+    more often it is left out, and the smaller its median weight exp(-s²T/2). Ratios cut off at 3 token by token weigh
+    all lengths alike.
+    """
+    mode = {} if spec.recipe.grpo.exact_trl else {"vllm_importance_sampling_mode": "token_truncate"}
+    return {"use_vllm": True, **mode}
 
 
 def _small_cache(spec: StageSpec) -> dict[str, Any]:

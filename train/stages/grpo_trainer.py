@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather, gather_object
 from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig as TrlGrpoConfig
-from trl import GRPOTrainer
 
 from adhere.evaluation.generation import draw_seed
 from adhere.records.artifact import Artifact, Stopped, complete, complete_checkpoints
@@ -37,9 +36,10 @@ from adhere.train.stages.generation import (
     seeded_engine,
 )
 from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
-from adhere.train.stages.rollout_stats import generation_figures
+from adhere.train.stages.rollout_stats import generation_figures, masked_shares
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
 from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on_all_ranks
+from adhere.train.stages.updates import PackedUpdates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
     )
 
 
-class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
+class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     """Adds to TRL's trainer what a composite reward needs.
 
     Below ``artifact`` go one parquet file per generation, and the checkpoints. ``max_clipped`` is the number of
@@ -121,8 +121,11 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self._monitors, self._audit, self._follow = monitors, audit, follow
         self._clipped = 0
         self._passes = 0
+        self._fed = (-1, 0)  # an optimizer step, and the first generation that fed it first
         self.best = Best(int(self.args.save_steps))
         self._rows: list[Row] = []
+        self._masked: dict[str, float] = {}  # shares that vLLM's correction leaves out, by length
+        self._flat = torch.zeros(0, dtype=torch.bool)  # rollouts whose whole group has one reward
         self._pause = JudgePause(rewards.composite.services, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
         self._before_generation: Restore = self._moment()
@@ -152,6 +155,11 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
             weights_1_K = weights_array(composite.config, composite.weights)
             combined_G_N = group_rewards(composite.config, self._values(), weights_1_K)
             matrix[:, -1] = torch.from_numpy(combined_G_N.ravel())
+        rewards_G_N = (matrix * self.reward_weights.to(matrix.device)).nansum(1).view(-1, self._group_size)
+        scored_G_N = ~matrix.isnan().all(1).view_as(rewards_G_N)
+        highest = rewards_G_N.masked_fill(~scored_G_N, -math.inf).amax(1)
+        lowest = rewards_G_N.masked_fill(~scored_G_N, math.inf).amin(1)
+        self._flat = (highest <= lowest).repeat_interleave(self._group_size)
         return matrix
 
     def _scored(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> torch.Tensor:
@@ -237,12 +245,34 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
         self._prompted = [example["item_id"] for example in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self._training:
+            if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
+                # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
+                first = self.accelerator.process_index * len(inputs)
+                logged: Any = self._logs["advantages"]
+                output["advantages"][self._flat[first : first + len(inputs)]] = 0.0
+                for place in self._flat.nonzero().flatten().tolist():
+                    logged[len(logged) - len(self._flat) + place] = 0.0
             self._log_components()
+            if self._corrects_sampling:
+                ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]
+                left_out = ((ratio == 0) * mask).sum(1) / mask.sum(1).clamp(min=1)
+                shares = gather(torch.stack([mask.sum(1).float(), left_out], dim=1)).T.tolist()
+                self._masked = masked_shares(*shares)
+                log = self._metrics["train"]
+                log["sampling/masked_share"].append(sum(shares[1]) / len(shares[1]))
+                for name, share in self._masked.items():
+                    log[f"sampling/{name}"].append(share)
             if self.accelerator.is_main_process:
                 advantages = list(self._logs["advantages"])[-len(self._rows) :]
                 step = self.state.global_step
-                columns = rollout_columns(self._rows, advantages, step=step, group_size=self._group_size)
-                write_rollouts(self._rollouts_folder, step, columns)
+                generation = self._step // self._generate_every
+                columns = rollout_columns(
+                    self._rows, advantages, step=step, generation=generation, group_size=self._group_size
+                )
+                if self._fed[0] != step:
+                    self._fed = (step, generation)
+                nth = generation - self._fed[1]
+                write_rollouts(self._rollouts_folder, step, columns, nth=nth)
             self._watch()
         return output
 
@@ -369,7 +399,7 @@ class AdhereGRPOTrainer(ExactResume, GRPOTrainer):
                 audited = [self._audit([row["item_id"] for row in self._rows], self._rewards.composite)]
             broadcast_object_list(audited)
         advantages = list(self._logs["advantages"])[-len(self._rows) :]
-        figures = generation_figures(self._rows, advantages, self._group_size, self._judged)
+        figures = generation_figures(self._rows, advantages, self._group_size, self._judged) | self._masked
         for name, value in self._monitors.observe(step, figures, audited[0]).items():
             self._metrics["train"][name].append(value)
 

@@ -84,7 +84,8 @@ class Monitors:
             self._raise(alarm)
         names = {alarm.name for alarm in holding}
         audits = self.config.audit_every and not isinstance(audited, Unaudited)
-        known = [*CHECKS, "live_groups", *(["rehearsed"] if self._rehearsed else []), *(["audit"] if audits else [])]
+        known = [*CHECKS, "live_groups", *(["masked"] if "masked_long" in figures else [])]
+        known += [*(["rehearsed"] if self._rehearsed else []), *(["audit"] if audits else [])]
         decided = {f"monitors/{name}": value for name, value in figures.items() if not math.isnan(value)}
         return decided | {f"alarms/{name}": float(name in names) for name in known}
 

@@ -111,7 +111,7 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
         by_group = [[row["values"] for row in step_rows[i : i + size]] for i in range(0, len(step_rows), size)]
         weights_1_K = weights_array(recipe.rewards, recipe.rewards.weights(step, grpo.max_steps))
         advantages = signal(recipe.rewards, values_array(recipe.rewards, by_group), weights_1_K).advantages
-        columns = rollout_columns(step_rows, advantages.ravel().tolist(), step=step, group_size=size)
+        columns = rollout_columns(step_rows, advantages.ravel().tolist(), step=step, generation=step, group_size=size)
         write_rollouts(artifact.rollouts, step, columns)
     for group, item in enumerate(chosen):
         members = rows[group * size : (group + 1) * size]

@@ -50,19 +50,22 @@ def rollout_rows(composite: Composite, rollouts: Sequence[Rollout], scores: Batc
     return rows
 
 
-def rollout_columns(rows: Sequence[Row], advantages: Sequence[float], *, step: int, group_size: int) -> list[Row]:
+def rollout_columns(
+    rows: Sequence[Row], advantages: Sequence[float], *, step: int, generation: int, group_size: int
+) -> list[Row]:
     """Return the rows of one generation as a rollout file has them.
 
     Args:
         rows: in the order of their groups, over all ranks.
         advantages: one for each row.
         step: the optimizer step that they feed first.
+        generation: number of their generation within the stage, also after a resumption.
         group_size: rollouts of a prompt.
     """
     return [
         {
             "step": step,
-            "batch": step,  # a generation is known by the step that it feeds first, also after a resumption
+            "batch": generation,
             "group": i // group_size,
             **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
             **{k: row[k] for k in ("correct", "followed", "requirements")},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from adhere.evaluation.audit.patterns import probe_like
@@ -52,6 +52,21 @@ def generation_figures(
         "clipped": rate([not row["finished"] for row in rows]),
         "probe_like": rate([probe_like(response) for response in responses]),
     }
+
+
+def masked_shares(tokens: Sequence[int], masked: Sequence[float]) -> dict[str, float]:
+    """Return the mean of ``masked`` over the rollouts up to the median length, and over the longer ones.
+
+    NaN stands for a side without rollouts.
+
+    Args:
+        tokens: length of each rollout.
+        masked: share of each rollout that is left out of the update, from 0 to 1.
+    """
+    middle = median(tokens)
+    short = [share for count, share in zip(tokens, masked, strict=True) if count <= middle]
+    long = [share for count, share in zip(tokens, masked, strict=True) if count > middle]
+    return {"masked_short": rate(short), "masked_long": rate(long)}
 
 
 def _ngrams(text: str) -> Iterator[tuple[str, ...]]:

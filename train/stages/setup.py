@@ -164,8 +164,12 @@ class WorstCase(TrainerCallback):
     as they were. Where memory does not suffice, a StageError names what to lower.
     """
 
-    def __init__(self, trainer: Trainer, spec: StageSpec, prompt: int, completion: int) -> None:
+    def __init__(
+        self, trainer: Trainer, spec: StageSpec, prompt: int, completion: int, sequences: int | None = None
+    ) -> None:
         self._trainer, self._spec, self._prompt, self._completion = trainer, spec, prompt, completion
+        self._packed = sequences is not None
+        self._sequences = trainer.args.per_device_train_batch_size if sequences is None else sequences
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -184,10 +188,12 @@ class WorstCase(TrainerCallback):
             except ConfigError as unknown:
                 estimate = f"no estimate: {unknown}"
             length = "grpo.max_completion_length" if kind == "grpo" else "sft.max_length"
+            lower = f"{kind}.per_device_batch_size (and raise {kind}.gradient_accumulation)"
+            lower = "grpo.tokens_per_microbatch" if self._packed and self._sequences > 1 else lower
             raise StageError(
-                f"preflight: a step of {trainer.args.per_device_train_batch_size} sequences of {self._prompt} + "
-                f"{self._completion} tokens does not fit in memory ({estimate}); lower {kind}.per_device_batch_size "
-                f"(and raise {kind}.gradient_accumulation), lower {length}, or set {kind}.gradient_checkpointing=true"
+                f"preflight: a step of {self._sequences} sequences of {self._prompt} + {self._completion} tokens does "
+                f"not fit in memory ({estimate}); lower {lower}, lower {length}, or set "
+                f"{kind}.gradient_checkpointing=true"
             ) from error
         finally:
             self.forget_gradients()
@@ -215,13 +221,12 @@ class WorstCase(TrainerCallback):
             cache += int(gathered_to_generate(spec.recipe, a))
             # Generation is over before the backward pass begins: the two are never in memory together.
             torch.empty(cache, dtype=torch.uint8, device=device)
-        ids = torch.zeros(
-            (trainer.args.per_device_train_batch_size, self._prompt + self._completion), dtype=torch.long, device=device
-        )
+        ids = torch.zeros((self._sequences, self._prompt + self._completion), dtype=torch.long, device=device)
         labels = ids.clone()
         labels[:, : self._prompt] = -100
+        mask = None if self._packed else torch.ones_like(ids)
         with trainer.compute_loss_context_manager():
-            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, fused_lm_head=True).loss
+            loss = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True).loss
         if trainer.is_deepspeed_enabled:
             # An engine takes its step at the boundary of a batch, and cannot undo one: here it only accumulates.
             model.set_gradient_accumulation_boundary(is_boundary=False)
@@ -246,7 +251,9 @@ class WorstCase(TrainerCallback):
             zero.averaged_gradients, zero.all_grad_tensors = {}, {}
 
 
-def check_before_training(trainer: Trainer, spec: StageSpec, prompt: int, completion: int) -> None:
+def check_before_training(
+    trainer: Trainer, spec: StageSpec, prompt: int, completion: int, sequences: int | None = None
+) -> None:
     """Have ``trainer`` check how the model is shared and, where the recipe asks for it, run a worst-case step.
 
     Args:
@@ -254,13 +261,14 @@ def check_before_training(trainer: Trainer, spec: StageSpec, prompt: int, comple
         spec: the stage.
         prompt: tokens of the longest sequence that are not scored.
         completion: tokens of it that are.
+        sequences: of this length in a micro-batch that is packed; ``None`` where none is.
 
     Raises:
         StageError: when training begins: the model is not shared as promised, or memory does not suffice.
     """
     trainer.add_callback(CheckSharing(trainer, spec.recipe.launcher))
     if spec.recipe.preflight:
-        trainer.add_callback(WorstCase(trainer, spec, prompt, completion))
+        trainer.add_callback(WorstCase(trainer, spec, prompt, completion, sequences))
 
 
 def random_state() -> Restore:

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from adhere.records.artifact import Artifact
-from adhere.records.tables import rollout_files
+from adhere.records.tables import rollout_files, rollout_step
 from adhere.train.config.trackers import Tracker, start_trackers
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class Tracking(TrainerCallback):
             columns = [*COLUMNS, *(name for name in names if name.endswith("_score"))]
             rows = pyarrow.parquet.read_table(path, columns=columns).slice(0, ROWS).to_pylist()
             for tracker in takers:
-                tracker.rollouts(int(path.stem[5:]), rows)
+                tracker.rollouts(rollout_step(path), rows)
 
     def _files(self, before: int) -> list[Path]:
         """Return the rollout files of the generations before optimizer step ``before``."""
-        return [path for path in rollout_files(self._rollouts) if int(path.stem[5:]) < before]
+        return [path for path in rollout_files(self._rollouts) if rollout_step(path) < before]
