@@ -19,6 +19,7 @@ from typing import Literal
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.generation import SERVED_MEMORY
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import StageSpec
 
@@ -68,7 +69,7 @@ def judges_of(kind: str, recipe: Recipe) -> dict[str, JudgeConfig]:
     """Return the judges that a stage asks, by their dotted keys."""
     if kind == "evaluate":
         return {"evaluation.judge": recipe.evaluation.judge} if recipe.evaluation.judge else {}
-    if kind != "grpo":
+    if not kind_of(kind).scores:
         return {}
     components = recipe.rewards.components.items()
     judges = {f"rewards.components.{name}.judge": getattr(component, "judge", None) for name, component in components}
