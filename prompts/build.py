@@ -164,6 +164,11 @@ class _Preparation:
                 items = build_targets(items, self.config.targets, self.targets)
             # Last, for attaching and targets look at the gold answer.
             ready.extend(items if source.verified else [replace(item, answer=None) for item in items])
+        if source.shuffled:
+            # They are in a seeded order already; half way round, so that even two prompts exchange theirs.
+            turn = len(ready) // 2
+            lists = [item.checklist for item in ready[turn:] + ready[:turn]]
+            ready = [replace(item, checklist=other) for item, other in zip(ready, lists, strict=True)]
         return ready
 
     def why_none(self) -> str:

@@ -90,6 +90,10 @@ class SourceConfig(Strict):
     verified: bool = True
     """Whether the gold answers count; false: the prompts have none, and only their requirements are rewarded."""
 
+    shuffled: bool = False
+    """Score each prompt by the requirements of another prompt of the source, a control: what is asked and what is
+    rewarded have nothing to do with each other."""
+
     held_out: bool = False
     """Attach only what ``constraints.hold_out`` keeps from training: the out-of-family part of an evaluation."""
 

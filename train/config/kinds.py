@@ -1,7 +1,7 @@
 """Kinds of stages: what a stage reads, what it makes, and what of a recipe decides it. No torch.
 
-``sft``, ``grpo``, ``dpo``, ``merge`` and ``evaluate``, with what prepares them, are declared here with the interface that a user's own kind has. A kind is
-known to the driver by this class alone; its ``run`` is called in a worker.
+Those that ship are declared here with the interface that a user's own kind has. A kind is known to the driver by this
+class alone; its ``run`` is called in a worker.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ class StageConfig(Strict):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     kind: str = ""
-    """What the stage does: ``sft``, ``grpo``, ``merge``, ``evaluate``, or a plug-in's kind; its name where left out."""
+    """What the stage does: ``sft``, ``grpo``, ``pairs``, ``dpo``, ``merge``, ``evaluate``, or a plug-in's kind; its name
+    where left out."""
 
     source: str | None = Field(default=None, alias="from")
     """The stage whose weights it starts from; ``None`` is the recipe's model, which is also called ``base``."""

@@ -1,4 +1,4 @@
-"""Rollouts that are drawn from a model and scored, without training: what rehearsals and preference pairs start from."""
+"""Rollouts that are drawn from a model and scored, without training: for rehearsals and preference pairs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 def in_training_order(items: Sequence[PromptItem], spec: StageSpec) -> list[PromptItem]:
     """Return the items in the order in which GRPO would take them; those that its first pass leaves out come last."""
     prompts = spec.recipe.completions_per_step // spec.recipe.grpo.group_size
-    sampler = RepeatSampler(
-        items, mini_repeat_count=1, batch_size=min(prompts, len(items)), seed=spec.recipe.grpo_seed
-    )
+    sampler = RepeatSampler(items, mini_repeat_count=1, batch_size=min(prompts, len(items)), seed=spec.recipe.grpo_seed)
     order = [*sampler]
     return [items[i] for i in order] + [items[i] for i in sorted(set(range(len(items))) - set(order))]
 

@@ -251,7 +251,9 @@ def seed_of(spec: StageSpec) -> int:
     return spec.recipe.grpo_seed if kind_of(spec.kind).scores else spec.recipe.seed
 
 
-def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig | DpoConfig) -> dict[str, Any]:
+def trainer_arguments(
+    spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig | DpoConfig
+) -> dict[str, Any]:
     """Return the fields that TRL's two config classes share."""
     dtype = compute_dtype(spec.recipe.model)
     launcher = spec.recipe.launcher

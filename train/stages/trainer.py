@@ -28,11 +28,12 @@ class ExactResume(Trainer):
     """A trainer that goes on from a checkpoint as if it had never stopped, in its weights and in what it logs.
 
     transformers restores weights, optimizer, schedule, random states and the place in the data. To these this adds the
-    loss and figures gathered since the last logged row, and that a checkpoint of the last step is not trained further.
-    Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
+    loss, the count of tokens, the figures gathered since the last logged row, and that a checkpoint of the last step is
+    not trained further. Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
     """
 
     _metrics: dict[str, Any]
+    _total_train_tokens: float = 0
     _resumed: State | None = None
 
     def resume(self, checkpoint: Path | None) -> None:
@@ -66,11 +67,13 @@ class ExactResume(Trainer):
             "losses": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+            "tokens": self._total_train_tokens,
         }
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         """Set what ``checkpoint_state`` returned when ``checkpoint`` was written, before training starts."""
         self._metrics["train"].update(state["metrics"])
+        self._total_train_tokens = state["tokens"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Let the summary's mean loss be that of all steps; transformers takes it over those of this attempt."""
@@ -105,14 +108,7 @@ class ExactResume(Trainer):
 
 
 class AdhereSFTTrainer(ExactResume, SFTTrainer):
-    """TRL's SFTTrainer with an exact resume: its count of tokens goes on too."""
-
-    def checkpoint_state(self) -> State:
-        return super().checkpoint_state() | {"tokens": self._total_train_tokens}
-
-    def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
-        super().load_checkpoint_state(state, checkpoint)
-        self._total_train_tokens = state["tokens"]
+    """TRL's SFTTrainer with an exact resume."""
 
 
 def raise_on_all_ranks(act: Callable[[], object], what: str) -> None:
