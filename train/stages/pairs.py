@@ -57,7 +57,7 @@ def run_pairs(spec: StageSpec, artifact: Artifact) -> None:
         if np.isnan(rewards_N).all() or np.nanmax(rewards_N) - np.nanmin(rewards_N) <= ZERO:
             continue
         best, worst = group * size + int(np.nanargmax(rewards_N)), group * size + int(np.nanargmin(rewards_N))
-        differences = {}
+        differences: dict[str, float] = {}
         for name, column in scores.verdicts.items():
             if weights[name] <= 0.0:
                 continue

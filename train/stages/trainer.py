@@ -33,7 +33,7 @@ class ExactResume(Trainer):
     """
 
     _metrics: dict[str, Any]
-    _total_train_tokens: float = 0
+    _total_train_tokens: int = 0
     _resumed: State | None = None
 
     def resume(self, checkpoint: Path | None) -> None:
