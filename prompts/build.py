@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +153,22 @@ class _Preparation:
         while len(ready) < quota and start < len(pool):
             items = list(pool[start : start + quota - len(ready)])
             start += len(items)
-            if sampler is not None:
+            if sampler is not None and source.constrained:
                 items = [item if item.checklist else sampler.attach(item) for item in items]
             if self.config.max_prompt_tokens is not None and self.count_tokens is not None:
                 fitting = within_length(items, self.config.max_prompt_tokens, self.count_tokens)
                 self.too_long.update(fitting.dropped)
                 self.too_long_examples = [*self.too_long_examples, *fitting.examples][:5]
                 items = fitting.kept
-            ready.extend(build_targets(items, self.config.targets, self.targets) if self.with_targets else items)
+            if self.with_targets:
+                items = build_targets(items, self.config.targets, self.targets)
+            # Last, for attaching and targets look at the gold answer.
+            ready.extend(items if source.verified else [replace(item, answer=None) for item in items])
+        if source.shuffled:
+            # They are in a seeded order already; half way round, so that even two prompts exchange theirs.
+            turn = len(ready) // 2
+            lists = [item.checklist for item in ready[turn:] + ready[:turn]]
+            ready = [replace(item, checklist=other) for item, other in zip(ready, lists, strict=True)]
         return ready
 
     def why_none(self) -> str:

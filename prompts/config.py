@@ -84,6 +84,16 @@ class SourceConfig(Strict):
     """What becomes of a requirement that nothing here decides, in a row of a known form: ``error`` names the row,
     ``skip`` leaves out the requirement, ``skip_row`` the row; what is left out is counted and warned of."""
 
+    constrained: bool = True
+    """Whether constraints are attached; false: the source's prompts only ask for an answer."""
+
+    verified: bool = True
+    """Whether the gold answers count; false: the prompts have none, and only their requirements are rewarded."""
+
+    shuffled: bool = False
+    """Score each prompt by the requirements of another prompt of the source, a control: what is asked and what is
+    rewarded have nothing to do with each other."""
+
     held_out: bool = False
     """Attach only what ``constraints.hold_out`` keeps from training: the out-of-family part of an evaluation."""
 
@@ -103,6 +113,8 @@ class SourceConfig(Strict):
         ]
         if misplaced:
             raise ValueError(f"{misplaced[0]}: has no meaning for a source with '{given[0]}'; remove it")
+        if self.held_out and not self.constrained:
+            raise ValueError("held_out: attaches constraints, and constrained is false; drop one of the two")
         if self.format is not None and (self.columns or self.generator):
             other = "columns" if self.columns else "generator"
             raise ValueError(f"format: '{self.format}' has its own columns and no generator; remove {other}")

@@ -36,7 +36,7 @@ STOP_CLEARED = "ADHERE_STOP_CLEARED"
 
 DONE, STOP, FAILED, SPEC, SERVERS = "DONE", "STOP", "FAILED", "stage.yaml", "servers.json"
 RESULTS, TABLE, LOG = "results.json", "responses.parquet", "responses.jsonl"
-REHEARSAL = "rehearsal.json"
+REHEARSAL, PAIRS = "rehearsal.json", "pairs.jsonl"
 MANIFEST, COMPLETE = "manifest.json", "COMPLETE"
 NOT_THE_MODEL = (DONE, "*.partial", "checkpoint-*")
 """Patterns of what lies in a folder of weights and is not part of the model."""

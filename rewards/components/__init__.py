@@ -8,6 +8,7 @@ from adhere.rewards.components.math import MathComponent
 from adhere.rewards.components.checklist import ChecklistComponent, ProgramConfig
 from adhere.rewards.components.format import FormatComponent
 from adhere.rewards.components.length import LengthComponent
+from adhere.rewards.components.random import RandomComponent
 from adhere.rewards.components.judge import JudgeComponent
 from adhere.rewards.components.python import PythonComponent
 from adhere.rewards.components.reward_model import RewardModelComponent
@@ -26,6 +27,7 @@ __all__ = [
     "MathComponent",
     "ProgramConfig",
     "PythonComponent",
+    "RandomComponent",
     "RewardModelComponent",
     "reward_component",
 ]

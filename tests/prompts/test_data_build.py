@@ -200,3 +200,34 @@ def test_the_quickstarts_items_are_those_that_its_published_figures_were_measure
         hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
         == "b4154f2a919ee908673ae70694751fc779a375a15ad4a20e16aaa82fe0d4fbf1"
     )
+
+
+def test_a_mixture_of_prompts_that_only_ask_for_an_answer_and_prompts_that_only_have_requirements() -> None:
+    built = train(
+        train=[{"path": GSM8K, "label": "maths", "constrained": False}, {**SUMS, "label": "told", "verified": False}],
+        train_size=40,
+    )
+    maths = [item for item in built.items if item.source == "maths"]
+    told = [item for item in built.items if item.source == "told"]
+    assert len(maths) == len(told) == 20
+    assert all(item.answer is not None and not item.checklist for item in maths)
+    assert all(item.answer is None and item.checklist for item in told)
+    # The targets of the second half are still made from, and checked against, the gold answer.
+    assert all(item.target for item in built.items)
+
+
+def test_shuffled_requirements_are_those_of_another_prompt() -> None:
+    plain = {item.id: item for item in train(train=[SUMS], train_size=40).items}
+    mixed = {item.id: item for item in train(train=[{**SUMS, "shuffled": True}], train_size=40).items}
+    assert plain.keys() == mixed.keys()
+    assert all(
+        mixed[name].messages == item.messages and mixed[name].target == item.target for name, item in plain.items()
+    )
+    assert all(mixed[name].checklist != item.checklist for name, item in plain.items())
+    wanted = sorted(str(item.checklist) for item in plain.values())
+    assert wanted == sorted(str(item.checklist) for item in mixed.values())
+
+
+def test_a_held_out_source_without_constraints_is_refused() -> None:
+    with pytest.raises(ValidationError, match="held_out: attaches constraints"):
+        train(train=[{**SUMS, "held_out": True, "constrained": False}])

@@ -17,6 +17,7 @@ from adhere.rewards.components import (
     FormatComponent,
     LengthComponent,
     MathComponent,
+    RandomComponent,
 )
 from adhere.rewards.composite import Composite
 from adhere.rewards.config import RewardConfig
@@ -238,3 +239,17 @@ def test_what_a_kind_lacks_is_said_when_it_registers() -> None:
             COMPONENTS.add(name, thing, "my_lab")
     with pytest.raises(ConfigError, match=r"exists already, in adhere\.rewards\.components\.math"):
         COMPONENTS.add("math", Nameless, "my_lab")
+
+
+def test_a_random_reward_knows_nothing_of_the_response_and_can_be_drawn_again(engine: Engine) -> None:
+    composite = Composite(RewardConfig(components={"random": RandomComponent(rate=0.25)}), engine)
+    rollouts = [Rollout("What is 2+2?", f"It is {i}.", "4", id=f"item/{i}") for i in range(2000)]
+    scores = [verdict.score for verdict in composite.score(rollouts).verdicts["random"]]
+    assert set(scores) == {0.0, 1.0} and 0.21 < sum(scores) / 2000 < 0.29
+    assert scores == [verdict.score for verdict in composite.score(rollouts).verdicts["random"]]
+    # The company of others changes nothing, and equal responses to one prompt differ by their number.
+    assert [v.score for v in composite.score(rollouts[500:510]).verdicts["random"]] == scores[500:510]
+    equal = composite.score([rollouts[0]] * 400).verdicts["random"]
+    assert 0.15 < sum(v.score or 0.0 for v in equal) / 400 < 0.35
+    other = Composite(RewardConfig(components={"random": RandomComponent(rate=0.25, seed=1)}), engine)
+    assert [v.score for v in other.score(rollouts).verdicts["random"]] != scores

@@ -1,7 +1,7 @@
 """Kinds of stages: what a stage reads, what it makes, and what of a recipe decides it. No torch.
 
-``sft``, ``grpo``, ``merge`` and ``evaluate`` are declared here with the interface that a user's own kind has. A kind is
-known to the driver by this class alone; its ``run`` is called in a worker.
+Those that ship are declared here with the interface that a user's own kind has. A kind is known to the driver by this
+class alone; its ``run`` is called in a worker.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
-from adhere.records.artifact import Artifact
+from adhere.records.artifact import PAIRS, Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
@@ -171,6 +171,7 @@ class Grpo(Shipped):
 
     function = "adhere.train.stages.grpo:run_grpo"
     workload = "grpo"
+    scores = True
     timing = (
         "grpo.per_device_batch_size", "grpo.gradient_accumulation", "grpo.gradient_checkpointing", "grpo.generation",
         "grpo.max_completion_length", "model.adapter.kind", "launcher.processes", "launcher.strategy",
@@ -258,6 +259,64 @@ class Merge(Shipped):
         return [f"{recipe.merge.method} with {shares}"]
 
 
+@stage_kind("pairs")
+class Pairs(Shipped):
+    """Preference pairs: responses drawn from a model, ordered by the composite reward."""
+
+    function = "adhere.train.stages.pairs:run_pairs"
+    makes = PAIRS
+    distributed = False
+    scores = True
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        grpo = kind_of("grpo").settings(recipe)
+        pairs = recipe.pairs.model_dump(exclude={"batch_size"})
+        return {"seed": grpo["seed"], "rewards": grpo["rewards"], "pairs": pairs}
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        pairs = recipe.pairs
+        asked = "all training prompts" if pairs.prompts is None else f"{pairs.prompts} prompts"
+        return [f"{pairs.samples} responses to {asked}, {pairs.keep:.0%} of the pairs kept by their {pairs.rank_by}"]
+
+
+@stage_kind("dpo")
+class Dpo(Shipped):
+    """Direct preference optimisation on the pairs of another stage."""
+
+    function = "adhere.train.stages.dpo:run_dpo"
+    data = None
+    inputs: ClassVar[Mapping[str, int]] = {"pairs": 1}
+    takes: ClassVar[Mapping[str, str]] = {"pairs": PAIRS}
+    timing = (
+        "dpo.per_device_batch_size", "dpo.gradient_accumulation", "dpo.gradient_checkpointing", "model.adapter.kind",
+        "launcher.processes", "launcher.strategy", "launcher.offload",
+    )  # fmt: skip
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        dpo = recipe.dpo.model_dump(exclude=SPEED_ONLY)
+        return {"seed": recipe.seed, "processes": recipe.launcher.processes, "dpo": dpo}
+
+    def needs(self, recipe: Recipe, stage: StageConfig, weights: int) -> Needs:
+        # Weights, their gradients, Adam's two moments and the frozen reference, in float32.
+        words = 5 if recipe.model.adapter.kind == "none" else 1
+        return Needs(device_gib=4 * words * weights / 2**30, basis="weights and states; activations are not counted")
+
+    def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        if recipe.preflight:
+            return ["preflight: no worst-case step is known for a dpo stage; set preflight=false for it in its with:"]
+        return []
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        dpo, ranks = recipe.dpo, recipe.launcher.processes
+        length = f"{dpo.max_steps} steps on pairs" if dpo.max_steps > 0 else f"{dpo.epochs:g} passes over the pairs"
+        batch = dpo.per_device_batch_size * ranks * dpo.gradient_accumulation
+        factors = f"{dpo.per_device_batch_size} per device × {ranks} × {dpo.gradient_accumulation}"
+        return [f"{length}, {batch} a step ({factors})"]
+
+    def steps(self, recipe: Recipe) -> int | None:
+        return recipe.dpo.max_steps if recipe.dpo.max_steps > 0 else None
+
+
 @stage_kind("rehearse")
 class Rehearse(Shipped):
     """Groups of a GRPO stage, drawn and scored before it is trained; its settings are those of ``grpo``."""
@@ -265,6 +324,7 @@ class Rehearse(Shipped):
     function = "adhere.train.stages.rehearse:run_rehearse"
     makes = None
     distributed = False
+    scores = True
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         grpo = kind_of("grpo").settings(recipe)

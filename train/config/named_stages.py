@@ -33,14 +33,17 @@ class Declaration:
     ``config`` is the class of the recipe's section that is named like the kind; ``None`` where there is none.
     ``makes`` says whether other stages can start from the result. ``data`` is the part of the recipe's data that is
     read. ``distributed`` stages run on every rank of the launcher, others on one. ``inputs`` are the roles in which a
-    stage takes further stages, each with the least number of them; all have to make weights.
+    stage takes further stages, each with the least number of them; they have to make weights, or what ``takes`` names
+    for the role. ``scores`` says whether the kind scores rollouts by the recipe's rewards, and so asks their judges.
     """
 
     config: ClassVar[type[Strict] | None] = None
     makes: ClassVar[str | None] = WEIGHTS
     data: ClassVar[Literal["train", "evaluation"] | None] = "train"
     distributed: ClassVar[bool] = True
+    scores: ClassVar[bool] = False
     inputs: ClassVar[Mapping[str, int]] = {}
+    takes: ClassVar[Mapping[str, str]] = {}
     name: ClassVar[str]
 
 
@@ -64,7 +67,8 @@ class StageConfig(Strict):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     kind: str = ""
-    """What the stage does: ``sft``, ``grpo``, ``merge``, ``evaluate``, or a plug-in's kind; its name where left out."""
+    """What the stage does: ``sft``, ``grpo``, ``pairs``, ``dpo``, ``merge``, ``evaluate``, or a plug-in's kind; its
+    name where left out."""
 
     source: str | None = Field(default=None, alias="from")
     """The stage whose weights it starts from; ``None`` is the recipe's model, which is also called ``base``."""
@@ -136,7 +140,7 @@ def check_stages(stages: Mapping[str, StageConfig]) -> CheckedStages:
     """
     if not stages:
         raise ValueError("name at least one stage")
-    weights = [BASE, *(name for name, stage in stages.items() if _kind(name, stage).makes == WEIGHTS)]
+    makes = {BASE: WEIGHTS} | {name: _kind(name, stage).makes for name, stage in stages.items()}
     for name, stage in stages.items():
         kind = _kind(name, stage)
         if name == BASE:
@@ -146,13 +150,14 @@ def check_stages(stages: Mapping[str, StageConfig]) -> CheckedStages:
         starts = {"from": [] if stage.source is None else [stage.source], "of": stage.of or []}
         starts |= {f"inputs.{role}": names for role, names in stage.inputs.items()}
         for key, names in starts.items():
+            thing = kind.takes.get(key.removeprefix("inputs."), WEIGHTS)
+            fitting = [other for other, made in makes.items() if made == thing]
             for wanted in names:
-                if wanted in stages and wanted not in weights:
-                    raise ValueError(
-                        f"{name}.{key}: '{wanted}' is of kind {stages[wanted].kind}, which makes no weights"
-                    )
-                if wanted not in weights:
-                    raise ValueError(f"{name}.{key}: there is no stage '{wanted}'{nearest(wanted, weights)}")
+                if wanted in makes and wanted not in fitting:
+                    which = f"is of kind {stages[wanted].kind}" if wanted in stages else "is the recipe's model"
+                    raise ValueError(f"{name}.{key}: '{wanted}' {which}, which makes no {thing}")
+                if wanted not in makes:
+                    raise ValueError(f"{name}.{key}: there is no stage '{wanted}'{nearest(wanted, fitting)}")
         if stage.of is not None and stage.kind != "evaluate":
             raise ValueError(f"{name}.of: is for stages of kind evaluate; name what {name} starts from in from:")
         if stage.kind == "evaluate" and stage.source is not None:

@@ -264,6 +264,53 @@ class RehearseConfig(Strict):
     """Groups, of ``grpo.group_size`` completions each."""
 
 
+class PairsConfig(Strict):
+    """Preference pairs, drawn from the policy that the stage starts from and ordered by the composite reward."""
+
+    prompts: int | None = Field(default=None, ge=1)
+    """How many of the training prompts are asked, the first in GRPO's order; ``None`` asks all."""
+
+    samples: int = Field(default=2, ge=2)
+    """Responses to each prompt; the one with the highest reward and the one with the lowest make its pair."""
+
+    temperature: float = Field(default=1.3, gt=0.0)
+    """Sampling temperature."""
+
+    top_p: float = Field(default=0.95, gt=0.0, le=1.0)
+    """Nucleus mass."""
+
+    max_completion_length: int = Field(default=1024, ge=1)
+    """Length limit of a completion in tokens."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Responses that are generated at once."""
+
+    keep: float = Field(default=0.4, gt=0.0, le=1.0)
+    """Share of the pairs that are kept."""
+
+    rank_by: Literal["requirement", "reward"] = "requirement"
+    """Which pairs are kept: those with the largest difference in a single requirement (or in a component other than
+    the checklist), as RLCF does (arXiv 2507.18624), or in the whole reward."""
+
+
+class DpoConfig(_Training):
+    """Direct preference optimisation (arXiv 2305.18290) on the pairs of a ``pairs`` stage (TRL's DPOTrainer)."""
+
+    learning_rate: float = Field(default=3e-6, gt=0.0)
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "linear"
+    max_steps: int = Field(default=-1, ge=-1)
+    """Optimizer steps; -1 trains ``epochs`` passes."""
+
+    epochs: float = Field(default=2.0, gt=0.0)
+    """Passes over the pairs where ``max_steps`` is -1."""
+
+    beta: float = Field(default=0.1, gt=0.0)
+    """How much a step away from the starting model costs."""
+
+    loss: Literal["sigmoid", "hinge", "ipo", "robust", "apo_zero", "sigmoid_norm"] = "sigmoid"
+    """TRL's ``loss_type``; ``sigmoid`` is DPO's own."""
+
+
 class EvaluationConfig(Strict):
     """What the models are measured on."""
 
@@ -331,6 +378,7 @@ class EvaluationConfig(Strict):
             if problem := name_problem(name):
                 raise ValueError(f"the name '{name}' {problem}")
         return suites
+
     remedy: dict[str, Any] | None = None
     """How the model is helped to follow its instructions without training: a remedy's name, or ``{name: NAME, option:
     value}``; ``None`` asks it as it is. docs/remedies.md has them all."""
@@ -482,6 +530,8 @@ class Recipe(Strict):
     grpo: GrpoConfig = GrpoConfig()
     merge: MergeConfig = MergeConfig()
     rehearse: RehearseConfig = RehearseConfig()
+    pairs: PairsConfig = PairsConfig()
+    dpo: DpoConfig = DpoConfig()
     rewards: RewardConfig = RewardConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     launcher: LauncherConfig = LauncherConfig()

@@ -23,7 +23,7 @@ from adhere.train.config.named_stages import DECLARED, WEIGHTS
 from adhere.train.config.schema import Recipe, recipe_schema
 from adhere.train.config.trackers import TRACKERS
 
-TRL_CONFIGS = {"sft": "trl/trainer/sft_config.py", "grpo": "trl/trainer/grpo_config.py"}
+TRL_CONFIGS = {stage: f"trl/trainer/{stage}_config.py" for stage in ("sft", "grpo", "dpo")}
 OURS = {
     "beta": "grpo.kl_coefficient",
     "bf16": "model.dtype",
@@ -71,6 +71,14 @@ OURS = {
     "weight_decay": "weight_decay",
 }
 """TRL fields that a key of the recipe decides; setting them twice would leave one of the two a lie."""
+
+OURS_OF_DPO = {
+    "beta": "dpo.beta",
+    "loss_type": "dpo.loss",
+    "max_length": "pairs.max_completion_length",
+    "num_train_epochs": "dpo.epochs",
+}
+"""The same where a DPO stage has another key."""
 
 BASE_CONFIGS = ("trl/trainer/base_config.py", "transformers/training_args.py")
 
@@ -274,14 +282,15 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             check()
         except AdhereError as error:
             problems.append(f"{where}{error}")
-    for stage, extra in (("sft", recipe.sft.trl), ("grpo", recipe.grpo.trl)):
+    for stage, extra in (("sft", recipe.sft.trl), ("grpo", recipe.grpo.trl), ("dpo", recipe.dpo.trl)):
         known = trl_fields(stage) if extra else frozenset()
+        ours = OURS | (OURS_OF_DPO if stage == "dpo" else {})
         problems += [
             f"{stage}.trl.{key}: TRL's config has no such field{nearest(key, known)}"
             for key in extra
             if key not in known
         ]
-        problems += [f"{stage}.trl.{key}: is set by {OURS[key]}" for key in extra if key in OURS]
+        problems += [f"{stage}.trl.{key}: is set by {ours[key]}" for key in extra if key in ours]
     for name in recipe.tracking.trackers:
         if name not in TRACKERS:
             problems.append(f"tracking.trackers: {TRACKERS.unknown(name)}")

@@ -318,10 +318,10 @@ def _ends(path: Path, size: int = 1 << 20) -> str:
 
 
 def order(graph: Graph) -> Sequence[PlannedStage]:
-    """Return the stages in running order: those that make weights first, in the order of the arms, then the others.
+    """Return the stages in running order: first those from which others can start, in the order of the arms.
 
     A rehearsal comes where it stands, before the training that it is about.
     """
     stages = list(graph.stages.values())
-    early = [s for s in stages if s.makes_weights or s.kind == "rehearse"]
+    early = [s for s in stages if kind_of(s.kind).makes is not None or s.kind == "rehearse"]
     return early + [s for s in stages if s not in early]

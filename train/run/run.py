@@ -202,9 +202,7 @@ def missing_inputs(run: Run) -> list[str]:
     paths = {e.path: e.suite for e in measured if e.path is not None and not Path(e.path).exists()}
     hints = {"mathif": "; MathIF's *.jsonl files are the hub's data set TingchenFu/MathIF"}
     hints |= {name: f"; leave it out to load the hub's {kind.hub}" for name, kind in SUITES.items() if kind.hub}
-    missing = {
-        f"evaluation.path: there is no '{path}'{hints.get(suite, '')}": None for path, suite in paths.items()
-    }
+    missing = {f"evaluation.path: there is no '{path}'{hints.get(suite, '')}": None for path, suite in paths.items()}
     for stage in run.graph.stages.values():
         groups, items = stage.recipe.rehearse.groups, stage.recipe.data.train_size
         if stage.kind == "rehearse" and items is not None and groups > items:

@@ -19,6 +19,7 @@ from adhere.rewards.components import ChecklistComponent
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.rewards.files import write_json
 from adhere.rewards.judge.needs import check_judged
+from adhere.train.config.kinds import kind_of
 from adhere.train.model.chat import check_template, prompt_ids, prompt_text, target_text
 from adhere.train.run.inputs import too_few
 
@@ -62,10 +63,10 @@ def load_items(
             write_json(artifact.data(role), built.report)
             write_items(path, built.items)
     items = read_items(path)
-    if role == "train" and "grpo" in spec.recipe.kinds:
+    if role == "train" and any(kind_of(kind).scores for kind in spec.recipe.kinds):
         checklists = [(item.id, item.checklist) for item in items]
         check_judged(spec.recipe.rewards, checklists)
-        for component in spec.recipe.rewards.components.values() if spec.kind in ("grpo", "rehearse") else ():
+        for component in spec.recipe.rewards.components.values() if kind_of(spec.kind).scores else ():
             if isinstance(component, ChecklistComponent):
                 excluded = excluded_programs(checklists, shared_sandbox(component.programs.limits))
                 if excluded:

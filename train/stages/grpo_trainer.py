@@ -27,7 +27,6 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
-from adhere.train.stages.best_checkpoint import Best
 from adhere.train.stages.generation import (
     check_generated,
     decode_rollouts,
@@ -122,7 +121,6 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._clipped = 0
         self._passes = 0
         self._fed = (-1, 0)  # an optimizer step, and the first generation that fed it first
-        self.best = Best(int(self.args.save_steps))
         self._rows: list[Row] = []
         self._masked: dict[str, float] = {}  # shares that vLLM's correction leaves out, by length
         self._flat = torch.zeros(0, dtype=torch.bool)  # rollouts whose whole group has one reward

@@ -10,27 +10,23 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
-from trl.trainer.utils import RepeatSampler
 
-from adhere.evaluation.backends.transformers import TransformersGenerator
 from adhere.evaluation.generation import Sampling
 from adhere.evaluation.rehearsal import alternatives, judge_rehearsal, rehearsal_figures
-from adhere.evaluation.responses import ResponseLog
 from adhere.evaluation.reweight import read_rollouts
 from adhere.prompts.attach import Sampler
-from adhere.records.artifact import LOG, REHEARSAL, Artifact, Stopped
+from adhere.records.artifact import REHEARSAL, Artifact
 from adhere.records.tables import write_rollouts
 from adhere.rewards.arithmetic import signal, values_array, weights_array
 from adhere.rewards.composite import Composite
 from adhere.rewards.engine import default_engine
-from adhere.rewards.errors import ConfigError, StageError
+from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
-from adhere.rewards.rollout import Rollout
-from adhere.train.model.load import load_for_inference, load_tokenizer
+from adhere.train.model.load import load_tokenizer
 from adhere.train.stages.data import load_items
+from adhere.train.stages.drawing import draw_rollouts, in_training_order, score_drawn
 from adhere.train.stages.rollout_rows import rollout_columns, rollout_rows
-from adhere.train.stages.setup import manifest, on_cpu
+from adhere.train.stages.setup import manifest
 
 if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
@@ -48,60 +44,12 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
             f"rehearse.groups: {groups} groups need as many prompts, and there are {len(items)} training items; lower "
             f"it, or add data"
         )
-    # The first prompts that GRPO itself would take, in its order.
-    order = [*RepeatSampler(items, mini_repeat_count=1, batch_size=min(prompts, len(items)), seed=recipe.grpo_seed)]
-    chosen = [items[i] for i in order] + [items[i] for i in sorted(set(range(len(items))) - set(order))]
-    chosen = chosen[:groups]
-
-    model = load_for_inference(recipe.model, spec.model_path)
-    model.to("cpu" if on_cpu(recipe.launcher) else "cuda")  # type: ignore[arg-type]
-    generator = TransformersGenerator(model, tokenizer, name=spec.label, batch_size=grpo.per_device_batch_size)
+    chosen = in_training_order(items, spec)[:groups]
     sampling = Sampling(grpo.temperature, grpo.top_p, grpo.max_completion_length, grpo.group_size, recipe.grpo_seed)
-    log = ResponseLog(artifact.path / LOG, spec.key, sampling)
-    chunk = max(1, grpo.per_device_batch_size // grpo.group_size)
-    with tqdm(total=groups, desc=spec.label, unit="group", dynamic_ncols=True) as bar:
-        for start in range(0, groups, chunk):
-            waiting = [item for item in chosen[start : start + chunk] if log.known(item) is None]
-            if waiting:
-                if artifact.stop.exists():
-                    raise Stopped(start)
-                log.append(waiting, generator.generate(waiting, sampling))
-            bar.update(min(chunk, groups - start))
-    del generator, model
-
-    rollouts, finished = [], []
-    for item in chosen:
-        for drawn in log.known(item) or []:
-            finished.append(drawn.finished)
-            rollouts.append(
-                Rollout(
-                    prompt=str(item.messages[-1]["content"]),
-                    response=drawn.text,
-                    answer=item.answer,
-                    checklist=item.checklist,
-                    finished=drawn.finished,
-                    tokens=drawn.tokens or 0,
-                    prefilled=drawn.prefilled,
-                    id=item.id,
-                    source=item.source,
-                )
-            )
+    rollouts = draw_rollouts(spec, artifact, tokenizer, chosen, sampling, grpo.per_device_batch_size)
     composite = Composite(recipe.rewards, default_engine())
     composite.at(0, grpo.max_steps)
-    scores = composite.score(rollouts)
-    undecided = scores.decided.count(False) / len(rollouts)
-    if undecided > recipe.rewards.max_error_share:
-        first = scores.decided.index(False)
-        why = scores.outage or "; ".join(
-            f"{name}: {v[first].status} {v[first].detail}"
-            for name, v in scores.verdicts.items()
-            if v[first].score is None
-        )
-        raise StageError(
-            f"{undecided:.0%} of the rollouts could not be scored (rewards.max_error_share is "
-            f"{recipe.rewards.max_error_share:.0%}); what was drawn is kept, and the same command scores it again. "
-            f"First reason: {why}"
-        )
+    scores = score_drawn(composite, rollouts)
     rows = rollout_rows(composite, rollouts, scores)
 
     # One file for each step that these groups would fill, as training writes them.
@@ -126,7 +74,7 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
         prompts=prompts,
         accumulation=grpo.gradient_accumulation,
         kinds=kinds,
-        finished=np.array(finished).reshape(groups, size),
+        finished=np.array([rollout.finished for rollout in rollouts]).reshape(groups, size),
     )
     others = alternatives(found)
     constraints = recipe.data.constraints

@@ -28,6 +28,7 @@ from transformers.trainer_utils import SchedulerType
 from adhere.records.artifact import Artifact
 from adhere.records.jsonl import read_jsonl
 from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.trackers import TRACKERS, chosen
 from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.model.load import compute_dtype
@@ -44,7 +45,7 @@ from adhere.train.plan.memory import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from adhere.train.config.schema import GrpoConfig, LauncherConfig, SftConfig
+    from adhere.train.config.schema import DpoConfig, GrpoConfig, LauncherConfig, SftConfig
     from adhere.train.config.stage import StageSpec
 
 Restore = Callable[[], None]
@@ -287,11 +288,13 @@ def random_state() -> Restore:
 
 
 def seed_of(spec: StageSpec) -> int:
-    """Return the seed of the stage: GRPO may have one of its own."""
-    return spec.recipe.grpo_seed if spec.kind == "grpo" else spec.recipe.seed
+    """Return the seed of the stage: GRPO, and what is drawn as it draws, may have one of its own."""
+    return spec.recipe.grpo_seed if kind_of(spec.kind).scores else spec.recipe.seed
 
 
-def trainer_arguments(spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig) -> dict[str, Any]:
+def trainer_arguments(
+    spec: StageSpec, artifact: Artifact, config: SftConfig | GrpoConfig | DpoConfig
+) -> dict[str, Any]:
     """Return the fields that TRL's two config classes share."""
     dtype = compute_dtype(spec.recipe.model)
     launcher = spec.recipe.launcher

@@ -44,8 +44,8 @@ class ExactResume(Trainer):
     """A trainer that goes on from a checkpoint as if it had never stopped, in its weights and in what it logs.
 
     transformers restores weights, optimizer, schedule, random states and the place in the data. To these this adds the
-    loss and figures gathered since the last logged row, and that a checkpoint of the last step is not trained further.
-    Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
+    loss, the count of tokens, the figures gathered since the last logged row, and that a checkpoint of the last step is
+    not trained further. Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
     """
 
     held_out: Measures | None = None
@@ -55,7 +55,12 @@ class ExactResume(Trainer):
     """Which checkpoint is the best so far."""
 
     _metrics: dict[str, Any]
+    _total_train_tokens: int = 0
     _resumed: State | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.best = Best(int(self.args.save_steps))
 
     def resume(self, checkpoint: Path | None) -> None:
         """Train from ``checkpoint``, or from the start.
@@ -88,6 +93,7 @@ class ExactResume(Trainer):
             "losses": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+            "tokens": self._total_train_tokens,
             "best": self.best.state(),
             **({} if self.held_out is None else {"held_out": self.held_out.state()}),
         }
@@ -95,6 +101,7 @@ class ExactResume(Trainer):
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         """Set what ``checkpoint_state`` returned when ``checkpoint`` was written, before training starts."""
         self._metrics["train"].update(state["metrics"])
+        self._total_train_tokens = state["tokens"]
         self.best.load_state(state["best"])
         if self.held_out is not None and "held_out" in state:
             self.held_out.load_state(state["held_out"], int(checkpoint.name.rpartition("-")[2]))
@@ -157,18 +164,7 @@ class ExactResume(Trainer):
 
 
 class AdhereSFTTrainer(ExactResume, SFTTrainer):
-    """TRL's SFTTrainer with an exact resume: its count of tokens goes on too."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.best = Best(int(self.args.save_steps))
-
-    def checkpoint_state(self) -> State:
-        return super().checkpoint_state() | {"tokens": self._total_train_tokens}
-
-    def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
-        super().load_checkpoint_state(state, checkpoint)
-        self._total_train_tokens = state["tokens"]
+    """TRL's SFTTrainer with an exact resume."""
 
 
 def resume_point(checkpoints: Path) -> Path | None:

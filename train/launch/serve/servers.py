@@ -76,7 +76,7 @@ def judges_of(kind: str, recipe: Recipe) -> dict[str, JudgeConfig]:
     """Return the judges that a stage asks, by their dotted keys."""
     if kind == "evaluate":
         return {"evaluation.judge": recipe.evaluation.judge} if recipe.evaluation.judge else {}
-    if kind != "grpo":
+    if not kind_of(kind).scores:
         return {}
     components = recipe.rewards.components.items()
     judges = {f"rewards.components.{name}.judge": getattr(component, "judge", None) for name, component in components}
