@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.generation import Generation, Sampling
+from adhere.evaluation.generation import Generation, Sampling, Start
 from adhere.prompts.files import Row, read_rows
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import DataError
@@ -143,8 +143,10 @@ class ReplayGenerator:
         counts["reworded"] = reworded
         return cls(name, path, found, counts)
 
-    def generate(self, items: Sequence[PromptItem], sampling: Sampling) -> list[list[Generation]]:
-        """Return the responses of each item; ``sampling`` has no say in what was drawn elsewhere."""
+    def generate(
+        self, items: Sequence[PromptItem], sampling: Sampling, starts: Sequence[Start] | None = None
+    ) -> list[list[Generation]]:
+        """Return the responses of each item; neither ``sampling`` nor ``starts`` change what was drawn elsewhere."""
         return [self.found[item.id] for item in items]
 
 

@@ -17,7 +17,7 @@ from adhere.records.run import RunFolder, as_run
 from adhere.rewards.errors import AdhereError, DataError
 from adhere.rewards.files import write_text
 from adhere.train.ablation.course import lost, write_course
-from adhere.train.ablation.halving import decide
+from adhere.train.ablation.halving import decide_rung
 from adhere.train.config.ablation import HalvingConfig
 from adhere.train.config.stage import read_spec
 
@@ -48,7 +48,7 @@ def choose(run: RunFolder, number: int) -> None:
     if not curves:
         write_course(run, before, failed, skipped)
         raise DataError(f"{run.path}: no stage came to step {step}, so that there is nothing to choose from")
-    rung = decide(HalvingConfig.model_validate(recipe["ablation"]["halving"]), step, total, curves)
+    rung = decide_rung(HalvingConfig.model_validate(recipe["ablation"]["halving"]), step, total, curves)
     write_course(run, [*before, rung], failed, skipped)
     print(f"adhere: step {step}: {', '.join(rung.kept)} go on; ended: {', '.join(rung.ended) or 'none'}")
 

@@ -177,6 +177,7 @@ def _loaded(config: str, path: str, device: str) -> PreTrainedModel:
 def _generator(spec: StageSpec, artifact: Artifact, other: str | None = None) -> Generator:
     """Return the model of the stage behind its back end, or ``other``: a folder, a hub id or an endpoint's model."""
     config, model = spec.recipe.evaluation, spec.recipe.model
+    assert config.backend != "replay"
     if other is not None:
         device = "cpu" if on_cpu(spec.recipe.launcher) else "cuda"
         return load_generator(
@@ -193,7 +194,6 @@ def _generator(spec: StageSpec, artifact: Artifact, other: str | None = None) ->
         path = str(artifact.path / "merged")
         load_for_inference(model, spec.model_path).save_pretrained(path)
         _tokenizer(spec).save_pretrained(path)
-    assert config.backend != "replay"
     return load_generator(
         config.backend,
         path,
