@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from adhere.train.plan.activations import WORD, Pass
 from adhere.train.plan.architecture import Architecture, architecture_of
 from adhere.train.plan.memory import generation_bytes, training_moments
-from adhere.train.stages.microbatches import Microbatch, Rows, score
+from adhere.train.stages.microbatches import Microbatch, Rows, score_completions
 
 SHAPES: dict[str, dict[str, Any]] = {
     "smollm2": {
@@ -157,9 +157,9 @@ def measured(point: Point) -> int:
             for _ in range(point.accumulation):
                 with autocast(point):
                     if point.packed:
-                        loss = score(model, backbone, Microbatch.of(rows, [*range(point.batch)], rows.advantages))[
-                            0
-                        ].sum()
+                        loss = score_completions(
+                            model, backbone, Microbatch.of(rows, [*range(point.batch)], rows.advantages)
+                        )[0].sum()
                     else:
                         loss = model(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True).loss
                 loss.backward()

@@ -28,7 +28,7 @@ HEADLINES = ("joint", "accuracy", "hacc")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredModel:
     """One model on one suite: its ``results.json``, and each metric's mean by prompt."""
 
     folder: Path
@@ -112,7 +112,7 @@ def compare_folders(folders: Sequence[Path], bootstrap: Bootstrap | None = None)
     bootstrap = bootstrap or Bootstrap()
     if twice := [folder for folder, n in Counter(folder.resolve() for folder in folders).items() if n > 1]:
         raise ConfigError(f"{twice[0]}: is named twice; a model does not differ from itself")
-    found: dict[Path, list[Measured]] = {folder: _read(folder) for folder in folders}
+    found: dict[Path, list[MeasuredModel]] = {folder: _read(folder) for folder in folders}
     every = [measured for several in found.values() for measured in several]
     names = _names(found)
     models = tuple(dict.fromkeys(names[measured.folder] for measured in every))
@@ -140,7 +140,7 @@ def compare_folders(folders: Sequence[Path], bootstrap: Bootstrap | None = None)
     return Table(models, suites, headlines, cells, tuple(_corrected(flips)), tuple(notes))
 
 
-def _read(folder: Path) -> list[Measured]:
+def _read(folder: Path) -> list[MeasuredModel]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the folder of a finished evaluation (adhere evaluate … to=)")
     files = [folder / RESULTS] if (folder / RESULTS).is_file() else sorted(folder.glob(f"*/{RESULTS}"))
@@ -160,7 +160,9 @@ def _read(folder: Path) -> list[Measured]:
             given = [row["correct"]["score"] if name == "accuracy" else row[name] for row in rows]
             values[name] = prompt_means(given, ids)
         asked = {row["id"]: json.dumps(row["messages"], sort_keys=True) for row in rows}
-        measured.append(Measured(file.parent, str(results["model"]), str(results["suite"]), results, values, asked))
+        measured.append(
+            MeasuredModel(file.parent, str(results["model"]), str(results["suite"]), results, values, asked)
+        )
     return measured
 
 
@@ -169,7 +171,7 @@ def _mean(values: Sequence[float | None] | None) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values or ()) else None
 
 
-def _names(found: Mapping[Path, Sequence[Measured]]) -> dict[Path, str]:
+def _names(found: Mapping[Path, Sequence[MeasuredModel]]) -> dict[Path, str]:
     """Return what tables call the model of each folder: as its results do, and by its folder where that is not enough.
 
     A stage's label, such as ``ifeval[grpo]``, stands for the model in its brackets.
@@ -193,7 +195,7 @@ def _names(found: Mapping[Path, Sequence[Measured]]) -> dict[Path, str]:
 
 
 def _differences(
-    one: Measured, other: Measured, names: Mapping[Path, str], bootstrap: Bootstrap, notes: list[str]
+    one: MeasuredModel, other: MeasuredModel, names: Mapping[Path, str], bootstrap: Bootstrap, notes: list[str]
 ) -> list[Flip]:
     where = f"{one.suite}: {one.folder} and {other.folder}"
     if one.results["mode"] != other.results["mode"]:

@@ -32,7 +32,7 @@ def markdown(table: Table) -> str:
     return f"{lines(_suites(table))}\n\n{lines([DIFFERENCES, *map(_row, table.differences)])}\n\n{NOTE}\n{notes}"
 
 
-def latex(table: Table) -> str:
+def latex_table(table: Table) -> str:
     """Return both tables as LaTeX, for ``booktabs``."""
 
     def tabular(rows: Sequence[Sequence[str]]) -> str:
@@ -95,14 +95,14 @@ def html_page(table: Table) -> str:
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "md": markdown,
-    "tex": latex,
+    "tex": latex_table,
     "csv": csv_text,
     "html": html_page,
     "json": lambda table: dump(table.to_dict(), indent=2),
 }
 
 
-def write_comparison(folder: Path, table: Table) -> list[Path]:
+def write_comparison_files(folder: Path, table: Table) -> list[Path]:
     """Write ``comparison.md``, ``.tex``, ``.csv``, ``.html`` and ``.json`` into ``folder``; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adhere.prompts.files import Row, read_rows
 from adhere.rewards.checklist.generation.review import Candidate, contradicts, repeats
-from adhere.rewards.checklist.generation.rows import check_rows, kind
+from adhere.rewards.checklist.generation.rows import check_written_rows, kind
 from adhere.rewards.checklist.generation.words import flags
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.errors import ConstraintError, DataError
@@ -67,7 +67,7 @@ def inspect_file(path: Path) -> Inspection:
 def _summary(row: Row) -> ItemSummary:
     if not isinstance(row.values.get("messages"), list) or not row.values["messages"]:
         raise DataError(f"{row.where}: lacks messages; a prompt item is {{id, messages, answer, checklist, source}}")
-    rows = check_rows(row.values.get("checklist") or (), row.where)
+    rows = check_written_rows(row.values.get("checklist") or (), row.where)
     raised: Counter[str] = Counter()
     candidates = []
     for requirement in rows:

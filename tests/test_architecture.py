@@ -111,7 +111,7 @@ def test_in_train_no_modules_import_each_other_in_a_circle() -> None:
 SHARED_NAMES = {
     "main": "the entry of a program",
     "evaluate": "a command, and the function that does its work", "export": "as evaluate",
-    "generate": "as evaluate",
+    "generate": "as evaluate", "compare": "as evaluate", "diagnose": "as evaluate", "fetch": "as evaluate",
     "markdown": "of a report: what it says as a page", "show": "of a report: print it",
     "write": "of a report: its files", "to_dict": "of a report: its JSON form",
 }  # fmt: skip

@@ -11,7 +11,7 @@ from adhere.records.objects import write_yaml
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError, DataError, StageError
 from adhere.rewards.files import write_text
-from adhere.train.launch.local.stage import check_stages, run_stage
+from adhere.train.launch.local.stage import check_machine, run_stage
 from adhere.train.launch.serve.servers import judge_servers, judges_of
 from adhere.train.launch.slurm.submit import profile_of
 from adhere.train.run.finish import finish
@@ -88,7 +88,7 @@ def claim_run(run: Run) -> None:
     waiting = [stage for stage in run.graph.stages.values() if not run.artifact(stage.key).done]
     # With a Python of their own, jobs look for their packages themselves, on the nodes where they run.
     elsewhere = run.recipe.launcher.kind == "slurm" and profile_of(run).elsewhere
-    check_stages(((stage.kind, stage.recipe) for stage in waiting), elsewhere=elsewhere)
+    check_machine(((stage.kind, stage.recipe) for stage in waiting), elsewhere=elsewhere)
     if missing := missing_inputs(run):
         raise ConfigError("\n".join(missing))
     if problems := data_problems(waiting):

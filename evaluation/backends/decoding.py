@@ -188,7 +188,9 @@ def decode(
     place_B = torch.arange(len(prompts), device=device)  # of the batch's rows in the output
     alive_B = torch.ones_like(place_B, dtype=torch.bool)
     for step in range(how.limit):
-        token_B = logits_BV.argmax(-1) if noise_BT is None else draw(filters(None, logits_BV), noise_BT[place_B, step])
+        token_B = (
+            logits_BV.argmax(-1) if noise_BT is None else draw_tokens(filters(None, logits_BV), noise_BT[place_B, step])
+        )
         drawn_BT[place_B, step] = token_B
         alive_B &= ~torch.isin(token_B, ends)
         alive = int(alive_B.sum())
@@ -214,7 +216,7 @@ def noise(seeds: Sequence[int], limit: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.random.default_rng(seed).random(limit) for seed in seeds]))
 
 
-def draw(logits_BV: torch.Tensor, noise_B: torch.Tensor) -> torch.Tensor:
+def draw_tokens(logits_BV: torch.Tensor, noise_B: torch.Tensor) -> torch.Tensor:
     """Return one token a row by inversion of its distribution at ``noise_B``, uniform in [0, 1).
 
     Raises:

@@ -6,7 +6,7 @@ Shapes: B rows in a batch, P prompt tokens (left padded), V vocabulary.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from adhere.evaluation.backends.decoding import Decoding, can_decode, decode, draw, noise
+from adhere.evaluation.backends.decoding import Decoding, can_decode, decode, draw_tokens, noise
 from adhere.evaluation.generation import Generation, Sampling, Start, draw_seed, over_context
 from adhere.prompts.item import PromptItem
 from adhere.rewards.errors import ConfigError
@@ -59,8 +59,17 @@ class TransformersGenerator:
         name: str,
         batch_size: int = 64,
         chat_template: str | None = None,
+        drawing: Callable[[bool], bool] = bool,
     ) -> None:
-        """Wrap a loaded model, which stays on its device; ``chat_template`` replaces the tokenizer's own (Jinja).
+        """Wrap a loaded model, which stays on its device.
+
+        Args:
+            model: the model.
+            tokenizer: its tokenizer.
+            name: what tables call the model.
+            batch_size: rows in one batch.
+            chat_template: replaces the tokenizer's own (Jinja).
+            drawing: as :func:`adhere.evaluation.backends.decoding.decode` takes it, for a model that ranks share.
 
         Raises:
             ConfigError: the tokenizer has no chat template, or no end token is known.
@@ -72,6 +81,7 @@ class TransformersGenerator:
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.chat_template = chat_template
+        self.drawing = drawing
         self.end_ids = _end_ids(model, tokenizer)
         if not self.end_ids:
             raise ConfigError(f"{name}: neither model nor tokenizer names an end token, so no response could finish")
@@ -160,7 +170,7 @@ class TransformersGenerator:
                     rows.append(_Row(place, tokens, seed, prefilled, begun, held, room))
         return rows, others
 
-    @torch.inference_mode()
+    @torch.no_grad()  # training goes on with this model: it must not see tensors of inference mode
     def _complete(self, batch: Sequence[_Row], sampling: Sampling) -> list[Generation]:
         how = Decoding(
             limit=max(row.room for row in batch),
@@ -170,9 +180,8 @@ class TransformersGenerator:
         )
         prompts, seeds = [row.tokens for row in batch], [row.seed for row in batch]
         if can_decode(self.model):
-            return [
-                self._cut(ids, row) for ids, row in zip(decode(self.model, prompts, seeds, how), batch, strict=True)
-            ]
+            drawn = decode(self.model, prompts, seeds, how, drawing=self.drawing)
+            return [self._cut(ids, row) for ids, row in zip(drawn, batch, strict=True)]
         width = max(map(len, prompts))
         ids_BP = torch.full((len(batch), width), self.end_ids[0], dtype=torch.long)
         mask_BP = torch.zeros_like(ids_BP)
@@ -219,7 +228,7 @@ class _RowSampler(LogitsProcessor):
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         noise_B = self._noise_BT[:, input_ids.shape[1] - self._prompt_width].to(scores.device)
-        token_B = draw(self._filters(input_ids, scores), noise_B)
+        token_B = draw_tokens(self._filters(input_ids, scores), noise_B)
         return torch.full_like(scores, -torch.inf).scatter(1, token_B[:, None], 0.0)
 
 

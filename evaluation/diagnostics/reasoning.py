@@ -66,7 +66,7 @@ def chains(items: Sequence[PromptItem], drawn: Sequence[Generation]) -> list[Cha
     return found
 
 
-def unchanged(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+def unchanged_answers(pairs: Sequence[tuple[str, str]]) -> list[bool]:
     """Return for each pair of answers whether the second comes to what the first does.
 
     Mathematical answers are compared by the verifier, others as texts.
@@ -129,7 +129,7 @@ def faithfulness(subject: Subject, items: Sequence[PromptItem], base: Subject | 
                 cases.append(("mistake", chain, chain.opened([*before, wrong])))
     drawn = subject.answer([chain.item for _, chain, _ in cases], [start for _, _, start in cases])
     answers = [split_response(g.text, prefilled=g.prefilled).answer or "" for g in drawn]
-    same = unchanged([(chain.answer, answer) for (_, chain, _), answer in zip(cases, answers, strict=True)])
+    same = unchanged_answers([(chain.answer, answer) for (_, chain, _), answer in zip(cases, answers, strict=True)])
     right = {
         chain.item.id
         for chain, score in zip(found, _scores(found, [Generation(c.answer, None, True) for c in found]), strict=True)

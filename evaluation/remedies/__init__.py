@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from adhere.evaluation.remedies.base import REMEDIES, Asked, Model, Remedied, Remedy, parse_remedy, remedy, report
+from adhere.evaluation.remedies.base import (
+    REMEDIES,
+    Asked,
+    Model,
+    Remedied,
+    Remedy,
+    parse_remedy,
+    remedy,
+    remedy_report,
+)
 from adhere.evaluation.remedies.bridge import Bridge
 from adhere.evaluation.remedies.budget_forcing import BudgetForcing
 from adhere.evaluation.remedies.classifier import ClassifierSelective
@@ -33,5 +42,5 @@ __all__ = [
     "ThinkingIntervention",
     "parse_remedy",
     "remedy",
-    "report",
+    "remedy_report",
 ]

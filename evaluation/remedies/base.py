@@ -221,7 +221,7 @@ class Remedied:
         return [counted[i * n : (i + 1) * n] for i in range(len(items))]
 
 
-def report(chosen: Remedy, generations: Sequence[Generation]) -> dict[str, Any]:
+def remedy_report(chosen: Remedy, generations: Sequence[Generation]) -> dict[str, Any]:
     """Return what a remedy cost over the responses of an evaluation.
 
     Args:

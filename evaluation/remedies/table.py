@@ -18,7 +18,7 @@ METRICS = ("accuracy", "hacc", "joint")
 Results = Sequence[Mapping[str, Any]]
 
 
-def terminal_table(results: Results) -> Table:
+def remedies_table(results: Results) -> Table:
     """Return the table for a terminal.
 
     Args:
@@ -32,7 +32,7 @@ def terminal_table(results: Results) -> Table:
     return table
 
 
-def write_table(folder: Path, results: Results) -> None:
+def write_remedies(folder: Path, results: Results) -> None:
     """Write ``remedies.md`` and ``remedies.csv``; the second has the ends of the intervals as columns."""
     with atomic_file(folder / "remedies.md") as out:
         lines = [HEADINGS, ["---", *["--:"] * (len(HEADINGS) - 1)], *rows(results)]

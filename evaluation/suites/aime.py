@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adhere.evaluation.suites.base import suite
-from adhere.evaluation.suites.maths import MathsSuite, whole_number
+from adhere.evaluation.suites.maths import MathsSuite, integer_answer
 
 
 class AIME(MathsSuite):
@@ -12,7 +12,7 @@ class AIME(MathsSuite):
     size = 30
 
     def answer_problem(self, answer: str) -> str | None:
-        return whole_number(answer, 999)
+        return integer_answer(answer, 999)
 
 
 @suite("aime24")

@@ -117,7 +117,7 @@ ANSWERS: Mapping[str, Callable[[str, str], bool]] = {
 """Sources whose every level has a target that the response is held against."""
 
 
-def advice(level: int, text: str) -> bool:
+def setup_advice(level: int, text: str) -> bool:
     """Decide example 22 of the format file: three short numbered parts of long sentences, and a closing phrase."""
     tests: tuple[Test, ...] = (
         lambda text: len(text.split("\n\n")) == (4 if level == LEVELS else 3),
@@ -129,7 +129,7 @@ def advice(level: int, text: str) -> bool:
     return all(test(text) for test in tests[:level])
 
 
-def points(level: int, text: str) -> bool:
+def level_points(level: int, text: str) -> bool:
     """Decide example 30 of the format file: five bold keywords, each with a sentence of 10 to 15 words."""
     parts = re.split(r"(?<!\w\.\w.)(?<![A-Z][a-z]\.)(?<=\.|\?)\s", text)
     tests = (
@@ -148,7 +148,7 @@ def template(target: str, text: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, form.split("{answer}"))), text) is not None
 
 
-def check(rule: str, level: int, target: str, text: str) -> Verdict:
+def check_rule(rule: str, level: int, target: str, text: str) -> Verdict:
     """Decide a response.
 
     Args:
@@ -164,7 +164,7 @@ def check(rule: str, level: int, target: str, text: str) -> Verdict:
     if rule in LADDERS:
         return decided(all(test(text) for test in LADDERS[rule][:level]), rule)
     if rule.startswith("format"):
-        return decided(advice(level, text) if rule == "format 22" else points(level, text), rule)
+        return decided(setup_advice(level, text) if rule == "format 22" else level_points(level, text), rule)
     return decided(ANSWERS[rule](text, target), rule)
 
 
@@ -208,7 +208,7 @@ class FollowBench(SuiteKind):
             if text is None:
                 verdict = unscored(Status.ERROR, generation.error or "") if generation.error else failed(UNFINISHED)
             else:
-                verdict = check(rule.name, rule.kwargs["level"], rule.kwargs["target"], text)
+                verdict = check_rule(rule.name, rule.kwargs["level"], rule.kwargs["target"], text)
             nothing = unscored(Status.NOT_APPLICABLE, NO_GOLD)
             figures = {"hsr": (verdict.score,), "ssr": (verdict.score,)}
             scores.append(Score(nothing, (verdict,), verdict.score, verdict.score, None, measures=figures))

@@ -23,7 +23,7 @@ from adhere.rewards.engine import Engine, default_engine, machine_failed
 from adhere.rewards.errors import ConfigError, DataError, nearest
 from adhere.rewards.verdict import Verdict
 
-WORKER = "adhere.evaluation.suites.ifbench_worker:check"
+WORKER = "adhere.evaluation.suites.ifbench_worker:check_instructions"
 DEADLINE_S = 20.0
 """Seconds of processor time for one check of one response."""
 

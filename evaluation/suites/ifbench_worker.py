@@ -18,7 +18,7 @@ finally:
     nltk.download = _download
 
 
-def check(name: str, kwargs: Mapping[str, Any], prompt: str, texts: Sequence[str]) -> Verdict:
+def check_instructions(name: str, kwargs: Mapping[str, Any], prompt: str, texts: Sequence[str]) -> Verdict:
     """Return whether any of ``texts`` follows an instruction.
 
     Args:

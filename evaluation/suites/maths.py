@@ -116,7 +116,7 @@ class MathsSuite(SuiteKind):
         return scores
 
 
-def whole_number(answer: str, most: int) -> str | None:
+def integer_answer(answer: str, most: int) -> str | None:
     """Return why ``answer`` is not a whole number from 0 to ``most``, or ``None`` where it is one."""
     digits = answer.replace("^\\circ", "").strip()
     return None if digits.isdecimal() and int(digits) <= most else f"is not a whole number from 0 to {most}"
@@ -124,7 +124,7 @@ def whole_number(answer: str, most: int) -> str | None:
 
 def other_benchmark(name: str, question: str) -> str | None:
     """Return the contest of another year that ``question`` is a problem of, or ``None``."""
-    mark = fingerprint(question)
+    mark = suite_fingerprint(question)
     return next((other for other, marks in _contests().items() if other != name and mark in marks), None)
 
 
@@ -134,7 +134,7 @@ def _contests() -> dict[str, frozenset[str]]:
     return {name: frozenset(marks) for name, *marks in map(str.split, lines)}
 
 
-def fingerprint(question: str) -> str:
+def suite_fingerprint(question: str) -> str:
     """Return eight hex digits of a problem's letters and digits: equal however its LaTeX is spaced."""
     plain = "".join(char for char in question.casefold() if char.isalnum())
     return hashlib.sha256(plain[:120].encode()).hexdigest()[:8]

@@ -12,7 +12,7 @@ from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD, judged_text
 from adhere.evaluation.suites.muldimif_numbers import MissingPackage
-from adhere.evaluation.suites.muldimif_rules import RULES, kind_of
+from adhere.evaluation.suites.muldimif_rules import RULES, rule_kind
 from adhere.evaluation.suites.rows import file_of
 from adhere.prompts.files import Row, read_rows
 from adhere.prompts.item import Message, PromptItem
@@ -22,7 +22,7 @@ from adhere.rewards.engine import Engine, default_engine, machine_failed
 from adhere.rewards.errors import DataError
 from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
-WORKER = "adhere.evaluation.suites.muldimif:check"
+WORKER = "adhere.evaluation.suites.muldimif:check_constraint"
 FORM = "a row of MulDimIF is {id, conversations, constraints: [[category, kind, text]], constraint_pattern, difficulty}"
 
 
@@ -55,10 +55,10 @@ class MulDimIF(SuiteKind):
     ) -> list[Score]:
         texts = [None if generation.error else judged_text(generation, mode) for _, generation in pairs]
         calls = [
-            (check.kwargs["rule"], check.kwargs["constraint"], text)
+            (check_constraint.kwargs["rule"], check_constraint.kwargs["constraint"], text)
             for (item, _), text in zip(pairs, texts, strict=True)
             for requirement in (item.checklist if text is not None else ())
-            if isinstance(check := requirement.check, SuiteCheck)
+            if isinstance(check_constraint := requirement.check, SuiteCheck)
         ]
         found = iter((engine or default_engine()).map(WORKER, calls))
         scores = []
@@ -88,7 +88,7 @@ class MulDimIF(SuiteKind):
         }
 
 
-def check(rule: str, constraint: str, text: str) -> Verdict:
+def check_constraint(rule: str, constraint: str, text: str) -> Verdict:
     """Decide one constraint in a worker process; see ``muldimif_rules``.
 
     Args:
@@ -128,7 +128,7 @@ def _item(row: Row) -> PromptItem:
         if not isinstance(constraint, list) or len(constraint) != 3 or not all(isinstance(p, str) for p in constraint):
             raise DataError(f"{place}: is {constraint!r:.80}; a constraint is [category, kind, text]")
         category, kind, text = constraint
-        rule = kind_of(category, kind)
+        rule = rule_kind(category, kind)
         if rule is None:
             raise DataError(f"{place}: no rule decides {category}, {kind}; is it a row of MulDimIF?")
         checklist.append(Requirement(f"{i}:{rule}", text, SuiteCheck(rule, {"rule": rule, "constraint": text})))

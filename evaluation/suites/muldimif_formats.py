@@ -179,7 +179,7 @@ OPTIONAL = (
 )
 
 
-def table(constraint: str, text: str) -> bool:
+def table_met(constraint: str, text: str) -> bool:
     """Whether the text between the first and the last bar has the rows, columns and headers asked for."""
     asked = constraint.lower()
     if "|" not in text:
@@ -222,7 +222,7 @@ NESTING = {
 }  # fmt: skip
 
 
-def nesting(constraint: str, text: str) -> bool:
+def nesting_met(constraint: str, text: str) -> bool:
     """Whether the response, or the block marked as JSON in it, is JSON that nests as deep as asked for."""
     asked = re.sub(r"[^\w\s]", "", constraint.lower())
     values = {

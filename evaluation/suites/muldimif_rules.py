@@ -10,32 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from adhere.evaluation.suites.muldimif_formats import identifiers, markdown, nesting, other_format, table
+from adhere.evaluation.suites.muldimif_formats import (
+    identifiers,
+    markdown,
+    nesting_met,
+    other_format,
+    table_met,
+)
 from adhere.evaluation.suites.muldimif_words import (
     chinese,
     english,
     keywords,
     paragraphs,
     punctuation,
-    sentences,
-    words,
+    sentences_met,
+    words_met,
 )
 
 RULES: Mapping[str, Callable[[str, str], bool]] = {
     "Content_Keywords": keywords,
     "Content_Punctuation": punctuation,
     "Content_Identifiers": identifiers,
-    "Length_Words": words,
-    "Length_Sentences": sentences,
+    "Length_Words": words_met,
+    "Length_Sentences": sentences_met,
     "Length_Paragraphs": paragraphs,
     "Language_English": english,
     "Language_Chinese": chinese,
-    "Format_Table": table,
+    "Format_Table": table_met,
     "Format_Markdown": markdown,
-    "Format_Json": nesting,
+    "Format_Json": nesting_met,
     "Format_Others": other_format,
 }
-"""The rule of each kind; ``kind_of`` brings the data's names to these."""
+"""The rule of each kind; ``rule_kind`` brings the data's names to these."""
 
 ALIASES = {
     "Table_Row limit": "Format_Table", "Table_Column limit": "Format_Table", "Table_Table": "Format_Others",
@@ -52,7 +58,7 @@ ALIASES = {
 }  # fmt: skip
 
 
-def kind_of(category: str, kind: str) -> str | None:
+def rule_kind(category: str, kind: str) -> str | None:
     """Return which of ``RULES`` decides a constraint of the data, by its two names; ``None`` where none does."""
     name = f"{category}_{kind}"
     found = ALIASES.get(name) or name.partition(":")[0]

@@ -49,7 +49,7 @@ SENTENCE_PATTERNS = (
 )
 
 
-def sentences(constraint: str, text: str) -> bool:
+def sentences_met(constraint: str, text: str) -> bool:
     """Whether the marks ``.!?`` end as many stretches of text as asked for; a demand that is not read is met."""
     bounds = bounds_of(constraint.lower().strip(), SENTENCE_PATTERNS, IN_SENTENCES)
     count = sum(bool(part.strip()) for part in re.findall(r"[^.!?]*[.!?]", text))
@@ -113,7 +113,7 @@ MOST_SENTENCES = (
 HAN = r"[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\u3000-\u303f\uff00-\uffef]"
 
 
-def words(constraint: str, text: str) -> bool:
+def words_met(constraint: str, text: str) -> bool:
     """Whether the response has as many words (Chinese: characters), and the sentences and keywords that it names."""
     if re.search(r"\beach\b", constraint, re.IGNORECASE):
         return words_of_each(constraint, text)

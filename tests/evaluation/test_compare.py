@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adhere.evaluation.compare import compare_folders, sign_flip_p
-from adhere.evaluation.compare_tables import csv_text, html_page, latex, markdown, write_comparison
+from adhere.evaluation.compare_tables import csv_text, html_page, latex_table, markdown, write_comparison_files
 from adhere.evaluation.generation import Generation, Sampling
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
@@ -122,12 +122,12 @@ def test_what_cannot_be_compared_says_why(tmp_path):
 def test_the_tables_escape_names_and_agree(tmp_path):
     table = compare_folders([measured(tmp_path / "a", "a|b_<i>&", 5), measured(tmp_path / "b", "plain", 15)], FAST)
     assert "| a\\|b_<i>& | 25.0 [" in markdown(table)
-    assert r"a\textbar{}b\_<i>\& & 25.0 [" in latex(table) and latex(table).count(r"\begin{tabular}") == 2
+    assert r"a\textbar{}b\_<i>\& & 25.0 [" in latex_table(table) and latex_table(table).count(r"\begin{tabular}") == 2
     page = html_page(table)
     assert "a|b_&lt;i&gt;&amp;" in page and "<i>" not in page
     rows = list(csv.DictReader(io.StringIO(csv_text(table))))
     assert [float(r["mean"]) for r in rows if r["kind"] == "model"] == [0.25, 0.75]
     assert [float(r["mean"]) for r in rows if r["kind"] == "difference" and r["metric"] == "accuracy"] == [0.5]
-    names = {path.name for path in write_comparison(tmp_path / "out", table)}
+    names = {path.name for path in write_comparison_files(tmp_path / "out", table)}
     assert names == {f"comparison.{suffix}" for suffix in ("md", "tex", "csv", "html", "json")}
     assert json.loads((tmp_path / "out/comparison.json").read_text())["models"] == ["a|b_<i>&", "plain"]

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-from adhere.evaluation.backends.decoding import Decoding, RoomyLayer, can_decode, decode, draw, noise
+from adhere.evaluation.backends.decoding import Decoding, RoomyLayer, can_decode, decode, draw_tokens, noise
 from adhere.rewards.errors import StageError
 
 SIZES = {
@@ -180,14 +180,14 @@ def test_a_draw_never_leaves_the_kept_tokens() -> None:
     tiny, inf = 1e-30, float("inf")
     logits = torch.tensor([[-inf, 0.0, -inf, 0.0, -inf], [0.0, -inf, -inf, -inf, -inf]]).repeat(3, 1)
     noise = torch.tensor([0.0, 0.0, 0.5, 0.5, 1.0 - 2**-53, 1.0 - 2**-53], dtype=torch.float64)
-    assert draw(logits, noise).tolist() == [1, 0, 3, 0, 3, 0]
-    assert draw(torch.tensor([[0.0, -200.0]]), torch.tensor([1.0 - tiny], dtype=torch.float64)).tolist() == [0]
+    assert draw_tokens(logits, noise).tolist() == [1, 0, 3, 0, 3, 0]
+    assert draw_tokens(torch.tensor([[0.0, -200.0]]), torch.tensor([1.0 - tiny], dtype=torch.float64)).tolist() == [0]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_logits_that_are_not_finite_stop_the_draw(bad: float) -> None:
     with pytest.raises(StageError, match="logits are not finite"):
-        draw(torch.tensor([[0.0, 1.0], [0.0, bad]]), torch.tensor([0.5, 0.5], dtype=torch.float64))
+        draw_tokens(torch.tensor([[0.0, 1.0], [0.0, bad]]), torch.tensor([0.5, 0.5], dtype=torch.float64))
     model = build("llama", GROUPED)
     model.lm_head.weight.data[3] = float("nan")
     with pytest.raises(StageError, match="lower the learning rate"):

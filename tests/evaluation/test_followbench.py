@@ -9,7 +9,7 @@ from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, SuiteSource
-from adhere.evaluation.suites.followbench import check
+from adhere.evaluation.suites.followbench import check_rule
 from adhere.rewards.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "../shared/data/followbench"
@@ -40,8 +40,8 @@ SHARED = Path(__file__).parents[2] / "../shared/data/followbench"
 )
 def test_a_level_is_decided(rule, level, target, met, missed):
     if target.strip() or rule != "E2E":
-        assert check(rule, level, target, met).passed
-    assert not check(rule, level, target, missed).passed
+        assert check_rule(rule, level, target, met).passed
+    assert not check_rule(rule, level, target, missed).passed
 
 
 def test_levels_count_in_a_row(tmp_path):

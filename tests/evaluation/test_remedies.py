@@ -13,10 +13,10 @@ import torch
 
 from adhere.evaluation.backends.transformers import TransformersGenerator
 from adhere.evaluation.generation import Generation, Sampling, Start
-from adhere.evaluation.remedies import REMEDIES, Remedied, Remedy, parse_remedy, remedy, report
+from adhere.evaluation.remedies import REMEDIES, Remedied, Remedy, parse_remedy, remedy, remedy_report
 from adhere.evaluation.remedies.classifier import read_selector, train_selector
 from adhere.evaluation.remedies.steering import decoder_layers, find_direction
-from adhere.evaluation.remedies.table import rows, write_table
+from adhere.evaluation.remedies.table import rows, write_remedies
 from adhere.prompts.item import PromptItem
 from adhere.records.artifact import TABLE
 from adhere.records.tables import write_responses
@@ -315,13 +315,13 @@ def test_a_plug_in_adds_a_remedy_of_its_own() -> None:
 def test_the_table_has_what_each_remedy_costs(tmp_path: Path) -> None:
     model = Scripted(lambda messages, begun: "<think> sums </think> five" if not begun else " five")
     found = flat(answers(model, "repeat"))
-    cost = report(parse_remedy("repeat"), found)
+    cost = remedy_report(parse_remedy("repeat"), found)
     assert cost["name"] == "repeat" and cost["applied"] == pytest.approx(2 / 3)
     assert cost["tokens"] == pytest.approx((5 + 5 + 4) / 3) and cost["seconds"] >= 0.0
     estimate = {"mean": 0.5, "low": 0.25, "high": 0.75}
     results = [{"suite": "s", "remedy": cost, "metrics": dict.fromkeys(("accuracy", "hacc", "joint"), estimate)}]
     assert rows(results)[0][:5] == ["repeat", *["50.0 (25.0–75.0)"] * 3, "5"]
-    write_table(tmp_path, results)
+    write_remedies(tmp_path, results)
     assert (tmp_path / "remedies.md").read_text().splitlines()[0].startswith("| remedy | accuracy | HAcc | joint |")
     assert "repeat" in (tmp_path / "remedies.csv").read_text()
 

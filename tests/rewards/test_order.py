@@ -87,6 +87,7 @@ def composite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composite]:
             "judge": {"kind": "judge", "judge": judge},
             "format": {"kind": "format"},
             "length": {"kind": "length", "target": 20},
+            "random": {"kind": "random"},
             "python": {"kind": "python", "function": "odd_lab:odd", "timeout": 60.0},
             "http": {"kind": "http", "url": url, "retries": 0, "backoff": 0.01},
         }

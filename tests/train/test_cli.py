@@ -13,7 +13,7 @@ import yaml
 
 from adhere.rewards.files import write_json
 from adhere.train.cli import COMMANDS, COMPOSING, app, main
-from adhere.train.drive import begin
+from adhere.train.drive import claim_run
 from adhere.train.run.run import plan_record, plan_run, write_spec
 
 ROOT = Path(__file__).parents[2]
@@ -226,13 +226,13 @@ def test_a_model_that_is_only_measured_has_its_name_and_leaves_latest_to_runs_th
         (trained, trained),
         (measured[2], trained),
     ):
-        begin(run)
+        claim_run(run)
         assert latest.resolve() == newest.path
 
 
 def test_stages_are_meant_by_label_name_or_arm(model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = plan_run([f"model.path={model_folder}"])
-    begin(run)
+    claim_run(run)
     for stage in run.graph.stages.values():
         artifact = run.artifact(stage.key)
         artifact.logs.mkdir(parents=True)

@@ -21,7 +21,7 @@ from update_gradients import Recorder, first_rank, flat, save_model, train
 from adhere.evaluation.reweight import read_rollouts
 from adhere.records.tables import read_rollout_files, rollout_files, rollout_step
 from adhere.train.config.stage import read_spec
-from adhere.train.stages.microbatches import LOSSES, Microbatch, Packing, Rows, pack, trimmed
+from adhere.train.stages.microbatches import LOSSES, Microbatch, Packing, Rows, pack_rows, trim_slot
 
 PACKED = Packing(tokens=100)
 
@@ -223,7 +223,7 @@ def test_the_best_packing_is_found() -> None:
     for _ in range(200):
         lengths = [draw.randint(1, 40) for _ in range(draw.randint(1, 8))]
         tokens, overhead = draw.randint(1, 120), draw.choice([0, 7, 50])
-        found = pack(lengths, tokens, overhead)
+        found = pack_rows(lengths, tokens, overhead)
         assert sorted(itertools.chain(*found)) == list(range(len(lengths)))
 
         def cost(runs: list[list[int]], tokens: int = tokens, overhead: int = overhead) -> float:
@@ -238,7 +238,7 @@ def test_the_best_packing_is_found() -> None:
 
 
 def test_nothing_packs_into_nothing() -> None:
-    assert pack([], 100, 8) == []
+    assert pack_rows([], 100, 8) == []
 
 
 def slot() -> dict[str, torch.Tensor]:
@@ -276,7 +276,7 @@ def test_what_slots_hold_comes_to_its_tokens_and_back() -> None:
 
 
 def test_a_slot_of_trls_own_is_trimmed_to_its_longest_row() -> None:
-    cut = trimmed(slot())
+    cut = trim_slot(slot())
     shapes = {name: tuple(value.shape) for name, value in cut.items()}
     assert shapes["prompt_ids"] == (2, 2) and shapes["completion_mask"] == shapes["old_per_token_logps"] == (2, 3)
     assert shapes["importance_sampling_ratio"] == (2, 1) and shapes["advantages"] == (2,)

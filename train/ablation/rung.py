@@ -22,7 +22,7 @@ from adhere.train.config.ablation import HalvingConfig
 from adhere.train.config.stage import read_spec
 
 
-def choose(run: RunFolder, number: int) -> None:
+def choose_points(run: RunFolder, number: int) -> None:
     """Decide at the end of round ``number``, from 0, which points go on.
 
     Raises:
@@ -66,7 +66,7 @@ def choose(run: RunFolder, number: int) -> None:
 def main() -> int:
     """Decide; the next round's jobs start where this one exits 0."""
     try:
-        choose(as_run(Path(sys.argv[1])), int(sys.argv[2]))
+        choose_points(as_run(Path(sys.argv[1])), int(sys.argv[2]))
     except AdhereError as error:
         print(f"adhere: {error}", file=sys.stderr)
         return error.exit_code

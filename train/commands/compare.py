@@ -16,7 +16,7 @@ def compare(*folders: Path, to: Path | None = None, bootstrap: int = 2000) -> in
         bootstrap: Resamples of the intervals.
     """
     from adhere.evaluation.compare import compare_folders
-    from adhere.evaluation.compare_tables import markdown, write_comparison
+    from adhere.evaluation.compare_tables import markdown, write_comparison_files
     from adhere.evaluation.statistics import Bootstrap
 
     if bootstrap < 100:
@@ -24,5 +24,5 @@ def compare(*folders: Path, to: Path | None = None, bootstrap: int = 2000) -> in
     table = compare_folders(folders, Bootstrap(resamples=bootstrap))
     print(markdown(table), end="")
     if to is not None:
-        print(f"tables: {', '.join(str(path) for path in write_comparison(to, table))}")
+        print(f"tables: {', '.join(str(path) for path in write_comparison_files(to, table))}")
     return 0

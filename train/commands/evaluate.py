@@ -98,12 +98,12 @@ def evaluate(*words: str) -> int:
     if to is not None:
         copy_results(run, to)
     if remedies is not None and all(run.artifact(key).done for key in run.graph.stages):
-        from adhere.evaluation.remedies.table import terminal_table, write_table
+        from adhere.evaluation.remedies.table import remedies_table, write_remedies
         from adhere.records.objects import read_object
 
         results = [read_object(run.artifact(stage.key).results) for stage in order(run.graph)]
-        write_table(run.path, results)
-        Console(width=None if sys.stdout.isatty() else WIDTH).print(terminal_table(results))
+        write_remedies(run.path, results)
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(remedies_table(results))
         print(f"the table is {run.path / 'remedies.md'}, and .csv beside it")
     return code
 

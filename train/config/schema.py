@@ -140,8 +140,6 @@ class _Training(Strict):
     logging_steps: int = Field(default=1, ge=1)
     """Optimizer steps between rows of ``metrics.jsonl``."""
 
-    held_out: HeldOutConfig = HeldOutConfig()
-
     trl: dict[str, Any] = Field(default_factory=dict)
     """Further fields of TRL's config class, passed on as they are; names are checked before anything starts."""
 
@@ -162,6 +160,8 @@ class SftConfig(_Training):
     too_long: Literal["error", "drop"] = "error"
     """What becomes of a row that is longer than ``max_length``: ``error`` stops the stage and names the row, ``drop``
     leaves it out and counts it. `adhere plan --check` counts them beforehand."""
+
+    held_out: HeldOutConfig = HeldOutConfig()
 
     hand_over: Literal["last", "best"] = "last"
     """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) that
@@ -253,6 +253,8 @@ class GrpoConfig(_Training):
     """Weights that the stage ends with: of the last step, or of the checkpoint of ``save_steps`` (or the last) whose
     rollouts since the one before scored highest: by joint rate, else accuracy, else reward. With ``held_out.every`` the
     checkpoints are compared on its prompts, by ``held_out.stop_when`` first."""
+
+    held_out: HeldOutConfig = HeldOutConfig()
 
     monitors: MonitorsConfig = MonitorsConfig()
 

@@ -88,7 +88,7 @@ def fetch(item: HubItem, commit: str | None = None) -> str:
     return Path(folder).name
 
 
-def snapshot(item: HubItem, commit: str) -> Path | None:
+def hub_snapshot(item: HubItem, commit: str) -> Path | None:
     """Return the folder of an item's commit in the local cache, or ``None`` where it is not there."""
     from huggingface_hub import constants
 
@@ -97,10 +97,10 @@ def snapshot(item: HubItem, commit: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def missing(run: RunFolder, items: Iterable[HubItem]) -> list[HubItem]:
+def missing_files(run: RunFolder, items: Iterable[HubItem]) -> list[HubItem]:
     """Return the items that are not pinned into the run, or whose commit is gone from the local cache."""
     known = pins(run)
-    return [item for item in items if item.name not in known or snapshot(item, known[item.name]) is None]
+    return [item for item in items if item.name not in known or hub_snapshot(item, known[item.name]) is None]
 
 
 def pin(run: RunFolder, commits: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from adhere.evaluation.backends import load_generator
 from adhere.evaluation.backends.replay import ReplayGenerator
 from adhere.evaluation.generation import Generation, Generator, Sampling, Start
-from adhere.evaluation.remedies import Remedied, parse_remedy, report
+from adhere.evaluation.remedies import Remedied, parse_remedy, remedy_report
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, SuiteSource
@@ -108,7 +108,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         evaluation.results.update(sampling=None, replay={"file": replay.path.name, **replay.counts})
     if chosen is not None:
         generations = [row.generation for row in (*evaluation.rows, *evaluation.twins)]
-        evaluation.results["remedy"] = report(chosen, generations)
+        evaluation.results["remedy"] = remedy_report(chosen, generations)
     provenance = manifest(spec, started, {"items": len(suite.items)})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)

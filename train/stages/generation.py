@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -15,6 +15,7 @@ from adhere.train.config.generation import COLOCATED_MEMORY
 from adhere.train.launch.serve.servers import engine_seed
 
 if TYPE_CHECKING:
+    from transformers import Trainer
     from trl import GRPOTrainer
 
     from adhere.train.config.stage import StageSpec
@@ -157,6 +158,19 @@ def decoding_of(trainer: GRPOTrainer) -> Decoding | None:
     )
 
 
+def drawing_of(trainer: Trainer) -> Callable[[bool], bool]:
+    """Return what says whether any rank still draws, where the ranks of ``trainer`` share weights token by token."""
+    if not trainer.is_fsdp_enabled:
+        return bool
+
+    def anywhere(here: bool) -> bool:
+        mine = torch.tensor([int(here)], device=trainer.accelerator.device)
+        found: Any = trainer.accelerator.gather(mine)
+        return bool(found.any())
+
+    return anywhere
+
+
 def decode_rollouts(
     trainer: GRPOTrainer, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Decoding
 ) -> list[list[int]]:
@@ -169,11 +183,6 @@ def decode_rollouts(
         how: limit, end tokens and filters.
     """
     accelerator, arguments = trainer.accelerator, cast("Any", trainer.args)
-
-    def anywhere(here: bool) -> bool:
-        mine = torch.tensor([int(here)], device=accelerator.device)
-        return bool(accelerator.gather(mine).any())
-
     with unwrap_model_for_generation(
         trainer.model_wrapped,
         accelerator,
@@ -184,7 +193,7 @@ def decode_rollouts(
         # Around the whole loop: leaving a context forgets the weights that were cast within it.
         with accelerator.autocast():
             try:
-                return decode(model, prompts, seeds, how, drawing=anywhere if trainer.is_fsdp_enabled else bool)
+                return decode(model, prompts, seeds, how, drawing=drawing_of(trainer))
             finally:
                 model.train(training)
 

@@ -33,6 +33,7 @@ from adhere.train.model.load import check_context
 from adhere.train.stages.best_checkpoint import BY, Best
 from adhere.train.stages.data import load_items, prompt_length
 from adhere.train.stages.drift import Alarm
+from adhere.train.stages.generation import drawing_of
 from adhere.train.stages.setup import random_state
 from adhere.train.stages.trainer import raise_on_all_ranks
 
@@ -196,7 +197,11 @@ class HeldOut(TrainerCallback):
             was_training = model.training
             model.eval()
             generator = TransformersGenerator(
-                model, self._tokenizer, name="policy", batch_size=min(self._config.batch_size, most)
+                model,
+                self._tokenizer,
+                name="policy",
+                batch_size=min(self._config.batch_size, most),
+                drawing=drawing_of(trainer),
             )
             drawn = [found[0] for found in generator.generate(mine, self._sampling)]
             entropies = [

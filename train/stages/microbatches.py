@@ -42,7 +42,7 @@ class Packing:
     overhead: int = 64
 
 
-def pack(lengths: Sequence[int], tokens: int, overhead: int) -> list[list[int]]:
+def pack_rows(lengths: Sequence[int], tokens: int, overhead: int) -> list[list[int]]:
     """Return the positions of ``lengths`` in micro-batches, longest first, that together cost the least.
 
     A micro-batch costs its rows times its longest row, plus ``overhead``. Among rows sorted by length the best
@@ -230,7 +230,9 @@ def row_weights(
     raise ValueError(f"no weights are known for the loss '{loss}'")
 
 
-def score(model: Any, backbone: torch.nn.Module, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
+def score_completions(
+    model: Any, backbone: torch.nn.Module, batch: Microbatch
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return log-probs and entropies of the completion tokens of ``batch``, (N,), by TRL's fused head.
 
     The head sees these tokens alone; TRL's, where there is no Triton, scores prompts and padding as well.
@@ -253,7 +255,7 @@ def score(model: Any, backbone: torch.nn.Module, batch: Microbatch) -> tuple[tor
     return scored.log_probs[0], None if scored.entropy is None else scored.entropy[0]
 
 
-def trimmed(slot: Slot) -> Slot:
+def trim_slot(slot: Slot) -> Slot:
     """Return ``slot`` without the columns that are padding in all of its rows."""
     prompt, completion = (max(1, int(slot[f"{part}_mask"].sum(1).max())) for part in ("prompt", "completion"))
     cut = dict(slot)

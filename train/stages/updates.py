@@ -21,7 +21,17 @@ from transformers.trainer import clear_device_cache
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
-from adhere.train.stages.microbatches import LOSSES, Microbatch, Packing, Rows, Slot, pack, row_weights, score, trimmed
+from adhere.train.stages.microbatches import (
+    LOSSES,
+    Microbatch,
+    Packing,
+    Rows,
+    Slot,
+    pack_rows,
+    row_weights,
+    score_completions,
+    trim_slot,
+)
 
 
 class PackedUpdates(GRPOTrainer):
@@ -154,7 +164,9 @@ class PackedUpdates(GRPOTrainer):
         """
         assert self._packing is not None
         lengths = [len(rows.ids[i]) for i in kept]
-        found = [([kept[j] for j in run], True) for run in pack(lengths, self._packing.tokens, self._packing.overhead)]
+        found = [
+            ([kept[j] for j in run], True) for run in pack_rows(lengths, self._packing.tokens, self._packing.overhead)
+        ]
         number = max(at_least, len(found))
         if self._sharded:
             number = int(gather(torch.tensor([number], device=self.accelerator.device)).max())
@@ -176,13 +188,13 @@ class PackedUpdates(GRPOTrainer):
         inner = self.accelerator.unwrap_model(model)
         backbone: Any = (inner.get_base_model() if isinstance(inner, PeftModel) else inner).base_model
         with self.accelerator.autocast():
-            return score(model, backbone, batch)
+            return score_completions(model, backbone, batch)
 
     def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:
         """Return a micro-batch's share of the loss, ()."""
         if not isinstance(inputs, Microbatch):
             cut = self._packing is not None and self.model.training
-            loss: torch.Tensor = super()._compute_loss(model, trimmed(inputs) if cut else inputs)
+            loss: torch.Tensor = super()._compute_loss(model, trim_slot(inputs) if cut else inputs)
             return loss
         batch, (log_probs, entropy) = inputs, self._log_probs(model, inputs)
         assert batch.old is not None and entropy is not None

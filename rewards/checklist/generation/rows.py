@@ -14,7 +14,7 @@ def kind(row: Mapping[str, Any]) -> str:
     return str(row["check"].get("type", "rule"))
 
 
-def check_rows(rows: Any, where: str) -> Sequence[Mapping[str, Any]]:
+def check_written_rows(rows: Any, where: str) -> Sequence[Mapping[str, Any]]:
     """Return the rows of a checklist if each is a requirement; ``where`` opens the message of every error.
 
     Raises:

@@ -224,7 +224,7 @@ def worker_environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     return env
 
 
-def check_stages(stages: Iterable[tuple[str, Recipe]], *, elsewhere: bool = False) -> None:
+def check_machine(stages: Iterable[tuple[str, Recipe]], *, elsewhere: bool = False) -> None:
     """Fail before anything starts where this machine lacks what a stage needs: GPUs, packages, models to serve.
 
     Args:

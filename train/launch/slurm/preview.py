@@ -23,7 +23,7 @@ from adhere.train.launch.slurm.submit import (
     queued_stages,
     submissions_of,
 )
-from adhere.train.run.hub import hub_items, missing, pins
+from adhere.train.run.hub import hub_items, missing_files, pins
 
 if TYPE_CHECKING:
     from adhere.train.run.graph import PlannedStage
@@ -50,7 +50,7 @@ def with_gpu_memory(run: Run) -> Run:
 def hub_lines(run: Run) -> list[str]:
     """Return what the run takes from the hub, and which commit of it is in the cache."""
     items = hub_items((stage.kind, stage.recipe) for stage in run.graph.stages.values())
-    known, gone = pins(RunFolder(run.path)), missing(RunFolder(run.path), items)
+    known, gone = pins(RunFolder(run.path)), missing_files(RunFolder(run.path), items)
     absent = "not fetched; adhere fetch with these words brings it"
     return [f"{i.kind} {i.id}: {absent if i in gone else f'commit {known[i.name][:12]}'}" for i in items]
 

@@ -22,7 +22,7 @@ from adhere.train.launch.slurm.jobfile import finish_file, job_files, nodes_of, 
 from adhere.train.launch.slurm.profile import Profile, check_profile, load_profile
 from adhere.train.launch.slurm.queue import call, client, jobs, largest_array, submit
 from adhere.train.launch.slurm.snapshot import snapshot
-from adhere.train.run.hub import hub_items, missing
+from adhere.train.run.hub import hub_items, missing_files
 from adhere.train.run.run import spec_of, write_spec
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def profile_of(run: Run) -> Profile:
 def offline_of(run: Run) -> bool:
     """Whether all that the run takes from the hub is pinned and in the local cache, which the nodes share."""
     items = hub_items((stage.kind, stage.recipe) for stage in run.graph.stages.values())
-    return bool(items) and not missing(RunFolder(run.path), items)
+    return bool(items) and not missing_files(RunFolder(run.path), items)
 
 
 def packages_of(run: Run) -> set[str]:
