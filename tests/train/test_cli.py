@@ -54,13 +54,23 @@ MISTAKES = {
     "evaluate": ["name the model first", "suite=mathif"],
     "evaluate owner/name suite=mathif suite.path=/ remedies=repeat": ["remedies: 'repeat' is not a list"],
     "evaluate owner/name suite=mathif suite.path=/ remedies=[repaet]": ["remedies: there is no remedy 'repaet'"],
-    "evaluate owner/name remedies=[none] remedy=repeat": ["remedies: is a comparison in one run"],
-    "evaluate owner/name remedy=repaet": ["evaluation.remedy: there is no remedy 'repaet'", "did you mean 'repeat'?"],
-    "evaluate owner/name remedy=repeat remedy.txt=a": ["evaluation.remedy.txt: repeat has no such option", "'text'?"],
-    "evaluate owner/name remedy=sft_as_context remedy.parent=/nowhere": [
+    "evaluate owner/name suite=mathif suite.path=/ remedies=[none] remedy=repeat": [
+        "remedies: is a comparison in one run"
+    ],
+    "evaluate owner/name suite=mathif suite.path=/ remedy=repaet": [
+        "evaluation.remedy: there is no remedy 'repaet'",
+        "did you mean 'repeat'?",
+    ],
+    "evaluate owner/name suite=mathif suite.path=/ remedy=repeat remedy.txt=a": [
+        "evaluation.remedy.txt: repeat has no such option",
+        "'text'?",
+    ],
+    "evaluate owner/name suite=mathif suite.path=/ remedy=sft_as_context remedy.parent=/nowhere": [
         "evaluation.remedy.parent: there is no folder"
     ],
-    "evaluate owner/name remedy=steering remedy.pairs=nowhere": ["evaluation.remedy.pairs: there is no file 'nowhere'"],
+    "evaluate owner/name suite=mathif suite.path=/ remedy=steering remedy.pairs=nowhere": [
+        "evaluation.remedy.pairs: there is no file 'nowhere'"
+    ],
     "selector one": ["usage: adhere selector THINK DIRECT"],
     "selector one two": ["responses.parquet: no such file"],
     "chat": ["usage: adhere chat MODEL"],
@@ -71,7 +81,7 @@ MISTAKES = {
     "diagnose": ["usage: adhere diagnose MODEL"],
     "diagnose owner/name only=[atention]": ["there is no diagnostic 'atention' (did you mean 'attention'?)"],
     "evaluate suite=mathif": ["name the model first"],
-    "evaluate owner/name": ["suite: say what owner/name is measured on: suite=NAME (mathif, prompts), suite=FILE"],
+    "evaluate owner/name": ["suite: say what owner/name is measured on: suite=NAME (abstention, aime24, "],
     "evaluate owner/name batch_size=3": ["suite: say what owner/name is measured on"],
     "train quickstart": ["'quickstart'", "did you mean recipe=quickstart?"],
     "plan quickstrat seed=1": ["did you mean recipe=quickstart?"],
@@ -119,7 +129,7 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert f"Usage: adhere {name}" in shown
     assert f"Example: adhere {name}" in " ".join(shown.split())
-    assert ("grpo: default" in shown and "recipe: evaluate, quickstart" in shown) is (name in COMPOSING)
+    assert ("grpo: default" in shown and "recipe: controls, evaluate, mixed_prompts" in shown) is (name in COMPOSING)
 
 
 @pytest.mark.parametrize("words", [["train", ""], ["score", "", "out.jsonl"]], ids=lambda words: words[0])
