@@ -117,7 +117,8 @@ def check_inputs(spec: StageSpec) -> None:
     Raises:
         StageError: they are damaged; the stage that wrote them is marked, so that the same command makes it again.
     """
-    for path in dict.fromkeys(spec.inputs.values()):
+    takes = kind_of(spec.kind).takes
+    for path in dict.fromkeys(path for role, path in spec.inputs.items() if role.partition(".")[0] not in takes):
         artifact = Artifact(path)
         if (reason := artifact.damage(weights=True)) is not None:
             artifact.mark_damaged(reason)

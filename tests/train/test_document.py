@@ -7,6 +7,7 @@ import pytest
 
 from adhere.rewards.config import Strict
 from adhere.train.cli import main as cli
+from adhere.train.commands.evaluate import evaluation_overrides
 from adhere.train.config.document import configuration_page
 from adhere.train.run.run import plan_run
 
@@ -15,7 +16,7 @@ PAGE = REPOSITORY / "docs" / "configuration.md"
 RECIPES = REPOSITORY / "recipes"
 GENERATED = ("configuration.md", "constraints.md")
 PAGES = [REPOSITORY / "README.md", *(p for p in (REPOSITORY / "docs").glob("*.md") if p.name not in GENERATED)]
-OF_THE_READER = ("…", "my_lab.", "my_recipes", "optuna", "checklists.jsonl", "items.jsonl")
+OF_THE_READER = ("…", "my_lab.", "my_recipes", "optuna", "checklists.jsonl", "items.jsonl", "responses=")
 """What the pages' commands name that is not in the repository: a module or a file of the reader's."""
 
 
@@ -119,7 +120,7 @@ def test_a_command_of_the_pages_composes(line: str, model_folder: Path, monkeypa
     if command == "audit":
         words = [word for word in words if word.partition("=")[0] not in ("items", "order", "step")]
     if command == "evaluate":
-        words = ["recipe=evaluate", f"model.path={words[0]}", *(w.replace("suite", "evaluation", 1) for w in words[1:])]
+        words, _ = evaluation_overrides(words)
     assert plan_run(words).graph.stages
 
 

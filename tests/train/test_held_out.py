@@ -186,8 +186,9 @@ def test_training_is_the_same_with_it_and_it_resumes_exactly(tmp_path: Path) -> 
     assert [row["step"] for row in rows(on)] == [0, 2, 4]
     measured = [row for row in logged(on) if "held_out/hacc" in row]
     assert [row["step"] for row in measured] == [2, 4]
-    for name in ("accuracy", "hacc", "joint", "tokens", "trace", "entropy", "accuracy_change", "hacc_change"):
+    for name in ("accuracy", "hacc", "joint", "tokens", "entropy", "accuracy_change", "hacc_change"):
         assert f"held_out/{name}" in measured[-1], name
+    assert rows(on)[0]["trace"] > 0.0, "of the responses that closed their reasoning"
     assert measured[-1]["held_out/entropy"] > 0.0
     assert step_by_step(steps) == [1, 2, 3]
     assert differences(on, steps) == [] and rows(on) == rows(steps)

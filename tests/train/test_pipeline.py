@@ -148,7 +148,8 @@ def test_math_alone_is_plain_trl_bit_for_bit(tmp_path: Path) -> None:
 def test_two_ranks_train_one_model(tmp_path: Path) -> None:
     adhere(tmp_path / "one", *ONE_ARM, "stages=[sft]")
     adhere(
-        tmp_path / "two", *ONE_ARM, "stages=[sft,grpo]", "strategy=ddp", "launcher.device=cpu", "launcher.threads=1",
+        tmp_path / "two", *ONE_ARM, "stages=[sft,grpo]", "strategy=ddp", "launcher.processes=2",
+        "launcher.device=cpu", "launcher.threads=1",
         "sft.per_device_batch_size=4", "grpo.per_device_batch_size=4",
     )  # fmt: skip
     for label in ("sft", "grpo"):

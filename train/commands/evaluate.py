@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,38 @@ def evaluate(*words: str) -> int:
     """
     from rich.console import Console
 
+    from adhere.train.run.graph import order
+    from adhere.train.run.run import plan_recipe, plan_run
+
+    overrides, to = evaluation_overrides(words)
+    if any(word.startswith("-") for word in words):
+        from adhere.train.commands.through_hydra import through_hydra
+
+        return through_hydra(overrides, lambda recipe, given: start(plan_recipe(recipe, given)))
+    run = plan_run(overrides)
+    code = start(run)
+    if to is not None:
+        copy_results(run, to)
+    if any(word.startswith("remedies=") for word in words) and all(run.artifact(key).done for key in run.graph.stages):
+        from adhere.evaluation.remedies.table import remedies_table, write_remedies
+        from adhere.records.objects import read_object
+
+        results = [read_object(run.artifact(stage.key).results) for stage in order(run.graph)]
+        write_remedies(run.path, results)
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(remedies_table(results))
+        print(f"the table is {run.path / 'remedies.md'}, and .csv beside it")
+    return code
+
+
+def evaluation_overrides(words: Sequence[str]) -> tuple[list[str], Path | None]:
+    """Return what the command's words come to as overrides of a recipe, and the folder of ``to=``, if one is named.
+
+    Raises:
+        ConfigError: no model is named, or nothing to measure it on, or two words contradict each other.
+    """
     from adhere.evaluation.suites import SUITES
     from adhere.train.config.compose import recipes_folder
     from adhere.train.config.schema import EvaluationConfig
-    from adhere.train.run.graph import order
-    from adhere.train.run.run import plan_recipe, plan_run
 
     if not words or "=" in words[0] or words[0].startswith("-"):
         raise ConfigError("name the model first: adhere evaluate MODEL suite=mathif suite.path=FOLDER")
@@ -79,8 +107,8 @@ def evaluate(*words: str) -> int:
         else:
             overrides.append(word)
     flagged = any(word.startswith("-") for word in rest)
-    says = ("suite", "path", "data", "evaluation", "evaluation.suite", "evaluation.path")
-    keys = [word.partition("=")[0].lstrip("+~").partition("@")[0] for word in rest]
+    says = ("suite", "suites", "path", "data", "evaluation")
+    keys = [word.partition("=")[0].lstrip("+~").partition("@")[0].removeprefix("evaluation.") for word in rest]
     if not flagged and not any(key in says or key.startswith(("suite.", "data.")) for key in keys):
         known = sorted({path.stem for path in (recipes_folder() / "evaluation").glob("*.yaml")} | {*SUITES})
         raise ConfigError(
@@ -89,23 +117,7 @@ def evaluate(*words: str) -> int:
         )
     if remedies is not None and any(word.startswith(("-", "remedy=")) for word in rest):
         raise ConfigError("remedies: is a comparison in one run, without remedy=NAME and without Hydra's flags")
-    if flagged:
-        from adhere.train.commands.through_hydra import through_hydra
-
-        return through_hydra(overrides, lambda recipe, given: start(plan_recipe(recipe, given)))
-    run = plan_run(overrides)
-    code = start(run)
-    if to is not None:
-        copy_results(run, to)
-    if remedies is not None and all(run.artifact(key).done for key in run.graph.stages):
-        from adhere.evaluation.remedies.table import remedies_table, write_remedies
-        from adhere.records.objects import read_object
-
-        results = [read_object(run.artifact(stage.key).results) for stage in order(run.graph)]
-        write_remedies(run.path, results)
-        Console(width=None if sys.stdout.isatty() else WIDTH).print(remedies_table(results))
-        print(f"the table is {run.path / 'remedies.md'}, and .csv beside it")
-    return code
+    return overrides, to
 
 
 def remedy_stages(given: str) -> list[str]:
