@@ -184,6 +184,30 @@ class SamplingConfig(Strict):
     """Responses per prompt."""
 
 
+class TokenCreditConfig(Strict):
+    """Credit by token: an advantage is divided among a rollout's tokens by how much the requirements made each likelier
+    (CoRT, arXiv 2607.25659); needs one more forward pass for a rollout."""
+
+    strength: float = Field(default=0.0, ge=0.0, lt=2.0)
+    """η: how far weights go from 1; 0 weighs all tokens alike."""
+
+    temperature: float = Field(default=1.0, gt=0.0)
+    """τ: how sharply a difference of log-probabilities, in nats, becomes a weight."""
+
+    offset: float = 0.0
+    """b: the difference of log-probabilities, in nats, that leaves a weight at 1."""
+
+    warmup: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Share of training in which all tokens weigh alike."""
+
+    ramp: float = Field(default=0.2, ge=0.0, le=1.0)
+    """Share of training over which the weights then take their strength."""
+
+    against: Literal["without", "placebo"] = "without"
+    """What the prompt is compared with: itself ``without`` its requirements, or, as a control, with a ``placebo`` of as
+    many irrelevant words in their place."""
+
+
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
 
@@ -237,6 +261,8 @@ class GrpoConfig(_Training):
 
     skip_zero_advantage: bool = True
     """Leave rollouts whose advantage is 0 out of the update, where that changes no gradient (no KL term)."""
+
+    token_credit: TokenCreditConfig = TokenCreditConfig()
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""

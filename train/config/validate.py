@@ -240,6 +240,8 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
                 f"grpo.vllm.base_url: training on {launcher.nodes} nodes started by hand, every node has to find the "
                 f"same server; start it and name its address, or use launcher=slurm"
             )
+    if trains and grpo.token_credit.strength > 0.0 and grpo.exact_trl:
+        problems.append("grpo.token_credit.strength: needs adhere's own updates, not exact_trl=true")
     if trains and grpo.refill and (generation != "transformers" or grpo.exact_trl):
         other = "exact_trl=true" if grpo.exact_trl else f"generation={generation}"
         problems.append(f"grpo.refill: works with grpo.generation=transformers in adhere's own loop, not {other}")

@@ -22,6 +22,7 @@ from adhere.rewards.judge.needs import check_judged
 from adhere.train.config.kinds import kind_of
 from adhere.train.model.chat import check_template, prompt_ids, prompt_text, target_text
 from adhere.train.run.inputs import too_few
+from adhere.train.stages.token_credit import contrast_messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -130,8 +131,10 @@ def _tokens(item: PromptItem, tokenizer: PreTrainedTokenizerBase) -> tuple[list[
     return list(before), [*after, tokenizer.eos_token_id]
 
 
-def grpo_dataset(items: Sequence[PromptItem], prompts: int) -> Dataset:
+def grpo_dataset(items: Sequence[PromptItem], prompts: int, against: str | None = None) -> Dataset:
     """Return rows of ``prompt`` (messages), and the columns that the reward functions and the rollout files read.
+
+    With ``against`` the column ``contrast`` holds, as JSON, the conversation that token credit compares a prompt with.
 
     Raises:
         ConfigError: there are fewer items than a step takes ``prompts``.
@@ -146,6 +149,7 @@ def grpo_dataset(items: Sequence[PromptItem], prompts: int) -> Dataset:
                 "checklist": json.dumps([requirement.to_dict() for requirement in item.checklist]),
                 "item_id": item.id,
                 "source": item.source,
+                **({} if against is None else {"contrast": json.dumps(contrast_messages(item, against))}),
             }
             for item in items
         ]

@@ -64,7 +64,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         f"the model's context of {{context}}; lower it, or set data.max_prompt_tokens"
     )
     check_context(recipe.model, config.max_completion_length + longest, exceed)
-    dataset = grpo_dataset(items, recipe.completions_per_step // config.group_size)
+    credit = config.token_credit if config.token_credit.strength > 0.0 else None
+    dataset = grpo_dataset(items, recipe.completions_per_step // config.group_size, credit.against if credit else None)
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
     arguments = grpo_arguments(spec, artifact)
@@ -103,6 +104,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         max_clipped=config.max_clipped_steps,
         monitors=monitors,
         audit=training_audit(items, recipe),
+        credit=credit,
         packing=None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         exact_trl=config.exact_trl,

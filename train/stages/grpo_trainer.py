@@ -6,6 +6,7 @@ advantage, loss or sampling.
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,6 +28,7 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
+from adhere.train.model.chat import prompt_ids
 from adhere.train.stages.generation import (
     check_generated,
     decode_rollouts,
@@ -250,6 +252,10 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 output["advantages"][self._flat[first : first + len(inputs)]] = 0.0
                 for place in self._flat.nonzero().flatten().tolist():
                     logged[len(logged) - len(self._flat) + place] = 0.0
+            if self._credit is not None:
+                others = [json.loads(example["contrast"]) for example in inputs]
+                prompts = [None if other is None else prompt_ids(self._text, other) for other in others]
+                output["contrast_logps"] = self.contrast_log_probs(prompts, output)
             self._log_components()
             if self._corrects_sampling:
                 ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]

@@ -144,6 +144,9 @@ class Microbatch:
     ratio: torch.Tensor | None = None
     """Correction of the sampling engine's probabilities, (N,)."""
 
+    contrast: torch.Tensor | None = None
+    """Log-probs behind the prompt without its requirements, (N,); NaN where it has none."""
+
     log_probs: torch.Tensor | None = None
     """Set by the loss: log-probs of the completion tokens, (N,), detached."""
 

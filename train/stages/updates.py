@@ -9,9 +9,11 @@ another that it shares weights with, runs one row with weight zero, so that all 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import DistributedType, gather, reduce
@@ -21,6 +23,7 @@ from transformers.trainer import clear_device_cache
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
+from adhere.rewards.errors import StageError
 from adhere.train.stages.microbatches import (
     LOSSES,
     Microbatch,
@@ -32,6 +35,10 @@ from adhere.train.stages.microbatches import (
     score_completions,
     trim_slot,
 )
+from adhere.train.stages.token_credit import credit_weights, ramp
+
+if TYPE_CHECKING:
+    from adhere.train.config.schema import TokenCreditConfig
 
 
 class PackedUpdates(GRPOTrainer):
@@ -47,9 +54,11 @@ class PackedUpdates(GRPOTrainer):
     pad_to_multiple_of: int | None
     _buffered_inputs: Any
 
-    def __init__(self, *, packing: Packing | None = None, **arguments: Any) -> None:
+    def __init__(
+        self, *, packing: Packing | None = None, credit: TokenCreditConfig | None = None, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
-        self._packing = packing
+        self._packing, self._credit = packing, credit
         self.packs: bool = (
             packing is not None
             and self.loss_type in LOSSES
@@ -58,6 +67,11 @@ class PackedUpdates(GRPOTrainer):
             and not self._entropy_bonus_enabled
             and not self.aux_loss_enabled
         )
+        if credit is not None and not self.packs:
+            raise StageError(
+                "grpo.token_credit: this loss keeps TRL's own micro-batches (docs/performance.md), which have no "
+                "weights of tokens; use another loss or option, or set grpo.token_credit.strength=0"
+            )
         self._window: list[Slot] = []
         self._leave_out_next_pass = False
 
@@ -133,6 +147,8 @@ class PackedUpdates(GRPOTrainer):
                 batch.reference = batch.flat(rows, [slot["ref_per_token_logps"] for slot in slots])
             if self._corrects_sampling and counts:
                 batch.ratio = batch.flat(rows, [slot["importance_sampling_ratio"] for slot in slots])
+            if self._credit is not None and counts:
+                batch.contrast = batch.flat(rows, [slot.get("contrast_logps") for slot in slots])
             last = k == len(batches) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)
             with contextlib.nullcontext() if last else self._unsynchronised(model):
@@ -199,6 +215,13 @@ class PackedUpdates(GRPOTrainer):
         batch, (log_probs, entropy) = inputs, self._log_probs(model, inputs)
         assert batch.old is not None and entropy is not None
         advantages, weights = batch.advantages[batch.row], batch.weights[batch.row]
+        if batch.contrast is not None and self._credit is not None:
+            level = ramp(self._credit, self.state.global_step / self.state.max_steps)
+            delta = log_probs.detach() - batch.contrast
+            credit = credit_weights(self._credit, level, delta, batch.row)
+            advantages = advantages * credit
+            self._metrics["train"]["token_credit/delta"].append(delta.nanmean().item())
+            self._metrics["train"]["token_credit/spread"].append(credit.std(unbiased=False).item())
         log_ratio = log_probs - torch.where(batch.old.isnan(), log_probs.detach(), batch.old)
         if self.importance_sampling_level == "sequence":
             lengths = batch.by_row(torch.ones_like(log_ratio)).clamp(min=1.0)
@@ -346,6 +369,30 @@ class PackedUpdates(GRPOTrainer):
             if counts:
                 batch.put(rows, log_probs, found)
         return found
+
+    def contrast_log_probs(self, prompts: Sequence[Sequence[int] | None], slot: Slot) -> torch.Tensor:
+        """Return the log-probs of completions behind other prompts, (B, C), without gradients; NaN where there is none.
+
+        Args:
+            prompts: token ids of the other prompt of each row; ``None`` where it has none.
+            slot: the completions, with their advantages: rows without gradient are left out too.
+        """
+        width = max([1, *(len(prompt) for prompt in prompts if prompt)])
+        ids, mask = (torch.zeros((len(prompts), width), dtype=torch.long) for _ in range(2))
+        for row, prompt in enumerate(prompts):
+            if prompt:
+                ids[row, width - len(prompt) :] = torch.tensor(prompt)
+                mask[row, width - len(prompt) :] = 1
+        device = slot["completion_ids"].device
+        other = {**slot, "prompt_ids": ids.to(device), "prompt_mask": mask.to(device)}
+        rows = Rows.of([other])
+        kept = [i for i in self._with_gradient(rows) if prompts[i]]
+        checkpointing: Any = self.args.gradient_checkpointing_kwargs
+        with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
+            (found,) = self._packed_log_probs(self.model, rows, [other], kept)
+        known = torch.zeros(len(prompts), 1, dtype=torch.bool, device=device)
+        known[kept] = True
+        return torch.where(known, found, math.nan)
 
     def _score_later_slots(self) -> None:
         """Score, under the weights that generated them, the rows of slots that an optimizer step comes before.
