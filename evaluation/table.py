@@ -31,6 +31,10 @@ HEADINGS = {
 }
 
 
+MOST_COLUMNS, FEW_COLUMNS = 7, 4
+"""Figures that a terminal has room for, and how many it shows of more than that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A model or a trivial floor, and its estimates (``{mean, low, high, …}``) by metric."""
@@ -120,20 +124,23 @@ def cell(estimate: Mapping[str, Any] | None) -> str:
 
 
 def terminal_table(comparison: Comparison) -> Table:
-    """Return the table for a terminal."""
+    """Return the table for a terminal: of more figures than it has room for, the first few."""
     from rich.markup import escape
     from rich.table import Table
 
-    caption = escape("\n".join(comparison.lost)) or None
+    shown = comparison.metrics if len(comparison.metrics) <= MOST_COLUMNS else comparison.metrics[:FEW_COLUMNS]
+    more = len(comparison.metrics) - len(shown)
+    notes = [*comparison.lost, *([f"{more} more figures are in the table's file and in results.json"] if more else [])]
+    caption = escape("\n".join(notes)) or None
     table = Table(title=_title(comparison), title_justify="left", caption=caption, caption_justify="left")
     table.add_column("model")
-    for metric in comparison.metrics:
+    for metric in shown:
         table.add_column(heading_of(metric), justify="right", style="bold" if metric == "joint" else "", no_wrap=True)
     for i, line in enumerate(comparison.lines):
         last_model = not line.floor and (i + 1 == len(comparison.lines) or comparison.lines[i + 1].floor)
         table.add_row(
             escape(line.name),
-            *(escape(cell(line.estimates[metric])) for metric in comparison.metrics),
+            *(escape(cell(line.estimates[metric])) for metric in shown),
             style="dim" if line.floor else "",
             end_section=last_model,
         )

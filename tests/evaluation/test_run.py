@@ -183,6 +183,20 @@ def test_comparison_table_in_all_forms(tmp_path):
     assert "strong|er" in printed and "\\boxed{0}" in printed and "33.3 [" in printed
 
 
+def test_a_terminal_shows_the_first_of_many_figures_and_says_how_many_more_there_are():
+    results = run("weak").results
+    own = [f"own_{i}" for i in range(9)]
+    figure = results["metrics"]["accuracy"]
+    many = {**results, "own_metrics": own, "metrics": results["metrics"] | dict.fromkeys(own, figure)}
+    comparison = compare_results([many])
+    console = Console(width=200, file=io.StringIO(), color_system=None)
+    console.print(terminal_table(comparison))
+    printed = console.file.getvalue()
+    assert "weak" in printed and "own 3" in printed and "own 4" not in printed
+    assert f"{len(comparison.metrics) - 4} more figures are in" in printed
+    assert "own 8" in markdown_table(comparison)
+
+
 def test_what_has_no_score_is_named_below_the_table(tmp_path):
     done = evaluate(suite(), Scripted("shaky", broken=("p0",)), Sampling(), bootstrap=FAST, max_error_share=0.5)
     write_markdown(tmp_path / "table.md", compare_results([done.results]))
