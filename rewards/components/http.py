@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -65,11 +64,9 @@ class HttpComponent(Bounded):
         """Return the client; nothing is connected before the first batch.
 
         Raises:
-            ConfigError: httpx is not installed, or the named environment variable holds no key.
+            ConfigError: the named environment variable holds no key.
         """
         key = f"rewards.components.{name}"
-        if importlib.util.find_spec("httpx") is None:
-            raise ConfigError(f"{key}: httpx is not installed; run `pip install 'adhere[judge]'`")
         token = os.environ.get(self.api_key_env) if self.api_key_env else None
         if self.api_key_env and not token:
             raise ConfigError(f"{key}.api_key_env: the environment has no {self.api_key_env}; export the key there")

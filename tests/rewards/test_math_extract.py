@@ -98,9 +98,9 @@ def test_without_commitment_there_is_no_answer(response: str) -> None:
 )
 def test_a_million_characters_take_linear_time(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    start = time.monotonic()
+    start = time.process_time()
     extract_answer(text)
-    assert time.monotonic() - start < 20, "quadratic extraction would take minutes"
+    assert time.process_time() - start < 20, "quadratic extraction would take minutes"
 
 
 def test_nested_boxes_are_read_once() -> None:

@@ -1,4 +1,4 @@
-"""What both trainers share: an exact resume, errors that stop all ranks together, and the wait for an endpoint."""
+"""What the trainers share: an exact resume, errors that stop all ranks together, and the wait for an endpoint."""
 
 from __future__ import annotations
 
