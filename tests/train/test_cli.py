@@ -129,7 +129,7 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert f"Usage: adhere {name}" in shown
     assert f"Example: adhere {name}" in " ".join(shown.split())
-    assert ("grpo: default" in shown and "recipe: controls, evaluate, mixed_prompts" in shown) is (name in COMPOSING)
+    assert ("grpo: default" in shown and "recipe: controls, " in shown) is (name in COMPOSING)
 
 
 @pytest.mark.parametrize("words", [["train", ""], ["score", "", "out.jsonl"]], ids=lambda words: words[0])
