@@ -72,9 +72,11 @@ class Notice:
             return
         self.signum = number
         self._deadline = None if self._seconds is None else time.monotonic() + self._seconds
-        self._stop.touch()
         again = "; Ctrl-C again ends it at once, back to the newest checkpoint" if number == signal.SIGINT else ""
-        print(f"\nadhere: stopping at the end of this step, with a checkpoint{again}", file=sys.stderr, flush=True)
+        try:
+            print(f"\nadhere: stopping at the end of this step, with a checkpoint{again}", file=sys.stderr, flush=True)
+        finally:
+            self._stop.touch()  # also where nobody reads the message
 
 
 def notice_seconds() -> float | None:
