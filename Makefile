@@ -22,7 +22,7 @@ quickstart: setup            ## SFT, two GRPO arms and the table, 5 to 7 minutes
 check: lint                  ## lint, types and the fast tests: about 5 minutes on 2 cores
 	$(PYTEST) -m 'not slow'
 
-test: setup                  ## the tests, short training runs included: at most 15 minutes on 2 cores
+test: setup                  ## the tests, short training runs included: about 23 minutes on 2 cores
 	$(PYTEST) -m 'not long'
 
 test-all: setup              ## everything: a stop at every step, sharded ranks, a real Slurm, a browser
