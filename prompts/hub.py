@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from adhere.prompts.config import SourceConfig
 from adhere.prompts.files import Row
@@ -36,13 +37,12 @@ def is_saved(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
-def _snapshot(config: SourceConfig) -> Path | None:
-    """Return the folder of the data set's commit in the local cache, where ``adhere fetch`` puts all of its files."""
+def cached_snapshot(kind: Literal["model", "dataset"], name: str, commit: str | None) -> Path | None:
+    """Return the folder of a commit in the hub's local cache, where ``adhere fetch`` puts all files; else ``None``."""
     from huggingface_hub import constants
 
-    name = f"datasets--{(config.dataset or '').replace('/', '--')}"
-    folder = Path(constants.HF_HUB_CACHE) / name / "snapshots" / (config.revision or "")
-    return folder if config.revision and folder.is_dir() else None
+    folder = Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}" / "snapshots" / (commit or "")
+    return folder if commit and folder.is_dir() else None
 
 
 def read_dataset(config: SourceConfig) -> Iterator[Row]:
@@ -70,7 +70,8 @@ def read_dataset(config: SourceConfig) -> Iterator[Row]:
                 data = data[split]
         else:
             name = config.name if config.name is not None else known.name
-            fetched = _snapshot(config) if constants.HF_HUB_OFFLINE else None
+            offline = constants.HF_HUB_OFFLINE
+            fetched = cached_snapshot("dataset", str(folder), config.revision) if offline else None
             where, revision = (config.dataset, config.revision) if fetched is None else (str(fetched), None)
             data = datasets.load_dataset(where, name, split=split, revision=revision)
     except FileNotFoundError as error:

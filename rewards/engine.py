@@ -39,6 +39,16 @@ def machine_failed(verdict: Verdict) -> bool:
     return verdict.status is Status.ERROR and verdict.detail == IDLE
 
 
+def as_unmet(verdict: Verdict) -> Verdict:
+    """Return an engine's verdict on a check of a text, with 0.0 where the text made the check fail.
+
+    It must not earn more than a wrong one; where the machine failed, the verdict stays without a score.
+    """
+    if verdict.undecided and not machine_failed(verdict):
+        return Verdict(0.0, detail=f"not met by this text: the check {verdict.detail}", seconds=verdict.seconds)
+    return verdict
+
+
 class EngineError(AdhereError, RuntimeError):
     """A task that no worker can load: its name is wrong, or its module cannot be imported."""
 

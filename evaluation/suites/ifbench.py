@@ -19,7 +19,7 @@ from adhere.evaluation.suites.rows import instructions_of, source_rows
 from adhere.prompts.item import Message, PromptItem
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import CONSTRAINTS, Mode, loose_variants
-from adhere.rewards.engine import Engine, default_engine, machine_failed
+from adhere.rewards.engine import Engine, as_unmet, default_engine
 from adhere.rewards.errors import ConfigError, DataError, nearest
 from adhere.rewards.verdict import Verdict
 
@@ -114,11 +114,7 @@ class IFBench(SuiteKind):
             check = item.checklist[j].check
             assert isinstance(check, SuiteCheck)
             calls.append((check.name, dict(check.kwargs), item.question, list(texts)))
-        # A text that makes a checker raise or run too long is not followed: it must not earn more than a wrong one.
-        return [
-            found if not found.undecided or machine_failed(found) else Verdict(0.0, detail=f"the check {found.detail}")
-            for found in engine.map(WORKER, calls, deadline=DEADLINE_S)
-        ]
+        return [as_unmet(found) for found in engine.map(WORKER, calls, deadline=DEADLINE_S)]
 
 
 def _clean(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:

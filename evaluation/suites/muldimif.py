@@ -18,7 +18,7 @@ from adhere.prompts.files import Row, read_rows
 from adhere.prompts.item import Message, PromptItem
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
-from adhere.rewards.engine import Engine, default_engine, machine_failed
+from adhere.rewards.engine import Engine, as_unmet, default_engine
 from adhere.rewards.errors import DataError
 from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
@@ -55,10 +55,10 @@ class MulDimIF(SuiteKind):
     ) -> list[Score]:
         texts = [None if generation.error else judged_text(generation, mode) for _, generation in pairs]
         calls = [
-            (check_constraint.kwargs["rule"], check_constraint.kwargs["constraint"], text)
+            (check.kwargs["rule"], check.kwargs["constraint"], text)
             for (item, _), text in zip(pairs, texts, strict=True)
             for requirement in (item.checklist if text is not None else ())
-            if isinstance(check_constraint := requirement.check, SuiteCheck)
+            if isinstance(check := requirement.check, SuiteCheck)
         ]
         found = iter((engine or default_engine()).map(WORKER, calls))
         scores = []
@@ -67,7 +67,7 @@ class MulDimIF(SuiteKind):
                 lost = unscored(Status.ERROR, generation.error) if generation.error else failed(UNFINISHED)
                 verdicts = [lost for _ in item.checklist]
             else:
-                verdicts = [_met(next(found)) for _ in item.checklist]
+                verdicts = [as_unmet(next(found)) for _ in item.checklist]
             values = tuple(verdict.score for verdict in verdicts)
             known = [value for value in values if value is not None]
             whole = float(all(known)) if len(known) == len(values) else None
@@ -102,13 +102,6 @@ def check_constraint(rule: str, constraint: str, text: str) -> Verdict:
         return decided(RULES[rule](constraint, text), rule)
     except MissingPackage as error:
         return unscored(Status.NOT_APPLICABLE, str(error))
-
-
-def _met(verdict: Verdict) -> Verdict:
-    # A text on which a pattern runs too long does not meet it; a machine that fails says nothing.
-    if verdict.undecided and not machine_failed(verdict):
-        return Verdict(0.0, detail=f"not met by this text: the check {verdict.detail}")
-    return verdict
 
 
 def _item(row: Row) -> PromptItem:

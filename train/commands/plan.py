@@ -30,11 +30,14 @@ def plan(*words: str) -> int:
 
 def show(run: Run, *, check: bool) -> int:
     """Print the plan, and what is wrong with the data; with ``check`` all of it is read. Return the exit code."""
-    from adhere.train.plan.describe import describe_run, stages_to_run
+    from adhere.records.state import State
+    from adhere.train.plan.describe import describe_run, standings_of
+    from adhere.train.run.graph import order
     from adhere.train.run.inputs import data_problems
 
-    print(describe_run(run))
-    waiting = stages_to_run(run)
+    standings = standings_of(run)
+    print(describe_run(run, standings))
+    waiting = [stage for stage in order(run.graph) if standings[stage.key].state is not State.DONE]
     problems = data_problems(waiting, whole=check)
     if check and not problems:
         from adhere.train.stages.check import check_data

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from adhere.records.artifact import locked_inodes, newest_whole
 from adhere.records.checksums import QUICK
-from adhere.records.state import State, find_state
+from adhere.records.state import Standing, State, find_state
 from adhere.train.config.kinds import kind_of
 from adhere.train.launch.local.stage import launch_line
 from adhere.train.launch.slurm.preview import submission_lines, with_gpu_memory
@@ -24,30 +25,30 @@ if TYPE_CHECKING:
     from adhere.train.run.run import Run
 
 
-def stages_to_run(run: Run) -> list[PlannedStage]:
-    """Return the stages that are still to run, or to be made again, in running order."""
+def standings_of(run: Run) -> dict[str, Standing]:
+    """Return where each stage stands, by its key; of finished weights the content is read up to a limit."""
     locks = locked_inodes()
-    found = []
-    for stage in order(run.graph):
-        artifact = run.artifact(stage.key)
-        state = find_state(artifact, stage.label, locks, weights=stage.makes_weights, limit=QUICK).state
-        if state is not State.DONE:
-            found.append(stage)
-    return found
+    return {
+        key: find_state(run.artifact(key), stage.label, locks, weights=stage.makes_weights, limit=QUICK)
+        for key, stage in run.graph.stages.items()
+    }
 
 
-def describe_run(run: Run) -> str:
-    """Return the stages with what is done, batch arithmetic, reward, memory, time, and the launch lines."""
+def describe_run(run: Run, standings: Mapping[str, Standing] | None = None) -> str:
+    """Return the stages with what is done, batch arithmetic, reward, memory, time, and the launch lines.
+
+    ``standings`` are those of :func:`standings_of`, where they are known already.
+    """
     recipe = run.recipe
     lines = [f"{recipe.name}: {run.path}", ""]
     cluster = recipe.launcher.kind == "slurm"
     run = with_gpu_memory(run) if cluster else run
     waiting: list[PlannedStage] = []
-    locks = locked_inodes()
+    standings = standings_of(run) if standings is None else standings
     for stage in order(run.graph):
         artifact = run.artifact(stage.key)
         after = ", ".join(run.graph.stages[key].label for key in stage.inputs.values()) or "the recipe's model"
-        standing = find_state(artifact, stage.label, locks, weights=stage.makes_weights, limit=QUICK)
+        standing = standings[stage.key]
         lines.append(f"  {standing.state:<9} {stage.label:<24} {artifact.path.name:<28} from {after}")
         if standing.state is State.DONE:
             continue

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from adhere.prompts.config import SourceConfig
+from adhere.prompts.hub import cached_snapshot
 from adhere.records.objects import read_object
 from adhere.records.run import RunFolder
 from adhere.rewards.components.reward_model import RewardModelComponent
@@ -88,19 +89,10 @@ def fetch(item: HubItem, commit: str | None = None) -> str:
     return Path(folder).name
 
 
-def hub_snapshot(item: HubItem, commit: str) -> Path | None:
-    """Return the folder of an item's commit in the local cache, or ``None`` where it is not there."""
-    from huggingface_hub import constants
-
-    name = f"{item.kind}s--{item.id.replace('/', '--')}"
-    folder = Path(constants.HF_HUB_CACHE) / name / "snapshots" / commit
-    return folder if folder.is_dir() else None
-
-
 def missing_files(run: RunFolder, items: Iterable[HubItem]) -> list[HubItem]:
     """Return the items that are not pinned into the run, or whose commit is gone from the local cache."""
     known = pins(run)
-    return [item for item in items if item.name not in known or hub_snapshot(item, known[item.name]) is None]
+    return [item for item in items if cached_snapshot(item.kind, item.id, known.get(item.name)) is None]
 
 
 def pin(run: RunFolder, commits: Mapping[str, str]) -> None:

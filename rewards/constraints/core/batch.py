@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.constraint import CONSTRAINTS, Mode
-from adhere.rewards.engine import Engine, machine_failed
+from adhere.rewards.engine import Engine, as_unmet, machine_failed
 from adhere.rewards.verdict import Verdict, unscored
 
 WORKER = "adhere.rewards.constraints.core.batch_worker"
@@ -66,11 +66,8 @@ def check_batch(calls: Sequence[RuleCall], engine: Engine, deadline: float = DEA
                 fault.detail if machine_failed(fault) else f"not tried: on a text for trial, this check {fault.detail}"
             )
             verdicts[call] = unscored(fault.status, why)
-        elif found[call].undecided and not machine_failed(found[call]):
-            why = f"not met by this text: the check {found[call].detail}"
-            verdicts[call] = Verdict(0.0, detail=why, seconds=found[call].seconds)
         else:
-            verdicts[call] = found[call]
+            verdicts[call] = as_unmet(found[call])
     return verdicts
 
 

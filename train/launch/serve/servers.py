@@ -146,7 +146,13 @@ def packages_of_stage(kind: str, recipe: Recipe) -> dict[str, tuple[str, str]]:
         found["vllm"] = ("evaluation.backend: vllm", "adhere[vllm]")
     if kind_of(kind).makes is not None and recipe.model.adapter.kind == "qlora":
         found["bitsandbytes"] = ("model.adapter.kind: qlora", "adhere[qlora]")
-    for key, judge in judges_of(kind, recipe).items():
+    return judge_packages(judges_of(kind, recipe)) | found
+
+
+def judge_packages(judges: Mapping[str, JudgeConfig]) -> dict[str, tuple[str, str]]:
+    """Return the packages that serve ``judges``: for each the key that asks for it, and the extra."""
+    found: dict[str, tuple[str, str]] = {}
+    for key, judge in judges.items():
         if judge.serve is not None:
             package, extra = JUDGE_NEEDS[judge.serve.command]
             found.setdefault(package, (f"{key}.serve.command: {judge.serve.command}", extra))
@@ -182,10 +188,8 @@ def check_judges(judges: Mapping[str, JudgeConfig]) -> None:
     Raises:
         ConfigError: names the key, and the extra to install.
     """
-    for key, judge in judges.items():
-        if judge.serve is not None:
-            package, extra = JUDGE_NEEDS[judge.serve.command]
-            require(package, f"{key}.serve.command: {judge.serve.command}", extra)
+    for package, (what, extra) in judge_packages(judges).items():
+        require(package, what, extra)
     _check_models(judges)
 
 
