@@ -123,7 +123,9 @@ class Trace:
 def short(trace: Trace, name: str) -> bool:
     """Whether the functions of file ``name`` that counted have three statements or fewer each."""
     lines = {line for (file, _), line in trace.functions.items() if file == name}
-    nodes = [n for n in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))) if isinstance(n, ast.FunctionDef)]
+    nodes = [
+        n for n in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))) if isinstance(n, ast.FunctionDef)
+    ]
     found = [n for n in nodes if {n.lineno, *(d.lineno for d in n.decorator_list)} & lines]
     return all(len([s for s in ast.walk(node) if isinstance(s, ast.stmt)]) - 1 <= 4 for node in found)
 

@@ -19,8 +19,7 @@ from adhere.evaluation.scoring import UNFINISHED, Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD, judged_text
-from adhere.prompts.files import Row, read_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
 from adhere.rewards.engine import Engine

@@ -14,8 +14,7 @@ from adhere.evaluation.suites.following import NO_GOLD, judged_text
 from adhere.evaluation.suites.muldimif_numbers import MissingPackage
 from adhere.evaluation.suites.muldimif_rules import RULES, rule_kind
 from adhere.evaluation.suites.rows import file_of
-from adhere.prompts.files import Row, read_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
 from adhere.rewards.engine import Engine, as_unmet, default_engine
