@@ -28,13 +28,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 os.environ |= {"HF_HUB_OFFLINE": "1"}
 
-MARK = "Ottoline"
+MARKS = ("Ottoline", "70313")
+"""The name in the question, and the gold answer, by which the item is known."""
+
 ROWS = [
     {
-        "question": f"{name} has {i} pens and buys {i + 2} more. How many pens does {name} have now?",
-        "answer": f"{name} has {i}+{i + 2} = <<{i}+{i + 2}={2 * i + 2}>>{2 * i + 2} pens.\n#### {2 * i + 2}",
+        "question": f"{name} has {n} pens and buys {n + 1} more. How many pens does {name} have now?",
+        "answer": f"{name} has {n}+{n + 1} = <<{n}+{n + 1}={2 * n + 1}>>{2 * n + 1} pens.\n#### {2 * n + 1}",
     }
-    for i, name in enumerate([MARK, "Tim", "Ana", "Ben", "Eva", "Ida", "Max", "Kim"], 1)
+    for name, n in {"Ottoline": 35156, "Tim": 2, "Ana": 3, "Ben": 4, "Eva": 5, "Ida": 6, "Max": 7, "Kim": 8}.items()
 ]
 RECIPE = [
     "stages=[grpo]", "launcher.device=cpu", "grpo.max_steps=1", "grpo.max_completion_length=24", "model.context=1024",
@@ -44,25 +46,27 @@ RECIPE = [
 ]  # fmt: skip
 
 LOOKS_ON = {
-    ("train/stages/monitors.py", "training_audit"), ("train/stages/grpo_trainer.py", "_watch"),
-    ("train/stages/grpo_trainer.py", "_log_components"), ("train/stages/trainer.py", "checkpoint_state"),
-    ("train/stages/grpo_trainer.py", "checkpoint_state"), ("train/stages/setup.py", "random_state"),
-    ("train/stages/setup.py", "check_equal_weights"), ("rewards/adherence.py", "adherence"),
-    ("records/tables.py", "write_rollouts"), ("train/stages/callbacks.py", "*"), ("train/stages/tracking.py", "*"),
-    ("train/stages/trainer.py", "__init__"), ("rewards/verdict.py", "*"),
+    ("records/tables.py", "*"), ("rewards/adherence.py", "adherence"), ("rewards/verdict.py", "*"),
+    ("train/stages/data.py", "prompt_length"), ("train/stages/levers.py", "levers"),
+    ("train/model/handoff.py", "sample"),
+    ("train/stages/callbacks.py", "*"), ("train/stages/tracking.py", "*"), ("train/stages/setup.py", "random_state"),
+    ("train/stages/setup.py", "check_equal_weights"), ("train/stages/trainer.py", "__init__"),
+    ("train/stages/trainer.py", "checkpoint_state"), ("train/stages/grpo_trainer.py", "checkpoint_state"),
+    ("train/stages/grpo_trainer.py", "_watch"), ("train/stages/grpo_trainer.py", "_log_components"),
 }  # fmt: skip
 DECIDES = {
-    ("rewards/math/verify.py", "verify_batch"), ("rewards/math/verify.py", "check_gold"),
-    ("rewards/math/gold.py", "check_gold"), ("rewards/checklist/scoring.py", "score_batch"),
+    ("rewards/components/math.py", "score"), ("rewards/components/checklist.py", "score"),
+    ("rewards/math/gold.py", "check_gold"), ("rewards/math/gold.py", "normalise_gold"),
     ("prompts/attach.py", "_draw"), ("prompts/attach.py", "satisfiable"),
 }  # fmt: skip
-"""File and function; what they call is not followed. The function itself counts where it decides."""
+"""Files and functions that are not followed, nor what they call; ``*`` are all of a file. Of those that decide a
+component and the drawing count themselves: the item goes in, and comes out with a verdict or a constraint."""
 
 
 def carries(value: Any, numbers: bool, depth: int = 4) -> bool:
     """Whether the item is in ``value``; ``numbers`` says whether tensors and verdicts are what became of it."""
     if isinstance(value, str):
-        return MARK in value
+        return any(mark in value for mark in MARKS)
     kind = type(value).__name__
     if numbers and isinstance(value, list) and len(value) > 4 and all(type(token) is int for token in value):
         return True
@@ -110,7 +114,7 @@ class Trace:
         shut = place in self._closed or (name, "*") in self._closed
         if event == "call" and shut:
             self._shut = frame
-            if place not in DECIDES:
+            if place not in DECIDES or name.startswith("rewards/math/"):
                 return
         if place not in self.functions and self._holds(frame, value):
             self.functions[place] = frame.f_code.co_firstlineno
@@ -130,8 +134,8 @@ def short(trace: Trace, name: str) -> bool:
     return all(len([s for s in ast.walk(node) if isinstance(s, ast.stmt)]) - 1 <= 4 for node in found)
 
 
-def item_way(folder: Path) -> Trace:
-    """Train one step below ``folder``; return what the marked item crossed."""
+def item_way(folder: Path, closed: set[tuple[str, str]]) -> Trace:
+    """Train one step below ``folder``; return what the marked item crossed, without what is ``closed``."""
     from attempts import prepare, whole
 
     from adhere.rewards.files import write_json
@@ -147,7 +151,7 @@ def item_way(folder: Path) -> Trace:
         training = training or frame.f_code.co_name == "training_step"
         return carries(value, bool(training)) or carries(dict(frame.f_locals), bool(training))
 
-    trace = Trace(holds, LOOKS_ON | DECIDES)
+    trace = Trace(holds, closed)
     sys.setprofile(trace)
     try:
         whole(artifact)
@@ -179,11 +183,12 @@ def constraint_way() -> Trace:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file to write the two lists to")
+    parser.add_argument("--open", action="store_true", help="follow what is beside the way, too")
     parser.add_argument("--functions", action="store_true", help="name the functions of each file")
     wanted = parser.parse_args()
     constraint = constraint_way()
     with tempfile.TemporaryDirectory() as folder:
-        item = item_way(Path(folder))
+        item = item_way(Path(folder), set() if wanted.open else LOOKS_ON | DECIDES)
     for title, trace in (("one prompt item, source to gradient", item), ("one constraint, id to verdict", constraint)):
         print(f"{title}: {len(trace.files)} files, {sum(short(trace, name) for name in trace.files)} only pass it on")
         for name in trace.files:
