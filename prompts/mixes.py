@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 from adhere.prompts.config import SourceConfig
 from adhere.prompts.item import Message, PromptItem, Row
-from adhere.rewards.checklist.checks import JudgeCheck
 from adhere.rewards.checklist.mapping import map_requirement
-from adhere.rewards.checklist.requirement import Requirement, RuleCheck
+from adhere.rewards.checklist.requirement import JudgeCheck, Requirement, RuleCheck
 from adhere.rewards.constraints import prepare
 from adhere.rewards.errors import ConstraintError, DataError
 from adhere.rewards.math.gold import normalise_gold
