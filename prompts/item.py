@@ -120,6 +120,22 @@ class PromptItem:
     bare: tuple[Message, ...] | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def asking(
+        cls, question: str, *, item_id: str, source: str, checklist: Iterable[Requirement], meta: Mapping[str, Any]
+    ) -> PromptItem:
+        """Return an item that asks ``question`` in one turn of the user, as it is, and has no gold answer.
+
+        Args:
+            question: with its instructions.
+            item_id: id of the item.
+            source: where it comes from.
+            checklist: what its instructions demand.
+            meta: is carried along.
+        """
+        messages = (Message(role="user", content=question),)
+        return cls(item_id, messages, None, tuple(checklist), source, question, meta=meta)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; absent optional parts are left out."""
         row: dict[str, Any] = {
