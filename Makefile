@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: setup            ## SFT, two GRPO arms and the table, 5 to 7 minutes on 2 cores
 	$(BIN)/adhere train recipe=quickstart
 
-check: setup                 ## lint, types and the fast tests, side by side: about 4 minutes on 2 cores
+check: setup                 ## lint, types and the fast tests, side by side: about 5 minutes on 2 cores
 	$(MAKE) --jobs=2 lint fast
 
 fast: setup                  ## the tests without the marker slow
