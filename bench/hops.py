@@ -25,8 +25,6 @@ from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
-os.environ |= {"HF_HUB_OFFLINE": "1"}
 
 MARKS = ("Ottoline", "70313")
 """The name in the question, and the gold answer, by which the item is known."""
@@ -199,4 +197,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+    os.environ |= {"HF_HUB_OFFLINE": "1"}
     main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,11 @@ def modules_of_ours(path: Path) -> set[str]:
 
 def test_grpo_reads_from_top_to_bottom_with_few_modules() -> None:
     assert len(modules_of_ours(ROOT / "train" / "stages" / "grpo.py")) <= 12
+
+
+def test_a_constraint_crosses_few_files_from_its_id_to_a_verdict() -> None:
+    files = runpy.run_path(str(ROOT / "bench" / "hops.py"))["constraint_way"]().files
+    assert "rewards/constraints/families/keywords.py" in files and len(files) <= 8, files
 
 
 @pytest.mark.parametrize(("folder", "order"), [("train", TRAIN), ("train/launch", LAUNCH)])
