@@ -11,7 +11,7 @@ from attempts import run_graph
 from safetensors.torch import load_file
 from tiny_run import ONE_ARM, REPOSITORY, command
 
-SHORT = [*ONE_ARM, "sft.max_steps=2", "sft.learning_rate=1e-4", "grpo.max_steps=2"]
+SHORT = ["sft.max_steps=2", "sft.learning_rate=1e-4", "grpo.max_steps=2"]
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ def test_training_is_the_same_with_and_without(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_named_before_training(tmp_path: Path) -> None:
-    wanted = command(tmp_path, *SHORT, "stages=[sft]", "preflight=true", "sft.per_device_batch_size=20000")
+    wanted = command(tmp_path, *ONE_ARM, *SHORT, "stages=[sft]", "preflight=true", "sft.per_device_batch_size=20000")
     done = subprocess.run(
         ["bash", "-c", 'ulimit -v 9000000; exec "$0" "$@"', *wanted],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=500, check=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import torch
@@ -323,7 +323,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
 
         def draw() -> None:
             # Without dropout, and cast once: the context is around the whole loop, for leaving it forgets the casts.
-            kwargs = self.args.gradient_checkpointing_kwargs
+            kwargs = cast("Any", self.args).gradient_checkpointing_kwargs
             with (
                 unwrap_model_for_generation(
                     self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=kwargs

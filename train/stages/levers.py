@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from accelerate import PartialState
 
@@ -29,7 +29,7 @@ def reward_functions(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, eos_ids
     return RewardFunctions(
         Composite(recipe.rewards, default_engine()),
         eos_ids=eos_ids,
-        decode=partial(tokenizer.decode, skip_special_tokens=True),
+        decode=cast("Callable[[Sequence[int]], str]", partial(tokenizer.decode, skip_special_tokens=True)),
         prefilled=recipe.model.prefilled_reasoning,
     )
 
