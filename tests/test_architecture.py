@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -35,6 +37,11 @@ def modules(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def package(module: str) -> str:
     """Return the package that ``module`` is of, or the room of ours."""
     return module.removeprefix("adhere.").split(".")[0]
@@ -42,7 +49,7 @@ def package(module: str) -> str:
 
 def imports(path: Path, *, nested: bool) -> Iterator[str]:
     """Yield the package or room of every import; without ``nested`` only of those that run when the module loads."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    waiting: list[ast.AST] = [tree(path)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
@@ -74,7 +81,7 @@ def test_a_room_knows_only_what_is_below_it(room: str) -> None:
 def modules_of_ours(path: Path) -> set[str]:
     """Return every module of ours that ``path`` imports, also for types or in functions, as ``train.run.graph``."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -83,6 +90,15 @@ def modules_of_ours(path: Path) -> set[str]:
             found = {name for name in inner if (ROOT / f"{name.replace('.', '/')}.py").exists()}
             names |= found | ({str(node.module)} if found != inner else set())
     return {name.removeprefix("adhere.") for name in names if name.startswith("adhere.")}
+
+
+def test_grpo_reads_from_top_to_bottom_with_few_modules() -> None:
+    assert len(modules_of_ours(ROOT / "train" / "stages" / "grpo.py")) <= 12
+
+
+def test_a_constraint_crosses_few_files_from_its_id_to_a_verdict() -> None:
+    files = runpy.run_path(str(ROOT / "bench" / "hops.py"))["constraint_way"]().files
+    assert "rewards/constraints/families/keywords.py" in files and len(files) <= 8, files
 
 
 @pytest.mark.parametrize(("folder", "order"), [("train", TRAIN), ("train/launch", LAUNCH)])
@@ -121,7 +137,7 @@ SHARED_NAMES = {
 def test_a_public_name_has_one_meaning() -> None:
     places: dict[str, set[str]] = {}
     for path in (path for room in ROOMS for path in modules(room)):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree(path).body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
                 places.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
     assert [(name, sorted(p)) for name, p in places.items() if len(p) > 1 and name not in SHARED_NAMES] == []
