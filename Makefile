@@ -3,9 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup quickstart check test test-all lint docs clean
+.PHONY: setup quickstart check fast test test-all lint docs clean
 
 setup: $(VENV)/.installed
 
@@ -19,7 +19,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: setup            ## SFT, two GRPO arms and the table, 5 to 7 minutes on 2 cores
 	$(BIN)/adhere train recipe=quickstart
 
-check: lint                  ## lint, types and the fast tests: about 5 minutes on 2 cores
+check: setup                 ## lint, types and the fast tests, side by side: about 5 minutes on 2 cores
+	$(MAKE) --jobs=2 lint fast
+
+fast: setup                  ## the tests without the marker slow
 	$(PYTEST) -m 'not slow'
 
 test: setup                  ## the tests, short training runs included: about 23 minutes on 2 cores

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 
 from adhere.evaluation.compare import Flip, Table
-from adhere.evaluation.table import cell, heading_of
+from adhere.evaluation.table import cell, heading_of, latex_text
 from adhere.records.jsonl import dump
 from adhere.rewards.files import write_text
 
@@ -36,7 +36,7 @@ def latex_table(table: Table) -> str:
     """Return both tables as LaTeX, for ``booktabs``."""
 
     def tabular(rows: Sequence[Sequence[str]]) -> str:
-        head, *body = [" & ".join(map(_tex, row)) + r" \\" for row in rows]
+        head, *body = [" & ".join(map(latex_text, row)) + r" \\" for row in rows]
         columns = "l" + "r" * (len(rows[0]) - 1)
         top, bottom = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
         return "\n".join([top, r"\toprule", head, r"\midrule", *body, r"\bottomrule", bottom])
@@ -123,15 +123,3 @@ def _row(flip: Flip) -> list[str]:
         flip.suite, heading_of(flip.metric), f"{flip.second} − {flip.first}", f"{mean} [{low}, {high}]",
         f"{flip.p:.3g}", f"{flip.p_holm:.3g}", str(len(flip.gained)), str(len(flip.lost)), flip.verdict,
     ]  # fmt: skip
-
-
-TEX = str.maketrans(
-    {
-        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "−": "$-$",
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
-    }
-)  # fmt: skip
-
-
-def _tex(text: str) -> str:
-    return text.translate(TEX)

@@ -12,8 +12,7 @@ from adhere.evaluation.generation import Generation
 from adhere.evaluation.metrics import METRICS, OFFICIAL, Metric, Official, evaluator_failed, metric_value
 from adhere.evaluation.scoring import MODES, ScoredRow, score_responses
 from adhere.evaluation.statistics import mean_of_scored
-from adhere.prompts.files import Row, read_rows
-from adhere.prompts.item import PromptItem
+from adhere.prompts.item import PromptItem, Row, read_rows
 from adhere.records.jsonl import dump
 from adhere.rewards.checklist import Requirement, RuleCheck
 from adhere.rewards.constraints import Mode, prepare

@@ -30,9 +30,20 @@ HEADINGS = {
     "joint_official": "joint (MathIF)",
 }
 
+LATEX = str.maketrans(
+    {
+        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "−": "$-$",
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
+    }
+)  # fmt: skip
 
 MOST_COLUMNS, FEW_COLUMNS = 7, 4
 """Figures that a terminal has room for, and how many it shows of more than that."""
+
+
+def latex_text(text: str) -> str:
+    """Return ``text`` with what LaTeX would read as a command written out."""
+    return text.translate(LATEX)
 
 
 @dataclass(frozen=True, slots=True)

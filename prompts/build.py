@@ -1,9 +1,13 @@
-"""From a data configuration to the items of a run: load, check golds, decontaminate, mix, attach, filter, target."""
+"""From a data configuration to the items of a run: load, check golds, decontaminate, mix, attach, filter, target.
+
+Below ``build`` stand the filters, whose counts say what was left out of each source, and the arithmetic of mixing.
+"""
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +23,14 @@ from adhere.prompts.decontaminate import (
     remove_known,
     remove_overlap,
 )
-from adhere.prompts.filters import CountTokens, verifiable_gold, within_length
 from adhere.prompts.fingerprint import Role
 from adhere.prompts.item import PromptItem
-from adhere.prompts.mixing import check_supply, counts, shuffled
 from adhere.prompts.sources import PromptStyle, load, unique_ids
 from adhere.prompts.targets import TargetCounts, build_targets
 from adhere.rewards.errors import DataError
+from adhere.rewards.math.gold import check_gold
+
+CountTokens = Callable[[PromptItem], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +190,116 @@ class _Preparation:
         if self.config.max_prompt_tokens is not None:
             steps["too_long"] = {"dropped": dict(self.too_long), "examples": self.too_long_examples}
         return steps | ({"targets": self.targets.to_dict()} if self.with_targets else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """The items that stay, and how many of each source do not.
+
+    ``examples`` says why for the first few of all, ``first`` for the first of each source.
+    """
+
+    kept: list[PromptItem]
+    dropped: dict[str, int]
+    examples: list[str]
+    first: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts, ready for JSON."""
+        return {"kept": len(self.kept), "dropped": self.dropped, "examples": self.examples}
+
+
+def _split(items: Sequence[PromptItem], complaint: Callable[[PromptItem], str | None]) -> Filtered:
+    kept: list[PromptItem] = []
+    dropped: Counter[str] = Counter()
+    examples: list[str] = []
+    first: dict[str, str] = {}
+    for item in items:
+        reason = complaint(item)
+        if reason is None:
+            kept.append(item)
+            continue
+        dropped[item.source] += 1
+        first.setdefault(item.source, f"{item.id}: {reason}")
+        if len(examples) < 5:
+            examples.append(f"{item.id}: {reason}")
+    return Filtered(kept, dict(dropped), examples, first)
+
+
+def verifiable_gold(items: Sequence[PromptItem], max_bad_share: float) -> Filtered:
+    """Leave out the items whose gold answer does not verify against itself; items without a gold stay.
+
+    Raises:
+        DataError: more than ``max_bad_share`` of a source's golds fail, or all of them.
+    """
+
+    def complaint(item: PromptItem) -> str | None:
+        if item.answer is None:
+            return None
+        verdict = check_gold(item.answer)
+        return None if verdict.passed else f"gold {item.answer!r} ({verdict.detail or verdict.status.value})"
+
+    result = _split(items, complaint)
+    golds = Counter(item.source for item in items if item.answer is not None)
+    for source, bad in result.dropped.items():
+        if bad == golds[source] or bad / golds[source] > max_bad_share:
+            raise DataError(
+                f"source '{source}': {bad} of {golds[source]} gold answers do not verify against themselves "
+                f"(max_bad_gold is {max_bad_share}), the first {result.first[source]}; "
+                f"is columns.answer the final answer?"
+            )
+    return result
+
+
+def within_length(items: Sequence[PromptItem], max_tokens: int, count_tokens: CountTokens) -> Filtered:
+    """Leave out the items whose prompt has more than ``max_tokens`` tokens, chat template included.
+
+    ``count_tokens`` renders and counts one item: the tokenizer lives with the caller.
+    """
+
+    def complaint(item: PromptItem) -> str | None:
+        tokens = count_tokens(item)
+        return None if tokens <= max_tokens else f"{tokens} tokens, above max_prompt_tokens {max_tokens}"
+
+    return _split(items, complaint)
+
+
+def counts(weights: Mapping[str, float], total: int) -> dict[str, int]:
+    """Divide ``total`` items by ``weights`` (positive, any scale): largest remainders, ties to the first named.
+
+    The counts sum to ``total``, and each lies within 1 of its exact share.
+    """
+    scale = sum(weights.values())
+    exact = {name: total * weight / scale for name, weight in weights.items()}
+    shares = {name: int(share) for name, share in exact.items()}
+    by_remainder = sorted(weights, key=lambda name: shares[name] - exact[name])
+    for name in by_remainder[: total - sum(shares.values())]:
+        shares[name] += 1
+    return shares
+
+
+def shuffled(items: Sequence[PromptItem], seed: int) -> list[PromptItem]:
+    """Return the items in a seeded order that each item keeps relative to the others when some are left out."""
+    return sorted(items, key=lambda item: random.Random(f"order:{seed}:{item.id}").random())
+
+
+def check_supply(wanted: Mapping[str, int], available: Mapping[str, int], total: int, key: str, why: str) -> None:
+    """Check that every source can fill its count.
+
+    Args:
+        wanted: items of each source that the mixture takes.
+        available: items of each source that are ready.
+        total: items of the whole mixture.
+        key: the configuration key of ``total``.
+        why: what took the items that are missing.
+
+    Raises:
+        DataError: naming each source that is too small, and the largest total that this mixture allows.
+    """
+    short = [f"'{name}' has {available[name]} of {wanted[name]}" for name in wanted if available[name] < wanted[name]]
+    if short:
+        reach = min(int(available[name] * total / wanted[name]) for name in wanted if wanted[name])
+        raise DataError(
+            f"{key}: {total} items cannot be mixed, {' and '.join(short)} wanted; "
+            f"{f'set {key} to {reach} or less, or ' if reach else ''}give the source more rows or less weight ({why})"
+        )

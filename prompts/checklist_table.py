@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from adhere.prompts.files import Row, read_rows
+from adhere.prompts.item import Row, read_rows
 from adhere.rewards.checklist.generation.review import Candidate, contradicts, repeats
 from adhere.rewards.checklist.generation.rows import check_written_rows, kind
 from adhere.rewards.checklist.generation.words import flags

@@ -10,8 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from adhere.prompts.config import SourceConfig
-from adhere.prompts.files import read_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import Message, PromptItem, read_rows
 from adhere.prompts.journal import Journal, report_of
 from adhere.prompts.sources import PromptStyle, load
 from adhere.rewards.chat import Usage

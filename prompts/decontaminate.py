@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adhere.prompts.files import read_rows
-from adhere.prompts.item import PromptItem
+from adhere.prompts.item import PromptItem, read_rows
 from adhere.rewards.constraints import MATHIF_KEYWORDS
 from adhere.rewards.errors import DataError
 

@@ -12,8 +12,7 @@ from itertools import islice
 from typing import Any
 
 from adhere.prompts.config import SourceConfig
-from adhere.prompts.files import Row
-from adhere.prompts.item import PromptItem
+from adhere.prompts.item import PromptItem, Row
 from adhere.rewards.errors import DataError, nearest
 from adhere.rewards.registry import Registry
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from adhere.prompts.config import SourceConfig
-from adhere.prompts.files import Row
+from adhere.prompts.item import Row
 from adhere.rewards.errors import DataError, nearest
 
 

@@ -11,38 +11,29 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from adhere.prompts.config import SourceConfig
-from adhere.prompts.files import Row
-from adhere.prompts.item import Message, PromptItem
-from adhere.rewards.checklist.checks import JudgeCheck
+from adhere.prompts.item import Message, PromptItem, Row
 from adhere.rewards.checklist.mapping import map_requirement
-from adhere.rewards.checklist.requirement import Requirement, RuleCheck
+from adhere.rewards.checklist.requirement import JudgeCheck, Requirement, RuleCheck
 from adhere.rewards.constraints import prepare
 from adhere.rewards.errors import ConstraintError, DataError
 from adhere.rewards.math.gold import normalise_gold
 
 Form = Literal["ifeval", "open_instruct", "wildchecklists"]
-COLUMNS: Mapping[Form, tuple[str, ...]] = {
+FORM_COLUMNS: Mapping[Form, tuple[str, ...]] = {
     "ifeval": ("prompt", "instruction_id_list", "kwargs"),
     "open_instruct": ("messages", "ground_truth", "dataset"),
     "wildchecklists": ("prompt", "requirements"),
 }
-"""The columns that tell a form, and that it needs."""
+"""The columns that tell a form, and that it needs, the first form first."""
 
 RULES = ("ifeval",)
 ANSWERS = ("gsm8k", "math")
 """Values of open-instruct's ``dataset``: where ``ground_truth`` holds constraints, and where it is a gold answer."""
 
 _ITEM = re.compile(r"(?:\d+\s*[.)]|[-*•])\s*(?P<text>.+?)\s*(?:\(importance:\s*(?P<weight>[\d.]+)\s*/\s*100\)\s*)?")
-
-
-def form_of(row: Mapping[str, Any]) -> Form | None:
-    """Return the form whose columns a row has, or ``None``; prompt items with a checklist of ours are not a mix."""
-    if row.get("checklist"):
-        return None
-    return next((form for form in get_args(Form) if all(name in row for name in COLUMNS[form])), None)
 
 
 def read_mix(row: Row, form: Form, config: SourceConfig, skipped: Counter[str]) -> PromptItem | None:
@@ -60,9 +51,9 @@ def read_mix(row: Row, form: Form, config: SourceConfig, skipped: Counter[str]) 
         DataError: the row does not have its form, or has an unknown constraint that is to be an error.
     """
     values, where = row.values, row.where
-    missing = [name for name in COLUMNS[form] if name not in values]
+    missing = [name for name in FORM_COLUMNS[form] if name not in values]
     if missing:
-        raise DataError(f"{where}: no column '{missing[0]}'; format {form} needs {', '.join(COLUMNS[form])}")
+        raise DataError(f"{where}: no column '{missing[0]}'; format {form} needs {', '.join(FORM_COLUMNS[form])}")
     messages = _messages(values["messages" if form == "open_instruct" else "prompt"], where)
     answer: str | None = None
     solution: str | None = None

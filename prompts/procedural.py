@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 
 from adhere.prompts.config import SourceConfig
-from adhere.prompts.files import Row
 from adhere.prompts.generators import GENERATORS
+from adhere.prompts.item import Row
 from adhere.rewards.errors import DataError, nearest
 
 # Problem i of a generator is made from the seed `seed + i`, so neighbouring seeds would share all but one

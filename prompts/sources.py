@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from adhere.prompts.config import COLUMN_ROLES, SourceConfig
-from adhere.prompts.files import Row, read_rows
 from adhere.prompts.generators import GENERATORS, read_registered
 from adhere.prompts.hub import KNOWN, read_dataset
-from adhere.prompts.item import Message, PromptItem, parse_item
-from adhere.prompts.mixes import form_of, read_mix
+from adhere.prompts.item import Message, PromptItem, Row, parse_item, read_rows
+from adhere.prompts.mixes import FORM_COLUMNS, read_mix
 from adhere.prompts.procedural import read_generator
 from adhere.rewards.errors import DataError, nearest
 from adhere.rewards.math.gold import normalise_gold
@@ -128,7 +127,9 @@ def unique_ids(items: Iterable[PromptItem]) -> None:
 
 
 def _item(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[str]) -> PromptItem | None:
-    form = config.format or (None if config.columns or config.generator else form_of(row.values))
+    form = config.format
+    if form is None and not (config.columns or config.generator or row.values.get("checklist")):
+        form = next((form for form, names in FORM_COLUMNS.items() if all(name in row.values for name in names)), None)
     if form is not None:
         return read_mix(row, form, config, skipped)
     item_id = f"{config.source}/{row.key}"

@@ -16,6 +16,9 @@ from adhere.rewards.files import atomic_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Row = dict[str, Any]
+"""A row of a table: plain values by column."""
+
 ROLLOUT_FILES = "step_*.parquet"
 ROLLOUT_COLUMNS = {
     "step": "int", "batch": "int", "group": "int", "item_id": "text", "source": "text", "prompt": "text",
@@ -67,6 +70,33 @@ def rollout_files(folder: Path) -> list[Path]:
 def rollout_step(path: Path) -> int:
     """Return the optimizer step that the rollouts of a file feed first, which its name says."""
     return int(path.stem.split("_")[1])
+
+
+def rollout_columns(
+    rows: Sequence[Row], advantages: Sequence[float], *, step: int, generation: int, group_size: int
+) -> list[Row]:
+    """Return the rows of one generation as a rollout file has them.
+
+    Args:
+        rows: in the order of their groups, over all ranks.
+        advantages: one for each row.
+        step: the optimizer step that they feed first.
+        generation: number of their generation within the stage, also after a resumption.
+        group_size: rollouts of a prompt.
+    """
+    return [
+        {
+            "step": step,
+            "batch": generation,
+            "group": i // group_size,
+            **{k: row[k] for k in ("item_id", "source", "prompt", "response", "answer", "tokens", "finished")},
+            **{k: row[k] for k in ("correct", "followed", "requirements")},
+            **{component_column(n, k): v[k] for n, v in row["verdicts"].items() for k in COMPONENT_COLUMNS},
+            **{component_column(name, "value"): value for name, value in row["values"].items()},
+            "advantage": advantage,
+        }
+        for i, (row, advantage) in enumerate(zip(rows, advantages, strict=True))
+    ]
 
 
 def write_rollouts(folder: Path, step: int, rows: Sequence[Mapping[str, Any]], *, nth: int = 0) -> Path:

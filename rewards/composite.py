@@ -1,4 +1,4 @@
-"""The composite reward: named components, gates, and what the trainer sees of them."""
+"""The composite reward: named components, gates, what the trainer sees of them, and scored rollouts as rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from adhere.rewards.adherence import adherence
 from adhere.rewards.checklist.judge_protocol import Unasked
 from adhere.rewards.components import Context
 from adhere.rewards.config import RewardConfig
@@ -169,6 +171,43 @@ class Composite:
             else:
                 values.append(None if verdicts[gate][i].score is None else 0.0)
         return values
+
+
+def rollout_rows(composite: Composite, rollouts: Sequence[Rollout], scores: BatchScores) -> list[dict[str, Any]]:
+    """Return one row per rollout, of plain values that can be gathered."""
+    components = composite.config.components
+    answers, requirements = (
+        next((name for name, component in components.items() if component.decides == what), None)
+        for what in ("correctness", "requirements")
+    )
+    rows = []
+    for i, rollout in enumerate(rollouts):
+        verdicts = {name: column[i] for name, column in scores.verdicts.items()}
+        figures = adherence(verdicts.get(answers or ""), verdicts.get(requirements or ""))
+        parts = verdicts[requirements].parts if requirements else ()
+        rows.append(
+            {
+                "item_id": rollout.id,
+                "source": rollout.source,
+                "prompt": rollout.prompt,
+                "response": rollout.response,
+                "answer": rollout.answer,
+                "tokens": rollout.tokens,
+                "finished": rollout.finished,
+                "values": {name: column[i] for name, column in scores.values.items()},
+                "verdicts": {name: verdict.to_dict() for name, verdict in verdicts.items()},
+                "requirements": [
+                    {"id": requirement.id, "text": requirement.text, **part.to_dict()}
+                    for requirement, part in zip(rollout.checklist, parts, strict=False)
+                ],
+                "correct": figures.correct,
+                "followed": figures.followed,
+                "joint": figures.joint,
+                "decided": scores.decided[i],
+                "seconds": {name: s / len(rollouts) for name, s in scores.seconds.items()},
+            }
+        )
+    return rows
 
 
 def _gates(config: RewardConfig, step: int | None, total: int | None) -> dict[str, str | None]:

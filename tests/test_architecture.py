@@ -85,6 +85,10 @@ def modules_of_ours(path: Path) -> set[str]:
     return {name.removeprefix("adhere.") for name in names if name.startswith("adhere.")}
 
 
+def test_grpo_reads_from_top_to_bottom_with_few_modules() -> None:
+    assert len(modules_of_ours(ROOT / "train" / "stages" / "grpo.py")) <= 12
+
+
 @pytest.mark.parametrize(("folder", "order"), [("train", TRAIN), ("train/launch", LAUNCH)])
 def test_a_part_of_train_knows_only_what_is_below_it(folder: str, order: tuple[str, ...]) -> None:
     prefix, upward, unnamed = folder.replace("/", ".") + ".", set(), set()

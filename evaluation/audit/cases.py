@@ -12,7 +12,7 @@ from adhere.prompts.item import PromptItem
 from adhere.prompts.probes import probe_answer
 from adhere.prompts.targets import TargetCounts, build_targets
 from adhere.rewards.checklist import JudgeCheck, ProgramCheck, RuleCheck
-from adhere.rewards.checklist.checks import Leaf, leaves
+from adhere.rewards.checklist.requirement import Leaf, leaves
 from adhere.rewards.constraints import comply
 from adhere.rewards.errors import DataError
 from adhere.rewards.math import verify_answer

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.generation import Generation, Sampling, Start
-from adhere.prompts.files import Row, read_rows
-from adhere.prompts.item import PromptItem
+from adhere.prompts.item import PromptItem, Row, read_rows
 from adhere.rewards.errors import DataError
 
 FORM = (

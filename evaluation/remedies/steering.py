@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr
 
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.remedies.base import Asked, Model, Remedy, remedy
-from adhere.prompts.files import read_rows
+from adhere.prompts.item import read_rows
 from adhere.rewards.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

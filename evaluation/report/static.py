@@ -11,6 +11,7 @@ from adhere.evaluation.plot import COLOURS, GREY, INK, MARKERS
 from adhere.evaluation.report.chart import FRONT, Chart, Series, Subplot
 from adhere.evaluation.report.charts import CELLS
 from adhere.evaluation.report.plotly_charts import LABELLED, MAPS, star
+from adhere.evaluation.table import latex_text
 from adhere.rewards.files import atomic_file
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ TABULAR = ("points", *MAPS)
 """Charts of few numbers: their LaTeX file has the numbers as a table too."""
 
 HEAT = {"cmap": "cividis", "vmin": 0, "vmax": 100}
-
-ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-           "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
 
 
 def write_static(folder: Path, chart: Chart) -> list[Path]:
@@ -47,15 +45,15 @@ def write_static(folder: Path, chart: Chart) -> list[Path]:
 
 def latex(chart: Chart) -> str:
     """Return a figure environment; for a chart of few numbers also their table (needs booktabs and graphicx)."""
-    caption = f"{escape(chart.title)}. {escape(chart.caption)}"
+    caption = f"{latex_text(chart.title)}. {latex_text(chart.caption)}"
     out = io.StringIO()
     out.write(f"\\begin{{figure}}\n  \\centering\n  \\includegraphics[width=\\linewidth]{{{chart.name}.png}}\n")
     out.write(f"  \\caption{{{caption}}}\n  \\label{{fig:{chart.name}}}\n\\end{{figure}}\n")
     if chart.kind in TABULAR:
         heads, rows = _cells(chart)
         out.write(f"\n\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}\n  \\toprule\n")
-        out.write("  " + " & ".join(map(escape, heads)) + " \\\\\n  \\midrule\n")
-        out.writelines("  " + " & ".join(map(escape, row)) + " \\\\\n" for row in rows)
+        out.write("  " + " & ".join(map(latex_text, heads)) + " \\\\\n  \\midrule\n")
+        out.writelines("  " + " & ".join(map(latex_text, row)) + " \\\\\n" for row in rows)
         out.write("  \\bottomrule\n\\end{tabular}\n")
     return out.getvalue()
 
@@ -85,11 +83,6 @@ def _number(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:+.1f}"
-
-
-def escape(text: str) -> str:
-    """Return ``text`` with what LaTeX would read as a command written out."""
-    return "".join(ESCAPES.get(letter, letter) for letter in text)
 
 
 def _write_png(path: Path, chart: Chart, dpi: int = 160) -> None:

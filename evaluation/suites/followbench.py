@@ -19,8 +19,7 @@ from adhere.evaluation.scoring import UNFINISHED, Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD, judged_text
-from adhere.prompts.files import Row, read_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
 from adhere.rewards.engine import Engine
@@ -250,14 +249,12 @@ def _item(row: Row, file: str) -> PromptItem | None:
         rule = f"format {number}"
     if level == 0 or rule is None:
         return None
-    return PromptItem(
-        id=f"{file}/{number}/{level}",
-        messages=(Message(role="user", content=instruction),),
-        answer=None,
-        checklist=(
-            Requirement(f"level {level}", instruction, SuiteCheck(rule, {"level": level, "target": str(target)})),
-        ),
+    return PromptItem.asking(
+        instruction,
+        item_id=f"{file}/{number}/{level}",
         source=f"followbench/{file}",
-        question=instruction,
+        checklist=[
+            Requirement(f"level {level}", instruction, SuiteCheck(rule, {"level": level, "target": str(target)})),
+        ],
         meta={"group": f"{file}/{number}", "level": level},
     )

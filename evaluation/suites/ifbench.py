@@ -16,7 +16,7 @@ from adhere.evaluation.scoring import Score
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import following_score, judged_text, missing_score
 from adhere.evaluation.suites.rows import instructions_of, source_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import CONSTRAINTS, Mode, loose_variants
 from adhere.rewards.engine import Engine, as_unmet, default_engine
@@ -60,16 +60,14 @@ class IFBench(SuiteKind):
                     raise DataError(
                         f"{row.where}: IFBench has no instruction '{name}'{nearest(name, INSTRUCTION_DICT)}{hint}"
                     )
-            yield PromptItem(
-                id=str(row.values["key"]),
-                messages=(Message(role="user", content=row.values["prompt"]),),
-                answer=None,
-                checklist=tuple(
+            yield PromptItem.asking(
+                row.values["prompt"],
+                item_id=str(row.values["key"]),
+                source="ifbench",
+                checklist=(
                     Requirement(f"{i}:{name}", name, SuiteCheck(name, _clean(kwargs)))
                     for i, (name, kwargs) in enumerate(zip(names, arguments, strict=True))
                 ),
-                source="ifbench",
-                question=row.values["prompt"],
                 meta={"key": row.values["key"]},
             )
 

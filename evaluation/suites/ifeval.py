@@ -10,7 +10,7 @@ from adhere.evaluation.scoring import Score
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import following_score, judged_text, missing_score
 from adhere.evaluation.suites.rows import instructions_of, source_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import PromptItem
 from adhere.rewards.checklist import Decider, Requirement, RuleCheck
 from adhere.rewards.constraints import CONSTRAINTS, Mode, follow, prepare
 from adhere.rewards.engine import Engine
@@ -37,16 +37,14 @@ class IFEval(SuiteKind):
                 RuleCheck.of(prepare(name, kwargs, f"{row.where}: kwargs[{i}]"))
                 for i, (name, kwargs) in enumerate(zip(names, arguments, strict=True))
             ]
-            yield PromptItem(
-                id=str(row.values["key"]),
-                messages=(Message(role="user", content=row.values["prompt"]),),
-                answer=None,
-                checklist=tuple(
+            yield PromptItem.asking(
+                row.values["prompt"],
+                item_id=str(row.values["key"]),
+                source="ifeval",
+                checklist=(
                     Requirement(f"{i}:{check.constraint}", check.checker.describe(), check)
                     for i, check in enumerate(checks)
                 ),
-                source="ifeval",
-                question=row.values["prompt"],
                 meta={"key": row.values["key"]},
             )
 

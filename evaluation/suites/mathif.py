@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.suites.base import Suite, SuiteKind, SuiteSource, prompt_suite, suite
-from adhere.prompts.files import read_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import Message, PromptItem, read_rows
 from adhere.rewards.checklist import Requirement, RuleCheck
 from adhere.rewards.constraints import prepare
 from adhere.rewards.errors import DataError, nearest

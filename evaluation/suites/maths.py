@@ -14,8 +14,7 @@ from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import Score, score_responses
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource
 from adhere.evaluation.suites.rows import source_rows
-from adhere.prompts.files import Row
-from adhere.prompts.item import PromptItem
+from adhere.prompts.item import PromptItem, Row
 from adhere.prompts.sources import PromptStyle
 from adhere.rewards.checklist import Decider
 from adhere.rewards.constraints import Mode

@@ -14,8 +14,7 @@ from adhere.evaluation.suites.following import NO_GOLD, judged_text
 from adhere.evaluation.suites.muldimif_numbers import MissingPackage
 from adhere.evaluation.suites.muldimif_rules import RULES, rule_kind
 from adhere.evaluation.suites.rows import file_of
-from adhere.prompts.files import Row, read_rows
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
 from adhere.rewards.engine import Engine, as_unmet, default_engine
@@ -125,12 +124,10 @@ def _item(row: Row) -> PromptItem:
         if rule is None:
             raise DataError(f"{place}: no rule decides {category}, {kind}; is it a row of MulDimIF?")
         checklist.append(Requirement(f"{i}:{rule}", text, SuiteCheck(rule, {"rule": rule, "constraint": text})))
-    return PromptItem(
-        id=str(values["id"]),
-        messages=(Message(role="user", content=asked[0]["content"]),),
-        answer=None,
-        checklist=tuple(checklist),
+    return PromptItem.asking(
+        asked[0]["content"],
+        item_id=str(values["id"]),
         source="muldimif",
-        question=asked[0]["content"],
+        checklist=checklist,
         meta={"constraint_pattern": str(values["constraint_pattern"]), "difficulty": str(values["difficulty"])},
     )

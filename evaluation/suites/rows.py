@@ -8,8 +8,8 @@ from typing import Any
 
 from adhere.evaluation.suites.base import SuiteSource
 from adhere.prompts.config import SourceConfig
-from adhere.prompts.files import Row, read_rows
 from adhere.prompts.hub import read_dataset
+from adhere.prompts.item import Row, read_rows
 from adhere.rewards.errors import DataError
 
 

@@ -1,20 +1,22 @@
 """Checklists: an instruction as a weighted list of small checkable requirements (RLCF, arXiv 2507.18624)."""
 
-from adhere.rewards.checklist.check_tree import ProgramCall, ProgramRunner
-from adhere.rewards.checklist.checks import (
+from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
+from adhere.rewards.checklist.requirement import (
+    CATEGORY_WEIGHTS,
     AndCheck,
+    Category,
     ChainCheck,
     Check,
     JudgeCheck,
     ProgramCheck,
+    Requirement,
     RuleCheck,
     SelectCheck,
     SuiteCheck,
     parse_check,
+    parse_checklist,
 )
-from adhere.rewards.checklist.judge_protocol import Decider, JudgeQuestion, OverallQuestion
-from adhere.rewards.checklist.requirement import CATEGORY_WEIGHTS, Category, Requirement, parse_checklist
-from adhere.rewards.checklist.sandbox import Sandbox, SandboxLimits, shared_sandbox
+from adhere.rewards.checklist.sandbox import ProgramCall, ProgramRunner, Sandbox, SandboxLimits, shared_sandbox
 from adhere.rewards.checklist.scoring import (
     ChecklistScoring,
     excluded_programs,

@@ -15,9 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
-from adhere.rewards.checklist.check_tree import ProgramCall
 from adhere.rewards.errors import AdhereError
 from adhere.rewards.pool import Lost, Pool, PoolTask, cpu_share, per_process
 from adhere.rewards.verdict import Status, Verdict, unscored
@@ -46,6 +45,22 @@ class SandboxError(AdhereError, RuntimeError):
     """The sandbox's process does not start."""
 
     exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramCall:
+    """Run ``code``'s ``verify_requirement`` on ``text``."""
+
+    code: str
+    text: str
+
+
+class ProgramRunner(Protocol):
+    """Whatever runs generated programs, one verdict per call, in order."""
+
+    def run(self, calls: Sequence[ProgramCall]) -> list[Verdict]:
+        """Run every call; one without a verdict of True or False has no score."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,27 @@ what it holds) and decorate it with ``register``: validation, sampling, the refe
 """
 
 from adhere.rewards.constraints.core.batch import RuleCall, check_batch, costly_call
-from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.composing import by_scope, comply, conflicts, transform_order
 from adhere.rewards.constraints.core.constraint import (
     CONSTRAINTS,
+    Choice,
     Constraint,
+    Count,
     Kwargs,
     Mode,
     Needed,
+    Param,
     Step,
+    Text,
+    Word,
+    WordList,
     counted,
     decided,
     off_by,
     register,
 )
 from adhere.rewards.constraints.core.library import (
+    Checker,
     check,
     check_scoped,
     collections,
@@ -36,7 +42,6 @@ from adhere.rewards.constraints.core.library import (
     validate,
 )
 from adhere.rewards.constraints.core.official import check_loose, follow, loose_variants, official_cut
-from adhere.rewards.constraints.core.params import Choice, Count, Param, Text, Word, WordList
 from adhere.rewards.constraints.core.pools import DEFAULT_RANGES, MATHIF_KEYWORDS, TRAINING_KEYWORDS, ArgumentSource
 from adhere.rewards.constraints.core.redundancy import redundant
 from adhere.rewards.constraints.core.variety import WordBand, WordClass, draw_phrase, wide_keywords

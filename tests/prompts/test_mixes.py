@@ -15,7 +15,7 @@ from adhere.prompts.build import build
 from adhere.prompts.config import DataConfig, SourceConfig
 from adhere.prompts.item import PromptItem, parse_item
 from adhere.prompts.sources import PromptStyle, load
-from adhere.rewards.checklist.checks import JudgeCheck
+from adhere.rewards.checklist.requirement import JudgeCheck
 from adhere.rewards.errors import DataError
 
 ASKED = [{"role": "user", "content": "Tell me about rain. Write without commas."}]

@@ -2,9 +2,8 @@
 
 import pytest
 
-from adhere.prompts.filters import verifiable_gold, within_length
+from adhere.prompts.build import check_supply, counts, shuffled, verifiable_gold, within_length
 from adhere.prompts.item import Message, PromptItem
-from adhere.prompts.mixing import check_supply, counts, shuffled
 from adhere.rewards.errors import DataError
 
 

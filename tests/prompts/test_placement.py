@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from adhere.prompts.attach import Sampler, with_constraints, without_constraints
+from adhere.prompts.attach import Sampler, placed, with_constraints, without_constraints
 from adhere.prompts.config import ConstraintSamplerConfig
 from adhere.prompts.item import PromptItem, parse_item
-from adhere.prompts.placement import placed
 from adhere.prompts.sources import PromptStyle
 
 QUESTION = "Mr. Hill has 12 apples for $3.50. He eats 3 of them. How many are left?"

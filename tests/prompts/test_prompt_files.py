@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adhere.prompts.files import read_rows
-from adhere.prompts.item import read_items, write_items
+from adhere.prompts.item import read_items, read_rows, write_items
 from adhere.rewards.errors import DataError
 
 ROWS = [{"question": "1 + 1?", "answer": "2"}, {"question": "2 + 2? ünïcode", "answer": "4"}]

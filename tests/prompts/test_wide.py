@@ -50,6 +50,7 @@ def test_one_to_six_constraints_of_all_families_but_the_held_out_ones(built: Bui
     assert len(drawn) >= 40
 
 
+@pytest.mark.slow
 def test_no_prompt_has_a_contradictory_or_redundant_pair_and_each_has_a_real_text(built: Built) -> None:
     for item in built.items:
         for a, b in combinations(rules(item), 2):

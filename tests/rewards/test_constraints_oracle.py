@@ -37,6 +37,7 @@ def test_the_cut_is_the_official_one(verdicts: list[dict[str, Any]]) -> None:
     assert [row["source"] for row in verdicts if official_cut(row["response"]) != row["scored_text"]] == []
 
 
+@pytest.mark.slow
 def test_compat_agrees_with_every_official_verdict(verdicts: list[dict[str, Any]]) -> None:
     differences = [
         (constraint, row["scored_text"][:80])

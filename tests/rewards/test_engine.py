@@ -96,6 +96,7 @@ def test_the_cache_forgets_the_oldest() -> None:
         assert engine.stats.cache_hits == 0
 
 
+@pytest.mark.slow
 def test_timeouts_and_errors_are_counted_and_not_remembered() -> None:
     with Engine(deadline=0.3) as engine:
         for _ in range(2):

@@ -407,6 +407,7 @@ def test_a_slow_response_has_ten_times_as_long_as_an_ordinary_one(score: Callabl
     assert [v.score for v in score("slow", ABC, timeout=3.0)] == [1.0] * 3
 
 
+@pytest.mark.slow
 def test_what_the_function_has_started_ends_with_it(score: Callable[..., list[Verdict]], lab: Path) -> None:
     assert score("starts_sleeper", timeout=3.0)[0].status is Status.TIMEOUT
     pid = int((lab / "sleeper").read_text())

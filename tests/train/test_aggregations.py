@@ -19,6 +19,9 @@ from reward_rows import advantage_shares, advantages, aggregate, combine
 from adhere.rewards.config import RewardConfig
 from adhere.train.cli import main
 from adhere.train.config.compose import compose_recipe
+from adhere.train.run.graph import order
+from adhere.train.run.run import plan_run, write_spec
+from adhere.train.worker import attempt
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes" / "assets" / "tiny_base"
@@ -26,6 +29,7 @@ GROUP = 4
 EPSILON = 1e-4
 """What TRL adds to the standard deviation that it divides by."""
 
+GRPO = ["debug=smoke", "~arms", "stages=[grpo]", "launcher.device=cpu", "launcher.threads=1"]
 SPREAD = [f"rewards.components.length.{key}" for key in ("weight=1", "target=0", "maximum=100")]
 SPREAD += ["rewards.components.math.weight=0", "rewards.components.checklist.gate=null"]
 """Paid by the length as well, a group hardly ever has rewards that are all equal."""
@@ -40,9 +44,8 @@ def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
     """Start GRPO on the tiny base for two steps, or as many as ``overrides`` say."""
     if not TINY.is_dir():
         pytest.skip(f"needs the tiny base model at {TINY}")
-    line = ["train", "debug=smoke", "~arms", "stages=[grpo]", "launcher.device=cpu", "launcher.threads=1"]
     return subprocess.Popen(
-        [sys.executable, "-m", "adhere.train.cli", *line, *overrides],
+        [sys.executable, "-m", "adhere.train.cli", "train", *GRPO, *overrides],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.DEVNULL,
@@ -52,15 +55,22 @@ def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
 
 
 def trained(root: Path, *overrides: str) -> list[Step]:
-    """Train to the end; return each step's rollouts and its row of metrics.
+    """Train to the end, one rank in this process; return each step's rollouts and its row of metrics.
 
     ``adhere reweight`` stops where it cannot recompute the recorded advantages from the recorded verdicts.
     """
     root.mkdir(exist_ok=True)
-    process = start(root, *overrides)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    stage = root / "runs" / "latest" / "stages" / "grpo"
+    if "strategy=ddp" in overrides:
+        process = start(root, *overrides)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        stage = root / "runs" / "latest" / "stages" / "grpo"
+    else:
+        run = plan_run([*GRPO, f"run.root={root / 'runs'}", "tracking.wandb=off", *overrides])
+        (planned,) = order(run.graph)
+        write_spec(run, planned)
+        attempt(run.artifact(planned.key))
+        stage = run.artifact(planned.key).path
     assert main(["reweight", str(stage), "rewards.components.format.weight=1", f"out={root / 'reweight'}"]) == 0
     files = [pq.read_table(file).to_pylist() for file in sorted((stage / "rollouts").glob("step_*.parquet"))]
     lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]

@@ -78,6 +78,7 @@ def test_the_class_that_is_made_once(lab: Path) -> None:
     assert scores(lab, {"mine": mine})["mine"] == [0.4, 0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_the_component_of_your_own(lab: Path) -> None:
     assert scores(lab, {"opening": component("opening")}, ("my_lab.components",))["opening"] == [0.0, 0.0, 0.0]
     opening = component("opening") | {"words": ["First,"]}

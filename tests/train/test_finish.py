@@ -25,6 +25,7 @@ def test_models_that_are_evaluated_are_compared_and_the_others_named(tmp_path: P
     assert "composite" not in (run / "results.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_models_measured_in_another_mode_have_a_table_of_their_own(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,7 +127,8 @@ def kill_hard(process: subprocess.Popen[bytes]) -> int:
     return 1
 
 
-def test_math_alone_is_plain_trl_bit_for_bit(tmp_path: Path) -> None:
+def test_math_alone_is_plain_trl_bit_for_bit(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "artifacts", tmp_path / "artifacts")  # its SFT is reused
     adhere(
         tmp_path, *ONE_ARM, "stages=[sft,grpo]", "rewards.components.checklist.weight=0", "grpo.kl_coefficient=0.01",
         "grpo.exact_trl=true",
@@ -145,8 +147,7 @@ def test_math_alone_is_plain_trl_bit_for_bit(tmp_path: Path) -> None:
     )
 
 
-def test_two_ranks_train_one_model(tmp_path: Path) -> None:
-    adhere(tmp_path / "one", *ONE_ARM, "stages=[sft]")
+def test_two_ranks_train_one_model(finished: Path, tmp_path: Path) -> None:
     adhere(
         tmp_path / "two", *ONE_ARM, "stages=[sft,grpo]", "strategy=ddp", "launcher.processes=2",
         "launcher.device=cpu", "launcher.threads=1",
@@ -155,12 +156,12 @@ def test_two_ranks_train_one_model(tmp_path: Path) -> None:
     for label in ("sft", "grpo"):
         manifest = json.loads((stage(tmp_path / "two", label) / "manifest.json").read_text())
         assert manifest["ranks"] == 2
-    one, two = weights(tmp_path / "one", "sft"), weights(tmp_path / "two", "sft")
+    one, two = weights(finished, "sft"), weights(tmp_path / "two", "sft")
     # Sums over two ranks round differently, and Adam makes a full step of a gradient that is all rounding: compare with
     # how far training went. Ranks with other data, or alone, end as far from each other as from the start.
     start = load_file(REPOSITORY / "recipes" / "assets" / "tiny_base" / "model.safetensors")
     assert distance(one, two) < 0.001 * distance(one, start), "two ranks saw other data than one"
-    for a, b in zip(metrics(tmp_path / "one", "sft"), metrics(tmp_path / "two", "sft"), strict=True):
+    for a, b in zip(metrics(finished, "sft"), metrics(tmp_path / "two", "sft"), strict=True):
         if "loss" in a:
             assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
             assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)

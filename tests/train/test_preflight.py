@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from attempts import run_graph
 from safetensors.torch import load_file
-from tiny_run import ONE_ARM, REPOSITORY, adhere, command, stage
+from tiny_run import ONE_ARM, REPOSITORY, command
 
 SHORT = [*ONE_ARM, "sft.max_steps=2", "sft.learning_rate=1e-4", "grpo.max_steps=2"]
 
@@ -16,12 +17,9 @@ SHORT = [*ONE_ARM, "sft.max_steps=2", "sft.learning_rate=1e-4", "grpo.max_steps=
 @pytest.mark.slow
 def test_training_is_the_same_with_and_without(tmp_path: Path) -> None:
     recipe = [*SHORT, "stages=[sft,grpo]", "rewards.components.checklist.gate=null", "grpo.learning_rate=1e-3"]
-    adhere(tmp_path / "plain", *recipe)
-    adhere(tmp_path / "checked", *recipe, "preflight=true")
+    runs = run_graph(tmp_path / "plain", *recipe), run_graph(tmp_path / "checked", *recipe, "preflight=true")
     for label in ("sft", "grpo"):
-        plain, checked = (
-            load_file(stage(tmp_path / run, label) / "model" / "model.safetensors") for run in ("plain", "checked")
-        )
+        plain, checked = (load_file(run[label].model / "model.safetensors") for run in runs)
         assert all(torch.equal(plain[name], checked[name]) for name in plain)
 
 

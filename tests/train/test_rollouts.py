@@ -13,7 +13,7 @@ from tiny_run import ONE_ARM, adhere, stage
 
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.compose import compose_recipe
-from adhere.train.stages import generation, grpo_trainer
+from adhere.train.stages import grpo_trainer
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +87,7 @@ def test_the_loop_draws_where_it_can_and_trl_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], filters: dict[str, Any] | None
 ) -> None:
     seen, trained = [], []
-    inner, score = generation.decode, grpo_trainer.AdhereGRPOTrainer._calculate_rewards
+    inner, score = grpo_trainer.decode, grpo_trainer.AdhereGRPOTrainer._calculate_rewards
 
     def watched(model: Any, prompts: Any, seeds: Any, how: Any, **named: Any) -> Any:
         seen.append((model.training, len(prompts), len(set(seeds)), how))
@@ -97,7 +97,7 @@ def test_the_loop_draws_where_it_can_and_trl_elsewhere(
         trained.append(trainer.model.training)
         return score(trainer, *given, **named)
 
-    monkeypatch.setattr(generation, "decode", watched)
+    monkeypatch.setattr(grpo_trainer, "decode", watched)
     monkeypatch.setattr(grpo_trainer.AdhereGRPOTrainer, "_calculate_rewards", after)
     (rows,) = rollouts(tmp_path, *overrides)
     assert len(rows) == 8 and trained == [True]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from adhere.records.objects import read_object
 from adhere.rewards.errors import StageError
+from adhere.rewards.files import write_json
 from adhere.train.config.adapters import AdapterMode, mode_of_adapter
 from adhere.train.model.chat import prompt_ids
 
@@ -23,7 +25,7 @@ SAMPLES, SAMPLE_TOKENS = 8, 1024
 """Greedy samples of the check, and tokens of one at most: where training allows more, they only say what they found."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Handoff:
     """What the check found; written to the manifest.
 
@@ -34,6 +36,32 @@ class Handoff:
     adapter: str
     eos_ids: list[int]
     stopped: float | None
+
+    def sample(
+        self,
+        path: Path,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        items: Sequence[PromptItem],
+        limit: int,
+        dtype: torch.dtype,
+    ) -> None:
+        """Set ``stopped`` to what an earlier attempt wrote to ``path``, or sample and write it; see `greedy_stops`.
+
+        Args:
+            path: of the artifact's file.
+            model: on its device, before its first step.
+            tokenizer: of the model.
+            items: the training items.
+            limit: tokens of a completion in training.
+            dtype: type of the arithmetic.
+
+        Raises:
+            StageError: no sample ended.
+        """
+        if not path.exists():
+            write_json(path, {"stopped": greedy_stops(model, tokenizer, items, limit, dtype)})
+        self.stopped = read_object(path)["stopped"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from trl.models.utils import unwrap_model_for_generation
 
-from adhere.evaluation.backends.decoding import Decoding, can_decode, decode
+from adhere.evaluation.backends.decoding import Decoding, can_decode
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.generation import COLOCATED_MEMORY
 from adhere.train.launch.serve.servers import engine_seed
@@ -169,33 +168,6 @@ def drawing_of(trainer: Trainer) -> Callable[[bool], bool]:
         return bool(found.any())
 
     return anywhere
-
-
-def decode_rollouts(
-    trainer: GRPOTrainer, prompts: Sequence[Sequence[int]], seeds: Sequence[int], how: Decoding
-) -> list[list[int]]:
-    """Draw this rank's rollouts by adhere's loop, without dropout; the weights are cast to the compute type once.
-
-    Args:
-        trainer: whose model draws, in the state that its training has reached.
-        prompts: token ids, one list a rollout; a group's are equal.
-        seeds: one seed a rollout.
-        how: limit, end tokens and filters.
-    """
-    accelerator, arguments = trainer.accelerator, cast("Any", trainer.args)
-    with unwrap_model_for_generation(
-        trainer.model_wrapped,
-        accelerator,
-        gradient_checkpointing_kwargs=arguments.gradient_checkpointing_kwargs,
-    ) as model:
-        training = model.training
-        model.eval()
-        # Around the whole loop: leaving a context forgets the weights that were cast within it.
-        with accelerator.autocast():
-            try:
-                return decode(model, prompts, seeds, how, drawing=drawing_of(trainer))
-            finally:
-                model.train(training)
 
 
 def check_generated(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> None:

@@ -6,27 +6,20 @@ adhere train recipe=quickstart stages=[sft,grpo]
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate import PartialState
 
 from adhere.records.artifact import Artifact
-from adhere.records.objects import read_object
-from adhere.rewards.composite import Composite
-from adhere.rewards.engine import default_engine
-from adhere.rewards.files import write_json
-from adhere.rewards.functions import RewardFunctions
-from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids, greedy_stops
+from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, eos_ids
 from adhere.train.model.load import check_context, compute_dtype, load_for_training, load_tokenizer, lora_config
 from adhere.train.plan.memory import microbatch_tokens
-from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
+from adhere.train.stages.callbacks import training_callbacks
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.held_out import METER, add_held_out
-from adhere.train.stages.microbatches import Packing
-from adhere.train.stages.monitors import Monitors, training_audit
+from adhere.train.stages.levers import levers, reward_functions
 from adhere.train.stages.setup import (
     check_before_training,
     check_equal_weights,
@@ -75,40 +68,22 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     if staged:
         check_tokenizers(load_tokenizer(recipe.model, recipe.model.path), tokenizer)
     handoff = Handoff(mode, eos_ids(model, tokenizer), None)
-    writes = PartialState().is_main_process
     if recipe.launcher.strategy in ("single", "ddp"):
         model.to(PartialState().device)
 
         def sample() -> None:
-            if writes and not artifact.handoff.exists():
-                share = greedy_stops(model, tokenizer, items, config.max_completion_length, compute_dtype(recipe.model))
-                write_json(artifact.handoff, {"stopped": share})
+            if PartialState().is_main_process:
+                dtype = compute_dtype(recipe.model)
+                handoff.sample(artifact.handoff, model, tokenizer, items, config.max_completion_length, dtype)
 
         raise_on_all_ranks(sample, "the hand-off check")
-    if writes and artifact.handoff.exists():
-        handoff = replace(handoff, stopped=read_object(artifact.handoff)["stopped"])
 
     tokens = microbatch_tokens(recipe, longest, cpu=on_cpu(recipe.launcher))
-    rewards = RewardFunctions(
-        Composite(recipe.rewards, default_engine()),
-        eos_ids=handoff.eos_ids,
-        decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
-        prefilled=recipe.model.prefilled_reasoning,
-    )
-    watch = config.monitors
-    monitors = Monitors(watch, artifact, writes=writes, rehearsed=spec.rehearsed) if watch.enabled else None
     callbacks, stop, clock = training_callbacks(spec, artifact, config.save_every_minutes, SHOWN)
     trainer = AdhereGRPOTrainer(
-        rewards=rewards,
+        rewards=reward_functions(recipe, tokenizer, handoff.eos_ids),
         artifact=artifact,
-        max_clipped=config.max_clipped_steps,
-        monitors=monitors,
-        audit=training_audit(items, recipe),
-        credit=credit,
-        packing=None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
-        follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
-        exact_trl=config.exact_trl,
-        refills=(config.refill_rounds, config.refill_resolution) if config.refill else None,
+        **levers(spec, artifact, items, tokens),
         model=model,
         args=arguments,
         train_dataset=dataset,
@@ -119,10 +94,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     sequences = max(1, tokens // (longest + config.max_completion_length)) if trainer.packs else None
     check_before_training(trainer, spec, longest, config.max_completion_length, sequences)
     add_held_out(trainer, spec, artifact, tokenizer, config.max_completion_length)
-    checkpoint = resume_point(artifact.checkpoints)
-    if monitors is not None:
-        monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
-    trainer.resume(checkpoint)
+    trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     if config.hand_over == "best":

@@ -18,12 +18,15 @@ from transformers import PrinterCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOConfig as TrlGrpoConfig
+from trl.models.utils import unwrap_model_for_generation
 
+from adhere.evaluation.backends.decoding import Decoding, decode
 from adhere.evaluation.generation import draw_seed
 from adhere.records.artifact import Artifact, Stopped, complete, complete_checkpoints
-from adhere.records.tables import write_rollouts
+from adhere.records.tables import Row, rollout_columns, write_rollouts
 from adhere.rewards.adherence import rate
 from adhere.rewards.arithmetic import group_rewards, signal, values_array, weights_array
+from adhere.rewards.composite import rollout_rows
 from adhere.rewards.errors import StageError
 from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
@@ -31,12 +34,11 @@ from adhere.rewards.verdict import Status
 from adhere.train.model.chat import prompt_ids
 from adhere.train.stages.generation import (
     check_generated,
-    decode_rollouts,
     decoding_of,
+    drawing_of,
     generation_arguments,
     seeded_engine,
 )
-from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures, masked_shares
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
 from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on_all_ranks
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-    from adhere.evaluation.backends.decoding import Decoding
     from adhere.rewards.services import Outage
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.callbacks import FollowLiveShare
@@ -319,7 +320,24 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             for item, place in zip(items, places, strict=True)
         ]
         completions: list[list[int]] = []
-        raise_on_all_ranks(lambda: completions.extend(decode_rollouts(self, prompt_ids, seeds, how)), GENERATING)
+
+        def draw() -> None:
+            # Without dropout, and cast once: the context is around the whole loop, for leaving it forgets the casts.
+            kwargs = self.args.gradient_checkpointing_kwargs
+            with (
+                unwrap_model_for_generation(
+                    self.model_wrapped, self.accelerator, gradient_checkpointing_kwargs=kwargs
+                ) as model,
+                self.accelerator.autocast(),
+            ):
+                training = model.training
+                model.eval()
+                try:
+                    completions.extend(decode(model, prompt_ids, seeds, how, drawing=drawing_of(self)))
+                finally:
+                    model.train(training)
+
+        raise_on_all_ranks(draw, GENERATING)
         return completions
 
     def _refill(self, inputs: list[Row], how: Decoding, rounds: int, resolution: float) -> list[Row]:
@@ -473,6 +491,12 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             log[f"rates/{name}"].append(value)
         if self.held_out is None:
             self.best.observe(rates | {"reward": log["reward"][-1]})
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Train from ``checkpoint``, or from the start; the monitors forget what came after it."""
+        if self._monitors is not None:
+            self._monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+        super().resume(checkpoint)
 
     def checkpoint_state(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""

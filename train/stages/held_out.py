@@ -23,6 +23,7 @@ from adhere.evaluation.scoring import finished_reasoning, score_responses
 from adhere.evaluation.statistics import Bootstrap, mean_of_scored
 from adhere.records.artifact import Artifact
 from adhere.records.jsonl import read_jsonl
+from adhere.records.tables import Row
 from adhere.rewards.checklist import require_judge
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import StageError
@@ -55,8 +56,6 @@ METER = {
     "held_out/hacc_change": "ΔHAcc",
 }
 """Short names of the trade-off meter in the progress line."""
-
-Row = dict[str, Any]
 
 
 class HeldOut(TrainerCallback):

@@ -21,8 +21,6 @@ from adhere.train.config.monitors import MonitorsConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.stages.drift import CHECKS, Alarm, alarms
 
-Row = Mapping[str, Any]
-
 
 class Unaudited(list[str]):
     """No finding, because nothing could be audited."""

@@ -16,16 +16,15 @@ from adhere.evaluation.rehearsal import alternatives, judge_rehearsal, rehearsal
 from adhere.evaluation.reweight import read_rollouts
 from adhere.prompts.attach import Sampler
 from adhere.records.artifact import REHEARSAL, Artifact
-from adhere.records.tables import write_rollouts
+from adhere.records.tables import rollout_columns, write_rollouts
 from adhere.rewards.arithmetic import signal, values_array, weights_array
-from adhere.rewards.composite import Composite
+from adhere.rewards.composite import Composite, rollout_rows
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
 from adhere.train.model.load import load_tokenizer
 from adhere.train.stages.data import load_items
 from adhere.train.stages.drawing import draw_rollouts, in_training_order, score_drawn
-from adhere.train.stages.rollout_rows import rollout_columns, rollout_rows
 from adhere.train.stages.setup import manifest
 
 if TYPE_CHECKING:

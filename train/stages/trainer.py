@@ -18,12 +18,10 @@ from trl import SFTTrainer
 from adhere.records.artifact import checkpoint_damage, complete, newest_checkpoint
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
-from adhere.train.stages.best_checkpoint import Best
+from adhere.train.stages.best_checkpoint import Best, State
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
-
-State = dict[str, Any]
 
 
 class Measures(Protocol):

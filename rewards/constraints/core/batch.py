@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.constraint import CONSTRAINTS, Mode
+from adhere.rewards.constraints.core.library import Checker
 from adhere.rewards.engine import Engine, as_unmet, machine_failed
 from adhere.rewards.verdict import Verdict, unscored
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TypeVar
 
-from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.constraint import Step
-from adhere.rewards.constraints.core.library import Named, find, prepared, registry
+from adhere.rewards.constraints.core.library import Checker, Named, find, prepared, registry
 
 Given = TypeVar("Given", Checker, Named)
 

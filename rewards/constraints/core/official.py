@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.constraint import Kwargs, Mode
-from adhere.rewards.constraints.core.library import Named, prepare, prepared
+from adhere.rewards.constraints.core.library import Checker, Named, prepare, prepared
 from adhere.rewards.verdict import Verdict
 
 

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 
-from adhere.rewards.constraints.core.checker import Checker
 from adhere.rewards.constraints.core.composing import comply
 from adhere.rewards.constraints.core.constraint import Constraint
-from adhere.rewards.constraints.core.library import Named, prepared
+from adhere.rewards.constraints.core.library import Checker, Named, prepared
 from adhere.rewards.constraints.text.fillers import FILLERS
 
 _LONGEST = 1500

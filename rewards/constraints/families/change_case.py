@@ -5,8 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, counted, decided, register
-from adhere.rewards.constraints.core.params import RELATIONS, Choice, Count, exclude
+from adhere.rewards.constraints.core.constraint import (
+    RELATIONS,
+    Choice,
+    Constraint,
+    Count,
+    Kwargs,
+    Needed,
+    Step,
+    counted,
+    decided,
+    exclude,
+    register,
+)
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.text.fillers import fillers, lead
 from adhere.rewards.constraints.text.languages import detect, is_english

@@ -6,8 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, decided, register
-from adhere.rewards.constraints.core.params import Text, plural
+from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, Text, decided, plural, register
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.startend import Quotation
 from adhere.rewards.constraints.text.fillers import distinct_fillers, flat

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, ClassVar
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, off_by, register
-from adhere.rewards.constraints.core.params import Count, Text
+from adhere.rewards.constraints.core.constraint import Count, Kwargs, Needed, Step, Text, decided, off_by, register
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import IFTrain, WholeResponse
 from adhere.rewards.constraints.text.fillers import flat

@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Mode, Needed, Step, decided, off_by, register
-from adhere.rewards.constraints.core.params import Count, Word, plural
+from adhere.rewards.constraints.core.constraint import (
+    Count,
+    Kwargs,
+    Mode,
+    Needed,
+    Step,
+    Word,
+    decided,
+    off_by,
+    plural,
+    register,
+)
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.keywords import is_pattern, occurrences, official_matches, with_exactly
 from adhere.rewards.constraints.families.shared import IFTrain, WholeResponse

@@ -7,15 +7,17 @@ from typing import Any
 
 from adhere.rewards.constraints.core.constraint import (
     Constraint,
+    Count,
     Kwargs,
     Mode,
     Needed,
     Step,
+    Text,
     counted,
     decided,
+    plural,
     register,
 )
-from adhere.rewards.constraints.core.params import Count, Text, plural
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.keywords import is_pattern
 from adhere.rewards.constraints.text.views import exempt_spans, has_content, masked

@@ -10,15 +10,17 @@ from typing import Any
 
 from adhere.rewards.constraints.core.constraint import (
     Constraint,
+    Count,
     Kwargs,
     Needed,
     Step,
+    Text,
     counted,
     decided,
     off_by,
+    plural,
     register,
 )
-from adhere.rewards.constraints.core.params import Count, Text, plural
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import WholeResponse
 from adhere.rewards.constraints.text.fillers import fillers, flat, in_groups, lead

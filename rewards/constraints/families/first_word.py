@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, register
-from adhere.rewards.constraints.core.params import Word
+from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, Word, decided, register
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import IFTrain, WholeResponse
 from adhere.rewards.constraints.text.fillers import flat

@@ -8,16 +8,23 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Mode, Needed, Step, decided, off_by, register
-from adhere.rewards.constraints.core.params import (
+from adhere.rewards.constraints.core.constraint import (
     RELATIONS,
     Choice,
+    Constraint,
     Count,
+    Kwargs,
+    Mode,
+    Needed,
+    Step,
     Text,
     Word,
     WordList,
+    decided,
     exclude,
     holds,
+    off_by,
+    register,
     relation,
     times,
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Mode, Needed, Step, decided, register
-from adhere.rewards.constraints.core.params import Choice
+from adhere.rewards.constraints.core.constraint import Choice, Constraint, Kwargs, Mode, Needed, Step, decided, register
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.text.languages import LANGUAGES, detect, matches
 from adhere.rewards.constraints.text.views import prose

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Step, decided, register
-from adhere.rewards.constraints.core.params import Word
+from adhere.rewards.constraints.core.constraint import Kwargs, Step, Word, decided, register
 from adhere.rewards.constraints.families.first_word import WordAtAnEnd, WordInEachSentence, decided_at, without_signs
 from adhere.rewards.constraints.text.fillers import flat
 from adhere.rewards.constraints.text.segmentation import ifevalg_sentences, same_word

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, counted, register
-from adhere.rewards.constraints.core.params import Count, exclude, relation
+from adhere.rewards.constraints.core.constraint import (
+    Constraint,
+    Count,
+    Kwargs,
+    Needed,
+    Step,
+    counted,
+    exclude,
+    register,
+    relation,
+)
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.shared import NUMBER_WORDS
 from adhere.rewards.constraints.text.fillers import FILLERS, fillers, keep_last, lead

@@ -6,16 +6,21 @@ import re
 from typing import Any
 
 from adhere.rewards.constraints.core.constraint import (
+    RELATIONS,
     Constraint,
+    Count,
     Kwargs,
     Needed,
     Step,
+    Text,
     counted,
     decided,
+    exclude,
     off_by,
+    plural,
     register,
+    relation,
 )
-from adhere.rewards.constraints.core.params import RELATIONS, Count, Text, exclude, plural, relation
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.combination import TwoResponses
 from adhere.rewards.constraints.families.length_constraint_checkers import NumberWords

@@ -5,8 +5,22 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, counted, decided, off_by, register
-from adhere.rewards.constraints.core.params import RELATIONS, Choice, Count, Text, exclude, holds, relation
+from adhere.rewards.constraints.core.constraint import (
+    RELATIONS,
+    Choice,
+    Count,
+    Kwargs,
+    Needed,
+    Step,
+    Text,
+    counted,
+    decided,
+    exclude,
+    holds,
+    off_by,
+    register,
+    relation,
+)
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.keywords import LetterFrequency, drop_beyond
 from adhere.rewards.constraints.families.shared import NUMBER_WORDS, IFTrain

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Kwargs, register
-from adhere.rewards.constraints.core.params import Count
+from adhere.rewards.constraints.core.constraint import Count, Kwargs, register
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.copy import REQUEST, CopyOnly
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, off_by, register
-from adhere.rewards.constraints.core.params import plural
+from adhere.rewards.constraints.core.constraint import Kwargs, Needed, Step, decided, off_by, plural, register
 from adhere.rewards.constraints.families.shared import IFTrain
 from adhere.rewards.constraints.text.fillers import fillers, flat, in_groups
 from adhere.rewards.constraints.text.segmentation import split_sentences

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, decided, register
-from adhere.rewards.constraints.core.params import plural
+from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, decided, plural, register
 from adhere.rewards.constraints.families.shared import IFTrain
 from adhere.rewards.constraints.text.views import boxed_spans, edit_outside, exempt_spans, math_spans
 from adhere.rewards.verdict import Verdict

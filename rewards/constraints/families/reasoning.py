@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from adhere.rewards.constraints.core.constraint import CONSTRAINTS, Constraint, Kwargs, Mode, Needed, register
-from adhere.rewards.constraints.core.params import Count
+from adhere.rewards.constraints.core.constraint import CONSTRAINTS, Constraint, Count, Kwargs, Mode, Needed, register
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.families.change_case import EnglishCapital
 from adhere.rewards.constraints.families.detectable_format import JsonFormat

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, decided, register
-from adhere.rewards.constraints.core.params import Text
+from adhere.rewards.constraints.core.constraint import Constraint, Kwargs, Needed, Step, Text, decided, register
 from adhere.rewards.constraints.core.pools import ArgumentSource
 from adhere.rewards.constraints.text.fillers import flat, opens_block
 from adhere.rewards.constraints.text.views import has_content
