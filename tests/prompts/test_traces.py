@@ -101,8 +101,7 @@ def test_what_has_no_checked_answer_is_left_out_and_counted(tmp_path: Path) -> N
         OPENTHOUGHTS,
         OPENTHOUGHTS | {"domain": "code"},
         OPENTHOUGHTS | {"conversations": [OPENTHOUGHTS["conversations"][0], cut]},
-        OPENTHOUGHTS
-        | {"conversations": [OPENTHOUGHTS["conversations"][0], {"from": "gpt", "value": "No block. \\boxed{4}"}]},
+        OPENTHOUGHTS | {"conversations": [OPENTHOUGHTS["conversations"][0], bare]},
     ]
     skipped: Counter[str] = Counter()
     assert len(read(write(tmp_path / "o.jsonl", *rows), skipped)) == 1
