@@ -75,10 +75,11 @@ class SourceConfig(Strict):
     answer_instruction: str | None = None
     """The sentence that follows each question of this source; empty: none; null: that of the data."""
 
-    format: Literal["ifeval", "open_instruct", "wildchecklists"] | None = None
-    """The form of rows that bring their requirements: IFEval's (``prompt``, ``instruction_id_list``, ``kwargs``),
-    open-instruct's (``messages``, ``ground_truth``, ``dataset``; ``allenai/IF_multi_constraints_upto5`` has it) or
-    WildChecklists' (``prompt``, ``requirements``); null: told from the columns."""
+    format: Literal["ifeval", "open_instruct", "wildchecklists", "openr1", "s1k", "openthoughts", "dapo"] | None = None
+    """The form of the rows; null: told from the columns. Rows that bring their requirements: IFEval's (``prompt``,
+    ``instruction_id_list``, ``kwargs``), open-instruct's (``messages``, ``ground_truth``, ``dataset``;
+    ``allenai/IF_multi_constraints_upto5`` has it) or WildChecklists' (``prompt``, ``requirements``). Reasoning traces:
+    those of OpenR1-Math-220k, s1K-1.1 and OpenThoughts3. Problems: DAPO-Math-17k's."""
 
     unknown_constraints: Literal["error", "skip", "skip_row"] = "error"
     """What becomes of a requirement that nothing here decides, in a row of a known form: ``error`` names the row,
@@ -244,7 +245,8 @@ class SftTargetConfig(Strict):
     """Share of the constrained items whose target obeys its constraints; the rest answers as if there were none."""
 
     think: bool = False
-    """Put the solution into a ``<think>`` block, followed only by the closing sentence."""
+    """Put the solution into a ``<think>`` block, followed only by the closing sentence. A reasoning trace keeps its own
+    block and what follows it."""
 
     template: str = "Therefore, the final answer is \\boxed{{answer}}."
     """The closing sentence after the solution. ``{answer}`` stands for the gold answer, and has to be in a box."""

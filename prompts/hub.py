@@ -27,6 +27,10 @@ KNOWN: dict[str, KnownDataset] = {
     "openai/gsm8k": KnownDataset("main", columns={"question": "question", "answer": "answer"}),
     "HuggingFaceH4/MATH-500": KnownDataset(split="test", columns=_MATH_COLUMNS),
     "agentica-org/DeepScaleR-Preview-Dataset": KnownDataset(columns=_MATH_COLUMNS),
+    "open-r1/OpenR1-Math-220k": KnownDataset("default"),
+    "simplescaling/s1K-1.1": KnownDataset(),
+    "open-thoughts/OpenThoughts3-1.2M": KnownDataset(),
+    "BytedTsinghua-SIA/DAPO-Math-17k": KnownDataset(),
     "allenai/IF_multi_constraints_upto5": KnownDataset(),
     "viswavi/wildchecklists": KnownDataset(),
 }

@@ -16,6 +16,7 @@ from adhere.prompts.hub import KNOWN, read_dataset
 from adhere.prompts.item import Message, PromptItem, Row, parse_item, read_rows
 from adhere.prompts.mixes import FORM_COLUMNS, read_mix
 from adhere.prompts.procedural import read_generator
+from adhere.prompts.traces import TRACE_COLUMNS, read_trace
 from adhere.rewards.errors import DataError, nearest
 from adhere.rewards.math.gold import normalise_gold
 
@@ -47,7 +48,8 @@ class PromptStyle:
 def load(config: SourceConfig, style: PromptStyle, skipped: Counter[str] | None = None) -> list[PromptItem]:
     """Return the items of one source, in its order.
 
-    Rows of an open mix (``mixes``) bring their requirements. Other rows with ``messages`` are taken as they are; raw
+    Rows of an open mix (``mixes``) bring their requirements, and rows of an open set of traces or problems
+    (``traces``) a trace or an answer. Other rows with ``messages`` are taken as they are; raw
     rows become a user turn of question and answer instruction. A gold answer of the form ``... #### 72`` becomes
     ``72``, and what stands before it the solution.
 
@@ -70,7 +72,7 @@ def load(config: SourceConfig, style: PromptStyle, skipped: Counter[str] | None 
         style = replace(style, answer_instruction=config.answer_instruction)
     left_out: Counter[str] = Counter()
     read = [_item(row, config, style, left_out) for row in rows]
-    items = [item for item in read if item is not None]
+    items = _once([item for item in read if item is not None], left_out)
     if skipped is not None:
         skipped.update(left_out)
     reasons = ", ".join(f"{reason} ({count}x)" for reason, count in left_out.most_common(8))
@@ -105,9 +107,23 @@ def check_rows(config: SourceConfig, style: PromptStyle, most: int | None = None
     read = [_item(row, config, style, left_out) for row in islice(rows, most)]
     if not read:
         raise DataError(f"{config.path}: holds no rows (skip {config.skip}, limit {config.limit})")
-    items = [item for item in read if item is not None]
+    items = _once([item for item in read if item is not None], left_out)
     unique_ids(items)
     return len(items) if next(rows, None) is None else None
+
+
+def _once(items: list[PromptItem], skipped: Counter[str]) -> list[PromptItem]:
+    """Return the items without repeated ones: DAPO-Math-17k holds each of its 17,000 problems a hundred times."""
+    kept: dict[tuple[str, str], PromptItem] = {}
+    others = []
+    for item in items:
+        if item.meta.get("mix") != "dapo":
+            others.append(item)
+        elif (item.id, item.question) in kept:
+            skipped["a row that repeats another"] += 1
+        else:
+            kept[item.id, item.question] = item
+    return [*others, *kept.values()]
 
 
 def unique_ids(items: Iterable[PromptItem]) -> None:
@@ -129,7 +145,10 @@ def unique_ids(items: Iterable[PromptItem]) -> None:
 def _item(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[str]) -> PromptItem | None:
     form = config.format
     if form is None and not (config.columns or config.generator or row.values.get("checklist")):
-        form = next((form for form, names in FORM_COLUMNS.items() if all(name in row.values for name in names)), None)
+        forms = (FORM_COLUMNS | TRACE_COLUMNS).items()
+        form = next((form for form, names in forms if all(name in row.values for name in names)), None)
+    if form in TRACE_COLUMNS:
+        return read_trace(row, form, config.source, style.messages, skipped)
     if form is not None:
         return read_mix(row, form, config, skipped)
     item_id = f"{config.source}/{row.key}"

@@ -12,7 +12,7 @@ from typing import Any
 from adhere.prompts.config import SftTargetConfig
 from adhere.prompts.item import PromptItem
 from adhere.rewards.constraints import Checker, by_scope, comply
-from adhere.rewards.math import verify_answer
+from adhere.rewards.math import extract_answer, verify_answer
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 
 # `3*70` between words reads as markdown emphasis, which some constraints ask for and others count
@@ -76,18 +76,25 @@ def build_targets(items: Sequence[PromptItem], config: SftTargetConfig, counts: 
     for item in items:
         rules = [rule for requirement in item.checklist if (rule := requirement.rule) is not None]
         by_rules = len(rules) == len(item.checklist)
+        think = config.think
         if item.target is not None:
             text, kind = item.target, "given"
         elif item.solution is None:
             counts.note(item, "without_solution")
             continue
         else:
+            parts = split_response(item.solution)
             if item.answer is None:
                 reasoning, scored = PLAN, item.solution
+            elif parts.reasoning and parts.answer:
+                # A trace keeps its own reasoning, and the write-up behind it.
+                reasoning, scored, think = parts.reasoning, parts.answer, True
+                if extract_answer(scored) is None:
+                    scored += "\n" + config.template.replace("{answer}", item.answer)
             else:
                 reasoning = _PRODUCT.sub("×", unboxed(item.solution))
                 closing = config.template.replace("{answer}", item.answer)
-                scored = closing if config.think else f"{reasoning}\n{closing}"
+                scored = closing if think else f"{reasoning}\n{closing}"
             drawn = random.Random(f"obey:{config.seed}:{item.id}").random()
             kind = "ignoring" if drawn >= config.compliance else "obeying" if by_rules else "not_obeyable"
             if not item.checklist:
@@ -96,12 +103,12 @@ def build_targets(items: Sequence[PromptItem], config: SftTargetConfig, counts: 
                 on_answer, on_reasoning = by_scope([rule.checker for rule in rules])
                 obeying = _rewritten(item, scored, on_answer)
                 # without a block there is nowhere to meet a demand on the reasoning
-                thinking = None if on_reasoning and not config.think else _rewritten(item, reasoning, on_reasoning)
+                thinking = None if on_reasoning and not think else _rewritten(item, reasoning, on_reasoning)
                 if obeying is None or thinking is None:
                     kind = "not_obeyable"
                 else:
                     scored, reasoning = obeying, thinking
-            text = f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if config.think else scored
+            text = f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n{scored}" if think else scored
 
         if item.answer is not None and not verify_answer(item.answer, text).passed:
             counts.note(item, "wrong_answer")

@@ -43,7 +43,7 @@ def evaluate_ball(term: Term, point: Callable[[str], float]) -> Ball:
     elif kind == "symbol":
         name = str(payload)
         found = _rounded(CONSTANTS[name] if name in CONSTANTS else complex(point(name)), 0.0)
-    elif kind in ("sum", "prod"):
+    elif kind in ("sum", "prod", "infinity"):
         raise UnboundedError
     else:
         values = [evaluate_ball(child, point) for child in children]
@@ -68,6 +68,8 @@ def evaluate_ball(term: Term, point: Callable[[str], float]) -> Ball:
             if not (isinstance(top, Fraction) and isinstance(below, Fraction)) or top > 300 or top % 1 or below % 1:
                 raise UnboundedError
             found = _rounded(complex(math.comb(int(top), int(below))), 0.0)
+        elif payload == "abs":
+            found = _rounded(complex(abs(values[0][0])), values[0][1])
         else:
             found = _call(str(payload), values[0])
     if not (abs(found[0]) < _HUGE and found[1] < _HUGE):

@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import TypeAlias
 
 Term: TypeAlias = tuple[str, tuple["Term", ...], object]
-"""``(kind, children, payload)``; kinds: number, symbol, +, *, /, ^, neg, root, call, sum, prod.
+"""``(kind, children, payload)``; kinds: number, symbol, infinity, +, *, /, ^, neg, root, call, sum, prod.
 
 The children of the last two are where the index starts and ends, and what is added or multiplied; the payload is the
-name of the index.
+name of the index. ``infinity`` is the end of a series only.
 """
 
 MAX_TOKENS = 400
@@ -32,7 +32,7 @@ _GREEK = frozenset({
     "omega", "psi", "xi", "eta", "zeta", "kappa", "pi",
 })  # fmt: skip
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<sign>[-+*/^_(){}\[\]!])|(?P<relation>=))"
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letters>[A-Za-z]+)|(?P<sign>[-+*/^_(){}\[\]!|])|(?P<relation>=))"
 )
 _SUBSCRIPT = re.compile(r"_(?:\{([A-Za-z0-9]{1,3})\}|([A-Za-z0-9]))")
 _FACTORS = frozenset({"frac", "sqrt", "binom", "sum", "prod", "exp"})
@@ -98,6 +98,15 @@ def rational(value: Fraction | int) -> Term:
     return positive if value >= 0 else ("neg", (positive,), None)
 
 
+def binomial_term(above: Term, below: Term) -> Term:
+    """Return the term of a binomial: of two numbers a call, else its factorials."""
+    if above[0] == below[0] == "number":
+        return ("call", (above, below), "binom")
+    rest: Term = ("+", (above, ("neg", (below,), None)), None)
+    factorials: list[Term] = [("call", (one,), "!") for one in (above, below, rest)]
+    return ("/", (factorials[0], ("*", tuple(factorials[1:]), None)), None)
+
+
 class _Reader:
     """Recursive descent over tokens; the depth is bounded, so the interpreter's stack never decides."""
 
@@ -158,8 +167,9 @@ class _Reader:
                 or (kind == "command" and (text in _FACTORS or text in FUNCTIONS))
             ):
                 # A number behind another factor is one where it has an exponent of its own, as in k2^k.
+                fraction = parts[-1][0] == "/" and parts[-1][1][0][2] != "!"  # and not a binomial
                 lone = kind == "number" and (
-                    parts[-1][0] in ("number", "/") or self._tokens[self._at + 1] != ("sign", "^")
+                    parts[-1][0] == "number" or fraction or self._tokens[self._at + 1] != ("sign", "^")
                 )
                 if divided or lone or (_is_call(parts[-1]) and text not in FUNCTIONS):
                     raise UnreadableError
@@ -210,17 +220,17 @@ class _Reader:
             inner = self.sum()
             self._expect(")" if text == "(" else "}")
             return inner
+        if kind == "sign" and text == "|":
+            inner = self.sum()
+            self._expect("|")
+            return ("call", (inner,), "abs")
         if kind == "command" and text == "frac":
             top = self._argument()
             return ("/", (top, self._argument()), None)
         if kind == "command" and text == "binom":
             above = self._argument()
             below = self._argument()
-            rest: Term = ("+", (above, ("neg", (below,), None)), None)
-            factorials: list[Term] = [("call", (one,), "!") for one in (above, below, rest)]
-            if above[0] == below[0] == "number":
-                return ("call", (above, below), "binom")
-            return ("/", (factorials[0], ("*", tuple(factorials[1:]), None)), None)
+            return binomial_term(above, below)
         if kind == "command" and text in ("sum", "prod"):
             return self._series(text)
         if kind == "command" and text == "sqrt":
@@ -251,7 +261,17 @@ class _Reader:
         start = self.sum()
         self._expect("}")
         self._expect("^")
-        end = self._argument()
+        at = self._at
+        braced = self._take("{")
+        self._take("+")
+        if self.peek() == ("command", "infty"):
+            self._at += 1
+            if braced:
+                self._expect("}")
+            end: Term = ("infinity", (), None)
+        else:
+            self._at = at
+            end = self._argument()
         self._series_depth += 1
         bound = f"{INDEX} {self._series_depth}"
         body = substitute(self._product(), index, ("symbol", (), bound))

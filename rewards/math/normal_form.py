@@ -12,7 +12,7 @@ import math
 from fractions import Fraction
 from typing import TypeAlias
 
-from adhere.rewards.math.expression import MAX_SERIES, Term, rational, substitute
+from adhere.rewards.math.expression import MAX_SERIES, Term, binomial_term, rational, substitute
 
 Monomial: TypeAlias = tuple[tuple[str, int], ...]
 Sum: TypeAlias = dict[tuple[Monomial, int], Fraction]
@@ -57,6 +57,13 @@ def normal_form(term: Term) -> Form:
         return ({((), 1): payload} if payload else {}), ONE
     if kind == "symbol":
         return {(((str(payload), 1),), 1): Fraction(1)}, ONE
+    if kind == "infinity":
+        raise NoFormError
+    if kind == "sum" and children[1][0] == "infinity":
+        start = _rational(normal_form(children[0]))
+        if start is None or start.denominator != 1:
+            raise NoFormError
+        return _infinite_sum(children[2], str(payload), int(start))
     if kind in ("sum", "prod"):
         return _series(kind, children, str(payload))
     forms = [normal_form(child) for child in children]
@@ -87,6 +94,8 @@ def normal_form(term: Term) -> Form:
             raise NoFormError
         value = math.comb(int(above), int(below)) if 0 <= below <= above else 0
         return _bounded({((), 1): Fraction(value)} if value else {}), ONE
+    if payload == "abs":
+        return _absolute(forms[0])
     turn = _turn(forms[0]) if payload in ("sin", "cos", "tan") else None
     if turn is not None and payload in ("sin", "cos"):
         known = _cosine(turn if payload == "cos" else Fraction(1, 2) - turn)
@@ -321,6 +330,15 @@ def _root(form: Form, degree: int) -> Form:
     return {((), inside): Fraction(outside, value.denominator)}, ONE
 
 
+def _absolute(form: Form) -> Form:
+    """Return the form of an absolute value: its value where both parts are numbers, else a generator."""
+    real = {key: value for key, value in form[0].items() if key[0] == ()}
+    imaginary = {((), key[1]): value for key, value in form[0].items() if key[0] == (("i", 1),)}
+    if form[1] != ONE or len(real) + len(imaginary) != len(form[0]):
+        return _generator("abs", form)
+    return _root((_sum(_product(real, real), _product(imaginary, imaginary)), ONE), 2)
+
+
 def difference(a: Sum, b: Sum) -> Sum:
     """Return ``a - b``."""
     return _sum(a, {key: -value for key, value in b.items()})
@@ -374,6 +392,20 @@ def _series(name: str, children: tuple[Term, ...], index: str) -> Form:
         return result
     if name == "prod" and first == 1 and body == ({(((index, 1),), 1): Fraction(1)}, ONE):
         return _factorial(end)
+    if name == "sum" and first == 0 and places is None:
+        # The binomial theorem: one factor is binom(end, k), and the others are c q^k.
+        k: Term = ("symbol", (), index)
+        binomial = binomial_term(children[1], k)
+        factors = children[2][1] if children[2][0] == "*" else (children[2],)
+        if binomial in factors:
+            others = [factor for factor in factors if factor != binomial]
+            power: Term = ("*", (*others, rational(1)), None)
+            following = normal_form(substitute(power, index, ("+", (k, rational(1)), None)))
+            ratio = _times(following, _inverse(normal_form(power)))
+            base = _add((ONE, ONE), ratio)
+            names = {named for part in ratio for monomial, _ in part for named, _ in monomial}
+            if base[0] and factors.count(binomial) == 1 and not any(index in named for named in names):
+                return _times(normal_form(substitute(power, index, rational(0))), _power(base, end))
     offset = end[0].get(((), 1), Fraction(0)) if end[1] == ONE else Fraction(0)
     if offset.denominator != 1 or abs(offset) > MAX_STEPS:
         return _generator(name, start, end, body)
@@ -385,6 +417,32 @@ def _series(name: str, children: tuple[Term, ...], index: str) -> Form:
             one = _negative(one) if name == "sum" else _inverse(one)
         result = join(result, one)
     return result
+
+
+def _infinite_sum(body: Term, index: str, start: int, depth: int = 0) -> Form:
+    """Return the value of a sum from ``start`` without end of a polynomial times q^index, with a rational |q| < 1.
+
+    With g(k) = f(k + 1) - q f(k), the sum S of f and that of g obey S - f(start) = q S + the sum of g; the polynomial
+    in g is of a lower degree, and at last g is 0.
+    """
+
+    def at(place: Term) -> Term:
+        return substitute(body, index, place)
+
+    following = at(("+", (("symbol", (), index), rational(1)), None))
+    (here, below), (after, under) = normal_form(body), normal_form(following)
+    if not here:
+        return {}, ONE
+    if below != ONE or under != ONE or depth > MAX_STEPS:
+        raise NoFormError
+    degree = max(dict(monomial).get(index, 0) for monomial, _ in here)
+    leading = [key for key in here if dict(key[0]).get(index, 0) == degree]
+    ratio = after.get(leading[0], Fraction(0)) / here[leading[0]]
+    if degree < 0 or not 0 < abs(ratio) < 1:
+        raise NoFormError
+    rest: Term = ("+", (following, ("neg", (("*", (rational(ratio), body), None),), None)), None)
+    total = _add(normal_form(at(rational(start))), _infinite_sum(rest, index, start, depth + 1))
+    return _times(total, ({((), 1): 1 / (1 - ratio)}, ONE))
 
 
 def _has_series(term: Term) -> bool:

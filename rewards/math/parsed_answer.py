@@ -154,6 +154,11 @@ _REALS = re.compile(
     r"(?:\s*(?:\\setminus|\\backslash|-)\s*\\\{(?P<holes>[^{}]*)\\\})?"
 )
 _EMPTY_SETS = (r"\varnothing", r"\emptyset", r"\{\}")
+_NO_SOLUTION = re.compile(
+    r"(?:there\s+(?:is|are)\s+)?no\s+(?:real\s+|such\s+)?(?:solutions?|roots?|values?)(?:\s+exists?)?|none|(?:the\s+)?(?:empty|null)\s+set",
+    re.IGNORECASE,
+)
+"""What says in words that nothing solves the problem."""
 _REPEATING = re.compile(r"(?P<sign>-?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\s*\{(?P<again>\d+)\}(?P<tail>.*)")
 _ARTICLE = re.compile(r"^(?:a|an|the|ein|eine|der|die|das)\s+")
 _MATHS = re.compile(r"[\d\\^+-]|^\w$")
@@ -279,6 +284,8 @@ def _read_scalar(text: str) -> Value | None:
         number = read_number(spoken) if spoken is not None else None
         if number is not None:
             return number
+    if text in _EMPTY_SETS or _NO_SOLUTION.fullmatch(" ".join(_WRAPPED.sub(r" \1 ", text).split()).rstrip(".")):
+        return Group("set", (), _EMPTY_SETS[0])
     based = _BASED.fullmatch(text)
     if based:
         base = int(based[2] or based[3])
@@ -301,8 +308,6 @@ def _read_scalar(text: str) -> Value | None:
         if unit is not None and _MATHS.search(bare):
             value = read(bare)
             return Measured(value, unit) if unit and not isinstance(value, Measured) else value if not unit else None
-    if text in _EMPTY_SETS:
-        return Group("set", (), _EMPTY_SETS[0])
     plain = _WRAPPED.sub(r" \1 ", text).strip()
     if plain != text and read_number(plain) is not None:
         return read_number(plain)

@@ -47,8 +47,9 @@ def test_a_lone_process_sees_one_gpu_of_several(monkeypatch: pytest.MonkeyPatch)
     assert worker_environment(LauncherConfig(strategy="ddp", processes=2), 2)["CUDA_VISIBLE_DEVICES"] == "3,5"
 
 
-def test_the_threads_of_a_machine_are_divided_among_the_ranks_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 16)
+def test_the_cores_that_a_job_may_use_are_divided_among_the_ranks_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr("os.cpu_count", lambda: 96)
     launcher = LauncherConfig(strategy="ddp", processes=4, device="cpu")
     found = {kind: worker_environment(launcher, ranks_of(launcher, kind)) for kind in ("grpo", "evaluate")}
     assert (found["grpo"]["OMP_NUM_THREADS"], found["evaluate"]["OMP_NUM_THREADS"]) == ("4", "16")

@@ -146,6 +146,7 @@ R1_DISTILL: dict[str, Any] = {
 HARDWARE = {
     "smollm2_gsm8k": (SMOLLM2, 24),
     "qwen3_0_6b_mathif": (QWEN3_06B, 80),
+    "qwen3_0_6b_traces": (QWEN3_06B, 80),
     "r1_distill_1_5b_mathif": (R1_DISTILL, 80),
     "qwen2_5_7b_mathif": (QWEN2_7B, 80),
 }

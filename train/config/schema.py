@@ -496,7 +496,8 @@ class LauncherConfig(Strict):
     up, which ``adhere plan`` compares with ``gpu_memory_gib``."""
 
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads per rank (OMP_NUM_THREADS); ``None`` divides the cores among the ranks."""
+    """CPU threads per rank (OMP_NUM_THREADS); ``None`` divides the cores that this process may use
+    among the ranks."""
 
     slurm: SlurmConfig = SlurmConfig()
 

@@ -210,7 +210,7 @@ def _explain(artifact: Artifact, label: str, code: int, log: Path) -> str:
 
 def worker_environment(launcher: LauncherConfig, ranks: int) -> dict[str, str]:
     """Return the environment of the workers: this one, threads per rank, and patient OpenMP threads."""
-    threads = launcher.threads or max(1, (os.cpu_count() or 1) // ranks)
+    threads = launcher.threads or max(1, len(os.sched_getaffinity(0)) // ranks)
     # Spinning OpenMP threads keep the cores from whatever else runs: 3 times slower beside one other process.
     env = {"OMP_WAIT_POLICY": "passive", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **os.environ}
     env |= {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
