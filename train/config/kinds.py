@@ -181,6 +181,11 @@ class Grpo(Shipped):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - _decides(recipe, "grpo")) | {"seed"})
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
+        # Keys that came later: without them stages keep the names that they had.
+        if recipe.grpo.curriculum.every is None:
+            del grpo["curriculum"]
+        if recipe.grpo.kl_follows == "fixed":
+            del grpo["kl_follows"]
         rewards = recipe.rewards.model_dump()
         kinds = recipe.rewards.components
         components = {
@@ -218,6 +223,25 @@ class Grpo(Shipped):
         found = _held_out_problems(recipe, "grpo")
         if "held_out" in recipe.grpo.monitors.stop_on and recipe.grpo.held_out.every is None:
             found.append("grpo.monitors.stop_on: 'held_out' needs grpo.held_out.every")
+        grpo = recipe.grpo
+        if grpo.kl_follows == "live_share" and (grpo.kl_coefficient == 0.0 or grpo.exact_trl):
+            why = "it needs adhere's own updates, not exact_trl=true" if grpo.exact_trl else "there is no KL term"
+            found.append(f"grpo.kl_follows: {why}; set grpo.kl_coefficient, or leave it fixed")
+        if grpo.curriculum.every is not None:
+            if grpo.generation != "transformers" or grpo.exact_trl:
+                other = "exact_trl=true" if grpo.exact_trl else f"generation={grpo.generation}"
+                found.append(
+                    f"grpo.curriculum.every: works with grpo.generation=transformers in adhere's own loop, not {other}"
+                )
+            if recipe.launcher.strategy == "fsdp2":
+                found.append(
+                    "grpo.curriculum.every: ranks draw different numbers of rollouts, which fsdp2 cannot; use ddp or "
+                    "zero3"
+                )
+            if not any(component.decides == "requirements" for component in recipe.rewards.components.values()):
+                found.append(
+                    "grpo.curriculum.every: no component decides requirements, so no kind has a rate; add a checklist"
+                )
         return found
 
     def steps(self, recipe: Recipe) -> int | None:
@@ -335,7 +359,7 @@ class Rehearse(Shipped):
             "seed": grpo["seed"],
             "grpo": drawn,
             "rewards": grpo["rewards"],
-            "rehearse": recipe.rehearse.model_dump(),
+            "rehearse": recipe.rehearse.model_dump(exclude_none=True),
         }
 
     def arithmetic(self, recipe: Recipe) -> list[str]:

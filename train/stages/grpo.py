@@ -22,6 +22,7 @@ from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, 
 from adhere.train.model.load import check_context, compute_dtype, load_for_training, load_tokenizer, lora_config
 from adhere.train.plan.memory import microbatch_tokens
 from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
+from adhere.train.stages.curriculum import Curriculum
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.held_out import METER, add_held_out
@@ -97,6 +98,9 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     )
     watch = config.monitors
     monitors = Monitors(watch, artifact, writes=writes, rehearsed=spec.rehearsed) if watch.enabled else None
+    curriculum = None
+    if config.curriculum.every is not None:
+        curriculum = Curriculum(config.curriculum, items, seed=arguments.seed, group_size=config.group_size)
     callbacks, stop, clock = training_callbacks(spec, artifact, config.save_every_minutes, SHOWN)
     trainer = AdhereGRPOTrainer(
         rewards=rewards,
@@ -108,6 +112,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         packing=None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         exact_trl=config.exact_trl,
+        curriculum=curriculum,
+        kl_follows=config.kl_follows == "live_share",
         refills=(config.refill_rounds, config.refill_resolution) if config.refill else None,
         model=model,
         args=arguments,

@@ -54,6 +54,9 @@ class PackedUpdates(GRPOTrainer):
     pad_to_multiple_of: int | None
     _buffered_inputs: Any
 
+    kl_share: float = 1.0
+    """Factor of the KL term, in [0, 1]."""
+
     def __init__(
         self, *, packing: Packing | None = None, credit: TokenCreditConfig | None = None, **arguments: Any
     ) -> None:
@@ -250,7 +253,7 @@ class PackedUpdates(GRPOTrainer):
             kl = torch.exp(away) - away - 1
             if self.args.use_bias_correction_kl:
                 kl = kl * unclamped
-            losses = losses + self.beta * kl
+            losses = losses + self.beta * self.kl_share * kl
         batch.log_probs = log_probs.detach()
         batch.figures = torch.stack([batch.by_row(x.detach().float()) for x in (entropy, kl, low, high)], dim=1)
         return (losses * weights).sum()
