@@ -94,8 +94,8 @@ def alternatives(found: Rehearsal) -> list[Alternative]:
 def batch_for(found: Rehearsal, wanted: float) -> tuple[Alternative, float] | None:
     """Return the smallest batch whose steps are expected to have ``wanted`` live groups, and how many they would have.
 
-    ``None`` where none has them. Group sizes are those of the alternatives. The passes of a step stay as they are; as many are accumulated as it
-    takes, at most 64 times those of the recipe.
+    ``None`` where none has them. Group sizes are those of the alternatives. The passes of a step stay as they are; as
+    many are accumulated as it takes, at most 64 times those of the recipe.
     """
     drawn, prompts = found.rollouts.shape[1], found.prompts
     one_pass = drawn * prompts // found.accumulation

@@ -98,7 +98,7 @@ class Curriculum:
         config = self._config
         grown = 1.0 if progress >= config.all_from else progress / config.all_from
         share = config.start + (1.0 - config.start) * grown
-        return order[: math.ceil(share * len(order))], free
+        return order[: math.ceil(round(share * len(order), 9))], free
 
     def choose(self, groups: int, generation: int, progress: float) -> list[int]:
         """Return ``groups`` different prompts, those that came least often first; count them as taken.
