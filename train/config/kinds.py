@@ -45,7 +45,7 @@ class StageKind(Declaration):
     The driver knows a kind by its class alone; ``run`` is called in a worker, on every rank.
     """
 
-    workload: ClassVar[Literal["sft", "grpo", "evaluation"] | None] = None
+    workload: ClassVar[Literal["sft", "grpo", "rehearse", "evaluation"] | None] = None
     """The section of a shipped kind whose work the stage does: ``adhere plan`` then estimates its memory and time."""
 
     timing: ClassVar[Sequence[str]] = ()
@@ -133,12 +133,14 @@ class Sft(Shipped):
     workload = "sft"
     timing = (
         "sft.per_device_batch_size", "sft.gradient_accumulation", "sft.gradient_checkpointing", "sft.max_length",
-        "model.adapter.kind", "launcher.processes", "launcher.strategy", "launcher.offload",
+        "sft.tokens_per_microbatch", "model.adapter.kind", "launcher.processes", "launcher.strategy",
+        "launcher.offload",
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # A row that is too long stops the stage, or changes what it makes.
         left_out = SPEED_ONLY | (set() if recipe.sft.too_long == "drop" else {"too_long"})
+        left_out |= set() if recipe.sft.tokens_per_microbatch else {"tokens_per_microbatch"}
         return {
             "seed": recipe.seed,
             "processes": recipe.launcher.processes,
@@ -346,6 +348,11 @@ class Rehearse(Shipped):
     """Groups of a GRPO stage, drawn and scored before it is trained; its settings are those of ``grpo``."""
 
     function = "adhere.train.stages.rehearse:run_rehearse"
+    workload = "rehearse"
+    timing = (
+        "rehearse.groups", "grpo.group_size", "grpo.per_device_batch_size", "grpo.max_completion_length",
+        "model.adapter.kind",
+    )  # fmt: skip
     makes = None
     distributed = False
     scores = True

@@ -161,6 +161,11 @@ class SftConfig(_Training):
     """What becomes of a row that is longer than ``max_length``: ``error`` stops the stage and names the row, ``drop``
     leaves it out and counts it. `adhere plan --check` counts them beforehand."""
 
+    tokens_per_microbatch: Literal["auto"] | Annotated[int, Field(ge=1)] | None = None
+    """Padded tokens of one forward and backward pass at most, into which the rows of an optimizer step are packed by
+    length, with TRL's loss and gradients; ``auto`` is what ``per_device_batch_size`` rows of the greatest length have,
+    and no more than keeps the device busy. ``None`` keeps TRL's own batches, equal to it bit for bit."""
+
     held_out: HeldOutConfig = HeldOutConfig()
 
     hand_over: Literal["last", "best"] = "last"
