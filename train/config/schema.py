@@ -588,6 +588,10 @@ class Recipe(Strict):
     preflight: bool = False
     """Run a worst-case step before training, so that memory that does not suffice shows at once."""
 
+    profile: int | None = Field(default=None, ge=1)
+    """Optimizer steps of each SFT and GRPO stage that torch's profiler traces, after two that it does not; ``None``
+    traces none. ``debug=profile`` sets it."""
+
     model: ModelConfig
     data: DataConfig
     sft: SftConfig = SftConfig()
