@@ -35,9 +35,9 @@ def field_texts(model: type[BaseModel]) -> dict[str, str]:
             continue
         assert isinstance(defined, ast.ClassDef)
         for field, below in pairwise(defined.body):
-            named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                found[ast.unparse(field.target)] = inspect.cleandoc(str(below.value.value))
+            text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and below.value.value
+            if isinstance(field, ast.AnnAssign) and isinstance(text, str):
+                found[ast.unparse(field.target)] = inspect.cleandoc(text)
     return found
 
 

@@ -22,6 +22,7 @@ from adhere.prompts.item import PromptItem, read_items
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.rollout import checklist_of
 from adhere.train.config.compose import compose_recipe
+from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import CurriculumConfig
 from adhere.train.run.run import plan_run
 from adhere.train.stages.curriculum import Curriculum
@@ -184,6 +185,9 @@ def test_switched_off_no_stage_has_another_name(tmp_path: Path) -> None:
              ["grpo.curriculum.every=5"])]  # fmt: skip
     assert names[0] == names[1] != names[2]
     settings = compose_recipe(words)
+    said = kind_of("grpo").arithmetic(compose_recipe([*words, "grpo.curriculum.every=5"]))
+    assert "prompts by the rates of their kinds, measured every 5 steps" in said
+    assert set(said) - set(kind_of("grpo").arithmetic(settings)) == {said[2]}
     assert settings.grpo.curriculum.every is None and settings.grpo.kl_follows == "fixed"
 
 

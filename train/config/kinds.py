@@ -211,13 +211,14 @@ class Grpo(Shipped):
         batch = grpo.per_device_batch_size * ranks * micro
         steps = micro * passes / grpo.gradient_accumulation
         feeds = f"feeds {steps:g} {'step' if steps == 1 else 'steps'}"
-        tokens = grpo.max_steps / steps * batch * grpo.max_completion_length
+        tokens, every = grpo.max_steps / steps * batch * grpo.max_completion_length, grpo.curriculum.every
         return [
             f"{grpo.max_steps} steps × {completions} completions ({grpo.per_device_batch_size} per device × {ranks} "
             f"{'rank' if ranks == 1 else 'ranks'} × {grpo.gradient_accumulation} accumulated) = {per_step} a step, "
             f"at most {grpo.max_completion_length} tokens each",
             f"{batch} completions generated at once ({grpo.per_device_batch_size * micro} per device), which {feeds}; "
             f"at most {tokens / 1e6:,.1f} M tokens generated in all",
+            *([f"prompts by the rates of their kinds, measured every {every} steps"] if every is not None else []),
             *_held_out_line(recipe, "grpo"),
         ]
 

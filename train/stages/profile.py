@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import platform
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -50,7 +50,7 @@ class ProfileSteps(TrainerCallback):
     def __init__(self, trainer: Trainer, folder: Path, steps: int) -> None:
         self._trainer, self._folder, self._steps = trainer, folder, steps
         self._seen = 0
-        self._seconds = Counter[str]()
+        self._seconds = defaultdict[str, float](float)
         self._open: list[str] = []
         self._began = 0.0
         self._profile: profile | None = None
