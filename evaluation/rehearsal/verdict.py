@@ -63,6 +63,7 @@ def judge_rehearsal(
     wanted: float | None = None,
     follow: Sequence[str] = (),
     ordered: bool = False,
+    compliance: float | None = None,
 ) -> RehearsalVerdict:
     """Return the verdict.
 
@@ -78,6 +79,7 @@ def judge_rehearsal(
         wanted: live groups that a step should have; ``None`` wants no number. With fewer the verdict is weak at best.
         follow: the overrides, not set yet, by which updates follow the share of live groups.
         ordered: whether the recipe chooses its prompts by measured rates already.
+        compliance: share of constrained SFT targets that obey, in [0, 1]; ``None`` where no SFT stage comes before.
     """
     base = others[0]
     figures = found.component_figures()
@@ -117,7 +119,8 @@ def judge_rehearsal(
     start = _worth(base, weighted)
     for other in others[1:]:
         gain = _worth(other, weighted) - start
-        if gain > 0.02:
+        helps = gain - 0.15 * math.log2(base.cost / other.cost)  # cheaper alone is no help
+        if min(gain, helps) > 0.02:
             effect, overrides = _effect(base, other, least), other.overrides
             if overrides[0].endswith(".gate=null") and (other.paid or 0.0) > 0.0:
                 # Ungated to the end it would teach to be wrong; at first it teaches what the gate can then select.
@@ -131,6 +134,14 @@ def judge_rehearsal(
     if follow and 0.0 < base.live < FEW_LIVE:
         effect = f"updates are shorter by the {1.0 - base.live:.0%} of the groups that have no advantage"
         ranked.append(((FEW_LIVE - base.live) / 2.0, Change(tuple(follow), effect)))
+
+    asked = sum(figure["rollouts"] for figure in found.kind_figures().values())
+    never = sum(figure["rollouts"] for figure in found.kind_figures().values() if figure["state"] == "hopeless")
+    if compliance is not None and compliance < 1.0 and never > asked / 2:
+        effect = f"{never / asked:.0%} of what is asked for is never met, and GRPO cannot reward what is never tried: "
+        effect += f"more targets of SFT obey ({compliance:.0%} now)"
+        obeying = f"data.targets.compliance={max(0.5, min(1.0, 2.0 * compliance)):g}"
+        ranked.append((never / asked, Change((obeying,), effect)))
 
     # Without the kinds that cannot teach: for good, or as long as they cannot.
     keep = [kind for kind in ids or () if states.get(kind, "learnable") == "learnable"]

@@ -252,6 +252,22 @@ def test_updates_that_follow_the_live_share_are_named_where_few_groups_are_live(
     assert follow not in overrides(said), "they are set already"
 
 
+def test_a_policy_that_never_obeys_is_to_learn_it_from_targets_and_nothing_useless_is_named(tmp_path: Path) -> None:
+    draw = np.random.default_rng(2)
+    right = (draw.random((40, SIZE)) < 0.87).astype(float)
+    found = drawn(tmp_path, right, np.zeros((40, SIZE)), kinds=["lower", "capital"] * 20)
+
+    def said(compliance: float | None) -> RehearsalVerdict:
+        return judge_rehearsal(found, alternatives(found), max_completion_length=64, ids=None, compliance=compliance)
+
+    assert said(0.0).level == "does not teach" and overrides(said(0.0)) == [("data.targets.compliance=0.5",)]
+    assert overrides(said(0.4)) == [("data.targets.compliance=0.8",)]
+    assert overrides(said(1.0)) == overrides(said(None)) == [], "smaller groups are cheaper, and help nothing"
+    half = drawn(tmp_path / "half", right, np.tile([[1.0, 0.0], [0.0, 0.0]], (20, 4)), kinds=["lower", "capital"] * 20)
+    few = judge_rehearsal(half, alternatives(half), max_completion_length=64, ids=None, compliance=0.3)
+    assert "data.targets.compliance" not in str(overrides(few)), "half of what is asked for is met"
+
+
 def test_kinds_that_cannot_teach_now_are_named_for_the_curriculum(tmp_path: Path) -> None:
     right = np.tile([1.0, 0.0], (32, SIZE // 2))
     obeys = np.zeros((32, SIZE))

@@ -88,6 +88,7 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
         ids=None if constraints is None else Sampler(constraints).ids(),
         wanted=recipe.rehearse.live_groups,
         follow=follow,
+        compliance=recipe.data.targets.compliance if "sft" in recipe.kinds else None,
         ordered=grpo.curriculum.every is not None or grpo.exact_trl or grpo.generation != "transformers",
     )
     result: dict[str, Any] = {
