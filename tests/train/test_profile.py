@@ -17,7 +17,10 @@ from adhere.train.run.run import plan_run
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "phases"),
-    [("sft", ["forward", "backward", "optimizer"]), ("grpo", ["generation", "rewards", "forward", "backward"])],
+    [
+        ("sft", ["forward", "backward", "optimizer"]),
+        ("grpo", ["generation", "rewards", "forward", "backward", "optimizer"]),
+    ],
 )
 def test_a_profile_divides_a_step_and_changes_nothing(tmp_path: Path, kind: str, phases: list[str]) -> None:
     words = [

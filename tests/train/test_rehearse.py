@@ -140,7 +140,7 @@ def test_a_policy_that_never_stops_is_rehearsed_and_said_to_teach_nothing(tmp_pa
 def test_with_a_judge_that_is_down_what_was_drawn_is_kept_and_nothing_is_concluded(tmp_path: Path) -> None:
     judge = "{base_url: 'http://127.0.0.1:9', model: m, patience: 0, retries: 0, timeout: 2}"
     words = [
-        *ONE_ARM, "stages=[grpo]", "rehearse.groups=4", "grpo.max_completion_length=8",
+        *ONE_ARM, "stages=[grpo]", "rehearse.groups=4",
         f"+rewards.components.rating={{kind: judge, weight: 0.5, gate: null, judge: {judge}}}",
     ]  # fmt: skip
     failed = run("rehearse", tmp_path, *words)

@@ -34,10 +34,10 @@ PHASES = {
     "rewards": ("_scored",),
     "log-probs of the rollouts": ("_packed_log_probs", "_get_per_token_logps_and_entropies"),
     "forward": ("_packed_loss", "compute_loss"),
-    "backward": ("backward",),
-    "optimizer": ("step",),
+    "backward": ("accelerator.backward",),
+    "optimizer": ("optimizer.step",),
 }
-"""Methods of the trainer, of its accelerator or of its optimizer whose time is a phase."""
+"""Methods whose time is a phase: of the trainer, its accelerator and its optimizer."""
 
 
 class ProfileSteps(TrainerCallback):
@@ -52,7 +52,7 @@ class ProfileSteps(TrainerCallback):
         self._seen = 0
         self._seconds = defaultdict[str, float](float)
         self._open: list[str] = []
-        self._began = 0.0
+        self._began = self._ended = 0.0
         self._profile: profile | None = None
 
     def on_step_begin(
@@ -61,19 +61,18 @@ class ProfileSteps(TrainerCallback):
         self._seen += 1
         if self._seen != WARM_UP + 1 or not state.is_world_process_zero:
             return
-        owners = (self._trainer, self._trainer.accelerator, self._trainer.optimizer)
         for phase, names in PHASES.items():
-            for name in names:
-                # The trainer has a phase's method, or else the accelerator or the optimizer; `step` is the optimizer's.
-                owner = next((o for o in owners if hasattr(o, name)), None)
-                if owner is not None:
-                    setattr(owner, name, self._timed(getattr(owner, name), phase))
+            for owner, _, name in (path.rpartition(".") for path in names):
+                holder = getattr(self._trainer, owner) if owner else self._trainer
+                if hasattr(holder, name):
+                    setattr(holder, name, self._timed(getattr(holder, name), phase))
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
         self._profile = profile(activities=activities)
         self._profile.start()
         self._began = time.perf_counter()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._ended = time.perf_counter()
         if self._profile is not None and self._seen == WARM_UP + self._steps:
             self._finish(state.global_step)
 
@@ -106,7 +105,7 @@ class ProfileSteps(TrainerCallback):
 
     def _finish(self, step: int) -> None:
         assert self._profile is not None
-        total = time.perf_counter() - self._began
+        total = self._ended - self._began
         self._profile.stop()
         found, self._profile = self._profile, None
         traced = min(self._steps, self._seen - WARM_UP)
@@ -131,7 +130,8 @@ class ProfileSteps(TrainerCallback):
             f"""# Where a step goes
 
 {traced} optimizer steps up to step {step}, {total / traced:.3f} seconds each; {where},
-{torch.get_num_threads()} threads; {versions}. Tracing slows small operators down. `trace.json.gz` opens in https://ui.perfetto.dev.
+{torch.get_num_threads()} threads; {versions}.
+Tracing slows small operators down. `trace.json.gz` opens in https://ui.perfetto.dev.
 
 | phase | seconds a step | share |
 |---|--:|--:|
