@@ -159,7 +159,7 @@ def measured(point: Point) -> int:
                     if point.packed:
                         loss = score_completions(
                             model, backbone, Microbatch.of(rows, [*range(point.batch)], rows.advantages)
-                        )[0].sum()
+                        ).log_probs.sum()
                     else:
                         loss = model(input_ids=ids, attention_mask=mask, labels=ids, fused_lm_head=True).loss
                 loss.backward()

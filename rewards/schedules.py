@@ -24,7 +24,7 @@ KEYS: dict[Form, tuple[str, ...]] = {
 class WeightSchedule(BaseModel):
     """A weight as a function of the step: ``{schedule: linear, start: 0, end: 1, over: 0.5}``, for example."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schedule: Form
     """``constant`` (``value``); ``linear`` (``start`` to ``end``, ``over`` a stretch of training, ``end`` after it);

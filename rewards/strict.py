@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
 from functools import partial
+from itertools import pairwise
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -11,9 +15,30 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """A model that refuses unknown keys, documents each field by the text below it, and shows no value in errors."""
+    """A model that refuses unknown keys, and shows no value in errors; the text below a field documents it."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def field_texts(model: type[BaseModel]) -> dict[str, str]:
+    """Return the text below each field of ``model``: its own, or that of the nearest base that has one.
+
+    It reads the source, which takes too long for every command that imports a model.
+    """
+    found = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base is BaseModel:
+            continue
+        try:
+            (defined,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except (OSError, TypeError):  # made by a function, without a source of its own
+            continue
+        assert isinstance(defined, ast.ClassDef)
+        for field, below in pairwise(defined.body):
+            text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and below.value.value
+            if isinstance(field, ast.AnnAssign) and isinstance(text, str):
+                found[ast.unparse(field.target)] = inspect.cleandoc(text)
+    return found
 
 
 def check_address(url: str, *, path: bool = True, query: bool = False) -> str:

@@ -91,6 +91,41 @@ def alternatives(found: Rehearsal) -> list[Alternative]:
     return made
 
 
+def batch_for(found: Rehearsal, wanted: float) -> tuple[Alternative, float] | None:
+    """Return the smallest batch whose steps are expected to have ``wanted`` live groups, and how many they would have.
+
+    ``None`` where none has them. Group sizes are those of the alternatives. The passes of a step stay as they are; as
+    many are accumulated as it takes, at most 64 times those of the recipe.
+    """
+    drawn, prompts = found.rollouts.shape[1], found.prompts
+    one_pass = drawn * prompts // found.accumulation
+    base, best = _measured(found, "as it is", ()), None
+    for size in (drawn, *sorted({max(2, drawn // 2), 2 * drawn, 4 * drawn} - {drawn})):
+        live = base.live if size == drawn else live_share(found.found.rewards, size)
+        enough = (
+            passes
+            for passes in range(1, 64 * found.accumulation + 1)
+            if one_pass * passes % size == 0 and live * one_pass * passes / size >= wanted
+        )
+        passes = next(enough, None)
+        if passes is None or (best is not None and passes >= best[0]):
+            continue
+        groups = one_pass * passes // size
+        overrides = (f"grpo.group_size={size}",) if size != drawn else ()
+        least = min((live_share(found.gated(name), size) for name in found.weighted), default=0.0)
+        other = replace(
+            base,
+            name=f"{groups} groups of {size} a step",
+            overrides=(*overrides, f"grpo.gradient_accumulation={passes}"),
+            live=live,
+            dead=(1.0 - live) ** groups,
+            least=base.least if size == drawn else least,
+            cost=size * groups / (drawn * prompts),
+        )
+        best = passes, other, live * groups
+    return None if best is None else best[1:]
+
+
 def _measured(found: Rehearsal, name: str, overrides: tuple[str, ...]) -> Alternative:
     spreads = [found.spread_gated(component) for component in found.weighted]
     paid = cells(found.found, found.rollouts).get(COMPLIANT_WRONG)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from adhere.evaluation.rehearsal import Rehearsal, RehearsalVerdict, alternatives, judge_rehearsal, rehearsal_figures
+from adhere.evaluation.rehearsal.alternatives import batch_for
 from adhere.evaluation.rehearsal.estimates import dead_step, interval, live_share, spread_share
 from adhere.evaluation.reweight import read_rollouts
 from adhere.records.tables import write_rollouts
@@ -200,3 +201,81 @@ def test_a_reward_that_teaches_is_called_so(tmp_path: Path) -> None:
         "groups of 4",
         "groups of 16",
     } <= {*names}
+
+
+def overrides(said: RehearsalVerdict) -> list[tuple[str, ...]]:
+    return [change.overrides for change in said.changes]
+
+
+@pytest.mark.parametrize("wanted", [0.5, 3.0, 6.0, 20.0])
+def test_a_batch_is_named_that_is_expected_to_have_the_live_groups_that_are_wanted(
+    tmp_path: Path, wanted: float
+) -> None:
+    right = np.zeros((40, SIZE))
+    right[:10, :4] = 1.0  # a quarter of the groups is live
+    alone = {"math": DEFAULT["math"], "checklist": {"kind": "checklist", "weight": 0.0}}
+    found = drawn(tmp_path, right, np.zeros((40, SIZE)), prompts=4, components=alone)
+    batch = batch_for(found, wanted)
+    assert batch is not None
+    given = dict(override.removeprefix("grpo.").split("=") for override in batch[0].overrides)
+    size, passes = int(given.get("group_size", SIZE)), int(given["gradient_accumulation"])
+    groups, rest = divmod(4 * SIZE * passes, size)
+    assert rest == 0, "a step has whole groups"
+    live = live_share(found.found.rewards, size)
+    assert batch[1] == pytest.approx(live * groups) and batch[1] >= wanted
+    fewer, rest = divmod(4 * SIZE * (passes - 1), size)
+    assert rest or live * fewer < wanted, "the batch is the smallest one"
+    said = judge_rehearsal(found, alternatives(found), max_completion_length=64, ids=None, wanted=wanted)
+    assert ("wanted" in said.sentence) == (4 * found.live / found.groups < wanted)
+    if 4 * found.live / found.groups < wanted:
+        assert overrides(said)[0] == batch[0].overrides and said.level != "teaches"
+
+
+def test_where_no_batch_has_the_live_groups_it_is_said(tmp_path: Path) -> None:
+    found = drawn(tmp_path, np.zeros((8, SIZE)), np.zeros((8, SIZE)))
+    said = judge_rehearsal(found, alternatives(found), max_completion_length=64, ids=None, wanted=1.0)
+    assert batch_for(found, 1.0) is None and "which no batch is expected to have" in said.sentence
+
+
+def test_updates_that_follow_the_live_share_are_named_where_few_groups_are_live(tmp_path: Path) -> None:
+    right = np.zeros((40, SIZE))
+    right[:4, 0] = 1.0
+    alone = {"math": DEFAULT["math"], "checklist": {"kind": "checklist", "weight": 0.0}}
+    none, half = np.zeros((40, SIZE)), np.tile([0.0, 1.0], (40, SIZE // 2))
+    few = drawn(tmp_path / "few", right, none, prompts=40, components=alone)
+    many = drawn(tmp_path / "many", half, none, components=alone)
+    follow = ("grpo.learning_rate_follows=live_share", "grpo.kl_follows=live_share")
+    for found, named in ((few, True), (many, False)):
+        said = judge_rehearsal(found, alternatives(found), max_completion_length=64, ids=None, follow=follow)
+        assert (follow in overrides(said)) == named
+    said = judge_rehearsal(few, alternatives(few), max_completion_length=64, ids=None)
+    assert follow not in overrides(said), "they are set already"
+
+
+def test_a_policy_that_never_obeys_is_to_learn_it_from_targets_and_nothing_useless_is_named(tmp_path: Path) -> None:
+    draw = np.random.default_rng(2)
+    right = (draw.random((40, SIZE)) < 0.87).astype(float)
+    found = drawn(tmp_path, right, np.zeros((40, SIZE)), kinds=["lower", "capital"] * 20)
+
+    def said(compliance: float | None) -> RehearsalVerdict:
+        return judge_rehearsal(found, alternatives(found), max_completion_length=64, ids=None, compliance=compliance)
+
+    assert said(0.0).level == "does not teach" and overrides(said(0.0)) == [("data.targets.compliance=0.5",)]
+    assert overrides(said(0.4)) == [("data.targets.compliance=0.8",)]
+    assert overrides(said(1.0)) == overrides(said(None)) == [], "smaller groups are cheaper, and help nothing"
+    half = drawn(tmp_path / "half", right, np.tile([[1.0, 0.0], [0.0, 0.0]], (20, 4)), kinds=["lower", "capital"] * 20)
+    few = judge_rehearsal(half, alternatives(half), max_completion_length=64, ids=None, compliance=0.3)
+    assert "data.targets.compliance" not in str(overrides(few)), "half of what is asked for is met"
+
+
+def test_kinds_that_cannot_teach_now_are_named_for_the_curriculum(tmp_path: Path) -> None:
+    right = np.tile([1.0, 0.0], (32, SIZE // 2))
+    obeys = np.zeros((32, SIZE))
+    obeys[::2, ::4] = 1.0
+    found = drawn(tmp_path, right, obeys, kinds=["lower", "capital"] * 16)
+    ordered = ("grpo.curriculum.every=10", "grpo.curriculum.hopeless=out")
+    assert ordered in overrides(verdict(found)), "also where the data does not draw the kinds by id"
+    already = judge_rehearsal(found, alternatives(found), max_completion_length=64, ids=None, ordered=True)
+    assert ordered not in overrides(already)
+    fair = drawn(tmp_path / "fair", right, right, kinds=["lower", "capital"] * 16)
+    assert ordered not in overrides(verdict(fair))

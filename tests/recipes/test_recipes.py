@@ -70,6 +70,7 @@ def test_a_recipes_header_says_what_it_shows_and_how_to_start_it(recipe: str) ->
     assert lines[0] == "# @package _global_"
     header = " ".join(line for line in lines if line.startswith("#"))
     assert f"recipe={recipe}" in header or f"adhere {recipe}" in header
+    assert "rehears" in header.lower(), "whether its defaults pass their own rehearsal, or that this was not tried"
 
 
 @pytest.mark.parametrize("option", OPTIONS)

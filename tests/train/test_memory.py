@@ -16,7 +16,7 @@ from adhere.train.config.schema import ModelConfig
 from adhere.train.plan.architecture import Architecture, architecture_of, read_architecture
 from adhere.train.plan.describe import describe_run
 from adhere.train.plan.memory import stage_memory
-from adhere.train.run.run import plan_run
+from adhere.train.run.run import plan_rehearsal, plan_run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 QWEN2_7B: dict[str, Any] = {
@@ -120,6 +120,27 @@ def test_adapters_need_little_beside_a_frozen_base_and_a_reference_of_their_own(
     with_kl = part(QWEN2_7B, "reference", "grpo.kl_coefficient=0.1", "model.dtype=bfloat16")
     assert with_kl == architecture_of(QWEN2_7B).parameters * 4
     assert part(QWEN2_7B, "reference", "grpo.kl_coefficient=0.1", *lora) < 0.1 * with_kl
+
+
+def test_a_rehearsal_holds_the_weights_once_and_the_cache_of_its_completions(tmp_path: Path) -> None:
+    """As an evaluation of as many responses of that length does, and far less than training."""
+    given = ["grpo.per_device_batch_size=32", "grpo.max_completion_length=100", "launcher.device=cpu"]
+    rehearsal = of(SMOLLM2, "rehearse", *given).peak
+    same = ["evaluation.batch_size=32", "evaluation.sampling.max_new_tokens=100", "launcher.device=cpu"]
+    assert rehearsal.parts == of(SMOLLM2, "evaluate", *same).peak.parts
+    assert rehearsal.parts["weights"] == architecture_of(SMOLLM2).parameters * 4
+    # Back ends of the evaluation do not matter, and a group is drawn whole.
+    assert of(SMOLLM2, "rehearse", *given, "evaluation.backend=vllm").peak.parts == rehearsal.parts
+    whole = of(SMOLLM2, "rehearse", "grpo.group_size=64", *given, "grpo.gradient_accumulation=2").peak
+    assert whole.total > 1.3 * rehearsal.total
+    assert rehearsal.total < of(SMOLLM2, "grpo", *given).peak.total / 2
+    (tmp_path / "config.json").write_text(json.dumps(QWEN2_7B), encoding="utf-8")
+    run = plan_rehearsal(["recipe=quickstart", f"model.path={tmp_path}", "model.dtype=bfloat16", "stages=[grpo]",
+                          "~arms", "launcher.gpu_memory_gib=20", "grpo.per_device_batch_size=512",
+                          f"run.root={tmp_path}"])  # fmt: skip
+    text = describe_run(run)
+    assert "not known" not in text and "warning: rehearse needs about" in text
+    assert "it would fit with grpo.per_device_batch_size=" in text
 
 
 def test_stages_that_share_a_gpu_add_up(tmp_path: Path) -> None:

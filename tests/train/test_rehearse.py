@@ -120,3 +120,39 @@ def test_what_cannot_be_rehearsed(tmp_path: Path, words: list[str], wanted: str 
 def test_more_groups_than_prompts_are_refused_before_the_model_loads(tmp_path: Path) -> None:
     done = run("rehearse", tmp_path, *ONE_ARM, "stages=[grpo]", "rehearse.groups=1000")
     assert done.returncode != 0 and "rehearse.groups: 1000 groups need as many prompts, and there are" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_policy_that_never_stops_is_rehearsed_and_said_to_teach_nothing(tmp_path: Path) -> None:
+    words = [*ONE_ARM, "stages=[grpo]", "rehearse.groups=4", "grpo.max_completion_length=2", "rehearse.live_groups=3"]
+    done = run("rehearse", tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "artifacts").glob("rehearse-*/rehearsal.json")
+    found = json.loads(file.read_text())
+    assert found["cut"] == 1.0 and found["zero_gradient_share"] == 1.0
+    verdict = found["verdict"]
+    assert verdict["sentence"].startswith("does not teach: 100% of the completions were cut at 2 tokens")
+    assert "of the 3 wanted, which no batch is expected to have" in verdict["sentence"]
+    assert verdict["changes"][0]["overrides"] == ["grpo.max_completion_length=4"]
+
+
+@pytest.mark.slow
+def test_with_a_judge_that_is_down_what_was_drawn_is_kept_and_nothing_is_concluded(tmp_path: Path) -> None:
+    judge = "{base_url: 'http://127.0.0.1:9', model: m, patience: 0, retries: 0, timeout: 2}"
+    words = [
+        *ONE_ARM, "stages=[grpo]", "rehearse.groups=4",
+        f"+rewards.components.rating={{kind: judge, weight: 0.5, gate: null, judge: {judge}}}",
+    ]  # fmt: skip
+    failed = run("rehearse", tmp_path, *words)
+    assert failed.returncode != 0
+    assert "what was drawn is kept, and the same command scores it again" in failed.stderr + failed.stdout
+    assert not list((tmp_path / "artifacts").glob("rehearse-*/rehearsal.json"))
+    (log,) = (tmp_path / "artifacts").glob("rehearse-*/responses.jsonl")
+    drawn = log.read_text()
+    assert run("rehearse", tmp_path, *words).returncode != 0
+    assert log.read_text() == drawn, "nothing is drawn twice"
+
+
+def test_prompts_that_do_not_fill_a_step_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not divide the 8 completions of a step"):
+        plan_rehearsal([*SMALL, *ONE_ARM, f"run.root={tmp_path}", "grpo.group_size=3"])

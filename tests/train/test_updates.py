@@ -119,6 +119,18 @@ def test_also_for_adapters(model: Path, kl: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_a_kl_term_follows_its_share(model: Path, share: float) -> None:
+    """Two passes over each generation: the policy has left its reference in the second one."""
+    given: dict[str, Any] = {"num_iterations": 2, "steps": 4}
+    plain = train(model, PACKED, beta=0.2 * share + 1e-12, **given)  # with a reference, whose rows all count
+    scaled = train(model, PACKED, beta=0.2, **given, share=share)
+    whole_term = train(model, PACKED, beta=0.2, **given)
+    assert apart(plain.gradients, scaled.gradients) < 1e-5
+    assert apart(plain.gradients, whole_term.gradients) > 1e-3
+
+
+@pytest.mark.slow
 def test_rows_without_advantage_are_trained_on_only_where_they_have_a_gradient(model: Path) -> None:
     padded, packed = same(model, per_device_train_batch_size=16)
     rows = [sum(rows for rows, _ in trainer.trained) for trainer in (padded, packed)]

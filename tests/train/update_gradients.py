@@ -73,9 +73,18 @@ class Recorder(PackedUpdates):
 
 
 def train(
-    folder: Path, packing: Packing | None, *, reward: Reward = mixed, steps: int = 3, peft: Any = None, **given: Any
+    folder: Path,
+    packing: Packing | None,
+    *,
+    reward: Reward = mixed,
+    steps: int = 3,
+    peft: Any = None,
+    share: float = 1.0,
+    **given: Any,
 ) -> Recorder:
     """Train ``steps`` steps from the model in ``folder``; ``given`` are fields of TRL's config.
+
+    ``share`` is the factor of the KL term.
 
     By SGD: Adam would make a whole step out of a rounding error in a weight without gradient.
     """
@@ -95,6 +104,7 @@ def train(
         processing_class=PreTrainedTokenizerFast.from_pretrained(folder),
         peft_config=peft,
     )
+    trainer.kl_share = share
     trainer.train()
     return trainer
 

@@ -104,11 +104,13 @@ def inspect(file: Path, /, *, limit: Annotated[int, WHOLE] = SHOWN, plugins: str
 def print_keys() -> None:
     """Print the keys that ``generate`` takes."""
     from adhere.rewards.checklist.generation import GenerationConfig
+    from adhere.rewards.strict import field_texts
 
     print("keys of generate:")
+    texts = field_texts(GenerationConfig)
     for name, field in GenerationConfig.model_fields.items():
         default = "required" if field.is_required() else field.get_default(call_default_factory=True)
-        print(f"  {name} ({default}): {' '.join((field.description or '').split())}")
+        print(f"  {name} ({default}): {' '.join(texts[name].split())}")
     print("  limit (None): Read at most this many rows.")
     print("  answer_instruction (None): Sentence put after the question of raw rows that have a gold answer.")
     print("  plugins (None): Modules to import first, as plugins=[my_lab.rewards].")

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from adhere.rewards.components import COMPONENTS, Component
+from adhere.rewards.strict import field_texts
 from adhere.train.config.schema import Recipe
 
 INTRODUCTION = """\
@@ -122,8 +123,7 @@ def configuration_page(root: type[BaseModel] = Recipe) -> str:
                 default = f"`{dumped.strip().removesuffix('...').strip()}`"
 
             # The field's docstring: its own, the one it inherits, or that of the section it opens.
-            owners = [base for base in section.model.__mro__ if issubclass(base, BaseModel)]
-            texts = [text for base in owners if (own := base.model_fields.get(name)) and (text := own.description)]
+            texts = [text] if (text := field_texts(section.model).get(name)) else []
             opened = [inner for _, inner in _models_in(field.annotation, "")]
             if not texts and len(opened) == 1:
                 texts = [opened[0].__doc__ or ""]

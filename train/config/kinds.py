@@ -45,7 +45,7 @@ class StageKind(Declaration):
     The driver knows a kind by its class alone; ``run`` is called in a worker, on every rank.
     """
 
-    workload: ClassVar[Literal["sft", "grpo", "evaluation"] | None] = None
+    workload: ClassVar[Literal["sft", "grpo", "rehearse", "evaluation"] | None] = None
     """The section of a shipped kind whose work the stage does: ``adhere plan`` then estimates its memory and time."""
 
     timing: ClassVar[Sequence[str]] = ()
@@ -133,12 +133,14 @@ class Sft(Shipped):
     workload = "sft"
     timing = (
         "sft.per_device_batch_size", "sft.gradient_accumulation", "sft.gradient_checkpointing", "sft.max_length",
-        "model.adapter.kind", "launcher.processes", "launcher.strategy", "launcher.offload",
+        "sft.tokens_per_microbatch", "model.adapter.kind", "launcher.processes", "launcher.strategy",
+        "launcher.offload",
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         # A row that is too long stops the stage, or changes what it makes.
         left_out = SPEED_ONLY | (set() if recipe.sft.too_long == "drop" else {"too_long"})
+        left_out |= set() if recipe.sft.tokens_per_microbatch else {"tokens_per_microbatch"}
         return {
             "seed": recipe.seed,
             "processes": recipe.launcher.processes,
@@ -181,6 +183,11 @@ class Grpo(Shipped):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - _decides(recipe, "grpo")) | {"seed"})
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
+        # Keys that came later: without them stages keep the names that they had.
+        if recipe.grpo.curriculum.every is None:
+            del grpo["curriculum"]
+        if recipe.grpo.kl_follows == "fixed":
+            del grpo["kl_follows"]
         rewards = recipe.rewards.model_dump()
         kinds = recipe.rewards.components
         components = {
@@ -204,13 +211,14 @@ class Grpo(Shipped):
         batch = grpo.per_device_batch_size * ranks * micro
         steps = micro * passes / grpo.gradient_accumulation
         feeds = f"feeds {steps:g} {'step' if steps == 1 else 'steps'}"
-        tokens = grpo.max_steps / steps * batch * grpo.max_completion_length
+        tokens, every = grpo.max_steps / steps * batch * grpo.max_completion_length, grpo.curriculum.every
         return [
             f"{grpo.max_steps} steps × {completions} completions ({grpo.per_device_batch_size} per device × {ranks} "
             f"{'rank' if ranks == 1 else 'ranks'} × {grpo.gradient_accumulation} accumulated) = {per_step} a step, "
             f"at most {grpo.max_completion_length} tokens each",
             f"{batch} completions generated at once ({grpo.per_device_batch_size * micro} per device), which {feeds}; "
             f"at most {tokens / 1e6:,.1f} M tokens generated in all",
+            *([f"prompts by the rates of their kinds, measured every {every} steps"] if every is not None else []),
             *_held_out_line(recipe, "grpo"),
         ]
 
@@ -218,6 +226,25 @@ class Grpo(Shipped):
         found = _held_out_problems(recipe, "grpo")
         if "held_out" in recipe.grpo.monitors.stop_on and recipe.grpo.held_out.every is None:
             found.append("grpo.monitors.stop_on: 'held_out' needs grpo.held_out.every")
+        grpo = recipe.grpo
+        if grpo.kl_follows == "live_share" and (grpo.kl_coefficient == 0.0 or grpo.exact_trl):
+            why = "it needs adhere's own updates, not exact_trl=true" if grpo.exact_trl else "there is no KL term"
+            found.append(f"grpo.kl_follows: {why}; set grpo.kl_coefficient, or leave it fixed")
+        if grpo.curriculum.every is not None:
+            if grpo.generation != "transformers" or grpo.exact_trl:
+                other = "exact_trl=true" if grpo.exact_trl else f"generation={grpo.generation}"
+                found.append(
+                    f"grpo.curriculum.every: works with grpo.generation=transformers in adhere's own loop, not {other}"
+                )
+            if recipe.launcher.strategy == "fsdp2":
+                found.append(
+                    "grpo.curriculum.every: ranks draw different numbers of rollouts, which fsdp2 cannot; use ddp or "
+                    "zero3"
+                )
+            if not any(component.decides == "requirements" for component in recipe.rewards.components.values()):
+                found.append(
+                    "grpo.curriculum.every: no component decides requirements, so no kind has a rate; add a checklist"
+                )
         return found
 
     def steps(self, recipe: Recipe) -> int | None:
@@ -322,6 +349,11 @@ class Rehearse(Shipped):
     """Groups of a GRPO stage, drawn and scored before it is trained; its settings are those of ``grpo``."""
 
     function = "adhere.train.stages.rehearse:run_rehearse"
+    workload = "rehearse"
+    timing = (
+        "rehearse.groups", "grpo.group_size", "grpo.per_device_batch_size", "grpo.max_completion_length",
+        "model.adapter.kind",
+    )  # fmt: skip
     makes = None
     distributed = False
     scores = True
@@ -335,7 +367,7 @@ class Rehearse(Shipped):
             "seed": grpo["seed"],
             "grpo": drawn,
             "rewards": grpo["rewards"],
-            "rehearse": recipe.rehearse.model_dump(),
+            "rehearse": recipe.rehearse.model_dump(exclude_none=True),
         }
 
     def arithmetic(self, recipe: Recipe) -> list[str]:

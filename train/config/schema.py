@@ -161,6 +161,11 @@ class SftConfig(_Training):
     """What becomes of a row that is longer than ``max_length``: ``error`` stops the stage and names the row, ``drop``
     leaves it out and counts it. `adhere plan --check` counts them beforehand."""
 
+    tokens_per_microbatch: Literal["auto"] | Annotated[int, Field(ge=1)] | None = None
+    """Padded tokens of one forward and backward pass at most, into which the rows of an optimizer step are packed by
+    length, with TRL's loss and gradients; ``auto`` is what ``per_device_batch_size`` rows of the greatest length have,
+    and no more than keeps the device busy. ``None`` keeps TRL's own batches, equal to it bit for bit."""
+
     held_out: HeldOutConfig = HeldOutConfig()
 
     hand_over: Literal["last", "best"] = "last"
@@ -208,6 +213,27 @@ class TokenCreditConfig(Strict):
     many irrelevant words in their place."""
 
 
+class CurriculumConfig(Strict):
+    """Prompts ordered and filtered by how often the policy meets their kinds of constraints, measured as it trains."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Optimizer steps between two measurements of the kinds; ``None`` takes prompts in shuffled order. Kinds of which
+    training drew fewer than 16 rollouts since the last one are rehearsed: groups are drawn and not trained on."""
+
+    start: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Share of the prompts, easiest first, that the first steps draw from."""
+
+    all_from: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of training after which all prompts are drawn from; until then their share grows evenly."""
+
+    free: float = Field(default=0.125, ge=0.0, le=1.0)
+    """Share of a generation's prompts at most of which all kinds are free: met in at least 98 % of the rollouts."""
+
+    hopeless: Literal["last", "out"] = "last"
+    """What becomes of prompts with a kind that is met in at most 2 % of the rollouts: they come ``last``, or stay
+    ``out`` until a measurement finds that they are met."""
+
+
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
 
@@ -233,6 +259,10 @@ class GrpoConfig(_Training):
     kl_coefficient: float = Field(default=0.0, ge=0.0)
     """TRL's beta: weight of the KL to the model that GRPO started from. 0 keeps no reference in memory."""
 
+    kl_follows: Literal["fixed", "live_share"] = "fixed"
+    """``live_share`` multiplies ``kl_coefficient`` by the share of an update's groups that have an advantage, so that
+    an update which few groups voted for is not made of the KL term instead."""
+
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
     """How token losses are averaged; TRL documents each."""
 
@@ -253,6 +283,8 @@ class GrpoConfig(_Training):
 
     refill_resolution: float = Field(default=0.0, ge=0.0)
     """Greatest difference between a group's rewards that ``refill`` takes for none: the noise of a judge, say."""
+
+    curriculum: CurriculumConfig = CurriculumConfig()
 
     tokens_per_microbatch: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Padded tokens of one forward and backward pass at most, into which the rows of an optimizer step are packed by
@@ -290,6 +322,10 @@ class RehearseConfig(Strict):
 
     groups: int = Field(default=64, ge=1)
     """Groups, of ``grpo.group_size`` completions each."""
+
+    live_groups: float | None = Field(default=None, gt=0.0)
+    """Groups with an advantage that a step should have; the verdict then names the smallest batch (group size and
+    prompts a step) that is expected to have them. ``None`` wants no number."""
 
 
 class PairsConfig(Strict):
@@ -552,6 +588,10 @@ class Recipe(Strict):
 
     preflight: bool = False
     """Run a worst-case step before training, so that memory that does not suffice shows at once."""
+
+    profile: int | None = Field(default=None, ge=1)
+    """Optimizer steps of each SFT and GRPO stage that torch's profiler traces, after two that it does not; ``None``
+    traces none. ``debug=profile`` sets it."""
 
     model: ModelConfig
     data: DataConfig

@@ -11,7 +11,6 @@ from adhere.records.checksums import QUICK
 from adhere.records.state import Standing, State, find_state
 from adhere.train.config.kinds import kind_of
 from adhere.train.launch.local.stage import launch_line
-from adhere.train.launch.slurm.preview import submission_lines, with_gpu_memory
 from adhere.train.plan.duration import duration_lines
 from adhere.train.plan.history import History
 from adhere.train.plan.memory_table import memory_lines
@@ -42,7 +41,10 @@ def describe_run(run: Run, standings: Mapping[str, Standing] | None = None) -> s
     recipe = run.recipe
     lines = [f"{recipe.name}: {run.path}", ""]
     cluster = recipe.launcher.kind == "slurm"
-    run = with_gpu_memory(run) if cluster else run
+    if cluster:
+        from adhere.train.launch.slurm.preview import submission_lines, with_gpu_memory
+
+        run = with_gpu_memory(run)
     waiting: list[PlannedStage] = []
     standings = standings_of(run) if standings is None else standings
     for stage in order(run.graph):

@@ -179,6 +179,13 @@ def stage_duration(
     ends = []
     for end, share in ((1, SHORT), (0, 1.0)):
         prompt = prompt_tokens(recipe, a) * share
+        if workload == "rehearse":
+            grpo = recipe.grpo
+            responses = recipe.rehearse.groups * grpo.group_size
+            batch = min(responses, max(grpo.per_device_batch_size, grpo.group_size))
+            one = _generation(recipe, a, device, end, batch, prompt, grpo.max_completion_length * share, captured=False)
+            ends.append(math.ceil(responses / batch) * one + LOADING[1 - end])
+            continue
         if workload == "evaluation":
             sampling, batch_size = recipe.evaluation.sampling, recipe.evaluation.batch_size
             responses = (items or 0) * sampling.samples * (2 if recipe.evaluation.without_constraints else 1)

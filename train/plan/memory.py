@@ -93,8 +93,8 @@ def adapter_weights(recipe: Recipe, a: Architecture) -> int:
 def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
     """Estimate one stage of ``recipe`` per device; its kind names the workload."""
     workload = kind_of(kind).workload
-    if workload == "evaluation":
-        return _evaluation(recipe, a)
+    if workload in ("evaluation", "rehearse"):
+        return _inference(recipe, a, rehearsal=workload == "rehearse")
     fixed, gradients, host = _states(recipe, a)
     notes: list[str] = []
     config: SftConfig | GrpoConfig
@@ -102,6 +102,9 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
     if workload == "sft":
         config, tokens = recipe.sft, min(recipe.sft.max_length, a.context or recipe.sft.max_length)
         scored, generation, sequences = tokens - 1, [], config.per_device_batch_size
+        budget = sft_microbatch_tokens(recipe, tokens, cpu=recipe.launcher.device == "cpu")
+        if packed := budget is not None:
+            sequences = max(1, (budget or 0) // tokens)
     else:
         prompt, completion = prompt_tokens(recipe, a), recipe.grpo.max_completion_length
         if recipe.data.max_prompt_tokens is None:
@@ -295,19 +298,32 @@ def microbatch_tokens(recipe: Recipe, prompt: int, *, cpu: bool) -> int:
     return min(planned, BUSY_CPU if cpu else BUSY_GPU)
 
 
+def sft_microbatch_tokens(recipe: Recipe, longest: int, *, cpu: bool) -> int | None:
+    """Return the padded tokens of an SFT micro-batch at most, ``sft.tokens_per_microbatch``; ``None`` packs nothing.
+
+    Args:
+        recipe: says it, or ``auto``.
+        longest: tokens of the longest row.
+        cpu: whether the stage runs on one.
+    """
+    wanted = recipe.sft.tokens_per_microbatch
+    planned = recipe.sft.per_device_batch_size * longest
+    return min(planned, BUSY_CPU if cpu else BUSY_GPU) if wanted == "auto" else wanted
+
+
 def steps_per_generation(recipe: Recipe) -> int:
     """Return how many micro batches TRL fills by one generation."""
     return int(recipe.grpo.trl.get("steps_per_generation") or recipe.grpo.gradient_accumulation)
 
 
-def _evaluation(recipe: Recipe, a: Architecture) -> StageMemory:
-    """Estimate an evaluation: one process, whole weights in the arithmetic's type."""
+def _inference(recipe: Recipe, a: Architecture, *, rehearsal: bool) -> StageMemory:
+    """Estimate an evaluation or a rehearsal: one process, whole weights in the arithmetic's type."""
     config, width = recipe.evaluation, width_of(recipe)
-    if config.backend == "openai":
+    if config.backend == "openai" and not rehearsal:
         return StageMemory([Moment("an endpoint generates", {"weights": 0.0})])
     outside = 0.0 if recipe.launcher.device == "cpu" else CUDA_CONTEXT
     fixed = {"weights": float(a.parameters * width), "outside": outside}
-    if config.backend == "vllm":
+    if config.backend == "vllm" and not rehearsal:
         total = recipe.launcher.gpu_memory_gib
         return StageMemory(
             [
@@ -317,8 +333,12 @@ def _evaluation(recipe: Recipe, a: Architecture) -> StageMemory:
                 )
             ]
         )
-    sequences = config.batch_size
-    tokens = prompt_tokens(recipe, a) + config.sampling.max_new_tokens
+    sequences, longest = config.batch_size, config.sampling.max_new_tokens
+    if rehearsal:
+        # Whole groups at a time, however small the batch.
+        sequences = max(recipe.grpo.per_device_batch_size, recipe.grpo.group_size)
+        longest = recipe.grpo.max_completion_length
+    prompt = prompt_tokens(recipe, a)
     # The weights have the arithmetic's type already, as a frozen base has.
-    needed = generation_bytes(a, sequences, prompt_tokens(recipe, a), tokens, width, rank=1)
+    needed = generation_bytes(a, sequences, prompt, prompt + longest, width, rank=1)
     return StageMemory([Moment("generation", fixed | needed)])

@@ -34,6 +34,12 @@ def fitting(recipe: Recipe, kind: str, a: Architecture, gib: float) -> list[str]
     if workload == "evaluation":
         size = recipe.evaluation.batch_size
         changes = [{"evaluation.batch_size": size >> n} for n in range(1, size.bit_length())]
+    elif workload == "rehearse":
+        size, passes = recipe.grpo.per_device_batch_size, recipe.grpo.gradient_accumulation
+        for n in range(1, size.bit_length()):
+            if size % 2**n == 0:
+                batch = {"grpo.per_device_batch_size": size >> n, "grpo.gradient_accumulation": passes << n}
+                changes.append(batch)
     elif workload is not None:
         config = recipe.sft if workload == "sft" else recipe.grpo
         recompute: list[Change] = [{}]

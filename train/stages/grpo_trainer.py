@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from adhere.rewards.services import Outage
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.callbacks import FollowLiveShare
+    from adhere.train.stages.curriculum import Curriculum
     from adhere.train.stages.monitors import Monitors, TrainingAudit
 
 
@@ -91,7 +92,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     every generation for drift, ``audit`` probes the composite where it is due, and ``follow`` scales the learning rate
     by the share of live groups. Rollouts are drawn by adhere's loop where it can (`generation.decoding_of`), unless
     ``exact_trl``: then by TRL, from its stream of random numbers. ``refills`` are the rounds in which groups without
-    spread are replaced, and the difference of rewards that counts as none.
+    spread are replaced, and the difference of rewards that counts as none. ``curriculum`` chooses the prompts, and
+    ``kl_follows`` lets the KL term follow the share of live groups.
     """
 
     def __init__(
@@ -105,6 +107,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         follow: FollowLiveShare | None = None,
         exact_trl: bool = False,
         refills: tuple[int, float] | None = None,
+        curriculum: Curriculum | None = None,
+        kl_follows: bool = False,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -129,13 +133,24 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._flat = torch.zeros(0, dtype=torch.bool)  # rollouts whose whole group has one reward
         self._pause = JudgePause(rewards.composite.services, self.accelerator, artifact.stop)
         self._usage = JudgeUsage()
+        self._curriculum = curriculum
         self._before_generation: Restore = self._moment()
         self._decoding = None if exact_trl else decoding_of(self)
         if refills is not None and self._decoding is None:
             raise StageError(
                 "grpo.refill: TRL's own path generates here; see docs/generation.md, or set grpo.refill=false"
             )
-        self._refills = refills
+        if curriculum is not None and self._decoding is None:
+            raise StageError(
+                "grpo.curriculum: TRL's own path generates here; see docs/generation.md, or set "
+                "grpo.curriculum.every=null"
+            )
+        if kl_follows and not self.packs:
+            raise StageError(
+                "grpo.kl_follows: this loss keeps TRL's own micro-batches (docs/performance.md), whose KL term is "
+                "fixed; use another loss or option, or set grpo.kl_follows=fixed"
+            )
+        self._refills, self._kl_follows = refills, kl_follows
         self._kept: tuple[list[list[int]], torch.Tensor] | None = None
         self._prompted: list[str] = []
 
@@ -241,11 +256,15 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             self._follow_schedule()
         self._before_generation = self._moment()
         self._kept = None
+        if self._training and self._decoding is not None and self._curriculum is not None:
+            inputs = self._follow_curriculum(len(inputs), self._decoding, self._curriculum)
         if self._training and self._decoding is not None and self._refills is not None:
             inputs = self._refill(inputs, self._decoding, *self._refills)
         self._prompted = [example["item_id"] for example in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self._training:
+            if self._curriculum is not None:
+                self._curriculum.observe(self._rows)
             if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
                 # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
                 first = self.accelerator.process_index * len(inputs)
@@ -285,9 +304,12 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         """Return a function that undoes what a generation changes: random states, and what it logs."""
         randomness, seen = random_state(), self.state.num_input_tokens_seen
         logged = {name: list(values) for name, values in self._metrics["train"].items()}
+        curriculum = None if self._curriculum is None else self._curriculum.state()
 
         def restore() -> None:
             randomness()
+            if self._curriculum is not None and curriculum is not None:
+                self._curriculum.load_state(curriculum)
             self.state.num_input_tokens_seen = seen
             self._metrics["train"].clear()
             self._metrics["train"].update(logged)
@@ -340,6 +362,49 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         raise_on_all_ranks(draw, GENERATING)
         return completions
 
+    def _drawn_and_scored(
+        self, offered: list[Row], places: Sequence[int], how: Decoding, *, noise: str = ""
+    ) -> tuple[list[list[int]], torch.Tensor]:
+        """Return this rank's completions of the prompts ``offered``, and all ranks' columns; rows go to ``_rows``.
+
+        Args:
+            offered: this rank's examples, one a rollout.
+            places: of each among the rollouts of all ranks.
+            how: how tokens are chosen.
+            noise: tells draws of one prompt in one generation apart.
+        """
+        prompts = [example["prompt"] for example in offered]
+        prompt_ids = self._tokenize_prompts(prompts)[0] if prompts else []
+        drawn = self._draw(prompt_ids, [noise + example["item_id"] for example in offered], places, how)
+        texts = self._text.batch_decode(drawn, skip_special_tokens=True)
+        completions = [[{"role": "assistant", "content": text}] for text in texts]
+        return drawn, self._scored(offered, prompts, completions, drawn)
+
+    def _follow_curriculum(self, rollouts: int, how: Decoding, curriculum: Curriculum) -> list[Row]:
+        """Measure the kinds of constraints where that is due; return this rank's examples of the prompts chosen.
+
+        Args:
+            rollouts: of this rank in a generation.
+            how: how tokens are chosen.
+            curriculum: chooses them.
+        """
+        size, ranks, rank = self._group_size, self.accelerator.num_processes, self.accelerator.process_index
+        generation, step = self._step // self._generate_every, self.state.global_step
+        if curriculum.due(step):
+            # As many rollouts on every rank and at a time as it draws to train on, so that memory suffices.
+            missing = [place for place in curriculum.missing(generation) for _ in range(size)]
+            for start in range(0, len(missing), rollouts * ranks):
+                part = missing[start : start + rollouts * ranks]
+                mine = range(rank * len(part) // ranks, (rank + 1) * len(part) // ranks)
+                self._drawn_and_scored([self._data[part[i]] for i in mine], mine, how, noise="rehearsed ")
+                curriculum.observe(self._rows)
+            curriculum.measure(step)
+            self._metrics["train"]["curriculum/rehearsed"].append(float(len(missing)))
+            for name, figure in curriculum.figures().items():
+                self._metrics["train"][f"curriculum/{name}"].append(figure)
+        chosen = curriculum.choose(rollouts * ranks // size, generation, step / self.state.max_steps)
+        return [self._data[chosen[(rank * rollouts + i) // size]] for i in range(rollouts)]
+
     def _refill(self, inputs: list[Row], how: Decoding, rounds: int, resolution: float) -> list[Row]:
         """Draw and score a generation, its groups without spread replaced by ones of fresh prompts; return its inputs.
 
@@ -358,12 +423,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             offered: list[Row], places: list[int]
         ) -> tuple[list[list[int]], torch.Tensor, list[Row], list[int]]:
             """Return this rank's completions, and of all ranks the columns, the rows, and the groups without spread."""
-            prompts = [example["prompt"] for example in offered]
-            prompt_ids = self._tokenize_prompts(prompts)[0] if prompts else []
-            drawn = self._draw(prompt_ids, [example["item_id"] for example in offered], places, how)
-            texts = self._text.batch_decode(drawn, skip_special_tokens=True)
-            completions = [[{"role": "assistant", "content": text}] for text in texts]
-            matrix = self._scored(offered, prompts, completions, drawn)
+            drawn, matrix = self._drawn_and_scored(offered, places, how)
             weights_1_K = weights_array(config, self._rewards.composite.weights)
             rewards_G_N = group_rewards(config, self._values(), weights_1_K)
             spread_G = np.fmax.reduce(rewards_G_N, axis=1) - np.fmin.reduce(rewards_G_N, axis=1)
@@ -376,7 +436,10 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         taken = {row["item_id"] for row in rows}
         generation = self._step // self._generate_every
         shuffle = np.random.default_rng(draw_seed(self.args.seed, generation, "refill"))
-        order = shuffle.permutation(len(self._data))
+        pool: Sequence[int] = range(len(self._data))
+        if self._curriculum is not None:
+            pool, _ = self._curriculum.pool(self.state.global_step / self.state.max_steps)
+        order = shuffle.permutation(pool)
         fresh = (self._data[int(place)] for place in order)
         fresh = (example for example in fresh if example["item_id"] not in taken)
         groups, replaced, spare = len(rows) // size, 0, 0
@@ -461,6 +524,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         log["live_share"].append(float(found.live.mean()))
         if self._follow is not None:
             self._follow.share = log["live_share"][-1]
+        if self._kl_follows:
+            self.kl_share = log["live_share"][-1]
         # Groups in which a component gives every scored rollout the same value, or scores none.
         flat_G_K = ~(np.fmax.reduce(values_G_N_K, axis=1) > np.fmin.reduce(values_G_N_K, axis=1))
         for k, name in enumerate(composite.names):
@@ -501,13 +566,19 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     def checkpoint_state(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""
         own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
-        return super().checkpoint_state() | own | ({} if self._follow is None else {"live_share": self._follow.share})
+        own |= {} if self._follow is None else {"live_share": self._follow.share}
+        own |= {"kl_share": self.kl_share} if self._kl_follows else {}
+        own |= {} if self._curriculum is None else {"curriculum": self._curriculum.state()}
+        return super().checkpoint_state() | own
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
         if self._follow is not None:
             self._follow.share = state["live_share"]
+        self.kl_share = state.get("kl_share", 1.0)
+        if self._curriculum is not None:
+            self._curriculum.load_state(state["curriculum"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

@@ -12,6 +12,7 @@ from adhere.rewards.composite import Composite
 from adhere.rewards.engine import default_engine
 from adhere.rewards.functions import RewardFunctions
 from adhere.train.stages.callbacks import FollowLiveShare
+from adhere.train.stages.curriculum import Curriculum
 from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.monitors import Monitors, training_audit
 
@@ -34,13 +35,16 @@ def reward_functions(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, eos_ids
     )
 
 
-def levers(spec: StageSpec, artifact: Artifact, items: Sequence[PromptItem], tokens: int) -> dict[str, Any]:
+def levers(
+    spec: StageSpec, artifact: Artifact, items: Sequence[PromptItem], *, seed: int, tokens: int
+) -> dict[str, Any]:
     """Return the arguments of `AdhereGRPOTrainer` that the recipe's keys under ``grpo`` decide.
 
     Args:
         spec: the stage.
         artifact: its folder, to which the first rank's monitors write.
         items: the training items; the audit during training takes its cases from them.
+        seed: of the curriculum's order.
         tokens: padded tokens of a micro-batch at most.
     """
     config = spec.recipe.grpo
@@ -48,6 +52,9 @@ def levers(spec: StageSpec, artifact: Artifact, items: Sequence[PromptItem], tok
     if config.monitors.enabled:
         writes = PartialState().is_main_process
         monitors = Monitors(config.monitors, artifact, writes=writes, rehearsed=spec.rehearsed)
+    curriculum = None
+    if config.curriculum.every is not None:
+        curriculum = Curriculum(config.curriculum, items, seed=seed, group_size=config.group_size)
     return {
         "max_clipped": config.max_clipped_steps,
         "monitors": monitors,
@@ -55,6 +62,8 @@ def levers(spec: StageSpec, artifact: Artifact, items: Sequence[PromptItem], tok
         "credit": config.token_credit if config.token_credit.strength > 0.0 else None,
         "packing": None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         "follow": FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
+        "curriculum": curriculum,
+        "kl_follows": config.kl_follows == "live_share",
         "exact_trl": config.exact_trl,
         "refills": (config.refill_rounds, config.refill_resolution) if config.refill else None,
     }

@@ -1,9 +1,10 @@
-"""Micro-batches of a GRPO update: rows of an accumulation window, sorted by length and packed by a token budget.
+"""Micro-batches of an update: rows of an accumulation window, sorted by length and packed by a budget of tokens.
 
-TRL pads every micro-batch to the longest prompt and the longest completion of its generation batch. Here a row is its
-prompt and its completion without padding between them. Rows of like length share a micro-batch, padded at the right,
-so that a causal model needs no attention mask. Every row keeps the weight that it has in TRL's own loss, whatever
-micro-batch it comes into, so that the gradients are those of the padded form.
+TRL pads every micro-batch of GRPO to the longest prompt and the longest completion of its generation batch, and of SFT
+to the longest row of the batch. Here a row is its prompt and its completion without padding between them. Rows of like
+length share a micro-batch, padded at the right, so that a causal model needs no attention mask. Every row keeps the
+weight that it has in TRL's own loss, whatever micro-batch it comes into, so that the gradients are those of the padded
+form.
 
 Shapes: R rows of a window, B rows of a micro-batch, L its longest row, N its completion tokens, C the longest
 completion of a generation batch.
@@ -89,6 +90,27 @@ class Rows:
     """(R,)"""
 
     @classmethod
+    def labelled(cls, slots: Sequence[Slot]) -> Rows:
+        """Return the rows of SFT's ``slots``, padded at the right: what has a label is the completion, to a row's end.
+
+        Raises:
+            ValueError: a row has labels before its completion, or no prompt.
+        """
+        found = cls([], [], [], [], torch.zeros(sum(len(slot["labels"]) for slot in slots)))
+        for s, slot in enumerate(slots):
+            scored = slot["labels"] != -100
+            counts = torch.stack([slot["attention_mask"].sum(1), scored.sum(1), scored.int().argmax(1)]).tolist()
+            for i, (length, completion, first) in enumerate(zip(*counts, strict=True)):
+                if completion and not (0 < first == length - completion):
+                    raise ValueError("the labels of a row are not one completion behind a prompt")
+                found.ids.append(slot["input_ids"][i, :length])
+                found.prompts.append(length - completion)
+                found.completions.append(completion)
+                found.places.append((s, i))
+        found.advantages = found.advantages.to(slots[0]["labels"].device)
+        return found
+
+    @classmethod
     def of(cls, slots: Sequence[Slot]) -> Rows:
         """Return the rows of ``slots``, in their order; a slot without advantages has zeros."""
         none = [slot["prompt_mask"].new_zeros(len(slot["prompt_mask"]), dtype=torch.float32) for slot in slots]
@@ -151,7 +173,8 @@ class Microbatch:
     """Set by the loss: log-probs of the completion tokens, (N,), detached."""
 
     figures: torch.Tensor | None = None
-    """Set by the loss: sums over each row's tokens of entropy, KL, and whether clipped below and above, (B, 4)."""
+    """Set by the loss: sums over each row's tokens: entropy, KL, and whether clipped below and above, (B, 4); of SFT
+    entropy, and whether the likeliest token is the right one, (B, 2)."""
 
     @classmethod
     def of(cls, rows: Rows, chosen: list[int], weights: torch.Tensor, multiple: int | None = None) -> Microbatch:
@@ -233,10 +256,8 @@ def row_weights(
     raise ValueError(f"no weights are known for the loss '{loss}'")
 
 
-def score_completions(
-    model: Any, backbone: torch.nn.Module, batch: Microbatch
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return log-probs and entropies of the completion tokens of ``batch``, (N,), by TRL's fused head.
+def score_completions(model: Any, backbone: torch.nn.Module, batch: Microbatch) -> Any:
+    """Return what TRL's fused head says of the completion tokens of ``batch``: ``log_probs`` and more, each (1, N).
 
     The head sees these tokens alone; TRL's, where there is no Triton, scores prompts and padding as well.
 
@@ -252,10 +273,9 @@ def score_completions(
 
     hook = backbone.register_forward_hook(narrow)
     try:
-        scored = model(input_ids=batch.ids, shift_labels=batch.targets.unsqueeze(0), fused_lm_head=True)
+        return model(input_ids=batch.ids, shift_labels=batch.targets.unsqueeze(0), fused_lm_head=True)
     finally:
         hook.remove()
-    return scored.log_probs[0], None if scored.entropy is None else scored.entropy[0]
 
 
 def trim_slot(slot: Slot) -> Slot:

@@ -77,11 +77,18 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
     )
     others = alternatives(found)
     constraints = recipe.data.constraints
+    follow = [] if grpo.learning_rate_follows == "live_share" else ["grpo.learning_rate_follows=live_share"]
+    if grpo.kl_coefficient > 0.0 and grpo.kl_follows == "fixed" and not grpo.exact_trl:
+        follow.append("grpo.kl_follows=live_share")
     verdict = judge_rehearsal(
         found,
         others,
         max_completion_length=grpo.max_completion_length,
         ids=None if constraints is None else Sampler(constraints).ids(),
+        wanted=recipe.rehearse.live_groups,
+        follow=follow,
+        compliance=recipe.data.targets.compliance if "sft" in recipe.kinds else None,
+        ordered=grpo.curriculum.every is not None or grpo.exact_trl or grpo.generation != "transformers",
     )
     result: dict[str, Any] = {
         **found.to_dict(),

@@ -41,6 +41,7 @@ from adhere.train.plan.memory import (
     stage_memory,
     steps_per_generation,
 )
+from adhere.train.stages.profile import ProfileSteps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -255,7 +256,8 @@ class WorstCase(TrainerCallback):
 def check_before_training(
     trainer: Trainer, spec: StageSpec, prompt: int, completion: int, sequences: int | None = None
 ) -> None:
-    """Have ``trainer`` check how the model is shared and, where the recipe asks for it, run a worst-case step.
+    """Have ``trainer`` check how the model is shared; where the recipe asks for it, run a worst-case step, and trace
+    real ones.
 
     Args:
         trainer: of the stage; both happen when its training begins.
@@ -268,6 +270,8 @@ def check_before_training(
         StageError: when training begins: the model is not shared as promised, or memory does not suffice.
     """
     trainer.add_callback(CheckSharing(trainer, spec.recipe.launcher))
+    if spec.recipe.profile is not None:
+        trainer.add_callback(ProfileSteps(trainer, spec.artifact / "profile", spec.recipe.profile))
     if spec.recipe.preflight:
         trainer.add_callback(WorstCase(trainer, spec, prompt, completion, sequences))
 

@@ -16,15 +16,18 @@ from trl import SFTConfig as TrlSftConfig
 from adhere.records.artifact import Artifact
 from adhere.train.model.handoff import adapter_mode, check_tokenizers
 from adhere.train.model.load import check_context, load_for_training, load_tokenizer, lora_config
+from adhere.train.plan.memory import sft_microbatch_tokens
 from adhere.train.stages.callbacks import training_callbacks
 from adhere.train.stages.data import load_items, sft_dataset
 from adhere.train.stages.held_out import METER, add_held_out
+from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.setup import (
     check_before_training,
     check_equal_weights,
     check_world,
     last_metrics,
     manifest,
+    on_cpu,
     save_for_handoff,
     trainer_arguments,
 )
@@ -65,7 +68,10 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     mode = adapter_mode(Path(spec.model_path), recipe.model.adapter, recipe.launcher.strategy, staged=staged)
     shown = {"loss": "loss", "mean_token_accuracy": "token accuracy", **METER}
     callbacks, stop, clock = training_callbacks(spec, artifact, config.save_every_minutes, shown)
+    longest = max(len(row) for row in dataset["input_ids"])
+    tokens = sft_microbatch_tokens(recipe, longest, cpu=on_cpu(recipe.launcher))
     trainer = AdhereSFTTrainer(
+        packing=None if tokens is None else Packing(tokens),
         model=load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole")),
         args=arguments,
         train_dataset=dataset,
@@ -74,7 +80,7 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    check_before_training(trainer, spec, 1, max(len(row) for row in dataset["input_ids"]) - 1)
+    check_before_training(trainer, spec, 1, longest - 1, None if tokens is None else max(1, tokens // longest))
     add_held_out(trainer, spec, artifact, tokenizer, recipe.evaluation.sampling.max_new_tokens)
     trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)

@@ -13,12 +13,12 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from trl import SFTTrainer
 
 from adhere.records.artifact import checkpoint_damage, complete, newest_checkpoint
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
 from adhere.train.stages.best_checkpoint import Best, State
+from adhere.train.stages.sft_updates import PackedSft
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
@@ -161,8 +161,8 @@ class ExactResume(Trainer):
         return checkpoint / f"rank_state_{self.accelerator.process_index}.pt"
 
 
-class AdhereSFTTrainer(ExactResume, SFTTrainer):
-    """TRL's SFTTrainer with an exact resume."""
+class AdhereSFTTrainer(ExactResume, PackedSft):
+    """TRL's SFTTrainer with an exact resume, and with packed updates where they are wanted."""
 
 
 def resume_point(checkpoints: Path) -> Path | None:

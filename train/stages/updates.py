@@ -8,17 +8,13 @@ another that it shares weights with, runs one row with weight zero, so that all 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import DistributedType, gather, reduce
-from peft import PeftModel
-from transformers.integrations.fsdp import is_fsdp_managed_module
+from accelerate.utils import gather, reduce
 from transformers.trainer import clear_device_cache
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
@@ -30,18 +26,17 @@ from adhere.train.stages.microbatches import (
     Packing,
     Rows,
     Slot,
-    pack_rows,
     row_weights,
-    score_completions,
     trim_slot,
 )
+from adhere.train.stages.packed_passes import PackedPasses
 from adhere.train.stages.token_credit import credit_weights, ramp
 
 if TYPE_CHECKING:
     from adhere.train.config.schema import TokenCreditConfig
 
 
-class PackedUpdates(GRPOTrainer):
+class PackedUpdates(PackedPasses, GRPOTrainer):
     """TRL's trainer with packed updates; ``packing=None`` leaves every update to TRL.
 
     Where the loss is more than a weighted sum over tokens (an entropy bonus, a router's loss, VESPO, TRL's masks by
@@ -53,6 +48,9 @@ class PackedUpdates(GRPOTrainer):
     max_completion_length: int
     pad_to_multiple_of: int | None
     _buffered_inputs: Any
+
+    kl_share: float = 1.0
+    """Factor of the KL term, in [0, 1]."""
 
     def __init__(
         self, *, packing: Packing | None = None, credit: TokenCreditConfig | None = None, **arguments: Any
@@ -84,11 +82,6 @@ class PackedUpdates(GRPOTrainer):
         """Slots that one generation fills."""
         assert self.args.steps_per_generation is not None
         return self.args.steps_per_generation
-
-    @property
-    def _sharded(self) -> bool:
-        """Whether the ranks share weights, so that each forward and backward pass is a collective of all."""
-        return self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """Keep this slot; with the last one of the optimizer step, train on all of them."""
@@ -150,13 +143,9 @@ class PackedUpdates(GRPOTrainer):
             if self._credit is not None and counts:
                 batch.contrast = batch.flat(rows, [slot.get("contrast_logps") for slot in slots])
             last = k == len(batches) - 1
-            self.accelerator.gradient_state._set_sync_gradients(last)
-            with contextlib.nullcontext() if last else self._unsynchronised(model):
-                with self.compute_loss_context_manager():
-                    loss = self._compute_loss(model, batch)
-                self.accelerator.backward(loss, **({"scale_wrt_gas": False} if self.is_deepspeed_enabled else {}))
+            loss = self._pass(model, batch, last=last)
             if counts:
-                total += loss.detach()
+                total += loss
                 assert batch.log_probs is not None and batch.figures is not None
                 figures_R_4[chosen] = batch.figures
                 batch.put(rows, batch.log_probs, found)
@@ -173,38 +162,13 @@ class PackedUpdates(GRPOTrainer):
         live = (rows.advantages != 0.0).tolist()
         return [i for i in range(len(rows)) if rows.completions[i] and (live[i] or not skip)]
 
-    def _packed(self, rows: Rows, kept: list[int], *, at_least: int = 1) -> list[tuple[list[int], bool]]:
-        """Return the micro-batches of the rows ``kept``, each with whether it counts.
-
-        Where ranks share weights, all get as many as the one with the most.
-        """
-        assert self._packing is not None
-        lengths = [len(rows.ids[i]) for i in kept]
-        found = [
-            ([kept[j] for j in run], True) for run in pack_rows(lengths, self._packing.tokens, self._packing.overhead)
-        ]
-        number = max(at_least, len(found))
-        if self._sharded:
-            number = int(gather(torch.tensor([number], device=self.accelerator.device)).max())
-        shortest = min(range(len(rows)), key=lambda i: (not rows.completions[i], len(rows.ids[i])))
-        return [([shortest], False)] * (number - len(found)) + found
-
-    def _unsynchronised(self, model: Any) -> AbstractContextManager[Any]:
-        """Return the context of a backward pass after which another one follows before the optimizer's step."""
-        deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
-        if deepspeed or self.accelerator.gradient_state.plugin_kwargs.get("sync_each_batch", False):
-            return contextlib.nullcontext()
-        if self.is_distributed_loading_by_transformers and is_fsdp_managed_module(self.model):
-            context: AbstractContextManager[Any] = self._defer_fsdp_gradient_reduction()
-            return context
-        return self.accelerator.no_sync(model)
-
     def _log_probs(self, model: Any, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return log-probs and entropies of the completion tokens, (N,)."""
-        inner = self.accelerator.unwrap_model(model)
-        backbone: Any = (inner.get_base_model() if isinstance(inner, PeftModel) else inner).base_model
-        with self.accelerator.autocast():
-            return score_completions(model, backbone, batch)
+        scored = self._scored_tokens(model, batch)
+        return scored.log_probs[0], None if scored.entropy is None else scored.entropy[0]
+
+    def _packed_loss(self, model: Any, batch: Microbatch) -> torch.Tensor:
+        return self._compute_loss(model, batch)
 
     def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:
         """Return a micro-batch's share of the loss, ()."""
@@ -250,7 +214,7 @@ class PackedUpdates(GRPOTrainer):
             kl = torch.exp(away) - away - 1
             if self.args.use_bias_correction_kl:
                 kl = kl * unclamped
-            losses = losses + self.beta * kl
+            losses = losses + self.beta * self.kl_share * kl
         batch.log_probs = log_probs.detach()
         batch.figures = torch.stack([batch.by_row(x.detach().float()) for x in (entropy, kl, low, high)], dim=1)
         return (losses * weights).sum()

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 import adhere
 from adhere.rewards.errors import ConfigError, nearest
-from adhere.rewards.strict import Strict
+from adhere.rewards.strict import Strict, field_texts
 from adhere.train.config.schema import SLURM_MEMORY, SLURM_TIME, LauncherConfig, SlurmConfig
 
 SRUN_OURS = {
@@ -182,7 +182,7 @@ def _problem(error: dict[str, object]) -> str:
     place = error["loc"]
     key = ".".join(map(str, place)) if isinstance(place, tuple) else str(place)
     if error["type"] == "missing":
-        return f"{key}: is missing; {(Profile.model_fields[key].description or 'every profile needs it')}"
+        return f"{key}: is missing; {field_texts(Profile).get(key, 'every profile needs it')}"
     if error["type"] == "extra_forbidden":
         return f"{key}: there is no such key{nearest(key, Profile.model_fields)}"
     return f"{key or 'the file'}: {error['msg']}"
