@@ -12,6 +12,7 @@ from adhere.evaluation.metrics import measure
 from adhere.evaluation.scoring import ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, Suite, SuiteSource
+from adhere.evaluation.suites.ifeval import FAULTY
 from adhere.rewards.errors import AdhereError, ConfigError, DataError
 
 SHARED = Path(__file__).parents[2] / "../shared"
@@ -99,6 +100,19 @@ def test_ifeval_agrees_with_the_official_verdicts():
     for way in ("strict", "loose"):
         ours = [list(score.measures[f"instruction_{way}"]) for score in scores]
         assert ours == [[float(c[way]) for c in official[item.id]["constraints"]] for item in items]
+
+
+@pytest.mark.skipif(not (SHARED / "data/ifeval").is_dir(), reason="needs ../shared/data/ifeval")
+def test_the_faulty_rows_of_ifeval_are_flagged_and_their_repaired_form_is_not(tmp_path):
+    rows = [json.loads(line) for line in (SHARED / "data/ifeval/input_data.jsonl").open()]
+    (tmp_path / "mended.jsonl").write_text(
+        "".join(json.dumps(row | {"prompt": row["prompt"].replace("at least 6 times", "less than 6 times")}) + "\n"
+                for row in rows if row["key"] in (1174, 1000, 337))
+    )  # fmt: skip
+    whole = SUITES["ifeval"].load(SuiteSource(SHARED / "data/ifeval/input_data.jsonl"))
+    assert len(whole.flags[FAULTY]) == 74 and {"1174", "337"} <= set(whole.flags[FAULTY])
+    assert "1000" not in whole.flags[FAULTY]
+    assert SUITES["ifeval"].load(SuiteSource(tmp_path / "mended.jsonl")).flags[FAULTY] == ("337",)
 
 
 CAN_IFBENCH = not SUITES["ifbench"].problems(SuiteSource())
