@@ -68,13 +68,14 @@ def _cells(chart: Chart) -> tuple[list[str], list[list[str]]]:
         rows = [[str(name), *(said(s.y[i]) + star(s, i) for s in series)] for i, name in enumerate(series[0].x)]
         return [chart.x_label, *(s.name for s in series)], rows
     if chart.kind == "dots":
+        titled = len(chart.panels) > 1
         rows = [
-            [panel.title, s.name, str(x), _interval(y, low, high, panel.share)]
+            [*([panel.title] if titled else []), s.name, str(x), _interval(y, low, high, panel.share)]
             for panel in chart.panels
             for s in panel.series
             for x, y, low, high in zip(s.x, s.y, s.low or s.y, s.high or s.y, strict=True)
         ]
-        return ["panel", "model", chart.x_label, "value"], rows
+        return [*(["panel"] if titled else []), "model", chart.x_label, "value"], rows
     heads = ["model", f"{chart.x_label} (%)", f"{chart.y_label} (%)", "on front (%)"]
     rows = [
         [
