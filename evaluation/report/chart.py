@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["lines", "points", "dots", "area", "heat", "changes"]
-"""``dots`` are values with intervals over names, series side by side; ``changes`` is a heat map around 0: gains and losses in opposite colours, marked where the interval excludes 0."""
+"""``dots`` are values with intervals over names, the series side by side. ``changes`` is a heat map around 0: gains and
+losses in opposite colours, marked where the interval excludes 0."""
 
 FRONT = -1
 """The style of the Pareto front: a dotted line in the colour of the text."""

@@ -17,7 +17,6 @@ from adhere.records.state import State, find_state
 from adhere.records.tables import rollout_files
 from adhere.rewards.errors import ConfigError, DataError
 
-
 DIAGNOSTICS = "diagnostics*/diagnostics.json"
 """Where a run keeps what ``adhere diagnose MODEL to=RUN/diagnostics`` found."""
 
@@ -100,8 +99,8 @@ class ReportData:
 
     ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained,
     ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference.
-    ``diagnostics`` are the figures of ``adhere diagnose``. ``courses`` say how ablations went, and ``ended`` at which step, of how many, halving ended a group. ``missing``
-    says, one sentence each, what cannot be shown yet.
+    ``diagnostics`` are the figures of ``adhere diagnose``. ``courses`` say how ablations went, and ``ended`` at which
+    step, of how many, halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
     """
 
     title: str

@@ -85,7 +85,10 @@ def line_traces(chart: Chart, panel: Subplot, series: Series) -> list[dict[str, 
         return [point_trace(trace, chart, panel, series)]
     if chart.kind == "dots":
         bounds = [
-            [0.0 if y is None or end is None else abs(end - y) for y, end in zip(series.y, ends or series.y, strict=True)]
+            [
+                0.0 if y is None or end is None else abs(end - y)
+                for y, end in zip(series.y, ends or series.y, strict=True)
+            ]
             for ends in (series.high, series.low)
         ]
         bars = {"type": "data", "array": bounds[0], "arrayminus": bounds[1], "thickness": 1.2}

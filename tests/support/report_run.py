@@ -168,9 +168,7 @@ def write_suites(root: Path) -> Path:
             inputs = {} if name == "base" else {"model": key[name]}
             stages.append(_planned("evaluate", f"{suite}[{name}]", made, arm) | {"name": suite, "inputs": inputs})
             source = None if name == "base" else "sft" if name == "sft" else "grpo"
-            models.append(
-                {"name": f"{suite}: {name}", "arm": arm, "evaluation": suite, "model": source, "key": made}
-            )
+            models.append({"name": f"{suite}: {name}", "arm": arm, "evaluation": suite, "model": source, "key": made})
             folder = root / "artifacts" / f"evaluate-{made}"
             _write_evaluation(folder, recipe, name, obeys + gained, right=right - gained // 2, rules=suite != "sums")
             if suite in ("none", "repeat"):
@@ -193,12 +191,15 @@ def _sides(figures: Mapping[str, object]) -> dict[str, object]:
     return {"model": figures, "against": figures}
 
 
-_PHASES = {p: {"lift": _found(1.0 + i), "layers": {"lift": [1.0, 1.5 + i]}} for i, p in enumerate(("reasoning", "answer"))}
+_PHASES = {
+    p: {"lift": _found(1.0 + i), "layers": {"lift": [1.0, 1.5 + i]}} for i, p in enumerate(("reasoning", "answer"))
+}
 DIAGNOSTICS = {
     "model": "stages/grpo/model", "against": "stages/sft/model", "prompts": 8, "seconds": 1.0,
     "diagnostics": {
         "attention": _sides({"items": 8, "left_out": 0, "phases": _PHASES}),
-        "controls": _sides({"variants": {v: {"hacc": _found(0.5), "sacc": _found(0.6)} for v in ("original", "empty")}}),
+        "controls": _sides({"variants": {v: {"hacc": _found(0.5), "sacc": _found(0.6)}
+                                         for v in ("original", "empty")}}),
         "faithfulness": _sides({"unchanged": {"early": _found(0.2), "early_of_right": _found(0.9),
                                               "intact": {"mean": None, "low": None, "high": None}}}),
         "routing": {},
