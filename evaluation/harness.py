@@ -1,7 +1,7 @@
 """What lm-evaluation-harness wrote, as results and responses of ours: each task is a suite.
 
-Per-sample values become measures, so that figures have intervals over prompts, and ``adhere compare`` pairs them. What the
-harness itself reports stands beside them, in ``reported``.
+Per-sample values become measures, so that figures have intervals over prompts, and ``adhere compare`` pairs them. What
+the harness itself reports stands beside them, in ``reported``.
 """
 
 from __future__ import annotations

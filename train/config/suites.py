@@ -65,13 +65,17 @@ def suite_overrides(name: str, entry: SuiteConfig) -> list[str]:
         "suite": suite,
         "path": entry.path,
         "subsets": entry.subsets,
-        "revision": entry.revision,
         "limit": entry.limit,
         "suites": None,
     }
     values |= {
         key: value
-        for key, value in (("mode", mode), ("responses", entry.responses), ("few_shot", entry.few_shot))
+        for key, value in (
+            ("mode", mode),
+            ("responses", entry.responses),
+            ("few_shot", entry.few_shot),
+            ("revision", entry.revision),
+        )
         if value is not None
     }  # fmt: skip
     if entry.without_constraints is not None:
