@@ -11,7 +11,7 @@ from pathlib import Path
 from adhere.rewards.errors import ConfigError, StageError
 
 ENVIRONMENT = "ADHERE_LM_EVAL"
-KEYS = ("suite", "tasks", "environment", "limit", "few_shot", "batch_size", "device", "chat", "to")
+KEYS = ("suite", "tasks", "environment", "limit", "few_shot", "batch_size", "device", "chat", "include", "to")
 INSTALL = "python -m venv lm-eval && lm-eval/bin/pip install 'lm-eval[hf]', then environment=lm-eval"
 TAIL = 20
 
@@ -22,7 +22,7 @@ def lm_eval(words: Sequence[str]) -> int:
     Args:
         words: MODEL, then ``tasks=[a,b]``, and as wanted ``environment=FOLDER`` of its virtual environment (else the
             variable ADHERE_LM_EVAL, else ``lm_eval`` on the path), ``limit``, ``few_shot``, ``batch_size``, ``device``,
-            ``chat=true`` for the chat template, and ``to=FOLDER``.
+            ``chat=false`` to ask without the chat template, ``include=FOLDER`` of further tasks, and ``to=FOLDER``.
 
     Raises:
         ConfigError: a word is unknown, no task is named, or the harness is not found.
@@ -62,6 +62,7 @@ def lm_eval(words: Sequence[str]) -> int:
         "--output_path", str(raw), "--log_samples", "--batch_size", given.get("batch_size", "8"),
         *(["--limit", given["limit"]] if "limit" in given else []),
         *(["--num_fewshot", given["few_shot"]] if "few_shot" in given else []),
+        *(["--include_path", given["include"]] if "include" in given else []),
         *(["--device", given["device"]] if "device" in given else []),
         *(["--apply_chat_template"] if chat == "true" else []),
     ]  # fmt: skip
