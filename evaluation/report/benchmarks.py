@@ -106,11 +106,14 @@ def plane_chart(entries: Sequence[Evaluated]) -> Chart | None:
             metric: set.intersection(*(set(of) for of in by.values())) if len(by) == len(models) else set()
             for metric, by in pooled.items()
         }
+
+        def mean_at(metric: str, model: str) -> Estimate:
+            return _mean_of([pooled[metric][model][suite] for suite in sorted(shared[metric])])
+
         if all(shared.values()):
             measured["mean over suites"] = {
-                model: tuple(_mean_of([pooled[m][model][s] for s in sorted(shared[m])]) for m in ("accuracy", "hacc"))
-                for model in models
-            }  # type: ignore[assignment]
+                model: (mean_at("accuracy", model), mean_at("hacc", model)) for model in models
+            }
     panels = []
     for suite, points in measured.items():
         arrows = [
@@ -143,11 +146,11 @@ def plane_chart(entries: Sequence[Evaluated]) -> Chart | None:
 
 def remedy_charts(entries: Sequence[Evaluated]) -> list[Chart]:
     """Remedies of one model on one set of prompts: accuracy against HAcc with the front, and what they cost."""
+    found: list[Chart] = []
     sets: dict[tuple[str, str], list[Evaluated]] = {}
     for entry in entries:
         if entry.results.get("remedy"):
             sets.setdefault((entry.model, str(entry.results.get("items"))), []).append(entry)
-    found = []
     for (model, _), members in sets.items():
         if len(members) < 2:
             continue
@@ -180,8 +183,7 @@ def remedy_charts(entries: Sequence[Evaluated]) -> list[Chart]:
                 for style, (name, (tokens, (_, figure)), on_front) in enumerate(zip(names, costs, cheap, strict=True))
                 if figure is not None
             ]
-            labels = {"x_label": "tokens a response", "y_label": heading_of(metric)}
-            panels.append(Subplot("", series, x_share=False, **labels))
+            panels.append(Subplot("", series, x_share=False, x_label="tokens a response", y_label=heading_of(metric)))
         if panels:
             number = f"_{len(found) + 1}" if found else ""
             found.append(

@@ -80,8 +80,8 @@ def _cells(chart: Chart) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             f"{panel.title}: {s.name}" if panel.title else s.name,
-            _interval(s.x[0], *(None if end is None else end[0] for end in (s.x_low, s.x_high)), panel.x_share),
-            _interval(s.y[0], *(None if end is None else end[0] for end in (s.low, s.high)), True),
+            _interval(s.x[0], s.x_low and s.x_low[0], s.x_high and s.x_high[0], panel.x_share),
+            _interval(s.y[0], s.low and s.low[0], s.high and s.high[0], True),
             _number(s.support),
         ]
         for panel in chart.panels
@@ -144,9 +144,9 @@ def _draw(axes: Axes, chart: Chart, panel: Subplot) -> None:
     for place, series in enumerate(panel.series if chart.kind != "area" else ()):
         _dots(axes, panel, series, place, scale) if chart.kind == "dots" else _line(axes, chart, panel, series, scale)
     for arrow in panel.arrows:
-        ends = {"xy": (100 * arrow.x1, 100 * arrow.y1), "xytext": (100 * arrow.x0, 100 * arrow.y0)}
+        start, end = (100 * arrow.x0, 100 * arrow.y0), (100 * arrow.x1, 100 * arrow.y1)
         look = {"arrowstyle": "-|>", "color": GREY, "shrinkA": 7, "shrinkB": 7}
-        axes.annotate("", **ends, arrowprops=look)
+        axes.annotate("", xy=end, xytext=start, arrowprops=look)
     axes.set_title(panel.title, fontsize=11, color=INK, parse_math=False)
     across, up = panel.x_label or chart.x_label, panel.y_label or chart.y_label
     axes.set_xlabel(f"{across} (%)" if chart.kind == "points" and panel.x_share else across)
@@ -172,6 +172,7 @@ def _dots(axes: Axes, panel: Subplot, series: Series, place: int, scale: float) 
         label = series.name if i == 0 else None
         axes.plot([at], [scale * value], MARKERS[series.style % len(MARKERS)], color=colour, markersize=6, label=label)
     axes.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
+    axes.set_xlim(-0.6, len(names) - 0.4)
     for label_ in axes.get_xticklabels():
         label_.set_parse_math(False)
 
@@ -190,7 +191,10 @@ def _line(axes: Axes, chart: Chart, panel: Subplot, series: Series, scale: float
         fill = "white" if series.hollow else colour
         axes.plot(x, y, marker, color=colour, markersize=8, markerfacecolor=fill, label=series.name, zorder=3)
         if len(panel.series) <= LABELLED:
-            axes.annotate(series.name, (x[0], y[0]), xytext=(6, 6), textcoords="offset points", parse_math=False)
+            # a name at the right edge stands to the left of its point
+            right = panel.x_share and x[0] > 75
+            look_of: dict[str, Any] = {"xytext": (-6 if right else 6, 6), "ha": "right" if right else "left"}
+            axes.annotate(series.name, (x[0], y[0]), textcoords="offset points", parse_math=False, **look_of)
         for low, high, horizontal in ((series.low, series.high, False), (series.x_low, series.x_high, True)):
             if low is not None and high is not None:
                 ends = [(across if horizontal else scale) * (end[0] or 0.0) for end in (low, high)]

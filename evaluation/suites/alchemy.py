@@ -97,7 +97,8 @@ def tasks(seed: int = 0) -> Iterator[tuple[str, int, str, tuple[str, ...], str]]
     for axis in AXES:
         for number in range(PER_AXIS):
             draw = random.Random(f"alchemy/{seed}/{axis}/{number}")
-            length, chain = 4, draw.choice(TASK_CHAINS if axis == "task" else BASE_CHAINS)
+            length = 4
+            chain: tuple[str, ...] = draw.choice(TASK_CHAINS if axis == "task" else BASE_CHAINS)
             if axis == "length":
                 length = draw.choice((2, 3, 6, 8))
                 chain = tuple(draw.choice(("F1", "F2")) for _ in range(draw.choice((1, 3, 4))))

@@ -121,14 +121,15 @@ def _item(row: Row) -> PromptItem:
         raise DataError(f"{row.where}: rubrics is not a list of one or more criteria; {FORM}")
     points, axes, checklist = [], [], []
     for i, rubric in enumerate(rubrics):
-        text, value = (rubric.get("criterion"), rubric.get("points")) if isinstance(rubric, Mapping) else (None, None)
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not isinstance(text, str) or not text.strip() or not number or value == 0:
+        given = rubric if isinstance(rubric, Mapping) else {}
+        text, value = given.get("criterion"), given.get("points")
+        worth = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+        if not isinstance(text, str) or not text.strip() or not math.isfinite(worth) or worth == 0.0:
             raise DataError(f"{row.where}: rubrics[{i}] has no criterion, or its points are not a number other than 0")
-        points.append(float(value))
-        tags = rubric.get("tags") or []
+        points.append(worth)
+        tags = given.get("tags") or []
         axes.append(next((str(tag).removeprefix(AXIS) for tag in tags if str(tag).startswith(AXIS)), ""))
-        weight = min(100.0, 10.0 * abs(float(value)))
+        weight = min(100.0, 10.0 * abs(worth))
         checklist.append(Requirement(str(i), text, JudgeCheck(), weight))
     if max(points) < 0:
         raise DataError(f"{row.where}: no criterion has positive points, so no response can score")

@@ -74,9 +74,7 @@ class LogicIF(SuiteKind):
         for item, generation in pairs:
             if generation.error:
                 lost = {name: (None,) for name in ("output", "stats", "both", "unreadable")}
-                scores.append(
-                    Score(unscored(Status.ERROR, generation.error), (), None, None, None, measures=lost)  # type: ignore[arg-type]
-                )
+                scores.append(Score(unscored(Status.ERROR, generation.error), (), None, None, None, measures=lost))
                 continue
             text = judged_text(generation, mode)
             found = None if text is None else last_result(text)
