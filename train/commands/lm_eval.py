@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from adhere.rewards.errors import ConfigError, StageError
+from adhere.train.launch.harness import run_harness
 
 ENVIRONMENT = "ADHERE_LM_EVAL"
 KEYS = ("suite", "tasks", "environment", "limit", "few_shot", "batch_size", "device", "chat", "include", "to")
@@ -66,15 +66,11 @@ def lm_eval(words: Sequence[str]) -> int:
         *(["--device", given["device"]] if "device" in given else []),
         *(["--apply_chat_template"] if chat == "true" else []),
     ]  # fmt: skip
-    # The harness has packages of its own: ours must not stand before them.
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     log = raw / "harness.log"
     print(f"lm-evaluation-harness: {', '.join(tasks)} on {model}; log: {log}", flush=True)
-    with log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment, check=False)
-    if done.returncode != 0:
+    if (code := run_harness(command, log)) != 0:
         last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])
-        raise StageError(f"lm-evaluation-harness ended with exit code {done.returncode}; the end of {log}:\n{last}")
+        raise StageError(f"lm-evaluation-harness ended with exit code {code}; the end of {log}:\n{last}")
     for task, evaluation in read_harness(raw, model).items():
         folder = to / task
         write_results(folder, evaluation, {"program": str(program), "command": command[1:]})
