@@ -67,7 +67,8 @@ def evaluate(
 
     Returns:
         results ``{model, suite, items, mode, sampling, metrics, modes, floors, flags}`` and the scored rows;
-        ``modes`` has the four headline figures under both kinds of checkers. Prompts that do not fit into the model's
+        ``modes`` has the four headline figures under both kinds of checkers, ``metrics.without_flagged`` the figures
+        of the prompts that no flag names, where one names some. Prompts that do not fit into the model's
         context are skipped: they have no score, and ``flags.over_context`` has their ids.
 
     Raises:
@@ -128,6 +129,9 @@ def evaluate(
             again = tuple(replace(row, score=score) for row, score in zip(rows, found, strict=True))
         modes[other] = summarise(again, bootstrap)
     flags = {flag: list(ids) for flag, ids in suite.flags.items()}
+    faulty = {key for ids in suite.flags.values() for key in ids}
+    sound = [row for row in rows if row.item.id not in faulty]
+    without = {"without_flagged": summarise(sound, bootstrap)} if sound and len(sound) < len(rows) else {}
     figures = suite.kind.figures(rows, bootstrap)
     paired = list(dict.fromkeys(name for row in rows for name in row.score.measures))
     results = {
@@ -136,7 +140,7 @@ def evaluate(
         "items": suite.fingerprint(),
         "mode": mode,
         "sampling": sampling.to_dict(),
-        "metrics": {**measure(rows, twins, bootstrap), **figures},
+        "metrics": {**measure(rows, twins, bootstrap), **without, **figures},
         "own_metrics": [*paired, *figures],
         "paired_metrics": paired,
         "headline": suite.kind.headline,

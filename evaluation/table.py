@@ -94,7 +94,7 @@ def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
             metrics = tuple(m for m in metrics if m not in ("hacc", "sacc"))
     models = [Line(r["model"], {m: r["metrics"].get(m) for m in metrics}) for r in results]
     floors = [Line(n, {m: f.get(m) for m in metrics}, floor=True) for n, f in first["floors"].items()]
-    lost = [note for result in results if (note := _lost(result))]
+    lost = [note for result in results for note in (_lost(result), _without_flagged(result)) if note]
     return Comparison(first["suite"], first["mode"], metrics, (*models, *floors), tuple(lost))
 
 
@@ -124,6 +124,18 @@ def _lost(result: Mapping[str, Any]) -> str:
         return ""
     note = f"{result['model']}: left out without a score: {', '.join(found)}"
     return "; ".join(filter(None, [note, open_ranges(result["metrics"])]))
+
+
+def _without_flagged(result: Mapping[str, Any]) -> str:
+    """Say what the leading metric is on the prompts without known faults, where the suite flags some."""
+    known = result["metrics"].get("without_flagged", {})
+    leading = next(
+        (m for m in (result.get("headline"), "joint", "accuracy", "hacc") if (known.get(m) or {}).get("n")), ""
+    )
+    if not leading:
+        return ""
+    flagged = {key for flag, ids in result["flags"].items() if flag != "over_context" for key in ids}
+    return f"{result['model']}: {heading_of(leading)} without {len(flagged)} flagged prompts {cell(known[leading])}"
 
 
 def cell(estimate: Mapping[str, Any] | None) -> str:

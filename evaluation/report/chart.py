@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["lines", "points", "area", "heat", "changes"]
-"""``changes`` is a heat map around 0: gains and losses in opposite colours, marked where the interval excludes 0."""
+Kind = Literal["lines", "points", "dots", "area", "heat", "changes"]
+"""``dots`` are values with intervals over names, the series side by side. ``changes`` is a heat map around 0: gains and
+losses in opposite colours, marked where the interval excludes 0."""
 
 FRONT = -1
 """The style of the Pareto front: a dotted line in the colour of the text."""
@@ -35,12 +36,30 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrow:
+    """From the point (``x0``, ``y0``) to (``x1``, ``y1``)."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
 class Subplot:
-    """One pair of axes; ``share`` says that its values lie in [0, 1] and are read as percent."""
+    """One pair of axes; ``share`` says that its values lie in [0, 1] and are read as percent.
+
+    Of points, ``x_share`` says it of the horizontal axis, the labels take the place of the chart's, and ``arrows`` lead
+    from one point to another.
+    """
 
     title: str
     series: Sequence[Series]
     share: bool = True
+    x_share: bool = True
+    x_label: str = ""
+    y_label: str = ""
+    arrows: Sequence[Arrow] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from adhere.evaluation.ablation import Analysis
 from adhere.evaluation.ablation.slices import FEWEST
+from adhere.evaluation.report.benchmarks import benchmark_charts
 from adhere.evaluation.report.chart import FRONT, Chart, Series, Subplot
 from adhere.evaluation.report.collect import ReportData
 from adhere.evaluation.report.rollouts import EVALUATION, TRAINING, UNKNOWN, RolloutTable
@@ -42,6 +43,7 @@ def build_charts(data: ReportData, table: RolloutTable, analysis: Analysis | Non
     ]
     found = [
         pareto_chart(analysis, styles),
+        *benchmark_charts(data),
         _curves_chart(
             data, "rates", "Learning curves", "share of training rollouts, by optimizer step",
             [Subplot(title, _curves(data, styles, f"rates/{rate}")) for rate, title in rates.items()],

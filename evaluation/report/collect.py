@@ -17,6 +17,9 @@ from adhere.records.state import State, find_state
 from adhere.records.tables import rollout_files
 from adhere.rewards.errors import ConfigError, DataError
 
+DIAGNOSTICS = "diagnostics*/diagnostics.json"
+"""Where a run keeps what ``adhere diagnose MODEL to=RUN/diagnostics`` found."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -51,7 +54,8 @@ class Evaluated:
 
     ``group`` is the name without the seed: the models of one group are the seeds of one arm. ``origin`` says which
     kind of stage made the model from what, ``candidate`` whether it is a result of the run's training: where rewards
-    were trained on, the models that have this behind them, else all that were trained.
+    were trained on, the models that have this behind them, else all that were trained. ``evaluation`` is the stage that
+    measured it, ``model`` its group without that, and ``parents`` the measured models that it was trained from.
     """
 
     name: str
@@ -61,6 +65,9 @@ class Evaluated:
     results: Mapping[str, Any]
     origin: str = ""
     candidate: bool = True
+    evaluation: str = ""
+    model: str = ""
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +99,8 @@ class ReportData:
 
     ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained,
     ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference.
-    ``courses`` say how ablations went, and ``ended`` at which step, of how many, halving ended a group. ``missing``
-    says, one sentence each, what cannot be shown yet.
+    ``diagnostics`` are the figures of ``adhere diagnose``. ``courses`` say how ablations went, and ``ended`` at which
+    step, of how many, halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
     """
 
     title: str
@@ -105,6 +112,7 @@ class ReportData:
     missing: list[str] = field(default_factory=list)
     courses: list[Course] = field(default_factory=list)
     ended: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    diagnostics: list[Mapping[str, Any]] = field(default_factory=list)
     wanted: str | None = None
 
     def note(self, group: str) -> str:
@@ -170,6 +178,11 @@ def collect(path: Path) -> ReportData:
     names = [str(run.recipe().get("name", run.path.name)) for run in runs]
     data = ReportData(names[0] if len(runs) == 1 else path.resolve().name, path)
     known: set[str] = set()
+    for file in dict.fromkeys(f for place in (path, *(r.path for r in runs)) for f in sorted(place.glob(DIAGNOSTICS))):
+        found = read_object(file)
+        if not isinstance(found.get("diagnostics"), Mapping) or not isinstance(found.get("model"), str):
+            raise DataError(f"{file}: is not written by adhere diagnose; remove it, or run adhere diagnose again")
+        data.diagnostics.append(found)
     for run, name in zip(runs, names, strict=True):
         _add_run(data, run, "" if len(set(names)) == 1 else f"{name}/", known)
 
@@ -254,6 +267,13 @@ def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> 
             first = next((entry for entry in data.trained if entry.group == prefix + point), None)
             data.ended[prefix + point] = (step, first.recipe.get("grpo", {}).get("max_steps") if first else None)
 
+    # The measured models that a stage's model was trained from: the nearest of those before it, else the base model.
+    inputs = {planned.key: tuple(planned.inputs.values()) for planned in plan.stages}
+
+    def nearest(key: str, measured: Mapping[str | None, str]) -> list[str]:
+        found = [m for s in inputs[key] for m in ([measured[s]] if s in measured else nearest(s, measured))]
+        return found or ([measured[None]] if not inputs[key] and None in measured else [])
+
     # The evaluated models. A trained one has the seed that it was trained with, whatever seed its evaluation draws by.
     for model in plan.models:
         stage, source, suite = stages[model.key], made[model.key], suites[model.key]
@@ -261,6 +281,13 @@ def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> 
         if not results or stage.path in {entry.path for entry in data.evaluated}:
             continue
         group, seed = members.get(source) or grouped(model.name.removeprefix(suite), model.arm, stage.seed)
+        alike = {made[m.key]: m for m in plan.models if m.evaluation == model.evaluation and m.arm == model.arm}
+        shared = {made[m.key]: m for m in plan.models if m.evaluation == model.evaluation} | alike
+        measured = {
+            key: (members.get(key) or grouped(m.name.removeprefix(suites[m.key]), m.arm, None))[0]
+            for key, m in shared.items()
+        }
+        before = nearest(source, measured) if source else []
         data.evaluated.append(
             Evaluated(
                 name=prefix + model.name,
@@ -270,6 +297,9 @@ def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> 
                 results=results,
                 origin=stages[source].origin if source else "",
                 candidate=source is not None and (source in rewarded or not rewarded),
+                evaluation=model.evaluation,
+                model=prefix + group,
+                parents=tuple(dict.fromkeys(prefix + name for name in before if name != group)),
             )
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from adhere.evaluation.ablation import Analysis
 from adhere.evaluation.ablation.words import NAMES
+from adhere.evaluation.report.benchmarks import suites_table
 from adhere.evaluation.report.chart import Chart
 from adhere.evaluation.report.collect import ReportData, recipe_differences
 from adhere.evaluation.report.pack import Packed
@@ -20,6 +21,8 @@ from adhere.evaluation.report.rollouts import RolloutTable
 from adhere.evaluation.report.verdict import ORDER, caution, change, headline, table, verdicts
 
 ASSETS = Path(__file__).parent / "assets"
+BENCHMARK_CHARTS = ("suites", "plane", "remedies", "diagnostics", "attention")
+"""How the names of the charts of the section on benchmarks begin."""
 SUMMARY_CHARTS = ("pareto", "constraints", "changes", "reasoning")
 WIDE = 4
 """Groups above which the table of settings has one row a group, so that it grows downwards."""
@@ -72,6 +75,8 @@ def render_page(
         evaluated=data.evaluated,
         charts=[{"chart": chart, "rows": chart.rows()[: TABLE_ROWS + 1]} for chart in charts],
         summary_charts=SUMMARY_CHARTS,
+        benchmark_charts=[chart.name for chart in charts if chart.name.partition("_")[0] in BENCHMARK_CHARTS],
+        suites=suites_table(data),
         table_rows=TABLE_ROWS,
         groups=data.groups,
         wide=len(data.groups) > WIDE,

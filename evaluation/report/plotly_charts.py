@@ -23,8 +23,8 @@ def figures(chart: Chart) -> list[dict[str, Any]]:
     found = []
     for panel in chart.panels:
         layout: dict[str, Any] = {
-            "xaxis": {"title": {"text": chart.x_label}},
-            "yaxis": {"title": {"text": chart.y_label}},
+            "xaxis": {"title": {"text": panel.x_label or chart.x_label}},
+            "yaxis": {"title": {"text": panel.y_label or chart.y_label}},
             "hovermode": "x unified" if chart.kind in ("lines", "area") else "closest",
         }
         if panel.share and chart.kind not in MAPS:
@@ -32,8 +32,18 @@ def figures(chart: Chart) -> list[dict[str, Any]]:
         elif chart.kind == "lines":
             layout["yaxis"] |= {"rangemode": "tozero"}
         if chart.kind == "points":
-            for axis in ("xaxis", "yaxis"):
+            for axis in ("xaxis", "yaxis") if panel.x_share else ("yaxis",):
                 layout[axis] |= {"tickformat": ".0%", "range": [-0.05, 1.08], "dtick": 0.2}
+            if not panel.x_share:
+                layout["xaxis"] |= {"rangemode": "tozero", "range": room(panel)}
+            layout["annotations"] = [
+                {"x": a.x1, "y": a.y1, "ax": a.x0, "ay": a.y0, "xref": "x", "yref": "y", "axref": "x", "ayref": "y",
+                 "showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "standoff": 7, "startstandoff": 7, "text": ""}
+                for a in panel.arrows
+            ]  # fmt: skip
+        if chart.kind == "dots":
+            layout["xaxis"] = {"type": "category"}
+            layout |= {"scattermode": "group", "scattergap": 0.5}
         if chart.kind in MAPS:
             names = [str(x) for x in panel.series[0].x]
             ticks = {"tickmode": "array", "tickvals": names, "ticktext": short(names)}
@@ -72,7 +82,17 @@ def line_traces(chart: Chart, panel: Subplot, series: Series) -> list[dict[str, 
     if series.style == FRONT:
         return [trace | {"mode": "lines", "line": {"shape": "vh", "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"}]
     if chart.kind == "points":
-        return [point_trace(trace, series, labelled=len(panel.series) <= LABELLED)]
+        return [point_trace(trace, chart, panel, series)]
+    if chart.kind == "dots":
+        bounds = [
+            [
+                0.0 if y is None or end is None else abs(end - y)
+                for y, end in zip(series.y, ends or series.y, strict=True)
+            ]
+            for ends in (series.high, series.low)
+        ]
+        bars = {"type": "data", "array": bounds[0], "arrayminus": bounds[1], "thickness": 1.2}
+        return [trace | {"mode": "markers", "error_y": bars, "offsetgroup": series.name}]
     if series.low is None or series.high is None:
         return [trace]
     edge = {"type": "scatter", "mode": "lines", "x": list(series.x), "line": {"width": 0}, "hoverinfo": "skip"}
@@ -80,23 +100,35 @@ def line_traces(chart: Chart, panel: Subplot, series: Series) -> list[dict[str, 
     return [edge | {"y": list(series.low)}, edge | {"y": list(series.high), "fill": "tonexty"}, trace]
 
 
-def point_trace(trace: dict[str, Any], series: Series, *, labelled: bool) -> dict[str, Any]:
-    """Return ``trace`` as one marker with whiskers on both axes; ``labelled`` writes its name beside it."""
+def room(panel: Subplot) -> list[float]:
+    """Return a range from 0 that holds all points of a panel whose horizontal axis is not a share."""
+    most = max((float(x) for series in panel.series for x in series.x if x is not None), default=1.0) or 1.0
+    return [-0.05 * most, 1.15 * most]
+
+
+def point_trace(trace: dict[str, Any], chart: Chart, panel: Subplot, series: Series) -> dict[str, Any]:
+    """Return ``trace`` as one marker with whiskers on both axes; where few are drawn, its name stands beside it."""
 
     def bars(value: Any, low: Any, high: Any) -> dict[str, Any]:
+        if low is None or high is None:
+            return {"type": "data", "array": [0.0], "visible": False}
         return {"type": "data", "array": [high[0] - value[0]], "arrayminus": [value[0] - low[0]], "thickness": 1.2}
 
     front = "" if series.support is None else f"<br>on the front in {series.support:.0%} of resamples"
     x: Any = series.x[0]
     y: Any = series.y[0]
+    labelled = len(panel.series) <= LABELLED
+    right = x > 0.75 * (1.0 if panel.x_share else room(panel)[1])
+    heads = [panel.x_label or chart.x_label, panel.y_label or chart.y_label]
     return trace | {
         "mode": "markers+text" if labelled else "markers",
         "text": [series.name],
-        "textposition": f"{'bottom' if y > 0.85 else 'top'} {'left' if x > 0.75 else 'right'}",
+        "textposition": f"{'bottom' if y > 0.85 else 'top'} {'left' if right else 'right'}",
         "marker": {"symbol": SYMBOLS[series.style % len(SYMBOLS)] + ("-open" if series.hollow else ""), "size": 12},
         "error_y": bars(series.y, series.low, series.high),
         "error_x": bars(series.x, series.x_low, series.x_high),
-        "hovertemplate": f"%{{text}}<br>accuracy %{{x:.1%}}<br>HAcc %{{y:.1%}}{front}<extra></extra>",
+        "hovertemplate": f"%{{text}}<br>{heads[0]} %{{x:{'.1%' if panel.x_share else '.4g'}}}<br>"
+        f"{heads[1]} %{{y:.1%}}{front}<extra></extra>",
     }
 
 

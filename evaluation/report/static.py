@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ LONG = 20
 """Characters of a name from which a legend has two columns."""
 
 DASHES = ("-", "--", ":", "-.")
-TABULAR = ("points", *MAPS)
+TABULAR = ("points", "dots", *MAPS)
 """Charts of few numbers: their LaTeX file has the numbers as a table too."""
 
 HEAT = {"cmap": "cividis", "vmin": 0, "vmax": 100}
@@ -64,17 +65,33 @@ def _cells(chart: Chart) -> tuple[list[str], list[list[str]]]:
         said = _number if chart.kind == "heat" else _signed
         rows = [[str(name), *(said(s.y[i]) + star(s, i) for s in series)] for i, name in enumerate(series[0].x)]
         return [chart.x_label, *(s.name for s in series)], rows
+    if chart.kind == "dots":
+        titled = len(chart.panels) > 1
+        rows = [
+            [*([panel.title] if titled else []), s.name, str(x), _interval(y, low, high, panel.share)]
+            for panel in chart.panels
+            for s in panel.series
+            for x, y, low, high in zip(s.x, s.y, s.low or s.y, s.high or s.y, strict=True)
+        ]
+        return [*(["panel"] if titled else []), "model", chart.x_label, "value"], rows
     heads = ["model", f"{chart.x_label} (%)", f"{chart.y_label} (%)", "on front (%)"]
     rows = [
-        [s.name, _interval(s.x, s.x_low, s.x_high), _interval(s.y, s.low, s.high), _number(s.support)]
-        for s in series
+        [
+            f"{panel.title}: {s.name}" if panel.title else s.name,
+            _interval(s.x[0], s.x_low and s.x_low[0], s.x_high and s.x_high[0], panel.x_share),
+            _interval(s.y[0], s.low and s.low[0], s.high and s.high[0], True),
+            _number(s.support),
+        ]
+        for panel in chart.panels
+        for s in panel.series
         if s.style != FRONT
     ]
     return heads, rows
 
 
-def _interval(value: Any, low: Any, high: Any) -> str:
-    return f"{_number(value[0])} [{_number(low[0])}, {_number(high[0])}]"
+def _interval(value: Any, low: Any, high: Any, share: bool) -> str:
+    said: Callable[[float | None], str] = _number if share else lambda v: "n/a" if v is None else f"{v:.3g}"
+    return said(value) if low is None or high is None else f"{said(value)} [{said(low)}, {said(high)}]"
 
 
 def _number(value: float | None) -> str:
@@ -117,11 +134,16 @@ def _draw(axes: Axes, chart: Chart, panel: Subplot) -> None:
     if chart.kind == "area":
         layers = [[100 * (y or 0.0) for y in s.y] for s in panel.series]
         axes.stackplot(panel.series[0].x, layers, labels=CELLS, colors=[COLOURS[s.style] for s in panel.series])  # type: ignore[arg-type]
-    for series in panel.series if chart.kind != "area" else ():
-        _line(axes, chart, series, scale)
+    for place, series in enumerate(panel.series if chart.kind != "area" else ()):
+        _dots(axes, panel, series, place, scale) if chart.kind == "dots" else _line(axes, chart, panel, series, scale)
+    for arrow in panel.arrows:
+        start, end = (100 * arrow.x0, 100 * arrow.y0), (100 * arrow.x1, 100 * arrow.y1)
+        look = {"arrowstyle": "-|>", "color": GREY, "shrinkA": 7, "shrinkB": 7}
+        axes.annotate("", xy=end, xytext=start, arrowprops=look)
     axes.set_title(panel.title, fontsize=11, color=INK, parse_math=False)
-    axes.set_xlabel(f"{chart.x_label} (%)" if chart.kind == "points" else chart.x_label)
-    axes.set_ylabel(f"{chart.y_label} (%)" if chart.kind == "points" else "%" if panel.share else "")
+    across, up = panel.x_label or chart.x_label, panel.y_label or chart.y_label
+    axes.set_xlabel(f"{across} (%)" if chart.kind == "points" and panel.x_share else across)
+    axes.set_ylabel(f"{up} (%)" if chart.kind == "points" else "%" if panel.share else "")
     if panel.share:
         axes.set_ylim(-2, 102)
     axes.grid(color="#E4E4E4", linewidth=0.7)
@@ -130,23 +152,45 @@ def _draw(axes: Axes, chart: Chart, panel: Subplot) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _line(axes: Axes, chart: Chart, series: Series, scale: float) -> None:
+def _dots(axes: Axes, panel: Subplot, series: Series, place: int, scale: float) -> None:
+    """Draw a series of values over names, beside the other series of its panel."""
+    names = list(dict.fromkeys(str(x) for one in panel.series for x in one.x))
+    beside = 0.5 * ((place + 0.5) / len(panel.series) - 0.5)
+    for i, (name, value) in enumerate(zip(series.x, series.y, strict=True)):
+        if value is None:
+            continue
+        at, colour = names.index(str(name)) + beside, COLOURS[series.style % len(COLOURS)]
+        low, high = ((value if ends is None or ends[i] is None else ends[i]) for ends in (series.low, series.high))
+        axes.plot([at, at], [scale * (low or 0.0), scale * (high or 0.0)], color=colour, linewidth=1.2)
+        label = series.name if i == 0 else None
+        axes.plot([at], [scale * value], MARKERS[series.style % len(MARKERS)], color=colour, markersize=6, label=label)
+    axes.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    for label_ in axes.get_xticklabels():
+        label_.set_parse_math(False)
+
+
+def _line(axes: Axes, chart: Chart, panel: Subplot, series: Series, scale: float) -> None:
     # there are as many markers as colours: after one round of colours the markers are shifted
     round_, place = divmod(series.style, len(COLOURS))
     colour, marker = COLOURS[place], MARKERS[(place + round_) % len(MARKERS)]
     y = [float("nan") if value is None else scale * value for value in series.y]
     if chart.kind == "points":
-        x = [100 * float(value) for value in series.x if value is not None]
+        across = 100.0 if panel.x_share else 1.0
+        x = [across * float(value) for value in series.x if value is not None]
         if series.style == FRONT:
             axes.step(x, y, ":", where="pre", color=INK, linewidth=1.2, label=series.name)
             return
         fill = "white" if series.hollow else colour
         axes.plot(x, y, marker, color=colour, markersize=8, markerfacecolor=fill, label=series.name, zorder=3)
-        if len(chart.panels[0].series) <= LABELLED:
-            axes.annotate(series.name, (x[0], y[0]), xytext=(6, 6), textcoords="offset points", parse_math=False)
+        if len(panel.series) <= LABELLED:
+            # a name at the right edge stands to the left of its point
+            right = panel.x_share and x[0] > 75
+            look_of: dict[str, Any] = {"xytext": (-6 if right else 6, 6), "ha": "right" if right else "left"}
+            axes.annotate(series.name, (x[0], y[0]), textcoords="offset points", parse_math=False, **look_of)
         for low, high, horizontal in ((series.low, series.high, False), (series.x_low, series.x_high, True)):
             if low is not None and high is not None:
-                ends = [scale * (low[0] or 0.0), scale * (high[0] or 0.0)]
+                ends = [(across if horizontal else scale) * (end[0] or 0.0) for end in (low, high)]
                 axes.plot(*((ends, y * 2) if horizontal else (x * 2, ends)), color=colour, linewidth=1.2)
         return
     steps: list[Any] = list(series.x)

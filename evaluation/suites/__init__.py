@@ -20,9 +20,10 @@ from adhere.evaluation.suites.mathif import mathif
 from adhere.evaluation.suites.prompts import prompt_file
 
 # Each file enters its suites into the registry when it is imported.
-_FOLLOWING = ("ifeval", "ifbench", "muldimif", "followbench", "abstention")
+_FOLLOWING = ("ifeval", "ifbench", "muldimif", "followbench", "reasonif", "complexbench", "healthbench")
+_MADE_HERE = ("abstention", "logicif", "ood", "alchemy")
 _MATHS = ("gsm8k", "math500", "aime", "amc", "minerva", "olympiad")
-for _name in (*_FOLLOWING, *_MATHS):
+for _name in (*_FOLLOWING, *_MADE_HERE, *_MATHS):
     importlib.import_module(f"adhere.evaluation.suites.{_name}")
 
 __all__ = [

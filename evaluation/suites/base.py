@@ -60,7 +60,7 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class SuiteSource:
-    """What a recipe says about where a suite's items are: ``evaluation.path``, ``subsets`` and ``limit``.
+    """What a recipe says about a suite's items: ``path``, ``subsets``, ``limit``, ``revision`` and ``few_shot``.
 
     ``recipe_items`` builds the recipe's own evaluation items; only ``SuiteKind.load`` may call it.
     """
@@ -69,6 +69,8 @@ class SuiteSource:
     subsets: Sequence[str] | None = None
     recipe_items: Callable[[], Iterable[PromptItem]] = tuple
     limit: int | None = None
+    revision: str | None = None
+    few_shot: int = 0
 
 
 class SuiteKind:
@@ -86,6 +88,9 @@ class SuiteKind:
 
     hub: ClassVar[str | None] = None
     """Data set that the items come from where no path is given: ``owner/name``, with ``@REVISION`` to pin one."""
+
+    examples: ClassVar[bool] = False
+    """Whether ``SuiteSource.few_shot`` examples can stand before each question."""
 
     headline: ClassVar[str | None] = None
     """The metric that stands for the suite in a table of several; ``None``: joint, else accuracy, else HAcc."""
@@ -106,15 +111,21 @@ class SuiteKind:
             return []
         return sorted(source.path.glob("*.jsonl")) if source.path.is_dir() else [source.path]
 
+    def example_files(self, source: SuiteSource) -> list[Path]:
+        """Return the files that few-shot examples come from; training may read these."""
+        return []
+
     def fingerprint(self, source: SuiteSource) -> str | None:
         """Return what identifies the items in a stage's key; ``None`` where they are the recipe's evaluation data.
 
         Here it is the names and the content of ``files``. A plug-in's code counts in the key in any case.
         """
-        files = [file for file in self.files(source) if file.exists()]
+        files = [file for file in (*self.files(source), *self.example_files(source)) if file.exists()]
         content = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
         if source.path is None and self.hub is not None:
-            content.append(["hub", self.hub])
+            content.append(["hub", self.hub if source.revision is None else f"{self.hub}@{source.revision}"])
+        if source.few_shot:
+            content.append(["few_shot", str(source.few_shot)])
         return hashlib.sha256(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
 
     def problems(self, source: SuiteSource) -> list[str]:

@@ -1,8 +1,9 @@
-"""The suite ``followbench``: FollowBench (arXiv 2310.20410), one constraint more a level, as far as rules decide.
+"""The suite ``followbench``: FollowBench (arXiv 2310.20410), one constraint more a level.
 
-HSR is the share of responses that meet every constraint of their level. A rule decides a level as a whole, so that SSR,
-the mean share of constraints met, is the same figure here. CSL is the mean over groups of how many levels in a row are
-met, from the first. Groups that only a judge can decide are left out.
+HSR is the share of responses that meet every constraint of their level, SSR the mean share of constraints met. CSL is
+the mean over groups of how many levels in a row are met, from the first. Where there are rules, one decides a level as
+a whole, so that SSR equals HSR. With ``subsets: [rules, judged]`` a judge decides the other groups: of each level it is
+asked about every constraint that was added on the way, one by one, by the instructions before and after.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from adhere.evaluation.scoring import UNFINISHED, Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD, judged_text
+from adhere.evaluation.suites.judged import judged_verdicts
 from adhere.prompts.item import PromptItem, Row, read_rows
-from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
+from adhere.rewards.checklist import Decider, JudgeCheck, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
 from adhere.rewards.engine import Engine
-from adhere.rewards.errors import DataError
+from adhere.rewards.errors import DataError, nearest
 from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
 LEVELS = 5
+SUBSETS = ("rules", "judged")
 FORM = "a row of FollowBench is {example_id, category, source, level, instruction, target}"
 Test = Callable[[str], bool]
 
@@ -176,7 +179,13 @@ class FollowBench(SuiteKind):
     headline = "hsr"
 
     def problems(self, source: SuiteSource) -> list[str]:
-        return [] if source.path else ["evaluation.path: name the folder of FollowBench's *_constraints.json files"]
+        found = [] if source.path else ["evaluation.path: name the folder of FollowBench's *_constraints.json files"]
+        for name in source.subsets or ():
+            if name not in SUBSETS:
+                found.append(
+                    f"evaluation.subsets: followbench has no '{name}'{nearest(name, SUBSETS)}; [rules, judged]"
+                )
+        return found
 
     def files(self, source: SuiteSource) -> list[Path]:
         if source.path is None:
@@ -187,9 +196,12 @@ class FollowBench(SuiteKind):
         files = self.files(source)
         if not files:
             raise DataError(f"{source.path}: holds no *_constraints.json; name the folder of FollowBench's files")
+        subsets = source.subsets or ["rules"]
         for file in files:
+            told: dict[tuple[Any, int], str] = {}
             for row in read_rows(file):
-                if (item := _item(row, file.stem.removesuffix("_constraints"))) is not None:
+                item = _item(row, file.stem.removesuffix("_constraints"), told)
+                if item is not None and ("judged" if _is_judged(item) else "rules") in subsets:
                     yield item
 
     def score(
@@ -199,8 +211,18 @@ class FollowBench(SuiteKind):
         engine: Engine | None = None,
         judge: Decider | None = None,
     ) -> list[Score]:
+        judged = [pair for pair in pairs if _is_judged(pair[0])]
+        verdicts_of = iter(judged_verdicts(judged, mode, engine, judge))
         scores = []
         for item, generation in pairs:
+            nothing = unscored(Status.NOT_APPLICABLE, NO_GOLD)
+            if _is_judged(item):
+                verdicts = next(verdicts_of)
+                met = [None if v.score is None else float(v.score >= 0.5) for v in verdicts]
+                hsr = 0.0 if 0.0 in met else None if None in met else 1.0
+                ssr = None if None in met else sum(value or 0.0 for value in met) / len(met)
+                scores.append(Score(nothing, verdicts, hsr, ssr, None, measures={"hsr": (hsr,), "ssr": (ssr,)}))
+                continue
             text = None if generation.error else judged_text(generation, mode)
             rule = item.checklist[0].check
             assert isinstance(rule, SuiteCheck)
@@ -208,7 +230,6 @@ class FollowBench(SuiteKind):
                 verdict = unscored(Status.ERROR, generation.error or "") if generation.error else failed(UNFINISHED)
             else:
                 verdict = check_rule(rule.name, rule.kwargs["level"], rule.kwargs["target"], text)
-            nothing = unscored(Status.NOT_APPLICABLE, NO_GOLD)
             figures = {"hsr": (verdict.score,), "ssr": (verdict.score,)}
             scores.append(Score(nothing, (verdict,), verdict.score, verdict.score, None, measures=figures))
         return scores
@@ -236,8 +257,18 @@ class FollowBench(SuiteKind):
         return found
 
 
-def _item(row: Row, file: str) -> PromptItem | None:
-    """Return a row as a prompt; nothing for level 0, which has no constraint, and for what only a judge can decide."""
+def _is_judged(item: PromptItem) -> bool:
+    return isinstance(item.checklist[0].check, JudgeCheck)
+
+
+def _item(row: Row, file: str, told: dict[tuple[Any, int], str]) -> PromptItem | None:
+    """Return a row as a prompt; nothing for level 0, which has no constraint.
+
+    Args:
+        row: of the file.
+        file: the kind of constraints.
+        told: the instructions of the rows before, by example and level; this row's is added.
+    """
     wanted = ("example_id", "category", "source", "level", "instruction", "target")
     if missing := [name for name in wanted if name not in row.values]:
         raise DataError(f"{row.where}: lacks {', '.join(missing)}; {FORM}; is it a file of another benchmark?")
@@ -247,14 +278,31 @@ def _item(row: Row, file: str) -> PromptItem | None:
     rule = "example" if category == "example" else source if source in LADDERS or source in ANSWERS else None
     if category == "format" and number in (22, 30):
         rule = f"format {number}"
-    if level == 0 or rule is None:
+    told[number, level] = instruction
+    if level == 0:
         return None
+    if rule is None:
+        if missing_levels := [str(n) for n in range(level) if (number, n) not in told]:
+            raise DataError(
+                f"{row.where}: example {number} has no level {', '.join(missing_levels)} before its level {level}; a "
+                f"judge is told what each level adds"
+            )
+        checklist = tuple(
+            Requirement(
+                f"constraint {n}",
+                f"Instruction A:\n{told[number, n - 1]}\n\nInstruction B:\n{told[number, n]}\n\nInstruction B demands "
+                f"one thing more than instruction A, or another thing in its place. The response meets that demand.",
+                JudgeCheck(),
+            )
+            for n in range(1, level + 1)
+        )
+    else:
+        check = SuiteCheck(rule, {"level": level, "target": str(target)})
+        checklist = (Requirement(f"level {level}", instruction, check),)
     return PromptItem.asking(
         instruction,
         item_id=f"{file}/{number}/{level}",
         source=f"followbench/{file}",
-        checklist=[
-            Requirement(f"level {level}", instruction, SuiteCheck(rule, {"level": level, "target": str(target)})),
-        ],
+        checklist=checklist,
         meta={"group": f"{file}/{number}", "level": level},
     )

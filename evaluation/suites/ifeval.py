@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from adhere.evaluation.generation import Generation
@@ -15,6 +17,10 @@ from adhere.rewards.checklist import Decider, Requirement, RuleCheck
 from adhere.rewards.constraints import CONSTRAINTS, Mode, follow, prepare
 from adhere.rewards.engine import Engine
 from adhere.rewards.errors import DataError
+
+FAULTY = "the prompt and its checker disagree (repaired in IFEval++, arXiv 2512.14754)"
+FAULTS = Path(__file__).with_name("ifeval_faults.txt")
+"""The 74 keys whose rows IFEval++ repaired, each with eight digits of the SHA-256 of the prompt as it was."""
 
 
 @suite("ifeval")
@@ -47,6 +53,12 @@ class IFEval(SuiteKind):
                 ),
                 meta={"key": row.values["key"]},
             )
+
+    def flags(self, items: Sequence[PromptItem]) -> Mapping[str, tuple[str, ...]]:
+        faults = dict(line.split() for line in FAULTS.read_text(encoding="utf-8").splitlines())
+        marks = {item.id: hashlib.sha256(item.question.strip().encode()).hexdigest()[:8] for item in items}
+        found = tuple(key for key, mark in marks.items() if faults.get(key) == mark)
+        return {FAULTY: found} if found else {}
 
     def score(
         self,

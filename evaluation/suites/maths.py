@@ -14,7 +14,7 @@ from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import Score, score_responses
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource
 from adhere.evaluation.suites.rows import source_rows
-from adhere.prompts.item import PromptItem, Row
+from adhere.prompts.item import Message, PromptItem, Row
 from adhere.prompts.sources import PromptStyle
 from adhere.rewards.checklist import Decider
 from adhere.rewards.constraints import Mode
@@ -52,6 +52,7 @@ class MathsSuite(SuiteKind):
                 f"{rows[0].where}: {self.name} has {self.size} problems, and there are {len(rows)} rows; is it another "
                 f"split or benchmark?"
             )
+        shots = self.shots(source) if source.few_shot else ()
         ids: set[str] = set()
         for number, row in enumerate(rows):
             question, golds = self._read(row)
@@ -62,12 +63,16 @@ class MathsSuite(SuiteKind):
             ids.add(item_id)
             yield PromptItem(
                 id=f"{self.name}/{item_id}",
-                messages=PromptStyle().messages(question),
+                messages=(*shots, *PromptStyle().messages(question)),
                 answer=golds[0],
                 source=self.name,
                 question=question,
                 meta={} if len(golds) == 1 else {ALTERNATIVES: golds},
             )
+
+    def shots(self, source: SuiteSource) -> tuple[Message, ...]:
+        """Return the turns of ``source.few_shot`` examples; a suite with ``examples`` says where they are."""
+        raise NotImplementedError
 
     def _read(self, row: Row) -> tuple[str, list[str]]:
         form = f"a row of {self.name} is {{problem, answer}}"

@@ -29,6 +29,7 @@ def source_rows(source: SuiteSource, hub: str, *, split: str = "test", name: str
         yield from read_rows(file_of(source.path))
         return
     dataset, _, revision = hub.partition("@")
+    revision = source.revision or revision
     given = {"dataset": dataset, "split": split, "name": name, "revision": revision or None}
     yield from read_dataset(SourceConfig.model_validate({k: v for k, v in given.items() if v is not None}))
 

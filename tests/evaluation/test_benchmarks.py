@@ -12,6 +12,7 @@ from adhere.evaluation.metrics import measure
 from adhere.evaluation.scoring import ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, Suite, SuiteSource
+from adhere.evaluation.suites.ifeval import FAULTY
 from adhere.rewards.errors import AdhereError, ConfigError, DataError
 
 SHARED = Path(__file__).parents[2] / "../shared"
@@ -99,6 +100,19 @@ def test_ifeval_agrees_with_the_official_verdicts():
     for way in ("strict", "loose"):
         ours = [list(score.measures[f"instruction_{way}"]) for score in scores]
         assert ours == [[float(c[way]) for c in official[item.id]["constraints"]] for item in items]
+
+
+@pytest.mark.skipif(not (SHARED / "data/ifeval").is_dir(), reason="needs ../shared/data/ifeval")
+def test_the_faulty_rows_of_ifeval_are_flagged_and_their_repaired_form_is_not(tmp_path):
+    rows = [json.loads(line) for line in (SHARED / "data/ifeval/input_data.jsonl").open()]
+    (tmp_path / "mended.jsonl").write_text(
+        "".join(json.dumps(row | {"prompt": row["prompt"].replace("at least 6 times", "less than 6 times")}) + "\n"
+                for row in rows if row["key"] in (1174, 1000, 337))
+    )  # fmt: skip
+    whole = SUITES["ifeval"].load(SuiteSource(SHARED / "data/ifeval/input_data.jsonl"))
+    assert len(whole.flags[FAULTY]) == 74 and {"1174", "337"} <= set(whole.flags[FAULTY])
+    assert "1000" not in whole.flags[FAULTY]
+    assert SUITES["ifeval"].load(SuiteSource(tmp_path / "mended.jsonl")).flags[FAULTY] == ("337",)
 
 
 CAN_IFBENCH = not SUITES["ifbench"].problems(SuiteSource())
@@ -207,3 +221,39 @@ def test_a_limit_takes_the_first_prompts(tmp_path):
 def test_a_suite_without_a_path_is_identified_by_its_data_set():
     keys = {name: SUITES[name].fingerprint(SuiteSource()) for name in ("ifeval", "gsm8k", "math500", "aime26")}
     assert len(set(keys.values())) == len(keys)
+
+
+GSM8K_TRAIN = [
+    {"question": "A has 2 pens and buys 3. How many?", "answer": "2+3=<<2+3=5>>5 pens.\n#### 5"},
+    {"question": "Half of 8?", "answer": "8/2=<<8/2=4>>4\n#### 4"},
+]
+
+
+def test_examples_stand_before_each_question_as_turns(tmp_path):
+    rows = "".join(json.dumps(row) + "\n" for row in GSM8K_TRAIN)
+    (tmp_path / "train.jsonl").write_text(rows)
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": "6*7?", "answer": "6*7=<<6*7=42>>42\n#### 42"}))
+    source = SuiteSource(tmp_path / "test.jsonl", few_shot=2)
+    kind = SUITES["gsm8k"]
+    (item,) = kind.load(source).items
+    assert [turn["role"] for turn in item.messages] == ["user", "assistant"] * 2 + ["user"]
+    assert item.messages[1]["content"] == "2+3=5 pens.\n\\boxed{5}"
+    assert item.messages[2]["content"] == "Half of 8?\nPut the final answer in \\boxed{}."
+    assert item.messages[-1]["content"].startswith("6*7?") and item.question == "6*7?"
+    (plain,) = kind.load(SuiteSource(tmp_path / "test.jsonl")).items
+    assert plain.messages == item.messages[-1:]
+    # Other examples are another suite to a stage's key, and training may read the file that they come from.
+    keys = {kind.fingerprint(SuiteSource(tmp_path / "test.jsonl", few_shot=n)) for n in (0, 1, 2)}
+    assert len(keys) == 3 and kind.files(source) == [tmp_path / "test.jsonl"]
+    with pytest.raises(DataError, match="few_shot 3 asks for more examples"):
+        kind.load(SuiteSource(tmp_path / "test.jsonl", few_shot=3))
+    (tmp_path / "train.jsonl").write_text(json.dumps({"question": "x", "answer": "5"}))
+    with pytest.raises(DataError, match=r"train.jsonl:1: is not a row of GSM8K's training split"):
+        kind.load(source)
+    (tmp_path / "train.jsonl").unlink()
+    assert "there is no" in kind.problems(source)[0] and kind.problems(SuiteSource(tmp_path / "test.jsonl")) == []
+
+
+def test_a_revision_of_the_hubs_data_set_is_in_the_key():
+    kind = SUITES["gsm8k"]
+    assert kind.fingerprint(SuiteSource()) != kind.fingerprint(SuiteSource(revision="abc"))

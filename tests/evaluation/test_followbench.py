@@ -10,6 +10,7 @@ from adhere.evaluation.scoring import ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites import SUITES, SuiteSource
 from adhere.evaluation.suites.followbench import check_rule
+from adhere.rewards.constraints import decided
 from adhere.rewards.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "../shared/data/followbench"
@@ -69,6 +70,50 @@ def test_levels_count_in_a_row(tmp_path):
     ]
     found = suite.kind.figures(scored, Bootstrap(100))
     assert found["csl"]["mean"] == 3.5 and found["hsr_level_3"]["mean"] == 0.5
+
+
+class Sees:
+    """A judge that finds a demand met where the response has the last word of instruction B."""
+
+    def decide(self, questions):
+        words = [q.requirement.partition("Instruction B:\n")[2].split("\n")[0].split()[-1] for q in questions]
+        return [decided(word in q.response, word) for word, q in zip(words, questions, strict=True)]
+
+
+def judged_rows() -> list[dict]:
+    said = ["Write.", "Write of ice", "Write of ice and snow", "Write of ice and snow and hail"]
+    row = {"example_id": 3, "category": "style", "source": "quora", "target": ""}
+    return [row | {"level": n, "instruction": text} for n, text in enumerate(said)]
+
+
+def test_a_judge_decides_what_each_level_adds(tmp_path):
+    (tmp_path / "style_constraints.json").write_text(json.dumps(judged_rows()))
+    suite = SUITES["followbench"].load(SuiteSource(tmp_path, subsets=["rules", "judged"]))
+    assert [len(item.checklist) for item in suite.items] == [1, 2, 3]
+    said = ["ice", "snow and ice", "snow and hail"]
+    pairs = [(item, Generation(text, 1, True)) for item, text in zip(suite.items, said, strict=True)]
+    scores = suite.kind.score(pairs, "compat", None, Sees())
+    assert [score.measures["hsr"][0] for score in scores] == [1.0, 1.0, 0.0]
+    assert [score.measures["ssr"][0] for score in scores] == [1.0, 1.0, pytest.approx(2 / 3)]
+    rows = [ScoredRow(pair[0], 0, pair[1], score) for pair, score in zip(pairs, scores, strict=True)]
+    assert suite.kind.figures(rows, Bootstrap(100))["hsr_level_2"]["mean"] == 1.0
+
+
+def test_judged_groups_are_only_measured_on_demand(tmp_path):
+    path = tmp_path / "style_constraints.json"
+    path.write_text(json.dumps(judged_rows()))
+    with pytest.raises(DataError, match="has no prompt items"):
+        SUITES["followbench"].load(SuiteSource(tmp_path))
+    assert "'judge'" in SUITES["followbench"].problems(SuiteSource(tmp_path, subsets=["judge"]))[0]
+    path.write_text(json.dumps(judged_rows()[:1] + judged_rows()[2:]))
+    with pytest.raises(DataError, match=r"example 3 has no level 1 before its level 2"):
+        SUITES["followbench"].load(SuiteSource(tmp_path, subsets=["judged"]))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data/followbench")
+def test_with_the_judged_groups_it_is_whole():
+    suite = SUITES["followbench"].load(SuiteSource(SHARED, subsets=["rules", "judged"]))
+    assert len(suite.items) == 820 and sum(len(item.checklist) > 1 for item in suite.items) > 300
 
 
 def test_another_file_is_refused(tmp_path):

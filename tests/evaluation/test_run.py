@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,17 @@ def test_a_log_of_another_run_is_refused(tmp_path):
         evaluate(suite(), Scripted("other"), Sampling(), log=log, bootstrap=FAST)
     with pytest.raises(DataError, match="sampling"):
         evaluate(suite(), Scripted("model"), Sampling(seed=1), log=log, bootstrap=FAST)
+
+
+def test_the_figures_without_flagged_prompts_stand_beside_the_others():
+    flagged = replace(suite(), flags={"a fault": ("p0", "p5"), "another": ("p5",)})
+    results = evaluate(flagged, Scripted("model", right=3), Sampling(), bootstrap=FAST).results
+    assert results["metrics"]["accuracy"]["mean"] == 0.5
+    assert results["metrics"]["without_flagged"]["accuracy"]["mean"] == 0.5
+    assert results["metrics"]["without_flagged"]["hacc"]["mean"] == 0.75
+    assert "joint without 2 flagged prompts 50.0 [" in compare_results([results]).lost[0]
+    for none in (suite(), replace(suite(), flags={"all": tuple(f"p{i}" for i in range(6))})):
+        assert "without_flagged" not in evaluate(none, Scripted("model"), Sampling(), bootstrap=FAST).results["metrics"]
 
 
 class Short(Scripted):

@@ -145,6 +145,68 @@ def write_graph(root: Path) -> Path:
     return run
 
 
+def write_suites(root: Path) -> Path:
+    """Write a run that measures the base, SFT and two arms of GRPO on two suites, remedies, and diagnostics."""
+    arms = {"math_only": (36, 8), "composite": (34, 32)}
+    figures = {"base": (10, 20), "sft": (20, 26), **arms}
+    recipe = {"name": "suites", "seed": 0, "grpo": {"max_steps": STEPS}}
+    stages, models = [], []
+    key = {"sft": "sft".ljust(12, "0"), **{arm: f"g{arm}".ljust(12, "0") for arm in arms}}
+    (root / "artifacts" / f"sft-{key['sft']}").mkdir(parents=True)
+    (root / "artifacts" / f"sft-{key['sft']}" / "DONE").touch()
+    stages.append(_planned("sft", "sft", key["sft"], "math_only") | {"arms": list(arms)})
+    for arm, (_, obeys) in arms.items():
+        _write_grpo(root / "artifacts" / f"grpo-{key[arm]}", recipe, arm, key[arm], obeys)
+        stages.append(_planned("grpo", f"grpo[{arm}]", key[arm], arm) | {"inputs": {"model": key["sft"]}})
+    for suite in ("words", "sums", "none", "repeat"):
+        for name, (right, obeys) in figures.items():
+            if suite in ("none", "repeat") and name != "base":
+                continue
+            made = f"e{suite}{name}".ljust(12, "0")
+            gained = 10 if suite == "repeat" else 0
+            arm = name if name in arms else "math_only"
+            inputs = {} if name == "base" else {"model": key[name]}
+            stages.append(_planned("evaluate", f"{suite}[{name}]", made, arm) | {"name": suite, "inputs": inputs})
+            source = None if name == "base" else "sft" if name == "sft" else "grpo"
+            models.append({"name": f"{suite}: {name}", "arm": arm, "evaluation": suite, "model": source, "key": made})
+            folder = root / "artifacts" / f"evaluate-{made}"
+            _write_evaluation(folder, recipe, name, obeys + gained, right=right - gained // 2, rules=suite != "sums")
+            if suite in ("none", "repeat"):
+                cost = {"name": suite, "options": {}, "tokens": 40.0 + gained, "seconds": 2.0, "applied": 1.0}
+                file = folder / "results.json"
+                file.write_text(json.dumps({**json.loads(file.read_text()), "remedy": cost}), encoding="utf-8")
+    run = root / "suites"
+    (run / "diagnostics").mkdir(parents=True)
+    (run / "plan.json").write_text(json.dumps({"stages": stages, "models": models}), encoding="utf-8")
+    (run / "recipe.yaml").write_text("name: suites\n", encoding="utf-8")
+    (run / "diagnostics" / "diagnostics.json").write_text(json.dumps(DIAGNOSTICS), encoding="utf-8")
+    return run
+
+
+def _found(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
+
+
+def _sides(figures: Mapping[str, object]) -> dict[str, object]:
+    return {"model": figures, "against": figures}
+
+
+_PHASES = {
+    p: {"lift": _found(1.0 + i), "layers": {"lift": [1.0, 1.5 + i]}} for i, p in enumerate(("reasoning", "answer"))
+}
+DIAGNOSTICS = {
+    "model": "stages/grpo/model", "against": "stages/sft/model", "prompts": 8, "seconds": 1.0,
+    "diagnostics": {
+        "attention": _sides({"items": 8, "left_out": 0, "phases": _PHASES}),
+        "controls": _sides({"variants": {v: {"hacc": _found(0.5), "sacc": _found(0.6)}
+                                         for v in ("original", "empty")}}),
+        "faithfulness": _sides({"unchanged": {"early": _found(0.2), "early_of_right": _found(0.9),
+                                              "intact": {"mean": None, "low": None, "high": None}}}),
+        "routing": {},
+    },
+}  # fmt: skip
+
+
 def _planned(kind: str, label: str, key: str, arm: str) -> dict[str, object]:
     return {"label": label, "key": key, "artifact": f"{kind}-{key}", "inputs": {}, "arms": [arm]}
 
@@ -194,13 +256,14 @@ def _rollout(arm: str, step: int, i: int, obeys: int) -> dict[str, object]:
 
 
 def _write_evaluation(
-    folder: Path, recipe: dict[str, object], arm: str, obeys: int, *, right: int = 30, prompts: int | None = None
-) -> None:
+    folder: Path, recipe: dict[str, object], arm: str, obeys: int, *, right: int = 30, prompts: int | None = None,
+    rules: bool = True,
+) -> None:  # fmt: skip
     items = [
         PromptItem(f"p{i}", ({"role": "user", "content": f"{i}?"},), "4", source="toy")
         for i in range(prompts or PROMPTS)
     ]
-    suite = prompt_suite("toy", [with_constraints(item, [NO_COMMA]) for item in items])
+    suite = prompt_suite("toy", [with_constraints(item, [NO_COMMA]) for item in items] if rules else items)
     done = evaluate(suite, Scripted(arm, right, obeys), Sampling(), bootstrap=Bootstrap(resamples=200))
     write_results(folder, done)
     spec = {"kind": "evaluate", "label": f"evaluate[{arm}]", "key": "e", "recipe": recipe}

@@ -119,3 +119,20 @@ def test_suites_become_stages_with_their_own_defaults():
     assert (found["again"].suite, found["again"].limit, found["aime24"].suite) == ("gsm8k", 9, "aime24")
     with pytest.raises(ConfigError, match="comes twice"):
         compose_recipe(["recipe=quickstart", "evaluation.suites=[gsm8k,gsm8k]"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["evaluation=ifeval", "evaluation.few_shot=2"], "evaluation.few_shot: ifeval has no examples, gsm8k has"),
+        (["evaluation=gsm8k", "evaluation.path=gsm8k.jsonl", "evaluation.few_shot=2"], "there is no .*train.jsonl"),
+        (["evaluation=gsm8k", "evaluation.path=gsm8k.jsonl", "evaluation.revision=v1"], "evaluation.revision: belongs"),
+        (["evaluation=gsm8k", "evaluation.few_shot=-1"], "evaluation.few_shot"),
+        (["evaluation=ood", "evaluation.path=gsm8k.jsonl"], "ood makes its problems; leave the path out"),
+        (["evaluation=reasonif"], "reasonIF_dataset.json"),
+        (["evaluation=followbench", "evaluation.path=gsm8k.jsonl", "evaluation.subsets=[judge]"], "no 'judge'"),
+    ],
+)
+def test_settings_of_a_suite_that_it_has_not_are_refused(files, words, says):
+    with pytest.raises(ConfigError, match=says):
+        plan_run(["recipe=evaluate", "model.path=lab/model", *words])

@@ -46,3 +46,16 @@ def test_pins_are_of_an_id_and_its_revision() -> None:
     assert pinned(recipe, {"model:lab/model": "a" * 40}).model.revision == "v1", "another revision's pin is not ours"
     assert pinned(recipe, {}) is recipe
     assert HubItem("model", "lab/model", None, "model.path").name == "model:lab/model"
+
+
+def test_the_data_set_of_a_suite_is_of_the_hub_and_is_pinned(tmp_path: Path) -> None:
+    words = ["recipe=evaluate", "model.path=lab/model", "evaluation=gsm8k"]
+    recipe = compose_recipe(words)
+    assert [item.name for item in hub_items([("evaluate", recipe)])][-1] == "dataset:openai/gsm8k"
+    assert pinned(recipe, {"dataset:openai/gsm8k": "d" * 40}).evaluation.revision == "d" * 40
+    named = compose_recipe([*words, "evaluation.revision=v2"])
+    assert [item.name for item in hub_items([("evaluate", named)])][-1] == "dataset:openai/gsm8k@v2"
+    assert pinned(named, {"dataset:openai/gsm8k": "d" * 40}).evaluation.revision == "v2"
+    (tmp_path / "test.jsonl").touch()
+    local = compose_recipe([*words, f"evaluation.path={tmp_path / 'test.jsonl'}"])
+    assert "dataset:openai/gsm8k" not in [item.name for item in hub_items([("evaluate", local)])]

@@ -27,13 +27,18 @@ def evaluate(*words: str) -> int:
 
     Args:
         words: MODEL, then Hydra's command line. The keys of evaluation need no prefix; suite=FILE names prompts, and
-            remedies=[none,repeat,...] compares remedies; to=FOLDER copies the results there.
+            remedies=[none,repeat,...] compares remedies; to=FOLDER copies the results there. suite=lm_eval tasks=[...]
+            runs lm-evaluation-harness.
     """
     from rich.console import Console
 
     from adhere.train.run.graph import order
     from adhere.train.run.run import plan_recipe, plan_run
 
+    if "suite=lm_eval" in words[1:]:
+        from adhere.train.commands.lm_eval import lm_eval
+
+        return lm_eval(words)
     overrides, to = evaluation_overrides(words)
     if any(word.startswith("-") for word in words):
         from adhere.train.commands.through_hydra import through_hydra

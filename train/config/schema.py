@@ -390,7 +390,15 @@ class EvaluationConfig(Strict):
     """The suite's file, or its folder; ``None`` is its data set on the hub, or the recipe's data for ``prompts``."""
 
     subsets: list[str] | None = None
-    """MathIF files to use, by name without ``.jsonl``; ``None`` uses all of them."""
+    """Parts of the suite: MathIF's files by name without ``.jsonl``, ``rules`` and ``judged`` of FollowBench, or the
+    language of ComplexBench (``en``, ``zh``); ``None`` is the suite's own choice."""
+
+    revision: str | None = None
+    """Commit, tag or branch of the suite's data set on the hub; ``None`` is the newest, which ``adhere fetch`` pins."""
+
+    few_shot: int = Field(default=0, ge=0, le=32)
+    """Examples before each question, as turns of their own, where the benchmark has some: of ``gsm8k`` the first of its
+    training split, which stands in ``train.jsonl`` beside the suite's file."""
 
     limit: int | None = Field(default=None, ge=1)
     """Only the first so many prompts of the suite; ``None`` takes all of them."""
@@ -470,7 +478,13 @@ class EvaluationConfig(Strict):
     @property
     def source(self) -> SuiteSource:
         """Where the suite's items are, besides the recipe's own."""
-        return SuiteSource(None if self.path is None else Path(self.path), self.subsets, limit=self.limit)
+        return SuiteSource(
+            None if self.path is None else Path(self.path),
+            self.subsets,
+            limit=self.limit,
+            revision=self.revision,
+            few_shot=self.few_shot,
+        )
 
 
 class SlurmConfig(Strict):

@@ -26,7 +26,13 @@ class SuiteConfig(Strict):
     """File or folder of the suite; ``None`` is its data set on the hub, or the recipe's data for ``prompts``."""
 
     subsets: list[str] | None = None
-    """MathIF files to use."""
+    """Parts of the suite, as in ``evaluation.subsets``."""
+
+    revision: str | None = None
+    """Commit, tag or branch of the suite's data set on the hub."""
+
+    few_shot: int | None = Field(default=None, ge=0, le=32)
+    """Examples before each question; ``None`` is ``evaluation.few_shot``."""
 
     limit: int | None = Field(default=None, ge=1)
     """Only the first so many prompts."""
@@ -64,7 +70,12 @@ def suite_overrides(name: str, entry: SuiteConfig) -> list[str]:
     }
     values |= {
         key: value
-        for key, value in (("mode", mode), ("responses", entry.responses))
+        for key, value in (
+            ("mode", mode),
+            ("responses", entry.responses),
+            ("few_shot", entry.few_shot),
+            ("revision", entry.revision),
+        )
         if value is not None
     }  # fmt: skip
     if entry.without_constraints is not None:

@@ -134,6 +134,11 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
     if not evaluation.suites:  # the stage of each of several suites is checked with its own settings
         suite, replay = SUITES[evaluation.suite], evaluation.backend == "replay"
         problems += suite.problems(evaluation.source)
+        if evaluation.few_shot and not suite.examples:
+            having = ", ".join(name for name, kind in SUITES.items() if kind.examples)
+            problems.append(f"evaluation.few_shot: {evaluation.suite} has no examples, {having} has; leave it out")
+        if evaluation.revision is not None and (evaluation.path is not None or suite.hub is None):
+            problems.append("evaluation.revision: belongs to a suite's data set on the hub, and this one is a file")
         if evaluation.mode not in suite.modes:
             problems.append(
                 f"evaluation.mode: the suite {evaluation.suite} has no mode {evaluation.mode}; use {suite.modes[0]}"

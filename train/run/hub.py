@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from adhere.evaluation.suites import SUITES
 from adhere.prompts.config import SourceConfig
 from adhere.prompts.hub import cached_snapshot
 from adhere.records.objects import read_object
@@ -58,6 +59,11 @@ def hub_items(stages: Iterable[tuple[str, Recipe]]) -> list[HubItem]:
             judge = getattr(component, "judge", None)
             if judge is not None and judge.serve is not None:
                 items.append(HubItem("model", judge.model, None, f"{key}.judge.model"))
+        hub = SUITES[recipe.evaluation.suite].hub if kind == "evaluate" and recipe.evaluation.path is None else None
+        if hub is not None:
+            dataset, _, revision = hub.partition("@")
+            wanted = recipe.evaluation.revision or revision or None
+            items.append(HubItem("dataset", dataset, wanted, "evaluation.suite"))
         judge = recipe.evaluation.judge if kind == "evaluate" else None
         if judge is not None and judge.serve is not None:
             items.append(HubItem("model", judge.model, None, "evaluation.judge.model"))
@@ -120,8 +126,14 @@ def pinned(recipe: Recipe, known: Mapping[str, str]) -> Recipe:
     for name, c in components.items():
         if isinstance(c, RewardModelComponent):
             components[name] = c.model_copy(update={"revision": commit("model", c.model, c.revision)})
+    evaluation, hub = recipe.evaluation, SUITES[recipe.evaluation.suite].hub
+    if evaluation.path is None and hub is not None:
+        dataset, _, revision = hub.partition("@")
+        found = commit("dataset", dataset, evaluation.revision or revision or None)
+        evaluation = evaluation.model_copy(update={"revision": found})
     return recipe.model_copy(
         update={
+            "evaluation": evaluation,
             "model": model,
             "data": recipe.data.model_copy(update=data),
             "rewards": recipe.rewards.model_copy(update={"components": components}),

@@ -6,11 +6,11 @@ Nothing is written. The model's tokenizer is loaded, its weights are not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adhere.evaluation.suites import SUITES, SuiteSource
+from adhere.evaluation.suites import SUITES
 from adhere.prompts.build import build
 from adhere.rewards.errors import AdhereError
 from adhere.rewards.judge.needs import check_judged
@@ -74,7 +74,7 @@ def _check(stage: PlannedStage, tokenizer: PreTrainedTokenizerBase) -> tuple[str
     context, problems = context_of(recipe.model), list[str]()
     if role == "evaluation":
         evaluation = recipe.evaluation
-        source = SuiteSource(None if evaluation.path is None else Path(evaluation.path), evaluation.subsets, built)
+        source = replace(evaluation.source, recipe_items=built, limit=None)
         items = list(SUITES[evaluation.suite].load(source).items)
     else:
         items = built()

@@ -20,7 +20,7 @@ from adhere.evaluation.generation import Generation, Generator, Sampling, Start
 from adhere.evaluation.remedies import Remedied, parse_remedy, remedy_report
 from adhere.evaluation.run import evaluate, write_results
 from adhere.evaluation.statistics import Bootstrap
-from adhere.evaluation.suites import SUITES, SuiteSource
+from adhere.evaluation.suites import SUITES
 from adhere.prompts.decontaminate import question_fingerprint
 from adhere.prompts.item import PromptItem, read_items
 from adhere.records.artifact import LOG, Artifact, Stopped
@@ -54,12 +54,7 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
     started = time.time()
     config = spec.recipe.evaluation
     suite = SUITES[config.suite].load(
-        SuiteSource(
-            None if config.path is None else Path(config.path),
-            config.subsets,
-            lambda: load_items(spec, artifact, _tokenizer(spec), "evaluation"),
-            config.limit,
-        )
+        replace(config.source, recipe_items=lambda: load_items(spec, artifact, _tokenizer(spec), "evaluation"))
     )
     drawn = config.sampling
     replay = None

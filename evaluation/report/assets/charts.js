@@ -32,7 +32,8 @@ function painted(trace) {
   return {
     ...trace, line, marker: { ...trace.marker, color: colour }, showlegend: false,
     ...(trace.fill ? { fillcolor: soft } : {}), ...(trace.stackgroup ? { fillcolor: colour + "b0" } : {}),
-    ...(trace.error_x ? { error_x: bars(trace.error_x), error_y: bars(trace.error_y) } : {}),
+    ...(trace.error_x ? { error_x: bars(trace.error_x) } : {}),
+    ...(trace.error_y ? { error_y: bars(trace.error_y) } : {}),
   };
 }
 
@@ -45,6 +46,7 @@ function layoutOf(layout, kind) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
     font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink },
     hoverlabel: { bgcolor: style.getPropertyValue("--card").trim(), font: { color: ink } },
+    annotations: (layout.annotations || []).map((arrow) => ({ ...arrow, arrowcolor: style.getPropertyValue("--faint").trim() })),
     dragmode: finePointer && !MAPS.has(kind) ? "zoom" : false,
     xaxis: { ...axis, ...(MAPS.has(kind) ? { tickangle: narrow.matches ? -90 : -35 } : {}), ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
@@ -100,7 +102,7 @@ function swatch(kind, trace) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   for (const [name, value] of Object.entries({ width: 28, height: 12, "aria-hidden": "true" })) picture.setAttribute(name, value);
-  const sign = kind === "points" && trace.marker && SIGNS[trace.marker.symbol];
+  const sign = (kind === "points" || kind === "dots") && trace.marker && SIGNS[trace.marker.symbol];
   if (sign && trace.mode !== "lines") return element("span", { "aria-hidden": "true", class: "sign", "data-style": trace.meta.style, style: `color: ${shade(trace.meta.style)}` }, sign);
   const line = document.createElementNS(space, "line");
   const width = kind === "area" ? 10 : 2.5;
