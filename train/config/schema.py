@@ -285,6 +285,42 @@ class GrpoConfig(_Training):
     monitors: MonitorsConfig = MonitorsConfig()
 
 
+class DistillConfig(Strict):
+    """On-policy distillation: a teacher scores each token of the policy's rollouts. Everything else is ``grpo``'s.
+
+    The advantage of a token is ``reward``·A + ``coefficient``·(log π_teacher − log π_policy)."""
+
+    teacher: Literal["models", "self"] = "models"
+    """``models``: those of ``inputs.teachers``, then those of ``distill.models``. ``self``: the policy, shown what
+    ``context`` says."""
+
+    models: list[str] = Field(default_factory=list)
+    """Further teachers: model folders or hub ids, with the recipe's tokenizer. A folder may hold an adapter."""
+
+    routes: list[str] | None = None
+    """Which prompts each teacher gets, in their order; the first that fits decides, one teacher a prompt: ``all``,
+    ``requirements`` or ``no_requirements``, ``answer`` or ``no_answer`` (a gold answer), ``source=LABEL``. A prompt
+    that none fits has the reward alone. ``None`` is ``all`` for one teacher; several need theirs."""
+
+    ema: float = Field(default=0.0, ge=0.0, le=1.0)
+    """``self``: share by which the teacher moves to the policy after each step. 0 keeps the model that the stage
+    starts from, 1 is the policy itself."""
+
+    coefficient: float = Field(default=1.0, ge=0.0)
+    """c: weight of the teacher. 0 only logs how far the policy is from it."""
+
+    reward: float = Field(default=0.0, ge=0.0)
+    """Weight of the reward's own advantage A. 0 is distillation alone: the rewards are then only measured."""
+
+    form: Literal["sampled", "reverse_kl", "forward_kl"] = "sampled"
+    """What is taken from the teacher: the probabilities of the ``sampled`` tokens, as an advantage; or at each of them
+    the whole distribution, as a loss: KL(policy‖teacher) or KL(teacher‖policy)."""
+
+    ratio_bounds: tuple[float, float] | None = None
+    """Tokens whose probability changed by a factor outside of these bounds since they were drawn (the sampling
+    engine's own probability where it is corrected for) get nothing from the teacher; ``null`` sets none."""
+
+
 class RehearseConfig(Strict):
     """What a rehearsal draws from the policy that GRPO would start from."""
 
@@ -556,6 +592,7 @@ class Recipe(Strict):
     data: DataConfig
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
+    distill: DistillConfig = DistillConfig()
     merge: MergeConfig = MergeConfig()
     rehearse: RehearseConfig = RehearseConfig()
     pairs: PairsConfig = PairsConfig()

@@ -23,6 +23,7 @@ from adhere.train.model.load import check_context, compute_dtype, load_for_train
 from adhere.train.plan.memory import microbatch_tokens
 from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
+from adhere.train.stages.distill import Distillation
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.held_out import METER, add_held_out
 from adhere.train.stages.microbatches import Packing
@@ -105,6 +106,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         monitors=monitors,
         audit=training_audit(items, recipe),
         credit=credit,
+        distillation=Distillation(spec, items, tokenizer) if spec.kind == "distill" else None,
         packing=None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         exact_trl=config.exact_trl,

@@ -256,6 +256,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 others = [json.loads(example["contrast"]) for example in inputs]
                 prompts = [None if other is None else prompt_ids(self._text, other) for other in others]
                 output["contrast_logps"] = self.contrast_log_probs(prompts, output)
+            if self._distillation is not None:
+                output |= self._distillation.said(inputs, output)
             self._log_components()
             if self._corrects_sampling:
                 ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]
@@ -476,7 +478,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
 
     def checkpoint_state(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""
-        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
+        own: State = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
+        if self._distillation is not None and self.accelerator.is_main_process:  # the same on every rank
+            own["teacher"] = self._distillation.state()
         return super().checkpoint_state() | own | ({} if self._follow is None else {"live_share": self._follow.share})
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
@@ -484,6 +488,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
         if self._follow is not None:
             self._follow.share = state["live_share"]
+        if self._distillation is not None:
+            first = torch.load(checkpoint / "rank_state_0.pt", map_location="cpu", weights_only=True)
+            self._distillation.load_state(first["teacher"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

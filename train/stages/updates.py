@@ -30,6 +30,7 @@ from adhere.train.stages.microbatches import (
     Packing,
     Rows,
     Slot,
+    left_padded,
     pack_rows,
     row_weights,
     score_completions,
@@ -39,6 +40,7 @@ from adhere.train.stages.token_credit import credit_weights, ramp
 
 if TYPE_CHECKING:
     from adhere.train.config.schema import TokenCreditConfig
+    from adhere.train.stages.distill import Distillation
 
 
 class PackedUpdates(GRPOTrainer):
@@ -55,10 +57,15 @@ class PackedUpdates(GRPOTrainer):
     _buffered_inputs: Any
 
     def __init__(
-        self, *, packing: Packing | None = None, credit: TokenCreditConfig | None = None, **arguments: Any
+        self,
+        *,
+        packing: Packing | None = None,
+        credit: TokenCreditConfig | None = None,
+        distillation: Distillation | None = None,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        self._packing, self._credit = packing, credit
+        self._packing, self._credit, self._distillation = packing, credit, distillation
         self.packs: bool = (
             packing is not None
             and self.loss_type in LOSSES
@@ -72,6 +79,13 @@ class PackedUpdates(GRPOTrainer):
                 "grpo.token_credit: this loss keeps TRL's own micro-batches (docs/performance.md), which have no "
                 "weights of tokens; use another loss or option, or set grpo.token_credit.strength=0"
             )
+        if distillation is not None:
+            if not self.packs:
+                raise StageError(
+                    "distill: this loss keeps TRL's own micro-batches (docs/performance.md), which know no teacher; "
+                    "use another loss or option"
+                )
+            distillation.begin(self)
         self._window: list[Slot] = []
         self._leave_out_next_pass = False
 
@@ -149,6 +163,9 @@ class PackedUpdates(GRPOTrainer):
                 batch.ratio = batch.flat(rows, [slot["importance_sampling_ratio"] for slot in slots])
             if self._credit is not None and counts:
                 batch.contrast = batch.flat(rows, [slot.get("contrast_logps") for slot in slots])
+            if self._distillation is not None and counts:
+                batch.teacher = batch.flat(rows, [slot.get("teacher_logps") for slot in slots])
+                batch.twins = self._distillation.twins(slots)
             last = k == len(batches) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)
             with contextlib.nullcontext() if last else self._unsynchronised(model):
@@ -170,7 +187,7 @@ class PackedUpdates(GRPOTrainer):
         """Return the positions of the rows whose gradient is not known to be zero."""
         assert self._packing is not None
         skip = self._packing.skip_zero_advantage and self.beta == 0.0
-        live = (rows.advantages != 0.0).tolist()
+        live = ((rows.advantages != 0.0) | rows.guided).tolist()
         return [i for i in range(len(rows)) if rows.completions[i] and (live[i] or not skip)]
 
     def _packed(self, rows: Rows, kept: list[int], *, at_least: int = 1) -> list[tuple[list[int], bool]]:
@@ -222,7 +239,11 @@ class PackedUpdates(GRPOTrainer):
             advantages = advantages * credit
             self._metrics["train"]["token_credit/delta"].append(delta.nanmean().item())
             self._metrics["train"]["token_credit/spread"].append(credit.std(unbiased=False).item())
-        log_ratio = log_probs - torch.where(batch.old.isnan(), log_probs.detach(), batch.old)
+        old = torch.where(batch.old.isnan(), log_probs.detach(), batch.old)
+        log_ratio = log_probs - old
+        if self._distillation is not None and batch.teacher is not None:
+            heard = self._distillation.heard(log_ratio.detach(), batch)
+            advantages = advantages + self._distillation.credit(old, heard, batch)
         if self.importance_sampling_level == "sequence":
             lengths = batch.by_row(torch.ones_like(log_ratio)).clamp(min=1.0)
             log_ratio = (batch.by_row(log_ratio) / lengths)[batch.row]
@@ -251,6 +272,8 @@ class PackedUpdates(GRPOTrainer):
             if self.args.use_bias_correction_kl:
                 kl = kl * unclamped
             losses = losses + self.beta * kl
+        if self._distillation is not None and batch.twins is not None:
+            losses = losses + self._distillation.divergence(self.accelerator.unwrap_model(model), heard, batch)
         batch.log_probs = log_probs.detach()
         batch.figures = torch.stack([batch.by_row(x.detach().float()) for x in (entropy, kl, low, high)], dim=1)
         return (losses * weights).sum()
@@ -377,19 +400,28 @@ class PackedUpdates(GRPOTrainer):
             prompts: token ids of the other prompt of each row; ``None`` where it has none.
             slot: the completions, with their advantages: rows without gradient are left out too.
         """
-        width = max([1, *(len(prompt) for prompt in prompts if prompt)])
-        ids, mask = (torch.zeros((len(prompts), width), dtype=torch.long) for _ in range(2))
-        for row, prompt in enumerate(prompts):
-            if prompt:
-                ids[row, width - len(prompt) :] = torch.tensor(prompt)
-                mask[row, width - len(prompt) :] = 1
+        kept = [i for i in self._with_gradient(Rows.of([slot])) if prompts[i]]
+        return self.log_probs_behind(self.model, prompts, slot, kept)
+
+    def log_probs_behind(
+        self, model: Any, prompts: Sequence[Sequence[int] | None], slot: Slot, kept: Sequence[int]
+    ) -> torch.Tensor:
+        """Return the log-probs of completions behind other prompts, (B, C), without gradients; NaN but for ``kept``.
+
+        Args:
+            model: the policy or a teacher, with TRL's fused head.
+            prompts: token ids of the other prompt of each row.
+            slot: the completions.
+            kept: rows to score; each has a prompt.
+        """
         device = slot["completion_ids"].device
-        other = {**slot, "prompt_ids": ids.to(device), "prompt_mask": mask.to(device)}
+        ids, mask = left_padded(prompts, device)
+        other = {**slot, "prompt_ids": ids, "prompt_mask": mask}
         rows = Rows.of([other])
-        kept = [i for i in self._with_gradient(rows) if prompts[i]]
+        kept = [i for i in kept if rows.completions[i]]
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
         with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
-            (found,) = self._packed_log_probs(self.model, rows, [other], kept)
+            (found,) = self._packed_log_probs(model, rows, [other], kept)
         known = torch.zeros(len(prompts), 1, dtype=torch.bool, device=device)
         known[kept] = True
         return torch.where(known, found, math.nan)

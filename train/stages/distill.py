@@ -1,0 +1,212 @@
+"""On-policy distillation: what teachers say of each token of the policy's own rollouts, as an advantage or as a loss.
+
+The advantage of token t is r·A + c·(log π_T(y_t) − log π_S(y_t)), with A the reward's advantage and π_S the policy that
+drew the token (MOPD, arXiv 2601.02780; its mixture with a reward as in ms-swift). In the forms of a whole distribution
+c·KL is a loss of each token instead. One teacher a prompt, by its route. Everything else is GRPO's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from adhere.rewards.errors import StageError
+from adhere.train.model.chat import prompt_ids
+from adhere.train.stages.microbatches import Microbatch, Rows, left_padded
+from adhere.train.stages.teachers import Teachers, copied, load_teachers, move_to, teacher_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from adhere.prompts.item import PromptItem
+    from adhere.train.config.stage import StageSpec
+    from adhere.train.stages.microbatches import Slot
+    from adhere.train.stages.updates import PackedUpdates
+
+TOKENS_AT_ONCE = 256
+"""Tokens whose whole distributions are in memory at once."""
+
+SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+"""What changes logits after the head in some models."""
+
+
+class Distillation(TrainerCallback):
+    """The teachers of a stage, and what they say to its rollouts; the trainer calls it."""
+
+    def __init__(self, spec: StageSpec, items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase) -> None:
+        self.config, self._model, self._tokenizer = spec.recipe.distill, spec.recipe.model, tokenizer
+        self._paths = [*spec.models.get("teachers", []), *self.config.models]
+        self._items = {item.id: item for item in items}
+        self._routes = self.config.routes or ["all"]
+        self._teachers = Teachers([], [])
+        self._copy: Any = None
+
+    def begin(self, trainer: PackedUpdates) -> None:
+        """Load the teachers; the policy is copied as it is now."""
+        if self.config.teacher == "self":
+            self._copy = copied(trainer.model)
+            self._teachers = Teachers([self._copy], [None])
+        else:
+            self._teachers = load_teachers(
+                self._model,
+                self._paths,
+                self._tokenizer,
+                temperature=trainer.temperature,
+                device=trainer.accelerator.device,
+            )
+        self._temperature, self._autocast = trainer.temperature, trainer.accelerator.autocast
+        self._trainer = trainer
+        trainer.add_callback(self)
+        changed = [key for key in SCALED_LOGITS if getattr(trainer.model.config, key, None) not in (None, 1.0)]
+        if self.config.form != "sampled" and changed:
+            raise StageError(
+                f"distill.form: {self.config.form} compares logits as the head makes them, and this model changes them "
+                f"afterwards ({changed[0]}); use form=sampled"
+            )
+
+    def said(self, examples: Sequence[dict[str, Any]], output: Slot) -> Slot:
+        """Return what the update needs of the teachers of a generation's rollouts, and scale the reward's advantages.
+
+        Args:
+            examples: this rank's prompts, one for each rollout.
+            output: the rollouts, with their advantages.
+        """
+        output["advantages"] = output["advantages"] * self.config.reward
+        items = [self._items[example["item_id"]] for example in examples]
+        numbers = [teacher_of(item, self._routes) for item in items]
+        prompts = [prompt_ids(self._tokenizer, item.messages) for item in items]
+        device = output["completion_ids"].device
+        found: Slot = {}
+        taught = torch.tensor([number is not None for number in numbers], device=device)
+        found["guided"] = taught & (self.config.coefficient > 0.0)
+        log_probs = torch.full(output["completion_ids"].shape, torch.nan, device=device)
+        for number in sorted({number for number in numbers if number is not None}):
+            kept = [i for i, own in enumerate(numbers) if own == number]
+            with self._teachers.asked(number) as model:
+                scored = self._trainer.log_probs_behind(model, prompts, output, kept)
+            log_probs[kept] = scored[kept]
+        found["teacher_logps"] = log_probs
+        if self.config.form != "sampled":
+            found["teacher_ids"], found["teacher_mask"] = left_padded(prompts, device)
+            found["teacher_number"] = torch.tensor([-1 if n is None else n for n in numbers], device=device)
+        return found
+
+    def twins(self, slots: Sequence[Slot]) -> Rows | None:
+        """Return the rows of a window behind the prompts that their teachers see, where whole distributions count."""
+        if self.config.form == "sampled" or self.config.coefficient == 0.0:
+            return None
+        self._numbers = torch.cat([slot["teacher_number"] for slot in slots]).tolist()
+        behind = [{**s, "prompt_ids": s["teacher_ids"], "prompt_mask": s["teacher_mask"]} for s in slots]
+        return Rows.of(behind)
+
+    def heard(self, log_ratio_N: torch.Tensor, batch: Microbatch) -> torch.Tensor:
+        """Return which tokens listen to their teacher, (N,): those that have one and are within ``ratio_bounds``.
+
+        Args:
+            log_ratio_N: log of each token's probability now over that when it was drawn, (N,).
+            batch: its tokens.
+        """
+        assert batch.teacher is not None
+        taught = ~batch.teacher.isnan()
+        if self.config.ratio_bounds is None:
+            return taught
+        low, high = self.config.ratio_bounds
+        ratio = log_ratio_N.exp() if batch.ratio is None else log_ratio_N.exp() * batch.ratio
+        within = (ratio >= low) & (ratio <= high)
+        self._log("gated", (taught & ~within).sum() / taught.sum().clamp(min=1))
+        return taught & within
+
+    def credit(self, old_N: torch.Tensor, heard_N: torch.Tensor, batch: Microbatch) -> torch.Tensor:
+        """Return what the teachers add to the advantages, (N,).
+
+        Args:
+            old_N: log-probs of the tokens under the policy that drew them, (N,).
+            heard_N: which tokens listen, (N,).
+            batch: its tokens.
+        """
+        assert batch.teacher is not None
+        gap = torch.where(heard_N, batch.teacher - old_N, 0.0)
+        if bool(heard_N.any()):
+            self._log("kl", -gap.sum() / heard_N.sum())
+        return gap * (self.config.coefficient if self.config.form == "sampled" else 0.0)
+
+    def divergence(self, policy: Any, heard_N: torch.Tensor, batch: Microbatch) -> torch.Tensor:
+        """Return c times the divergence between policy and teacher at each token, (N,).
+
+        Args:
+            policy: the model that is trained, unwrapped.
+            heard_N: which tokens listen, (N,).
+            batch: its tokens, with the hidden states that they were scored from.
+        """
+        assert batch.twins is not None and batch.hidden is not None
+        found = torch.zeros_like(batch.weights[batch.row])
+        for number in range(len(self._teachers)):
+            places = [place for place, row in enumerate(batch.rows) if self._numbers[row] == number]
+            if not places:
+                continue
+            rows = [batch.rows[place] for place in places]
+            theirs = Microbatch.of(batch.twins, rows, torch.ones_like(batch.twins.advantages))
+            with self._teachers.asked(number) as teacher:
+                self._trainer._log_probs(teacher, theirs)
+                assert theirs.hidden is not None
+                own = torch.isin(batch.row, torch.tensor(places, device=batch.row.device)).nonzero().flatten()
+                for part, hidden, other in zip(
+                    own.split(TOKENS_AT_ONCE),
+                    batch.hidden[own].split(TOKENS_AT_ONCE),
+                    theirs.hidden.split(TOKENS_AT_ONCE),
+                    strict=True,
+                ):
+                    with self._autocast(), torch.enable_grad():
+                        heads = policy.get_output_embeddings(), teacher.get_output_embeddings()
+                        each: Any = checkpoint(
+                            divergence, *heads, hidden, other, self._temperature, self.config.form, use_reentrant=False
+                        )
+                    found = found.index_put((part,), each)
+        return self.config.coefficient * torch.where(heard_N, found, 0.0)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """A copy of the policy follows it."""
+        if self._copy is not None and self.config.ema > 0.0:
+            move_to(self._copy, self._trainer.accelerator.unwrap_model(kwargs["model"]), self.config.ema)
+
+    def state(self) -> Slot:
+        """Return what a checkpoint has to hold: the weights of a copy that moves."""
+        moves = self._copy is not None and self.config.ema > 0.0
+        return dict(self._copy.state_dict()) if moves else {}
+
+    def load_state(self, state: Slot) -> None:
+        """Set what ``state`` returned."""
+        if state:
+            self._copy.load_state_dict(state)
+
+    def _log(self, name: str, value: torch.Tensor) -> None:
+        self._trainer._metrics["train"][f"distill/{name}"].append(value.item())
+
+
+def divergence(
+    policy_head: Any,
+    teacher_head: Any,
+    policy_N_H: torch.Tensor,
+    teacher_N_H: torch.Tensor,
+    temperature: float,
+    form: str,
+) -> torch.Tensor:
+    """Return KL(policy‖teacher) or KL(teacher‖policy) at each token, in nats, (N,).
+
+    Args:
+        policy_head: hidden states to logits.
+        teacher_head: the same of the teacher.
+        policy_N_H: hidden states of the policy.
+        teacher_N_H: of the teacher; its width may differ.
+        temperature: what logits are divided by.
+        form: ``reverse_kl`` or ``forward_kl``.
+    """
+    logits = policy_head(policy_N_H).float(), teacher_head(teacher_N_H).float().detach()
+    width = min(each.size(-1) for each in logits)  # beyond the vocabulary heads are padded
+    own, other = (torch.log_softmax(each[:, :width] / temperature, dim=-1) for each in logits)
+    weights, gap = (own.exp(), own - other) if form == "reverse_kl" else (other.exp(), other - own)
+    return (weights * gap).sum(-1)
