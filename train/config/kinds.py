@@ -184,6 +184,8 @@ class Grpo(Shipped):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - _decides(recipe, "grpo")) | {"seed"})
+        if recipe.grpo.relabel.advantage == 0.0:  # a key that came later: without it stages keep the names they had
+            del grpo["relabel"]
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
         rewards = recipe.rewards.model_dump()
         kinds = recipe.rewards.components
@@ -220,6 +222,9 @@ class Grpo(Shipped):
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
         found = _held_out_problems(recipe, "grpo")
+        if recipe.grpo.relabel.advantage and (recipe.grpo.exact_trl or recipe.grpo.kl_coefficient):
+            other = "exact_trl=true" if recipe.grpo.exact_trl else "a KL term (grpo.kl_coefficient)"
+            found.append(f"grpo.relabel.advantage: replays are rows of adhere's own updates, and not with {other}")
         if "held_out" in recipe.grpo.monitors.stop_on and recipe.grpo.held_out.every is None:
             found.append("grpo.monitors.stop_on: 'held_out' needs grpo.held_out.every")
         return found
@@ -262,6 +267,12 @@ class Distill(Grpo):
             found.append("distill.coefficient: 0, and distill.reward is 0 too, so there is nothing to train on")
         if distill.ratio_bounds is not None and not 0.0 <= distill.ratio_bounds[0] <= 1.0 <= distill.ratio_bounds[1]:
             found.append(f"distill.ratio_bounds: {list(distill.ratio_bounds)} leave 1 out, the ratio of a fresh token")
+        if distill.teacher == "self" and distill.context == "none" and distill.constraint_weight == 0.0:
+            found.append("distill.context: none, and distill.teacher is self, so it knows no more than the policy")
+        if distill.constraint_weight and distill.form != "sampled":
+            found.append(
+                f"distill.constraint_weight: is an advantage of sampled tokens, not {distill.form}; use sampled"
+            )
         if recipe.grpo.exact_trl:
             found.append("grpo.exact_trl: a teacher needs adhere's own updates; set it to false")
         if recipe.launcher.strategy not in ("single", "ddp"):

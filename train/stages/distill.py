@@ -2,7 +2,8 @@
 
 The advantage of token t is r·A + c·(log π_T(y_t) − log π_S(y_t)), with A the reward's advantage and π_S the policy that
 drew the token (MOPD, arXiv 2601.02780; its mixture with a reward as in ms-swift). In the forms of a whole distribution
-c·KL is a loss of each token instead. One teacher a prompt, by its route. Everything else is GRPO's.
+c·KL is a loss of each token instead. One teacher a prompt, by its route. Everything else is GRPO's. A teacher may be
+shown more than the policy; with λ > 0 log π_T gets λ times the differences that each requirement makes to it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from adhere.prompts.privileged import Note, feedback_note, left_out, requirements_note, solution_note, with_note
 from adhere.rewards.errors import StageError
 from adhere.train.model.chat import prompt_ids
 from adhere.train.stages.microbatches import Microbatch, Rows, left_padded
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from adhere.prompts.item import PromptItem
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.microbatches import Slot
+    from adhere.train.stages.rollout_rows import Row
     from adhere.train.stages.updates import PackedUpdates
 
 TOKENS_AT_ONCE = 256
@@ -68,39 +71,95 @@ class Distillation(TrainerCallback):
                 f"afterwards ({changed[0]}); use form=sampled"
             )
 
-    def said(self, examples: Sequence[dict[str, Any]], output: Slot) -> Slot:
+    def said(self, examples: Sequence[Row], rows: Sequence[Row], first: int, output: Slot) -> Slot:
         """Return what the update needs of the teachers of a generation's rollouts, and scale the reward's advantages.
 
         Args:
             examples: this rank's prompts, one for each rollout.
-            output: the rollouts, with their advantages.
+            rows: the scored rollouts of all ranks.
+            first: place among them of this rank's first.
+            output: this rank's rollouts, with their advantages.
         """
-        output["advantages"] = output["advantages"] * self.config.reward
+        config, size = self.config, self._trainer.num_generations
+        output["advantages"] = output["advantages"] * config.reward
         items = [self._items[example["item_id"]] for example in examples]
         numbers = [teacher_of(item, self._routes) for item in items]
-        prompts = [prompt_ids(self._tokenizer, item.messages) for item in items]
+        prompts: list[list[int] | None] = []
+        withheld = 0
+        for place, item in enumerate(items, first):
+            note = Note("")
+            if config.context == "solution":
+                note = solution_note(item)
+            elif config.context == "requirements":
+                note = requirements_note(item)
+            elif config.context == "feedback":
+                group = rows[place - place % size : place - place % size + size]
+                note = feedback_note(item, rows[place], group, config.sibling)
+            withheld += note.withheld
+            shown = with_note(item.messages, note.text) if note.text else item.messages
+            prompts.append(None if note.text is None else prompt_ids(self._tokenizer, shown))
+        numbers = [None if prompt is None else number for number, prompt in zip(numbers, prompts, strict=True)]
+
         device = output["completion_ids"].device
-        found: Slot = {}
         taught = torch.tensor([number is not None for number in numbers], device=device)
-        found["guided"] = taught & (self.config.coefficient > 0.0)
-        log_probs = torch.full(output["completion_ids"].shape, torch.nan, device=device)
+        self._log("taught", taught.float().mean())
+        if config.context == "feedback":
+            self._log("withheld", torch.tensor(float(withheld)))
+        target = torch.full(output["completion_ids"].shape, torch.nan, device=device)
         for number in sorted({number for number in numbers if number is not None}):
             kept = [i for i, own in enumerate(numbers) if own == number]
             with self._teachers.asked(number) as model:
-                scored = self._trainer.log_probs_behind(model, prompts, output, kept)
-            log_probs[kept] = scored[kept]
-        found["teacher_logps"] = log_probs
-        if self.config.form != "sampled":
+                target[kept] = self._trainer.log_probs_behind(model, prompts, output, kept)[kept]
+                if config.constraint_weight:
+                    apart = self._constraint_differences(model, items, kept, output)
+                    target[kept] += config.constraint_weight * apart[kept]
+        found: Slot = {"guided": taught & (config.coefficient > 0.0), "teacher_logps": target}
+        if config.form != "sampled":
             found["teacher_ids"], found["teacher_mask"] = left_padded(prompts, device)
             found["teacher_number"] = torch.tensor([-1 if n is None else n for n in numbers], device=device)
         return found
+
+    def _constraint_differences(
+        self, model: Any, items: Sequence[PromptItem], kept: Sequence[int], output: Slot
+    ) -> torch.Tensor:
+        """Return Σᵢ ℓ(C) − ℓ(C without cᵢ) at each token, clipped, (B, C); 0 where a prompt has no requirements.
+
+        Args:
+            model: the teacher, whose log-probs ℓ are.
+            items: the prompt of each rollout.
+            kept: rollouts that it teaches.
+            output: the rollouts.
+        """
+        found = torch.zeros(output["completion_ids"].shape, device=output["completion_ids"].device)
+        asked = [i for i in kept if items[i].checklist]
+        versions = {i: left_out(items[i]) for i in asked}
+
+        def scored(prompts: dict[int, PromptItem]) -> torch.Tensor:
+            ids = [
+                prompt_ids(self._tokenizer, prompts[i].messages) if i in prompts else None for i in range(len(items))
+            ]
+            return self._trainer.log_probs_behind(model, ids, output, sorted(prompts)).nan_to_num(0.0)
+
+        whole = scored({i: versions[i][0] for i in asked})
+        for nth in range(max((len(items[i].checklist) for i in asked), default=0)):
+            without = {i: versions[i][1][nth] for i in asked if nth < len(versions[i][1])}
+            some = sorted(without)
+            found[some] += whole[some] - scored(without)[some]
+        return found.clamp(-self.config.constraint_clip, self.config.constraint_clip)
 
     def twins(self, slots: Sequence[Slot]) -> Rows | None:
         """Return the rows of a window behind the prompts that their teachers see, where whole distributions count."""
         if self.config.form == "sampled" or self.config.coefficient == 0.0:
             return None
-        self._numbers = torch.cat([slot["teacher_number"] for slot in slots]).tolist()
-        behind = [{**s, "prompt_ids": s["teacher_ids"], "prompt_mask": s["teacher_mask"]} for s in slots]
+        self._numbers: list[int] = []
+        behind = []
+        for slot in slots:
+            if "teacher_number" not in slot:  # replays of failures have no teacher
+                self._numbers += [-1] * len(slot["completion_ids"])
+                behind.append(slot)
+                continue
+            self._numbers += slot["teacher_number"].tolist()
+            behind.append({**slot, "prompt_ids": slot["teacher_ids"], "prompt_mask": slot["teacher_mask"]})
         return Rows.of(behind)
 
     def heard(self, log_ratio_N: torch.Tensor, batch: Microbatch) -> torch.Tensor:

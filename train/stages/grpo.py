@@ -28,6 +28,7 @@ from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.held_out import METER, add_held_out
 from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.monitors import Monitors, training_audit
+from adhere.train.stages.relabel import Relabelling
 from adhere.train.stages.setup import (
     check_before_training,
     check_equal_weights,
@@ -110,6 +111,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         packing=None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         exact_trl=config.exact_trl,
+        relabel=Relabelling(config.relabel, items, tokenizer) if config.relabel.advantage > 0.0 else None,
         refills=(config.refill_rounds, config.refill_resolution) if config.refill else None,
         model=model,
         args=arguments,

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.callbacks import FollowLiveShare
     from adhere.train.stages.monitors import Monitors, TrainingAudit
+    from adhere.train.stages.relabel import Relabelling
 
 
 GENERATING = "generating this step's rollouts"
@@ -104,6 +105,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         follow: FollowLiveShare | None = None,
         exact_trl: bool = False,
         refills: tuple[int, float] | None = None,
+        relabel: Relabelling | None = None,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -134,7 +136,12 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             raise StageError(
                 "grpo.refill: TRL's own path generates here; see docs/generation.md, or set grpo.refill=false"
             )
-        self._refills = refills
+        if relabel is not None and not self.packs:
+            raise StageError(
+                "grpo.relabel: this loss keeps TRL's own micro-batches (docs/performance.md), which have no replays; "
+                "use another loss or option, or set grpo.relabel.advantage=0"
+            )
+        self._refills, self._relabel = refills, relabel
         self._kept: tuple[list[list[int]], torch.Tensor] | None = None
         self._prompted: list[str] = []
 
@@ -245,9 +252,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._prompted = [example["item_id"] for example in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self._training:
+            first = self.accelerator.process_index * len(inputs)
             if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
                 # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
-                first = self.accelerator.process_index * len(inputs)
                 logged: Any = self._logs["advantages"]
                 output["advantages"][self._flat[first : first + len(inputs)]] = 0.0
                 for place in self._flat.nonzero().flatten().tolist():
@@ -257,7 +264,11 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 prompts = [None if other is None else prompt_ids(self._text, other) for other in others]
                 output["contrast_logps"] = self.contrast_log_probs(prompts, output)
             if self._distillation is not None:
-                output |= self._distillation.said(inputs, output)
+                output |= self._distillation.said(inputs, self._rows, first, output)
+            if self._relabel is not None:
+                output |= self._relabel.replays(inputs, self._rows[first : first + len(inputs)], output)
+                replays = (output["replay_advantages"] != 0.0).float().mean().item()
+                self._metrics["train"]["relabel/replayed"].append(replays)
             self._log_components()
             if self._corrects_sampling:
                 ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]

@@ -93,7 +93,7 @@ class Rows:
 
     @classmethod
     def of(cls, slots: Sequence[Slot]) -> Rows:
-        """Return the rows of ``slots``, in their order; one without advantages has zeros, one without a teacher none."""
+        """Return the rows of ``slots``, in their order; one without advantages has zeros."""
         none = [slot["prompt_mask"].new_zeros(len(slot["prompt_mask"]), dtype=torch.float32) for slot in slots]
         advantages = [slot.get("advantages", zeros) for slot, zeros in zip(slots, none, strict=True)]
         guided = [slot.get("guided", zeros != 0.0) for slot, zeros in zip(slots, none, strict=True)]

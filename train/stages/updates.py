@@ -36,6 +36,7 @@ from adhere.train.stages.microbatches import (
     score_completions,
     trim_slot,
 )
+from adhere.train.stages.relabel import PREFIX, replayed
 from adhere.train.stages.token_credit import credit_weights, ramp
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class PackedUpdates(GRPOTrainer):
 
     def _update(self, model: Any, slots: list[Slot]) -> torch.Tensor:
         """Run forward and backward passes over the rows of ``slots``; return the loss that TRL would, (), detached."""
-        rows = Rows.of(slots)
+        own = len(slots)
         weights = [
             row_weights(
                 slot,
@@ -146,6 +147,10 @@ class PackedUpdates(GRPOTrainer):
             )
             for slot in slots
         ]
+        # A replay has the weight of the rollout that it replays.
+        again = replayed(slots)
+        weights, slots = [*weights, *weights[: len(again)]], [*slots, *again]
+        rows = Rows.of(slots)
         weights_R = torch.cat(weights)
         old = [slot.get("old_per_token_logps") for slot in slots]
         # What a later update on the same rows starts from: log-probs under the weights that generated them.
@@ -178,9 +183,11 @@ class PackedUpdates(GRPOTrainer):
                 figures_R_4[chosen] = batch.figures
                 batch.put(rows, batch.log_probs, found)
         if self.num_iterations > 1:
-            for slot, log_probs in zip(slots, found, strict=True):
+            for slot, log_probs in zip(slots[:own], found[:own], strict=True):
                 slot.setdefault("old_per_token_logps", log_probs)
-        self._log_update(rows, kept, figures_R_4)
+            for slot, log_probs in zip(slots[:own], found[own:], strict=False):
+                slot.setdefault(f"{PREFIX}old_per_token_logps", log_probs)
+        self._log_update(rows, kept, figures_R_4, own)
         return total
 
     def _with_gradient(self, rows: Rows) -> list[int]:
@@ -278,8 +285,15 @@ class PackedUpdates(GRPOTrainer):
         batch.figures = torch.stack([batch.by_row(x.detach().float()) for x in (entropy, kl, low, high)], dim=1)
         return (losses * weights).sum()
 
-    def _log_update(self, rows: Rows, kept: list[int], figures_R_4: torch.Tensor) -> None:
-        """Log what TRL logs of an update, slot by slot; the entropy is that of the rows that were trained on."""
+    def _log_update(self, rows: Rows, kept: list[int], figures_R_4: torch.Tensor, own: int) -> None:
+        """Log what TRL logs of an update, slot by slot; the entropy is that of the rows that were trained on.
+
+        Args:
+            rows: of the window.
+            kept: positions of those that were trained on.
+            figures_R_4: sums over each row's tokens of entropy, KL, and whether clipped below and above, (R, 4).
+            own: slots that are not replays; only these are logged.
+        """
         device = figures_R_4.device
         slot_R = torch.tensor([slot for slot, _ in rows.places], device=device)
         tokens_R = torch.tensor(rows.completions, device=device, dtype=torch.float32)
@@ -295,7 +309,7 @@ class PackedUpdates(GRPOTrainer):
         sums = reduce(sums.index_add(0, slot_R, torch.stack(columns, dim=1)), reduction="sum")
         shares = gather(torch.cat([slot_R.unsqueeze(1), shares_R_2], dim=1))
         log = self._metrics["train"]
-        for slot, (entropy, scored, kl, tokens, low, high, count) in enumerate(sums.tolist()):
+        for slot, (entropy, scored, kl, tokens, low, high, count) in enumerate(sums[:own].tolist()):
             if self.beta != 0.0:
                 log["kl"].append(kl / max(tokens, 1.0))
             log["entropy"].append(entropy / scored if scored else float("nan"))
@@ -436,8 +450,11 @@ class PackedUpdates(GRPOTrainer):
             return
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
         with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
-            rows = Rows.of(later)
-            for slot, log_probs in zip(
-                later, self._packed_log_probs(self.model, rows, later, self._with_gradient(rows)), strict=True
-            ):
+            again = replayed(later)
+            slots = [*later, *again]
+            rows = Rows.of(slots)
+            scored = self._packed_log_probs(self.model, rows, slots, self._with_gradient(rows))
+            for slot, log_probs in zip(later, scored[: len(later)], strict=True):
                 slot["old_per_token_logps"] = log_probs
+            for slot, log_probs in zip(later, scored[len(later) :], strict=False):
+                slot[f"{PREFIX}old_per_token_logps"] = log_probs

@@ -1,0 +1,137 @@
+"""Distillation: what equals plain GRPO bit for bit, its formulas, its routes, and an exact resume."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from attempts import differences, prepare, step_by_step, whole
+
+from adhere.prompts.attach import with_constraints
+from adhere.prompts.item import PromptItem
+from adhere.records.artifact import Artifact
+from adhere.rewards.checklist import parse_checklist
+from adhere.rewards.errors import ConfigError
+from adhere.train.config.stage import read_spec
+from adhere.train.run.run import plan_run
+from adhere.train.stages.distill import divergence
+from adhere.train.stages.teachers import teacher_of
+
+COMMA = {"id": "c", "text": "Use no comma.", "weight": 100, "check": {"constraint": "punctuation:no_comma"}}
+LEARNS = [
+    "grpo.learning_rate=1e-3", "rewards.components.checklist.gate=null", "grpo.temperature=2", "grpo.max_steps=3",
+    "grpo.max_completion_length=24",
+]  # fmt: skip
+DISTILL = "stages={student: {kind: distill}}"
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base with every weight moved a little: a teacher that disagrees."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("teacher") / "model"
+    base = read_spec(prepare(folder.parent / "plan", "stages=[grpo]").spec).recipe.model.path
+    model = AutoModelForCausalLM.from_pretrained(base)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=draw) * 0.2 * weight.std())
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def figures(artifact: Artifact, name: str) -> list[float]:
+    rows = [json.loads(line) for line in (artifact.path / "metrics.jsonl").read_text().splitlines()]
+    return [row[name] for row in rows if name in row]
+
+
+@pytest.mark.slow
+def test_without_its_weight_it_is_plain_grpo_bit_for_bit_and_with_it_the_policy_moves_to_the_teacher(
+    tmp_path: Path, teacher: Path
+) -> None:
+    taught = [DISTILL, f"distill.models=[{teacher}]", *LEARNS]
+    plain = prepare(tmp_path / "plain", "stages=[grpo]", *LEARNS)
+    silent = prepare(tmp_path / "silent", *taught, "distill.coefficient=0", "distill.reward=1")
+    loud = prepare(tmp_path / "loud", *taught, "grpo.max_steps=6")
+    for artifact in (plain, silent, loud):
+        whole(artifact)
+    assert [text for text in differences(plain, silent) if "distill/" not in text] == []
+    assert figures(silent, "distill/kl")[0] > 0.0, "the teacher is asked, though it does not count"
+    distances = figures(loud, "distill/kl")
+    assert sum(distances[-2:]) < 0.9 * sum(distances[:2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["sampled", "forward_kl"])
+def test_stopped_at_every_step_it_ends_the_same(tmp_path: Path, form: str) -> None:
+    """With a teacher that moves: a copy of the policy, which is shown more."""
+    keys = ["distill.teacher=self", "distill.context=requirements", "distill.ema=0.5", f"distill.form={form}"]
+    further = ["distill.ratio_bounds=[0.5,2.0]", "+grpo.trl.num_iterations=2", "grpo.gradient_accumulation=2"]
+    one, other = (prepare(tmp_path / name, DISTILL, *LEARNS, *keys, *further) for name in ("whole", "steps"))
+    whole(one)
+    assert step_by_step(other) == [1, 2]
+    assert differences(one, other) == []
+
+
+def test_the_divergences_are_those_of_their_formulas() -> None:
+    draw = torch.Generator().manual_seed(0)
+    own, other = torch.randn(3, 4, generator=draw), torch.randn(3, 5, generator=draw)
+    heads = torch.nn.Linear(4, 6), torch.nn.Linear(5, 8)
+    p = torch.softmax(heads[0](own) / 2.0, -1)
+    q = torch.softmax(heads[1](other)[:, :6] / 2.0, -1)
+    reverse, forward = (
+        [sum(float(a * math.log(a / b)) for a, b in zip(x, y, strict=True)) for x, y in zip(one, two, strict=True)]
+        for one, two in ((p, q), (q, p))
+    )
+    assert divergence(*heads, own, other, 2.0, "reverse_kl").tolist() == pytest.approx(reverse, rel=1e-4)
+    assert divergence(*heads, own, other, 2.0, "forward_kl").tolist() == pytest.approx(forward, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("routes", "plain", "constrained", "open_ended"),
+    [
+        (["all"], 0, 0, 0),
+        (["requirements", "all"], 1, 0, 0),
+        (["no_requirements", "answer"], 0, 1, None),
+        (["source=maths"], 0, None, None),
+        (["no_answer", "source=maths"], 1, None, 0),
+    ],
+)
+def test_each_prompt_goes_to_the_first_teacher_whose_route_fits(
+    routes: list[str], plain: int | None, constrained: int | None, open_ended: int | None
+) -> None:
+    ask: Any = ({"role": "user", "content": "What is 2+3?"},)
+    bare = PromptItem("i", ask, "5", source="maths")
+    checklist = parse_checklist([COMMA], where="test")
+    asked = with_constraints(PromptItem("j", ask, "5", source="wide"), checklist)
+    without = with_constraints(PromptItem("k", ask, None, source="wide"), checklist)
+    assert [teacher_of(item, routes) for item in (bare, asked, without)] == [plain, constrained, open_ended]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "distill.teacher: models, and none is named"),
+        (["distill.teacher=self"], "distill.context: none, and distill.teacher is self"),
+        (["distill.models=[a,b]"], "distill.routes: 0 for 2 teachers"),
+        (["distill.models=[a]", "distill.routes=[maths]"], "distill.routes: 'maths' is none of all"),
+        (["distill.models=[a]", "distill.routes=['source=']"], "'source=' names no source"),
+        (["distill.models=[a]", "distill.ema=0.1"], "distill.ema: only distill.teacher=self moves"),
+        (["distill.models=[a]", "distill.coefficient=0"], "nothing to train on"),
+        (["distill.models=[a]", "distill.ratio_bounds=[1.5,2]"], "leave 1 out"),
+        (["distill.models=[a]", "grpo.exact_trl=true"], "grpo.exact_trl"),
+        (["distill.models=[a]", "distill.form=reverse_kl", "distill.constraint_weight=2"], "distill.constraint_weight"),
+        (["distill.models=[a]", "strategy=zero3", "launcher.device=auto"], "launcher.strategy: a distill stage runs"),
+        (["distill.models=[./nowhere]"], "distill.models: there is no folder './nowhere'"),
+        (["distill.form=js"], "distill.form"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(tmp_path: Path, words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        plan_run(["recipe=quickstart", "~arms", DISTILL, f"run.root={tmp_path}", "launcher.device=cpu", *words])
