@@ -90,6 +90,13 @@ def feedback_note(
     return Note("\n\n".join(parts) or None, len(missed) - len(told))
 
 
+def all_wrong(item: PromptItem) -> dict[str, Any]:
+    """Return the row of a rollout that met nothing that was asked: what feedback can at most be about."""
+    missed = [{"text": requirement.text, "score": 0.0} for requirement in item.checklist]
+    wrong, broken = (False if item.answer is not None else None), (False if missed else None)
+    return {"correct": wrong, "followed": broken, "requirements": missed, "response": "", "finished": True}
+
+
 def tells_answer(text: str, item: PromptItem) -> bool:
     """Whether ``text`` tells the gold answer of ``item``, and its prompt does not have the same words already."""
     if item.answer is None or any(text in message["content"] for message in item.messages):

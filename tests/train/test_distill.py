@@ -24,7 +24,7 @@ from adhere.train.stages.teachers import teacher_of
 COMMA = {"id": "c", "text": "Use no comma.", "weight": 100, "check": {"constraint": "punctuation:no_comma"}}
 LEARNS = [
     "grpo.learning_rate=1e-3", "rewards.components.checklist.gate=null", "grpo.temperature=2", "grpo.max_steps=3",
-    "grpo.max_completion_length=24",
+    "grpo.max_completion_length=48", "grpo.max_clipped_steps=100",
 ]  # fmt: skip
 DISTILL = "stages={student: {kind: distill}}"
 
@@ -46,6 +46,14 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def trained(root: Path, *overrides: str) -> Artifact:
+    """Run a stage, without the hand-off check, which short responses fail."""
+    artifact = prepare(root, *LEARNS, *overrides)
+    artifact.handoff.write_text('{"stopped": 1.0}')
+    whole(artifact)
+    return artifact
+
+
 def figures(artifact: Artifact, name: str) -> list[float]:
     rows = [json.loads(line) for line in (artifact.path / "metrics.jsonl").read_text().splitlines()]
     return [row[name] for row in rows if name in row]
@@ -55,12 +63,10 @@ def figures(artifact: Artifact, name: str) -> list[float]:
 def test_without_its_weight_it_is_plain_grpo_bit_for_bit_and_with_it_the_policy_moves_to_the_teacher(
     tmp_path: Path, teacher: Path
 ) -> None:
-    taught = [DISTILL, f"distill.models=[{teacher}]", *LEARNS]
-    plain = prepare(tmp_path / "plain", "stages=[grpo]", *LEARNS)
-    silent = prepare(tmp_path / "silent", *taught, "distill.coefficient=0", "distill.reward=1")
-    loud = prepare(tmp_path / "loud", *taught, "grpo.max_steps=6")
-    for artifact in (plain, silent, loud):
-        whole(artifact)
+    taught = [DISTILL, f"distill.models=[{teacher}]"]
+    plain = trained(tmp_path / "plain", "stages=[grpo]")
+    silent = trained(tmp_path / "silent", *taught, "distill.coefficient=0", "distill.reward=1")
+    loud = trained(tmp_path / "loud", *taught, "grpo.max_steps=6")
     assert [text for text in differences(plain, silent) if "distill/" not in text] == []
     assert figures(silent, "distill/kl")[0] > 0.0, "the teacher is asked, though it does not count"
     distances = figures(loud, "distill/kl")
@@ -73,8 +79,9 @@ def test_stopped_at_every_step_it_ends_the_same(tmp_path: Path, form: str) -> No
     """With a teacher that moves: a copy of the policy, which is shown more."""
     keys = ["distill.teacher=self", "distill.context=requirements", "distill.ema=0.5", f"distill.form={form}"]
     further = ["distill.ratio_bounds=[0.5,2.0]", "+grpo.trl.num_iterations=2", "grpo.gradient_accumulation=2"]
-    one, other = (prepare(tmp_path / name, DISTILL, *LEARNS, *keys, *further) for name in ("whole", "steps"))
-    whole(one)
+    one = trained(tmp_path / "whole", DISTILL, *keys, *further)
+    other = prepare(tmp_path / "steps", DISTILL, *LEARNS, *keys, *further)
+    other.handoff.write_text('{"stopped": 1.0}')
     assert step_by_step(other) == [1, 2]
     assert differences(one, other) == []
 
