@@ -40,7 +40,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=draw) * 0.2 * weight.std())
+            weight.add_(torch.randn(weight.shape, generator=draw) * 0.5 * weight.std())
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(base).save_pretrained(folder)
     return folder
@@ -68,9 +68,9 @@ def test_without_its_weight_it_is_plain_grpo_bit_for_bit_and_with_it_the_policy_
     silent = trained(tmp_path / "silent", *taught, "distill.coefficient=0", "distill.reward=1")
     loud = trained(tmp_path / "loud", *taught, "grpo.max_steps=6")
     assert [text for text in differences(plain, silent) if "distill/" not in text] == []
-    assert figures(silent, "distill/kl")[0] > 0.0, "the teacher is asked, though it does not count"
+    assert any(figures(silent, "distill/kl")), "the teacher is asked, though it does not count"
     distances = figures(loud, "distill/kl")
-    assert sum(distances[-2:]) < 0.9 * sum(distances[:2])
+    assert sum(distances[-2:]) < 0.9 * sum(distances[:2]), distances
 
 
 @pytest.mark.slow

@@ -246,20 +246,16 @@ class Distillation(TrainerCallback):
             theirs = Microbatch.of(batch.twins, rows, torch.ones_like(batch.twins.advantages))
             with self._teachers.asked(number) as teacher:
                 self._trainer._log_probs(teacher, theirs)
-                assert theirs.hidden is not None
-                own = torch.isin(batch.row, torch.tensor(places, device=batch.row.device)).nonzero().flatten()
-                for part, hidden, other in zip(
-                    own.split(TOKENS_AT_ONCE),
-                    batch.hidden[own].split(TOKENS_AT_ONCE),
-                    theirs.hidden.split(TOKENS_AT_ONCE),
-                    strict=True,
-                ):
-                    with self._autocast(), torch.enable_grad():
-                        heads = policy.get_output_embeddings(), teacher.get_output_embeddings()
-                        each: Any = checkpoint(
-                            divergence, *heads, hidden, other, self._temperature, self.config.form, use_reentrant=False
-                        )
-                    found = found.index_put((part,), each)
+            assert theirs.hidden is not None
+            heads = policy.get_output_embeddings(), teacher.get_output_embeddings()
+            own = torch.isin(batch.row, torch.tensor(places, device=batch.row.device)).nonzero().flatten()
+            parts = (tensor.split(TOKENS_AT_ONCE) for tensor in (own, batch.hidden[own], theirs.hidden))
+            for tokens, hidden, other in zip(*parts, strict=True):
+                with self._autocast():
+                    each: Any = checkpoint(
+                        divergence, *heads, hidden, other, self._temperature, self.config.form, use_reentrant=False
+                    )
+                found = found.index_put((tokens,), each)
         return self.config.coefficient * torch.where(heard_N, found, 0.0)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
