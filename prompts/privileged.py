@@ -21,10 +21,10 @@ Sibling = Literal["safe", "always", "never"]
 """When a sibling that succeeded is shown: ``safe`` where it cannot tell the answer, always, or never."""
 
 SOLUTION = "A correct solution, for reference:"
-REQUIREMENTS = "The response has to meet each of these requirements:"
-MISSED = "An earlier response to this request did not meet these requirements:"
-WRONG = "The final answer of an earlier response to this request was wrong."
-SIBLING = "A response to this request that succeeded:"
+REQUIREMENTS = "Meet each of these:"
+MISSED = "An earlier response did not meet these:"
+WRONG = "The answer of an earlier response was wrong."
+SIBLING = "A response that succeeded:"
 CLOSING = "Respond to the request."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from attempts import differences, prepare, step_by_step, whole
 from adhere.prompts.attach import with_constraints
 from adhere.prompts.item import PromptItem
 from adhere.records.artifact import Artifact
+from adhere.records.tables import read_rollout_files, rollout_files
 from adhere.rewards.checklist import parse_checklist
-from adhere.rewards.errors import ConfigError
+from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.stage import read_spec
+from adhere.train.model.chat import prompt_ids
 from adhere.train.run.run import plan_run
-from adhere.train.stages.distill import divergence
-from adhere.train.stages.teachers import teacher_of
+from adhere.train.stages.distill import Distillation, divergence
+from adhere.train.stages.teachers import load_teachers, teacher_of
 
 COMMA = {"id": "c", "text": "Use no comma.", "weight": 100, "check": {"constraint": "punctuation:no_comma"}}
 LEARNS = [
@@ -142,3 +145,111 @@ def test_each_prompt_goes_to_the_first_teacher_whose_route_fits(
 def test_what_cannot_work_is_refused_before_anything_starts(tmp_path: Path, words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         plan_run(["recipe=quickstart", "~arms", DISTILL, f"run.root={tmp_path}", "launcher.device=cpu", *words])
+
+
+@pytest.mark.slow
+def test_feedback_teaches_the_rollouts_that_failed_and_no_others(tmp_path: Path) -> None:
+    keys = ["distill.teacher=self", "distill.context=feedback", "distill.ema=0.05", "grpo.max_completion_length=64"]
+    artifact = trained(tmp_path, DISTILL, *keys, "grpo.learning_rate=1e-4")
+    rollouts = read_rollout_files(rollout_files(artifact.rollouts)).to_pylist()
+    failed = [row["correct"] is False or row["followed"] is False for row in rollouts]
+    left = figures(artifact, "distill/too_long")
+    shares = [(sum(failed[i : i + 8]) - long) / 8 for i, long in zip(range(0, len(failed), 8), left, strict=True)]
+    assert figures(artifact, "distill/taught") == pytest.approx(shares) and max(shares) > 0.0
+    assert figures(artifact, "distill/withheld") == [0.0] * 3
+    assert max(figures(artifact, "grad_norm")) > 0.0
+
+
+@pytest.mark.slow
+def test_adapters_of_one_base_are_one_model_that_switches(tmp_path: Path) -> None:
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    recipe = read_spec(prepare(tmp_path / "plan", "stages=[grpo]").spec).recipe
+    base = recipe.model.path
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    draw = torch.Generator().manual_seed(1)
+    for name in ("one", "two"):
+        adapted = get_peft_model(
+            AutoModelForCausalLM.from_pretrained(base), LoraConfig(r=2, target_modules="all-linear")
+        )
+        for weight in (w for w in adapted.parameters() if w.requires_grad):
+            weight.data = torch.randn(weight.shape, generator=draw) * 0.1
+        adapted.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    paths = [str(tmp_path / "one"), base, str(tmp_path / "two")]
+    teachers = load_teachers(recipe.model, paths, tokenizer, temperature=1.0, device=torch.device("cpu"))
+    ids = torch.tensor([[5, 6, 7, 8]])
+    for _ in range(2):
+        for number, path in enumerate(paths):
+            plain: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+            if path != base:
+                plain = PeftModel.from_pretrained(plain, path).merge_and_unload()
+            with teachers.asked(number) as teacher:
+                assert torch.allclose(teacher(ids).logits, plain(ids).logits, atol=1e-4)
+                assert not any(weight.requires_grad for weight in teacher.parameters())
+    with teachers.asked(0) as first, teachers.asked(2) as last:
+        assert first is last, "the base is in memory once"
+
+
+@pytest.mark.slow
+def test_a_teacher_with_another_tokenizer_is_refused(tmp_path: Path, teacher: Path) -> None:
+    from transformers import AutoTokenizer
+
+    other = tmp_path / "other"
+    shutil.copytree(teacher, other)
+    tokenizer = AutoTokenizer.from_pretrained(other)
+    tokenizer.add_tokens(["<|new|>"])
+    tokenizer.save_pretrained(other)
+    with pytest.raises(StageError, match="has another tokenizer than the policy"):
+        trained(tmp_path, DISTILL, f"distill.models=[{other}]")
+
+
+class Scorer:
+    """Scores completions one row at a time, without packing: what the trainer's own pass has to equal."""
+
+    def log_probs_behind(self, model: Any, prompts: Any, slot: Any, kept: Any) -> torch.Tensor:
+        found = torch.full(slot["completion_ids"].shape, torch.nan)
+        for i in kept:
+            before, after = prompts[i], slot["completion_ids"][i][: int(slot["completion_mask"][i].sum())].tolist()
+            logits = model(torch.tensor([[*before, *after]])).logits[0, len(before) - 1 : -1]
+            found[i, : len(after)] = torch.log_softmax(logits, -1)[range(len(after)), after]
+        return found
+
+
+@pytest.mark.slow
+def test_what_each_requirement_changes_is_added_and_clipped(tmp_path: Path, teacher: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    words = [f"distill.models=[{teacher}]", "distill.constraint_weight=2", "distill.constraint_clip=0.05"]
+    spec = read_spec(prepare(tmp_path, DISTILL, *words).spec)
+    tokenizer, model = AutoTokenizer.from_pretrained(teacher), AutoModelForCausalLM.from_pretrained(teacher)
+    ask: Any = ({"role": "user", "content": "What is 2+3?"},)
+    lower = {
+        **COMMA,
+        "id": "l",
+        "text": "Write in lowercase.",
+        "check": {"constraint": "change_case:english_lowercase"},
+    }
+    both = with_constraints(PromptItem("a", ask, "5"), parse_checklist([COMMA, lower], where="test"))
+    one = with_constraints(PromptItem("b", ask, "5"), parse_checklist([COMMA], where="test"))
+    items = [both, one, PromptItem("c", ask, "5")]
+    distillation = Distillation(spec, items, tokenizer)
+    distillation._trainer = scorer = Scorer()  # type: ignore[assignment]
+    output = {"completion_ids": torch.tensor([[9, 10, 11], [12, 13, 0], [9, 9, 9]])}
+    output["completion_mask"] = (output["completion_ids"] != 0).long()
+    with torch.no_grad():
+        found = distillation._constraint_differences(model, items, [0, 1, 2], output)
+
+        def behind(row: int, content: str) -> torch.Tensor:
+            prompt = prompt_ids(tokenizer, [{"role": "user", "content": content}])
+            return scorer.log_probs_behind(model, [prompt] * 3, output, [row])[row].nan_to_num()
+
+        whole = behind(0, "What is 2+3? Use no comma. Write in lowercase.")
+        rests = behind(0, "What is 2+3? Use no comma."), behind(0, "What is 2+3? Write in lowercase.")
+        expected = 2 * whole - rests[0] - rests[1]
+        alone = behind(1, "What is 2+3? Use no comma.") - behind(1, "What is 2+3?")
+    assert found[0].tolist() == pytest.approx(expected.clamp(-0.05, 0.05).tolist(), abs=1e-5)
+    assert found[1].tolist() == pytest.approx(alone.clamp(-0.05, 0.05).tolist(), abs=1e-5)
+    assert found[2].tolist() == [0.0, 0.0, 0.0], "a prompt without requirements has no differences"
+    assert float(expected.abs().max()) > 0.0

@@ -16,17 +16,15 @@ from torch.utils.checkpoint import checkpoint
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from adhere.prompts.privileged import (
-    SIBLING,
-    all_wrong,
     feedback_note,
     left_out,
     requirements_note,
     solution_note,
     with_note,
 )
-from adhere.rewards.errors import StageError
+from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.model.chat import prompt_ids
-from adhere.train.model.load import check_context
+from adhere.train.model.load import context_length
 from adhere.train.stages.microbatches import Microbatch, Rows, left_padded
 from adhere.train.stages.teachers import Teachers, copied, load_teachers, move_to, teacher_of
 
@@ -56,18 +54,15 @@ class Distillation(TrainerCallback):
         self._routes = self.config.routes or ["all"]
         self._teachers = Teachers([], [])
         self._copy: Any = None
-        self._withheld = 0
-        # Of feedback the longest that there can be: everything was missed, and a sibling is as long as it may be.
-        limit = spec.recipe.grpo.max_completion_length
-        shows = self.config.context == "feedback" and self.config.sibling != "never"
-        prompts = [self._shown(item, all_wrong(item), [], SIBLING if shows else "") for item in items]
-        longest = max(len(prompt or []) for prompt in prompts) + limit * shows
-        lower = "lower it" + (", or set distill.sibling=never" if shows else "")
-        exceed = (
-            f"grpo.max_completion_length: {limit} and the longest prompt that a teacher is shown, {longest} tokens, "
-            f"exceed the model's context of {{context}}; {lower}"
-        )
-        check_context(spec.recipe.model, longest + limit, exceed)
+        self._withheld = self._too_long = 0
+        self._context, limit = context_length(self._model, self._model.path), spec.recipe.grpo.max_completion_length
+        if self.config.context in ("solution", "requirements") and self._context is not None:
+            longest = max(len(self._shown(item, {}, [], 0) or []) for item in items)
+            if longest + limit > self._context:
+                raise ConfigError(
+                    f"grpo.max_completion_length: {limit} and the longest prompt that a teacher is shown, {longest} "
+                    f"tokens, exceed the model's context of {self._context}; lower it"
+                )
 
     def begin(self, trainer: PackedUpdates) -> None:
         """Load the teachers; the policy is copied as it is now."""
@@ -105,11 +100,11 @@ class Distillation(TrainerCallback):
         output["advantages"] = output["advantages"] * config.reward
         items = [self._items[example["item_id"]] for example in examples]
         numbers = [teacher_of(item, self._routes) for item in items]
-        self._withheld = 0
+        self._withheld = self._too_long = 0
         prompts = []
         for place, item in enumerate(items, first):
             group = rows[place - place % size : place - place % size + size]
-            prompts.append(self._shown(item, rows[place], group))
+            prompts.append(self._shown(item, rows[place], group, rows[place]["tokens"]))
         numbers = [None if prompt is None else number for number, prompt in zip(numbers, prompts, strict=True)]
 
         device = output["completion_ids"].device
@@ -117,6 +112,7 @@ class Distillation(TrainerCallback):
         self._log("taught", taught.float().mean())
         if config.context == "feedback":
             self._log("withheld", torch.tensor(float(self._withheld)))
+            self._log("too_long", torch.tensor(float(self._too_long)))
         target = torch.full(output["completion_ids"].shape, torch.nan, device=device)
         for number in sorted({number for number in numbers if number is not None}):
             kept = [i for i, own in enumerate(numbers) if own == number]
@@ -131,28 +127,35 @@ class Distillation(TrainerCallback):
             found["teacher_number"] = torch.tensor([-1 if n is None else n for n in numbers], device=device)
         return found
 
-    def _shown(self, item: PromptItem, row: Row, group: Sequence[Row], further: str = "") -> list[int] | None:
+    def _shown(self, item: PromptItem, row: Row, group: Sequence[Row], completion: int) -> list[int] | None:
         """Return the prompt that a teacher sees, as token ids; ``None`` where it has nothing to say.
+
+        Where feedback leaves no room for the completion, it loses its sibling; else the rollout has no teacher.
 
         Args:
             item: the rollout's prompt.
             row: the scored rollout.
             group: all rollouts of the prompt.
-            further: text after the note.
+            completion: tokens of the rollout.
         """
         match self.config.context:
             case "none":
                 return prompt_ids(self._tokenizer, item.messages)
             case "solution":
-                note = solution_note(item)
+                notes = [solution_note(item)]
             case "requirements":
-                note = requirements_note(item)
+                notes = [requirements_note(item)]
             case "feedback":
-                note = feedback_note(item, row, group, self.config.sibling)
-        self._withheld += note.withheld
-        if note.text is None:
-            return None
-        return prompt_ids(self._tokenizer, with_note(item.messages, f"{note.text}{further}"))
+                notes = [feedback_note(item, row, group, sibling) for sibling in (self.config.sibling, "never")]
+        self._withheld += notes[0].withheld
+        for note in notes:
+            if note.text is None:
+                return None
+            ids = prompt_ids(self._tokenizer, with_note(item.messages, note.text))
+            if self.config.context != "feedback" or self._context is None or len(ids) + completion <= self._context:
+                return ids
+        self._too_long += 1
+        return None
 
     def _constraint_differences(
         self, model: Any, items: Sequence[PromptItem], kept: Sequence[int], output: Slot
