@@ -136,6 +136,8 @@ def test_each_prompt_goes_to_the_first_teacher_whose_route_fits(
         (["distill.models=[a]", "distill.coefficient=0"], "nothing to train on"),
         (["distill.models=[a]", "distill.ratio_bounds=[1.5,2]"], "leave 1 out"),
         (["distill.models=[a]", "grpo.exact_trl=true"], "grpo.exact_trl"),
+        (["distill.models=[a]", "grpo.refill=true"], "grpo.refill: looks at the reward's advantages"),
+        (["distill.models=[a]", "grpo.learning_rate_follows=live_share"], "grpo.learning_rate_follows: looks at"),
         (["distill.models=[a]", "distill.form=reverse_kl", "distill.constraint_weight=2"], "distill.constraint_weight"),
         (["distill.models=[a]", "strategy=zero3", "launcher.device=auto"], "launcher.strategy: a distill stage runs"),
         (["distill.models=[./nowhere]"], "distill.models: there is no folder './nowhere'"),

@@ -265,6 +265,9 @@ class Distill(Grpo):
                 found.append(f"distill.routes: '{route}' is none of {', '.join(ROUTES)}, source=LABEL")
         if distill.coefficient == 0.0 and distill.reward == 0.0:
             found.append("distill.coefficient: 0, and distill.reward is 0 too, so there is nothing to train on")
+        if distill.reward == 0.0 and (recipe.grpo.refill or recipe.grpo.learning_rate_follows == "live_share"):
+            key = "refill" if recipe.grpo.refill else "learning_rate_follows"
+            found.append(f"grpo.{key}: looks at the reward's advantages, and distill.reward is 0; leave it out")
         if distill.ratio_bounds is not None and not 0.0 <= distill.ratio_bounds[0] <= 1.0 <= distill.ratio_bounds[1]:
             found.append(f"distill.ratio_bounds: {list(distill.ratio_bounds)} leave 1 out, the ratio of a fresh token")
         if distill.teacher == "self" and distill.context == "none" and distill.constraint_weight == 0.0:

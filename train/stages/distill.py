@@ -54,6 +54,7 @@ class Distillation(TrainerCallback):
         self._routes = self.config.routes or ["all"]
         self._teachers = Teachers([], [])
         self._copy: Any = None
+        self._moving: dict[str, torch.Tensor] = {}  # weights of the copy that follow the policy's
         self._withheld = self._too_long = 0
         self._context, limit = context_length(self._model, self._model.path), spec.recipe.grpo.max_completion_length
         if self.config.context in ("solution", "requirements") and self._context is not None:
@@ -68,6 +69,10 @@ class Distillation(TrainerCallback):
         """Load the teachers; the policy is copied as it is now."""
         if self.config.teacher == "self":
             self._copy = copied(trainer.model)
+            trained = {name for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+            self._moving = {
+                n: weight for n, weight in self._copy.named_parameters() if n in trained and self.config.ema
+            }
             self._teachers = Teachers([self._copy], [None])
         else:
             self._teachers = load_teachers(
@@ -263,18 +268,17 @@ class Distillation(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A copy of the policy follows it."""
-        if self._copy is not None and self.config.ema > 0.0:
-            move_to(self._copy, self._trainer.accelerator.unwrap_model(kwargs["model"]), self.config.ema)
+        if self._moving:
+            move_to(self._moving, self._trainer.accelerator.unwrap_model(kwargs["model"]), self.config.ema)
 
     def state(self) -> Slot:
         """Return what a checkpoint has to hold: the weights of a copy that moves."""
-        moves = self._copy is not None and self.config.ema > 0.0
-        return dict(self._copy.state_dict()) if moves else {}
+        return {name: weight.detach() for name, weight in self._moving.items()}
 
     def load_state(self, state: Slot) -> None:
         """Set what ``state`` returned."""
-        if state:
-            self._copy.load_state_dict(state)
+        for name, value in state.items():
+            self._moving[name].data.copy_(value)
 
     def _log(self, name: str, value: torch.Tensor) -> None:
         self._trainer._metrics["train"][f"distill/{name}"].append(value.item())

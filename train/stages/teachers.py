@@ -6,7 +6,7 @@ Teachers with adapters of one base share it in memory. All are asked at the poli
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,8 +121,8 @@ def copied(model: Any) -> Any:
 
 
 @torch.no_grad()
-def move_to(teacher: Any, policy: Any, share: float) -> None:
-    """Move the weights of ``teacher`` by ``share`` of their distance to those that ``policy`` trains."""
-    for own, other in zip(teacher.parameters(), policy.parameters(), strict=True):
-        if other.requires_grad:
-            own.lerp_(other.detach().to(own.dtype), share)
+def move_to(weights: Mapping[str, torch.Tensor], policy: Any, share: float) -> None:
+    """Move each of ``weights`` by ``share`` of its distance to the weight of ``policy`` that has its name."""
+    for name, other in policy.named_parameters():
+        if name in weights:
+            weights[name].lerp_(other.detach().to(weights[name].dtype), share)
