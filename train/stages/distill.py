@@ -48,6 +48,12 @@ class Distillation(TrainerCallback):
     """The teachers of a stage, and what they say to its rollouts; the trainer calls it."""
 
     def __init__(self, spec: StageSpec, items: Sequence[PromptItem], tokenizer: PreTrainedTokenizerBase) -> None:
+        """Look at the prompts before anything is loaded.
+
+        Raises:
+            ConfigError: a prompt that a teacher is shown leaves no room for a completion in the model's context.
+            DataError: the requirements of a prompt are to be left out, and cannot be taken out of it.
+        """
         self.config, self._model, self._tokenizer = spec.recipe.distill, spec.recipe.model, tokenizer
         self._paths = [*spec.models.get("teachers", []), *self.config.models]
         self._items = {item.id: item for item in items}
@@ -57,6 +63,8 @@ class Distillation(TrainerCallback):
         self._moving: dict[str, torch.Tensor] = {}  # weights of the copy that follow the policy's
         self._withheld = self._too_long = 0
         self._context, limit = context_length(self._model, self._model.path), spec.recipe.grpo.max_completion_length
+        for item in items if self.config.constraint_weight else ():
+            left_out(item)  # raises where a prompt cannot be asked without its requirements
         if self.config.context in ("solution", "requirements") and self._context is not None:
             longest = max(len(self._shown(item, {}, [], 0) or []) for item in items)
             if longest + limit > self._context:
@@ -70,9 +78,8 @@ class Distillation(TrainerCallback):
         if self.config.teacher == "self":
             self._copy = copied(trainer.model)
             trained = {name for name, weight in trainer.model.named_parameters() if weight.requires_grad}
-            self._moving = {
-                n: weight for n, weight in self._copy.named_parameters() if n in trained and self.config.ema
-            }
+            if self.config.ema > 0.0:
+                self._moving = {name: weight for name, weight in self._copy.named_parameters() if name in trained}
             self._teachers = Teachers([self._copy], [None])
         else:
             self._teachers = load_teachers(
