@@ -19,7 +19,7 @@ from adhere.train.stages.relabel import replayed
 LEARNS = [
     "stages=[grpo]", "grpo.learning_rate=1e-3", "grpo.max_steps=3", "grpo.max_clipped_steps=100",
     "rewards.components.checklist.gate=null", "data.constraints.count=[0,0,1]",
-    "data.train=[{generator:basic_arithmetic,verified:false,size:48,seed:1,params:{min_terms:3,max_terms:3,min_digits:1,"
+    "data.train=[{generator:basic_arithmetic,verified:false,size:96,seed:1,params:{min_terms:3,max_terms:3,min_digits:1,"
     "max_digits:1,operators:[+],allow_parentheses:false,allow_negation:false}}]",
 ]  # fmt: skip
 REPLAYS = ["grpo.relabel.advantage=1.0", "grpo.relabel.least=0.3"]
