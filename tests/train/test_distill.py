@@ -237,7 +237,7 @@ def test_what_each_requirement_changes_is_added_and_clipped(tmp_path: Path, teac
     one = with_constraints(PromptItem("b", ask, "5"), parse_checklist([COMMA], where="test"))
     items = [both, one, PromptItem("c", ask, "5")]
     distillation = Distillation(spec, items, tokenizer)
-    distillation._trainer = scorer = Scorer()  # type: ignore[assignment]
+    distillation._trainer = scorer = Scorer()
     output = {"completion_ids": torch.tensor([[9, 10, 11], [12, 13, 0], [9, 9, 9]])}
     output["completion_mask"] = (output["completion_ids"] != 0).long()
     with torch.no_grad():

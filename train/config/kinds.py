@@ -176,7 +176,7 @@ class Grpo(Shipped):
     function = "adhere.train.stages.grpo:run_grpo"
     workload = "grpo"
     scores = True
-    timing = (
+    timing: ClassVar[Sequence[str]] = (
         "grpo.per_device_batch_size", "grpo.gradient_accumulation", "grpo.gradient_checkpointing", "grpo.generation",
         "grpo.max_completion_length", "model.adapter.kind", "launcher.processes", "launcher.strategy",
         "launcher.offload",

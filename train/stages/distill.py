@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.microbatches import Slot
     from adhere.train.stages.rollout_rows import Row
-    from adhere.train.stages.updates import PackedUpdates
 
 TOKENS_AT_ONCE = 256
 """Tokens whose whole distributions are in memory at once."""
@@ -59,6 +58,7 @@ class Distillation(TrainerCallback):
         self._items = {item.id: item for item in items}
         self._routes = self.config.routes or ["all"]
         self._teachers = Teachers([], [])
+        self._trainer: Any = None
         self._copy: Any = None
         self._moving: dict[str, torch.Tensor] = {}  # weights of the copy that follow the policy's
         self._withheld = self._too_long = 0
@@ -73,8 +73,8 @@ class Distillation(TrainerCallback):
                     f"tokens, exceed the model's context of {self._context}; lower it"
                 )
 
-    def begin(self, trainer: PackedUpdates) -> None:
-        """Load the teachers; the policy is copied as it is now."""
+    def begin(self, trainer: Any) -> None:
+        """Load the teachers of ``trainer``, a `PackedUpdates`; the policy is copied as it is now."""
         if self.config.teacher == "self":
             self._copy = copied(trainer.model)
             trained = {name for name, weight in trainer.model.named_parameters() if weight.requires_grad}

@@ -285,14 +285,14 @@ class PackedUpdates(GRPOTrainer):
         batch.figures = torch.stack([batch.by_row(x.detach().float()) for x in (entropy, kl, low, high)], dim=1)
         return (losses * weights).sum()
 
-    def _log_update(self, rows: Rows, kept: list[int], figures_R_4: torch.Tensor, own: int) -> None:
+    def _log_update(self, rows: Rows, kept: list[int], figures_R_4: torch.Tensor, originals: int) -> None:
         """Log what TRL logs of an update, slot by slot; the entropy is that of the rows that were trained on.
 
         Args:
             rows: of the window.
             kept: positions of those that were trained on.
             figures_R_4: sums over each row's tokens of entropy, KL, and whether clipped below and above, (R, 4).
-            own: slots that are not replays; only these are logged.
+            originals: slots that are not replays; only these are logged.
         """
         device = figures_R_4.device
         slot_R = torch.tensor([slot for slot, _ in rows.places], device=device)
@@ -309,7 +309,7 @@ class PackedUpdates(GRPOTrainer):
         sums = reduce(sums.index_add(0, slot_R, torch.stack(columns, dim=1)), reduction="sum")
         shares = gather(torch.cat([slot_R.unsqueeze(1), shares_R_2], dim=1))
         log = self._metrics["train"]
-        for slot, (entropy, scored, kl, tokens, low, high, count) in enumerate(sums[:own].tolist()):
+        for slot, (entropy, scored, kl, tokens, low, high, count) in enumerate(sums[:originals].tolist()):
             if self.beta != 0.0:
                 log["kl"].append(kl / max(tokens, 1.0))
             log["entropy"].append(entropy / scored if scored else float("nan"))
