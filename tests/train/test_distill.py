@@ -20,6 +20,7 @@ from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.stage import read_spec
 from adhere.train.model.chat import prompt_ids
+from adhere.train.plan.describe import describe_run
 from adhere.train.run.run import plan_run
 from adhere.train.stages.distill import Distillation, divergence
 from adhere.train.stages.teachers import load_teachers, teacher_of
@@ -255,3 +256,31 @@ def test_what_each_requirement_changes_is_added_and_clipped(tmp_path: Path, teac
     assert found[1].tolist() == pytest.approx(alone.clamp(-0.05, 0.05).tolist(), abs=1e-5)
     assert found[2].tolist() == [0.0, 0.0, 0.0], "a prompt without requirements has no differences"
     assert float(expected.abs().max()) > 0.0
+
+
+def test_a_teachers_content_is_part_of_the_key_and_its_place_is_not(tmp_path: Path) -> None:
+    def key(folder: str, weights: bytes) -> str:
+        path = tmp_path / folder
+        path.mkdir(exist_ok=True)
+        (path / "config.json").write_text("{}")
+        (path / "model.safetensors").write_bytes(weights)
+        words = [DISTILL, f"distill.models=[{path}]", f"run.root={tmp_path}", "launcher.device=cpu"]
+        (stage,) = plan_run(["recipe=quickstart", "~arms", *words]).graph.stages
+        return stage
+
+    assert key("one", b"a") == key("two", b"a") != key("one", b"b")
+
+
+def test_plan_says_who_teaches_and_counts_their_weights(tmp_path: Path) -> None:
+    plan = describe_run(plan_run(["recipe=mopd", f"run.root={tmp_path}", "launcher.device=cpu"]))
+    assert (
+        "taught by other models, routed by no_requirements, requirements: log-probs of the sampled tokens × 1" in plan
+    )
+    (title,) = (line for line in plan.splitlines() if line.split()[:2] == ["weights", "gradients"])
+    assert "teachers" in title.split()
+    student, maths = (
+        next(line.split() for line in plan.splitlines() if line.startswith(f"  {name} ") and "backward" in line)
+        for name in ("student", "maths")
+    )
+    place = title.split().index("teachers") + 1
+    assert float(student[place]) > 0.0 and maths[place] == "-"
