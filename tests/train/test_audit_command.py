@@ -54,6 +54,22 @@ def test_a_composite_that_can_be_fooled_exits_with_1(
     assert "constraint_template" in (tmp_path / "audit.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sibling", "code", "said"),
+    [
+        ("safe", 0, "sdpo: its feedback tells the gold answer of none of 1 prompts"),
+        ("always", 1, "sdpo: its feedback tells the gold answer of 1 of 1 prompts, first of"),
+    ],
+)
+def test_feedback_that_tells_the_gold_answer_fails_the_audit(
+    sibling: str, code: int, said: str, prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"distill.sibling={sibling}", "items=1", f"prompts={prompts}", f"out={tmp_path}"]
+    assert main(["audit", "recipe=sdpo", *words]) == code
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -86,7 +86,10 @@ def audit(
         show(found, console if console.is_terminal else Console(width=PIPED))
         for path in write(found, folder):
             print(path)
-        return EXIT_CODES[found.status]
+        lines, leaks = teachers_shown(recipe, overrides, chosen)
+        for line in lines:
+            print(line)
+        return EXIT_CODES["failed"] if leaks and found.status == "passed" else EXIT_CODES[found.status]
 
     if any(word.startswith("-") for word in words):
         from adhere.train.commands.through_hydra import through_hydra
@@ -95,6 +98,32 @@ def audit(
         through_hydra(overrides, lambda recipe, _: codes.append(act(recipe)))
         return max(codes, default=0)
     return act(compose_recipe(overrides))
+
+
+def teachers_shown(recipe: Recipe, overrides: Sequence[str], items: Sequence[PromptItem]) -> tuple[list[str], bool]:
+    """Return a line for each distill stage whose teacher is shown more than the policy, and whether one tells too much.
+
+    Args:
+        recipe: what is audited.
+        overrides: the command's, to which each stage adds its own.
+        items: prompts.
+    """
+    from adhere.evaluation.audit.teachers import feedback_leaks
+
+    lines, leaks = [], False
+    for name, stage in recipe.stages.items():
+        if stage.kind != "distill":
+            continue
+        distill = compose_recipe([*overrides, *stage.overrides]).distill if stage.overrides else recipe.distill
+        if distill.context == "solution":
+            lines.append(f"{name}: its teacher is shown the solution with the gold answer, as OPSD is meant to be")
+        if distill.context != "feedback":
+            continue
+        found = feedback_leaks(items, distill.sibling)
+        leaks |= bool(found)
+        line = f"{name}: its feedback tells the gold answer of {len(found) or 'none'} of {len(items)} prompts"
+        lines.append(line + (f", first of {found[0][0]}: {found[0][1]!r}; set distill.sibling=safe" if found else ""))
+    return lines, leaks
 
 
 def audited(words: Sequence[str]) -> list[str]:

@@ -25,6 +25,10 @@ SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "
 ``held_out`` where that or the end of training depends on it."""
 
 
+ROUTES = ("all", "requirements", "no_requirements", "answer", "no_answer")
+"""Which prompts a teacher can get, besides those of a source."""
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a stage takes, as far as its kind can say; ``adhere plan`` shows "not known" for what is ``None``.
@@ -174,7 +178,7 @@ class Grpo(Shipped):
     function = "adhere.train.stages.grpo:run_grpo"
     workload = "grpo"
     scores = True
-    timing = (
+    timing: ClassVar[Sequence[str]] = (
         "grpo.per_device_batch_size", "grpo.gradient_accumulation", "grpo.gradient_checkpointing", "grpo.generation",
         "grpo.max_completion_length", "model.adapter.kind", "launcher.processes", "launcher.strategy",
         "launcher.offload",
@@ -182,6 +186,8 @@ class Grpo(Shipped):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - _decides(recipe, "grpo")) | {"seed"})
+        if recipe.grpo.relabel.advantage == 0.0:  # a key that came later: without it stages keep the names they had
+            del grpo["relabel"]
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
         # Keys that came later: without them stages keep the names that they had.
         if recipe.grpo.curriculum.every is None:
@@ -224,6 +230,9 @@ class Grpo(Shipped):
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
         found = _held_out_problems(recipe, "grpo")
+        if recipe.grpo.relabel.advantage and (recipe.grpo.exact_trl or recipe.grpo.kl_coefficient):
+            other = "exact_trl=true" if recipe.grpo.exact_trl else "a KL term (grpo.kl_coefficient)"
+            found.append(f"grpo.relabel.advantage: replays are rows of adhere's own updates, and not with {other}")
         if "held_out" in recipe.grpo.monitors.stop_on and recipe.grpo.held_out.every is None:
             found.append("grpo.monitors.stop_on: 'held_out' needs grpo.held_out.every")
         grpo = recipe.grpo
@@ -249,6 +258,67 @@ class Grpo(Shipped):
 
     def steps(self, recipe: Recipe) -> int | None:
         return recipe.grpo.max_steps
+
+
+@stage_kind("distill")
+class Distill(Grpo):
+    """On-policy distillation from other models, or from the policy itself where it knows more; else as GRPO."""
+
+    inputs: ClassVar[Mapping[str, int]] = {"teachers": 0}
+    timing = (*Grpo.timing, "distill.form")
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        return super().settings(recipe) | {"distill": recipe.distill.model_dump()}
+
+    def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        distill, found = recipe.distill, super().problems(recipe, stage)
+        count = len(stage.inputs.get("teachers", [])) + len(distill.models)
+        if distill.teacher == "models" and not count:
+            found.append(
+                "distill.teacher: models, and none is named; name stages in inputs: {teachers: [..]} or paths in "
+                "distill.models, or set distill.teacher=self"
+            )
+        if distill.teacher == "self" and (count or distill.routes):
+            found.append("distill.teacher: self, so no other teacher or route is asked; leave them out, or use models")
+        if distill.teacher == "models" and distill.ema:
+            found.append("distill.ema: only distill.teacher=self moves; leave it out")
+        routes = distill.routes or (["all"] if count == 1 else [])
+        if distill.teacher == "models" and count and len(routes) != count:
+            found.append(f"distill.routes: {len(routes)} for {count} teachers; say for each which prompts it gets")
+        for route in routes:
+            if route not in ROUTES and not route.removeprefix("source="):
+                found.append("distill.routes: 'source=' names no source; write source=LABEL")
+            elif route not in ROUTES and not route.startswith("source="):
+                found.append(f"distill.routes: '{route}' is none of {', '.join(ROUTES)}, source=LABEL")
+        if distill.coefficient == 0.0 and distill.reward == 0.0:
+            found.append("distill.coefficient: 0, and distill.reward is 0 too, so there is nothing to train on")
+        if distill.reward == 0.0 and (recipe.grpo.refill or recipe.grpo.learning_rate_follows == "live_share"):
+            key = "refill" if recipe.grpo.refill else "learning_rate_follows"
+            found.append(f"grpo.{key}: looks at the reward's advantages, and distill.reward is 0; leave it out")
+        if distill.ratio_bounds is not None and not 0.0 <= distill.ratio_bounds[0] <= 1.0 <= distill.ratio_bounds[1]:
+            found.append(f"distill.ratio_bounds: {list(distill.ratio_bounds)} leave 1 out, the ratio of a fresh token")
+        if distill.teacher == "self" and distill.context == "none" and distill.constraint_weight == 0.0:
+            found.append("distill.context: none, and distill.teacher is self, so it knows no more than the policy")
+        if distill.constraint_weight and distill.form != "sampled":
+            found.append(
+                f"distill.constraint_weight: is an advantage of sampled tokens, not {distill.form}; use sampled"
+            )
+        if recipe.grpo.exact_trl:
+            found.append("grpo.exact_trl: a teacher needs adhere's own updates; set it to false")
+        if recipe.launcher.strategy not in ("single", "ddp"):
+            found.append(f"launcher.strategy: a distill stage runs with single or ddp, not {recipe.launcher.strategy}")
+        return found
+
+    def arithmetic(self, recipe: Recipe) -> list[str]:
+        distill = recipe.distill
+        what = {"sampled": "log-probs of the sampled tokens", "reverse_kl": "KL(policy‖teacher)"}
+        said = f"{what.get(distill.form, 'KL(teacher‖policy)')} × {distill.coefficient:g}"
+        routes = f", routed by {', '.join(distill.routes)}" if distill.routes else ""
+        teacher = "the policy itself" if distill.teacher == "self" else "other models"
+        return [
+            *super().arithmetic(recipe),
+            f"taught by {teacher}{routes}: {said}, reward's advantage × {distill.reward:g}",
+        ]
 
 
 @stage_kind("merge")

@@ -19,6 +19,9 @@ BASE = "base"
 CHAIN = ("sft", "grpo", "evaluate")
 """The stages of a recipe that names none."""
 
+ON_POLICY = frozenset(("grpo", "distill"))
+"""The kinds that train on their own rollouts by the settings of ``grpo``."""
+
 NOT_OF_A_STAGE = ("stages", "arms", "run", "ablation", "plugins", "name", "hydra", "recipe", "debug", "local")
 """Sections that belong to a run as a whole, so that no stage can have one of its own."""
 
@@ -67,8 +70,8 @@ class StageConfig(Strict):
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
     kind: str = ""
-    """What the stage does: ``sft``, ``grpo``, ``pairs``, ``dpo``, ``merge``, ``evaluate``, or a plug-in's kind; its
-    name where left out."""
+    """What the stage does: ``sft``, ``grpo``, ``distill``, ``pairs``, ``dpo``, ``merge``, ``evaluate``, or a plug-in's
+    kind; its name where left out."""
 
     source: str | None = Field(default=None, alias="from")
     """The stage whose weights it starts from; ``None`` is the recipe's model, which is also called ``base``."""

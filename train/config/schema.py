@@ -234,6 +234,20 @@ class CurriculumConfig(Strict):
     ``out`` until a measurement finds that they are met."""
 
 
+class RelabelConfig(Strict):
+    """Failures replayed as successes (HiR, arXiv 2512.23457): a finished rollout that met some of its requirements, and
+    whose answer is not wrong, is trained on a second time behind a prompt that asks only for those."""
+
+    advantage: float = Field(default=0.0, ge=0.0)
+    """Advantage of a replayed rollout; 0 replays none."""
+
+    least: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """Share of its requirements that a rollout has to have met."""
+
+    share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Replays for the rollouts of a generation at most; those that met the largest share come first."""
+
+
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
 
@@ -296,6 +310,8 @@ class GrpoConfig(_Training):
 
     token_credit: TokenCreditConfig = TokenCreditConfig()
 
+    relabel: RelabelConfig = RelabelConfig()
+
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
 
@@ -315,6 +331,59 @@ class GrpoConfig(_Training):
     held_out: HeldOutConfig = HeldOutConfig()
 
     monitors: MonitorsConfig = MonitorsConfig()
+
+
+class DistillConfig(Strict):
+    """On-policy distillation: a teacher scores each token of the policy's rollouts. Everything else is ``grpo``'s.
+
+    The advantage of a token is ``reward``·A + ``coefficient``·(log π_teacher − log π_policy)."""
+
+    teacher: Literal["models", "self"] = "models"
+    """``models``: those of ``inputs.teachers``, then those of ``distill.models``. ``self``: the policy, shown what
+    ``context`` says."""
+
+    models: list[str] = Field(default_factory=list)
+    """Further teachers: model folders or hub ids, with the recipe's tokenizer. A folder may hold an adapter."""
+
+    routes: list[str] | None = None
+    """Which prompts each teacher gets, in their order; the first that fits decides, one teacher a prompt: ``all``,
+    ``requirements`` or ``no_requirements``, ``answer`` or ``no_answer`` (a gold answer), ``source=LABEL``. A prompt
+    that none fits has the reward alone. ``None`` is ``all`` for one teacher; several need theirs."""
+
+    ema: float = Field(default=0.0, ge=0.0, le=1.0)
+    """``self``: share by which the teacher moves to the policy after each step. 0 keeps the model that the stage
+    starts from, 1 is the policy itself."""
+
+    coefficient: float = Field(default=1.0, ge=0.0)
+    """c: weight of the teacher. 0 only logs how far the policy is from it."""
+
+    reward: float = Field(default=0.0, ge=0.0)
+    """Weight of the reward's own advantage A. 0 is distillation alone: the rewards are then only measured."""
+
+    form: Literal["sampled", "reverse_kl", "forward_kl"] = "sampled"
+    """What is taken from the teacher: the probabilities of the ``sampled`` tokens, as an advantage; or at each of them
+    the whole distribution, as a loss: KL(policy‖teacher) or KL(teacher‖policy)."""
+
+    context: Literal["none", "solution", "requirements", "feedback"] = "none"
+    """What the teacher is shown besides the prompt. ``solution``: the worked solution, or the gold answer (OPSD, arXiv
+    2601.18734). ``requirements``: those of the prompt, once more or for the first time. ``feedback``: which
+    requirements the rollout did not meet, whether its answer is wrong, and a sibling that succeeded (SDPO, arXiv
+    2601.20802). Where there is nothing to show, a rollout has no teacher."""
+
+    sibling: Literal["safe", "always", "never"] = "safe"
+    """``feedback``: when a sibling that succeeded is shown. ``safe`` is where it cannot tell the gold answer: the
+    prompt has none, or the rollout has it right itself. ``always`` is SDPO's own."""
+
+    constraint_weight: float = Field(default=0.0, ge=0.0)
+    """λ: how much the teacher's own differences count that each requirement makes when it is left out of the prompt
+    (CC-OPD, arXiv 2609.27421, which has 2); needs one more pass of the teacher for each requirement."""
+
+    constraint_clip: float = Field(default=5.0, gt=0.0)
+    """Largest sum of these differences at a token, in nats."""
+
+    ratio_bounds: tuple[float, float] | None = None
+    """Tokens whose probability changed by a factor outside of these bounds since they were drawn (the sampling
+    engine's own probability where it is corrected for) get nothing from the teacher; ``null`` sets none."""
 
 
 class RehearseConfig(Strict):
@@ -611,6 +680,7 @@ class Recipe(Strict):
     data: DataConfig
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
+    distill: DistillConfig = DistillConfig()
     merge: MergeConfig = MergeConfig()
     rehearse: RehearseConfig = RehearseConfig()
     pairs: PairsConfig = PairsConfig()

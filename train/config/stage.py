@@ -13,6 +13,7 @@ from adhere.records.servers import with_addresses
 from adhere.rewards.config import Strict
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.plugins import load_plugins
+from adhere.train.config.named_stages import ON_POLICY
 from adhere.train.config.schema import Recipe, recipe_schema
 
 
@@ -50,6 +51,11 @@ class StageSpec(Strict):
     @classmethod
     def _with_sections_of_plugins(cls, given: Any) -> Any:
         return recipe_schema().model_validate(given) if isinstance(given, Mapping) else given
+
+    @property
+    def section(self) -> str:
+        """The section of the recipe that the stage trains by: ``grpo`` for all kinds that train on own rollouts."""
+        return "grpo" if self.kind in ON_POLICY else self.kind
 
     @property
     def model_path(self) -> str:

@@ -19,7 +19,7 @@ from adhere.rewards.components import COMPONENTS
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.ablation import name_problem
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
-from adhere.train.config.named_stages import DECLARED, WEIGHTS
+from adhere.train.config.named_stages import DECLARED, ON_POLICY, WEIGHTS
 from adhere.train.config.schema import Recipe, recipe_schema
 from adhere.train.config.trackers import TRACKERS
 
@@ -94,7 +94,7 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(e, config) for e in error.errors())) from error
     grpo, ranks, total = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
-    trains, problems = "grpo" in recipe.kinds, list[str]()
+    trains, problems = bool(recipe.kinds & ON_POLICY), list[str]()
     if trains and total % grpo.group_size:
         problems.append(
             f"grpo.group_size: {grpo.group_size} does not divide the {total} completions of a step "
@@ -261,7 +261,8 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         )
 
     # A schedule may name weights that its training never reaches.
-    if trains and not any(any(recipe.rewards.weights(n, grpo.max_steps).values()) for n in range(grpo.max_steps)):
+    weights = (recipe.rewards.weights(n, grpo.max_steps) for n in range(grpo.max_steps))
+    if "grpo" in recipe.kinds and not any(any(of_step.values()) for of_step in weights):
         problems.append(
             f"rewards.components: every weight is 0 in each of the {grpo.max_steps} steps, so there is nothing to "
             f"train on"

@@ -198,6 +198,8 @@ def stage_duration(
         length = recipe.sft.max_length * share if workload == "sft" else prompt + completion
         tokens = config.per_device_batch_size * config.gradient_accumulation * length
         passes = (6 if recipe.model.adapter.kind == "none" else 4) + 2 * config.gradient_checkpointing
+        if kind == "distill":
+            passes += 2 + 2 * bool(recipe.distill.constraint_weight)  # at least one requirement is left out
         step = max(passes * a.parameters * tokens / device.flops[end], 3 * a.layers * device.layer[end])
         if workload == "grpo":
             micro = steps_per_generation(recipe)

@@ -120,6 +120,9 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
             split = recipe.launcher.processes if recipe.launcher.strategy in ("zero3", "fsdp2") else 1
             adapters = adapter_weights(recipe, a)
             fixed["reference"] = float(adapters * WORD) if adapters else a.parameters * WORD / split
+        if kind == "distill":
+            fixed["teachers"] = _teachers(recipe, a)
+            notes.append("teachers are assumed to be as large as the policy")
         engine: dict[str, float] = {}
         if config.generation == "vllm_colocate":
             # An engine inside the training process takes its share of the GPU, at least its weights.
@@ -209,6 +212,16 @@ def _states(recipe: Recipe, a: Architecture) -> tuple[dict[str, float], float, f
     outside = 0.0 if launcher.device == "cpu" else CUDA_CONTEXT + (NCCL_BUFFERS if ranks > 1 else 0)
     buffers = _buffers(recipe, a, trained, trained_width)
     return {"weights": weights, "optimizer": optimizer, "buffers": buffers, "outside": outside}, gradients, host
+
+
+def _teachers(recipe: Recipe, a: Architecture) -> float:
+    """Return the bytes of the teachers of a distill stage; of several such stages, those of the one with the most."""
+    if recipe.distill.teacher == "self":  # a copy of the policy, as it is trained
+        adapters = adapter_weights(recipe, a)
+        return base_bytes(recipe, a) + adapters * WORD if adapters else float(a.parameters * WORD)
+    stages = [stage for stage in recipe.stages.values() if stage.kind == "distill"]
+    count = max((len(stage.inputs.get("teachers", [])) for stage in stages), default=0) + len(recipe.distill.models)
+    return float(count * a.parameters * width_of(recipe))
 
 
 def base_bytes(recipe: Recipe, a: Architecture) -> float:

@@ -12,8 +12,8 @@ from adhere.train.plan.suggestions import fitting
 from adhere.train.run.graph import PlannedStage
 
 PARTS = (
-    "weights", "gradients", "optimizer", "reference", "activations", "logits", "cache", "casts", "gathered", "vLLM",
-    "buffers", "outside",
+    "weights", "gradients", "optimizer", "reference", "teachers", "activations", "logits", "cache", "casts", "gathered",
+    "vLLM", "buffers", "outside",
 )  # fmt: skip
 TIGHT = 0.9
 """Share of the device's memory above which the estimate's own error can decide."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from adhere.rewards.errors import ConfigError
 from adhere.train.config.generation import VllmConfig
 from adhere.train.config.kinds import kind_of
+from adhere.train.config.named_stages import ON_POLICY
 from adhere.train.config.schema import Recipe
 from adhere.train.launch.serve.servers import judge_servers, judges_of, visible_gpus
 from adhere.train.plan.architecture import read_architecture
@@ -49,7 +50,7 @@ def _lengths(recipe: Recipe) -> Iterator[str]:
         return
     if context is None or recipe.model.context is not None:
         return
-    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if "grpo" in recipe.kinds else {}
+    wanted = {"grpo.max_completion_length": recipe.grpo.max_completion_length} if recipe.kinds & ON_POLICY else {}
     if "evaluate" in recipe.kinds:
         wanted["evaluation.sampling.max_new_tokens"] = recipe.evaluation.sampling.max_new_tokens
     prompt = recipe.data.max_prompt_tokens
@@ -60,7 +61,7 @@ def _lengths(recipe: Recipe) -> Iterator[str]:
 
 
 def _rollouts(recipe: Recipe) -> Iterator[str]:
-    if "grpo" not in recipe.kinds:
+    if not recipe.kinds & ON_POLICY:
         return
     config, generation, launcher = recipe.grpo.vllm, recipe.grpo.generation, recipe.launcher
     if not generation.startswith("vllm"):

@@ -11,6 +11,7 @@ import yaml
 from adhere.records.artifact import Artifact
 from adhere.rewards.files import write_text
 from adhere.rewards.schedules import weight_text
+from adhere.train.config.named_stages import ON_POLICY
 
 if TYPE_CHECKING:
     from adhere.train.config.schema import Recipe
@@ -67,9 +68,8 @@ def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str, di
         + (f", counted only where `{gate}` passed" if (gate := recipe.rewards.gate_of(name)) else "")
         for name, c in recipe.rewards.components.items()
     )
-    reward = (
-        f"`{recipe.rewards.aggregation}` of\n\n{components}" if made["kind"] == "grpo" else "None: supervised targets."
-    )
+    rewarded = made["kind"] in ON_POLICY
+    reward = f"`{recipe.rewards.aggregation}` of\n\n{components}" if rewarded else "None: supervised targets."
     text = CARD.format(
         base=recipe.model.path,
         kind=made["kind"],

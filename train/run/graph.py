@@ -186,6 +186,8 @@ def with_key(
     for name, component in recipe.rewards.components.items() if "rewards" in settings else ():
         if isinstance(component, RewardModelComponent):
             settings["rewards"]["components"][name]["model"] = identity(component.model, component.revision)
+    if kind == "distill":
+        settings["distill"]["models"] = [teacher_content(path, identity) for path in recipe.distill.models]
     if "evaluation" in settings and (remedy := settings["evaluation"].get("remedy")) is not None:
         settings["evaluation"]["remedy"] = remedy | remedy_contents(recipe, identity)
     served = recipe.kinds == {"evaluate"} and recipe.evaluation.backend == "openai"
@@ -206,6 +208,18 @@ def with_key(
     if plugins := plugin_packages([kind, settings, *([] if data is None else named_by_data(recipe))]):
         content["plugins"] = {package: content_of(package) for package in sorted(plugins)}
     return replace(stage, key=digest(content))
+
+
+def teacher_content(path: str, identity: Callable[[str, str | None], str]) -> str:
+    """Return what identifies the content of a teacher of ``distill.models``.
+
+    Raises:
+        ConfigError: there is no model.
+    """
+    try:
+        return identity(path, None)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("model.path", "distill.models", 1)) from error
 
 
 def remedy_contents(recipe: Recipe, identity: Callable[[str, str | None], str]) -> dict[str, str]:

@@ -52,7 +52,7 @@ def hub_items(stages: Iterable[tuple[str, Recipe]]) -> list[HubItem]:
                     if source.dataset is not None:
                         key = f"data.{role}[{index}].dataset"
                         items.append(HubItem("dataset", source.dataset, source.revision, key))
-        for name, component in recipe.rewards.components.items() if kind in ("grpo", "rehearse") else ():
+        for name, component in recipe.rewards.components.items() if kind_of(kind).scores else ():
             key = f"rewards.components.{name}"
             if isinstance(component, RewardModelComponent):
                 items.append(HubItem("model", component.model, component.revision, f"{key}.model"))
@@ -64,6 +64,7 @@ def hub_items(stages: Iterable[tuple[str, Recipe]]) -> list[HubItem]:
             dataset, _, revision = hub.partition("@")
             wanted = recipe.evaluation.revision or revision or None
             items.append(HubItem("dataset", dataset, wanted, "evaluation.suite"))
+        items += [HubItem("model", path, None, "distill.models") for path in recipe.distill.models if kind == "distill"]
         judge = recipe.evaluation.judge if kind == "evaluate" else None
         if judge is not None and judge.serve is not None:
             items.append(HubItem("model", judge.model, None, "evaluation.judge.model"))

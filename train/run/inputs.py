@@ -12,6 +12,7 @@ from adhere.prompts.config import SourceConfig
 from adhere.prompts.sources import PromptStyle, check_rows
 from adhere.rewards.errors import AdhereError
 from adhere.train.config.kinds import kind_of
+from adhere.train.config.named_stages import ON_POLICY
 from adhere.train.run.graph import PlannedStage
 
 FIRST_ROWS = 64
@@ -57,7 +58,7 @@ def data_problems(stages: Sequence[PlannedStage], *, whole: bool = False) -> lis
                     read[key] = None
             count = read.get(key, count)
             supply = None if supply is None or count is None else supply + count
-        if stage.kind != "grpo":
+        if stage.kind not in ON_POLICY:
             continue
         known = [number for number in (supply, data.train_size) if number]
         prompts = recipe.completions_per_step // recipe.grpo.group_size

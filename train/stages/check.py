@@ -16,6 +16,7 @@ from adhere.rewards.errors import AdhereError
 from adhere.rewards.judge.needs import check_judged
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.model_files import context_of
+from adhere.train.config.named_stages import ON_POLICY
 from adhere.train.config.schema import ModelConfig
 from adhere.train.model.chat import check_template
 from adhere.train.model.load import load_tokenizer
@@ -91,7 +92,7 @@ def _check(stage: PlannedStage, tokenizer: PreTrainedTokenizerBase) -> tuple[str
                 problems.append(too_long(over[0], next(length for length in rows if length > limit), limit))
             elif len(over) == len(items):
                 problems.append(f"sft.max_length: each of the {len(items)} items is longer than {limit}; raise it")
-    elif stage.kind == "grpo":
+    elif stage.kind in ON_POLICY:
         check_judged(recipe.rewards, [(item.id, item.checklist) for item in items])
         prompts, room = recipe.completions_per_step // recipe.grpo.group_size, recipe.grpo.max_completion_length
         if len(items) < prompts:

@@ -83,7 +83,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     trainer = AdhereGRPOTrainer(
         rewards=reward_functions(recipe, tokenizer, handoff.eos_ids),
         artifact=artifact,
-        **levers(spec, artifact, items, seed=arguments.seed, tokens=tokens),
+        **levers(spec, artifact, items, tokenizer, seed=arguments.seed, tokens=tokens),
         model=model,
         args=arguments,
         train_dataset=dataset,

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from adhere.train.stages.callbacks import FollowLiveShare
     from adhere.train.stages.curriculum import Curriculum
     from adhere.train.stages.monitors import Monitors, TrainingAudit
+    from adhere.train.stages.relabel import Relabelling
 
 
 GENERATING = "generating this step's rollouts"
@@ -109,6 +110,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         refills: tuple[int, float] | None = None,
         curriculum: Curriculum | None = None,
         kl_follows: bool = False,
+        relabel: Relabelling | None = None,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -150,7 +152,12 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 "grpo.kl_follows: this loss keeps TRL's own micro-batches (docs/performance.md), whose KL term is "
                 "fixed; use another loss or option, or set grpo.kl_follows=fixed"
             )
-        self._refills, self._kl_follows = refills, kl_follows
+        if relabel is not None and not self.packs:
+            raise StageError(
+                "grpo.relabel: this loss keeps TRL's own micro-batches (docs/performance.md), which have no replays; "
+                "use another loss or option, or set grpo.relabel.advantage=0"
+            )
+        self._refills, self._kl_follows, self._relabel = refills, kl_follows, relabel
         self._kept: tuple[list[list[int]], torch.Tensor] | None = None
         self._prompted: list[str] = []
 
@@ -265,9 +272,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         if self._training:
             if self._curriculum is not None:
                 self._curriculum.observe(self._rows)
+            first = self.accelerator.process_index * len(inputs)
             if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
                 # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
-                first = self.accelerator.process_index * len(inputs)
                 logged: Any = self._logs["advantages"]
                 output["advantages"][self._flat[first : first + len(inputs)]] = 0.0
                 for place in self._flat.nonzero().flatten().tolist():
@@ -276,6 +283,12 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 others = [json.loads(example["contrast"]) for example in inputs]
                 prompts = [None if other is None else prompt_ids(self._text, other) for other in others]
                 output["contrast_logps"] = self.contrast_log_probs(prompts, output)
+            if self._distillation is not None:
+                output |= self._distillation.said(inputs, self._rows, first, output)
+            if self._relabel is not None:
+                output |= self._relabel.replays(inputs, self._rows[first : first + len(inputs)], output)
+                replays = (output["replay_advantages"] != 0.0).float().mean().item()
+                self._metrics["train"]["relabel/replayed"].append(replays)
             self._log_components()
             if self._corrects_sampling:
                 ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]
@@ -565,10 +578,12 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
 
     def checkpoint_state(self) -> State:
         """Add the step within a generation, and the completions still to be trained on."""
-        own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
+        own: State = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
         own |= {} if self._follow is None else {"live_share": self._follow.share}
         own |= {"kl_share": self.kl_share} if self._kl_follows else {}
         own |= {} if self._curriculum is None else {"curriculum": self._curriculum.state()}
+        if self._distillation is not None and self.accelerator.is_main_process:  # the same on every rank
+            own["teacher"] = self._distillation.state()
         return super().checkpoint_state() | own
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
@@ -579,6 +594,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self.kl_share = state.get("kl_share", 1.0)
         if self._curriculum is not None:
             self._curriculum.load_state(state["curriculum"])
+        if self._distillation is not None:
+            first = torch.load(checkpoint / "rank_state_0.pt", map_location="cpu", weights_only=True)
+            self._distillation.load_state(first["teacher"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

@@ -85,10 +85,10 @@ class HeldOut(TrainerCallback):
             max_new_tokens: length limit of a response in tokens.
         """
         self._trainer, self._artifact, self._items, self._tokenizer = trainer, artifact, items, tokenizer
-        self._config: HeldOutConfig = getattr(spec.recipe, spec.kind).held_out
+        self._config: HeldOutConfig = getattr(spec.recipe, spec.section).held_out
         self._mode = spec.recipe.evaluation.mode
         self._sampling = Sampling(0.0, 1.0, max_new_tokens)
-        self._stop_on_alarm = spec.kind == "grpo" and "held_out" in spec.recipe.grpo.monitors.stop_on
+        self._stop_on_alarm = spec.section == "grpo" and "held_out" in spec.recipe.grpo.monitors.stop_on
         judge = spec.recipe.evaluation.judge
         self._judge = None if judge is None else load_judge(judge)
         require_judge([item.checklist for item in items], self._judge)
@@ -270,7 +270,7 @@ def add_held_out(
 
     Args:
         trainer: of the stage.
-        spec: the stage, of kind ``sft`` or ``grpo``.
+        spec: the stage, of kind ``sft``, ``grpo`` or ``distill``.
         artifact: its folder.
         tokenizer: of the model.
         max_new_tokens: length limit of a response in tokens, where the recipe sets none for the evaluation.
@@ -278,15 +278,15 @@ def add_held_out(
     Raises:
         ConfigError: a held-out requirement needs a judge and none is named, or a response does not fit the context.
     """
-    config: HeldOutConfig = getattr(spec.recipe, spec.kind).held_out
+    config: HeldOutConfig = getattr(spec.recipe, spec.section).held_out
     if config.every is None:
         return
     items = held_out_slice(load_items(spec, artifact, tokenizer, "evaluation"), config.items)
     tokens = config.max_new_tokens or max_new_tokens
     longest = max(prompt_length(tokenizer, item) for item in items)
     exceed = (
-        f"{spec.kind}.held_out.max_new_tokens: {tokens} and the longest held-out prompt, {longest} tokens, exceed the "
-        f"model's context of {{context}}; lower it"
+        f"{spec.section}.held_out.max_new_tokens: {tokens} and the longest held-out prompt, {longest} tokens, exceed "
+        f"the model's context of {{context}}; lower it"
     )
     check_context(spec.recipe.model, tokens + longest, exceed)
     by = BY if config.stop_when is None else (config.stop_when, *(name for name in BY if name != config.stop_when))

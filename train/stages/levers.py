@@ -13,8 +13,10 @@ from adhere.rewards.engine import default_engine
 from adhere.rewards.functions import RewardFunctions
 from adhere.train.stages.callbacks import FollowLiveShare
 from adhere.train.stages.curriculum import Curriculum
+from adhere.train.stages.distill import Distillation
 from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.monitors import Monitors, training_audit
+from adhere.train.stages.relabel import Relabelling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,7 +38,13 @@ def reward_functions(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, eos_ids
 
 
 def levers(
-    spec: StageSpec, artifact: Artifact, items: Sequence[PromptItem], *, seed: int, tokens: int
+    spec: StageSpec,
+    artifact: Artifact,
+    items: Sequence[PromptItem],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    tokens: int,
 ) -> dict[str, Any]:
     """Return the arguments of `AdhereGRPOTrainer` that the recipe's keys under ``grpo`` decide.
 
@@ -44,6 +52,7 @@ def levers(
         spec: the stage.
         artifact: its folder, to which the first rank's monitors write.
         items: the training items; the audit during training takes its cases from them.
+        tokenizer: renders the prompts of teachers and of replays.
         seed: of the curriculum's order.
         tokens: padded tokens of a micro-batch at most.
     """
@@ -60,9 +69,11 @@ def levers(
         "monitors": monitors,
         "audit": training_audit(items, spec.recipe),
         "credit": config.token_credit if config.token_credit.strength > 0.0 else None,
+        "distillation": Distillation(spec, items, tokenizer) if spec.kind == "distill" else None,
         "packing": None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         "follow": FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         "curriculum": curriculum,
+        "relabel": Relabelling(config.relabel, items, tokenizer) if config.relabel.advantage > 0.0 else None,
         "kl_follows": config.kl_follows == "live_share",
         "exact_trl": config.exact_trl,
         "refills": (config.refill_rounds, config.refill_resolution) if config.refill else None,

@@ -89,6 +89,9 @@ class Rows:
     advantages: torch.Tensor
     """(R,)"""
 
+    guided: torch.Tensor
+    """Whether a teacher says something to a row, (R,)."""
+
     @classmethod
     def labelled(cls, slots: Sequence[Slot]) -> Rows:
         """Return the rows of SFT's ``slots``, padded at the right: what has a label is the completion, to a row's end.
@@ -112,10 +115,11 @@ class Rows:
 
     @classmethod
     def of(cls, slots: Sequence[Slot]) -> Rows:
-        """Return the rows of ``slots``, in their order; a slot without advantages has zeros."""
+        """Return the rows of ``slots``, in their order; one without advantages has zeros."""
         none = [slot["prompt_mask"].new_zeros(len(slot["prompt_mask"]), dtype=torch.float32) for slot in slots]
         advantages = [slot.get("advantages", zeros) for slot, zeros in zip(slots, none, strict=True)]
-        found = cls([], [], [], [], torch.cat(advantages))
+        guided = [slot.get("guided", zeros != 0.0) for slot, zeros in zip(slots, none, strict=True)]
+        found = cls([], [], [], [], torch.cat(advantages), torch.cat(guided))
         for s, slot in enumerate(slots):
             counts = torch.stack([slot["prompt_mask"].sum(1), slot["completion_mask"].sum(1)]).tolist()
             width = slot["prompt_ids"].size(1)
@@ -168,6 +172,15 @@ class Microbatch:
 
     contrast: torch.Tensor | None = None
     """Log-probs behind the prompt without its requirements, (N,); NaN where it has none."""
+
+    teacher: torch.Tensor | None = None
+    """What a teacher gives as the log-probs of the tokens, (N,); NaN where there is none."""
+
+    twins: Rows | None = None
+    """The window's rows behind the prompts that their teachers see, where the whole distribution is wanted."""
+
+    hidden: torch.Tensor | None = None
+    """Set by the scoring: hidden states that the completion tokens are predicted from, (N, H)."""
 
     log_probs: torch.Tensor | None = None
     """Set by the loss: log-probs of the completion tokens, (N,), detached."""
@@ -225,6 +238,17 @@ class Microbatch:
         return values.new_zeros(len(self.rows)).index_add(0, self.row, values)
 
 
+def left_padded(prompts: Sequence[Sequence[int] | None], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and mask, (B, P) each, of ``prompts``, padded at the left; ``None`` is a prompt of nothing."""
+    width = max([1, *(len(prompt) for prompt in prompts if prompt)])
+    ids, mask = (torch.zeros((len(prompts), width), dtype=torch.long) for _ in range(2))
+    for row, prompt in enumerate(prompts):
+        if prompt:
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+    return ids.to(device), mask.to(device)
+
+
 def row_weights(
     slot: Slot, loss: str, *, accumulation: int, max_completion_length: int, slots: int, ranks: int
 ) -> torch.Tensor:
@@ -268,7 +292,8 @@ def score_completions(model: Any, backbone: torch.nn.Module, batch: Microbatch) 
     """
 
     def narrow(_: Any, __: Any, output: Any) -> Any:
-        output.last_hidden_state = output.last_hidden_state[batch.row, batch.column].unsqueeze(0)
+        batch.hidden = output.last_hidden_state[batch.row, batch.column]
+        output.last_hidden_state = batch.hidden.unsqueeze(0)
         return output
 
     hook = backbone.register_forward_hook(narrow)

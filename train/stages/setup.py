@@ -29,6 +29,7 @@ from adhere.records.artifact import Artifact
 from adhere.records.jsonl import read_jsonl
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.kinds import kind_of
+from adhere.train.config.named_stages import ON_POLICY
 from adhere.train.config.trackers import TRACKERS, chosen
 from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.model.load import compute_dtype
@@ -183,19 +184,20 @@ class WorstCase(TrainerCallback):
             if not isinstance(error, torch.OutOfMemoryError) and CPU_REFUSAL not in str(error):
                 raise
             kind, trainer = self._spec.kind, self._trainer
+            section = self._spec.section
             try:
                 model: Any = trainer.accelerator.unwrap_model(trainer.model)
                 peak = stage_memory(self._spec.recipe, kind, architecture_of(model.config.to_dict())).peak
                 estimate = f"the estimate is {peak.total / GIB:.1f} GiB per device"
             except ConfigError as unknown:
                 estimate = f"no estimate: {unknown}"
-            length = "grpo.max_completion_length" if kind == "grpo" else "sft.max_length"
-            lower = f"{kind}.per_device_batch_size (and raise {kind}.gradient_accumulation)"
+            length = "grpo.max_completion_length" if kind in ON_POLICY else "sft.max_length"
+            lower = f"{section}.per_device_batch_size (and raise {section}.gradient_accumulation)"
             lower = "grpo.tokens_per_microbatch" if self._packed and self._sequences > 1 else lower
             raise StageError(
                 f"preflight: a step of {self._sequences} sequences of {self._prompt} + {self._completion} tokens does "
                 f"not fit in memory ({estimate}); lower {lower}, lower {length}, or set "
-                f"{kind}.gradient_checkpointing=true"
+                f"{section}.gradient_checkpointing=true"
             ) from error
         finally:
             self.forget_gradients()
@@ -213,7 +215,7 @@ class WorstCase(TrainerCallback):
         assert trainer.optimizer is not None
         moments = 0 if trainer.optimizer.state or trainer.is_deepspeed_enabled else ADAM_STATES * trained
         held = torch.empty(moments, dtype=torch.uint8, device=device)
-        if spec.kind == "grpo" and spec.recipe.grpo.generation == "transformers":
+        if spec.kind in ON_POLICY and spec.recipe.grpo.generation == "transformers":
             a = architecture_of(config.to_dict())
             sequences = trainer.args.per_device_train_batch_size * steps_per_generation(spec.recipe)
             adapter, tokens = spec.recipe.model.adapter, self._prompt + self._completion

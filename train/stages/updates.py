@@ -26,14 +26,17 @@ from adhere.train.stages.microbatches import (
     Packing,
     Rows,
     Slot,
+    left_padded,
     row_weights,
     trim_slot,
 )
 from adhere.train.stages.packed_passes import PackedPasses
+from adhere.train.stages.relabel import PREFIX, replayed
 from adhere.train.stages.token_credit import credit_weights, ramp
 
 if TYPE_CHECKING:
     from adhere.train.config.schema import TokenCreditConfig
+    from adhere.train.stages.distill import Distillation
 
 
 class PackedUpdates(PackedPasses, GRPOTrainer):
@@ -53,10 +56,15 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
     """Factor of the KL term, in [0, 1]."""
 
     def __init__(
-        self, *, packing: Packing | None = None, credit: TokenCreditConfig | None = None, **arguments: Any
+        self,
+        *,
+        packing: Packing | None = None,
+        credit: TokenCreditConfig | None = None,
+        distillation: Distillation | None = None,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
-        self._packing, self._credit = packing, credit
+        self._packing, self._credit, self._distillation = packing, credit, distillation
         self.packs: bool = (
             packing is not None
             and self.loss_type in LOSSES
@@ -70,6 +78,13 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
                 "grpo.token_credit: this loss keeps TRL's own micro-batches (docs/performance.md), which have no "
                 "weights of tokens; use another loss or option, or set grpo.token_credit.strength=0"
             )
+        if distillation is not None:
+            if not self.packs:
+                raise StageError(
+                    "distill: this loss keeps TRL's own micro-batches (docs/performance.md), which know no teacher; "
+                    "use another loss or option"
+                )
+            distillation.begin(self)
         self._window: list[Slot] = []
         self._leave_out_next_pass = False
 
@@ -113,7 +128,7 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
 
     def _update(self, model: Any, slots: list[Slot]) -> torch.Tensor:
         """Run forward and backward passes over the rows of ``slots``; return the loss that TRL would, (), detached."""
-        rows = Rows.of(slots)
+        own = len(slots)
         weights = [
             row_weights(
                 slot,
@@ -125,6 +140,10 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
             )
             for slot in slots
         ]
+        # A replay has the weight of the rollout that it replays.
+        again = replayed(slots)
+        weights, slots = [*weights, *weights[: len(again)]], [*slots, *again]
+        rows = Rows.of(slots)
         weights_R = torch.cat(weights)
         old = [slot.get("old_per_token_logps") for slot in slots]
         # What a later update on the same rows starts from: log-probs under the weights that generated them.
@@ -142,6 +161,9 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
                 batch.ratio = batch.flat(rows, [slot["importance_sampling_ratio"] for slot in slots])
             if self._credit is not None and counts:
                 batch.contrast = batch.flat(rows, [slot.get("contrast_logps") for slot in slots])
+            if self._distillation is not None and counts:
+                batch.teacher = batch.flat(rows, [slot.get("teacher_logps") for slot in slots])
+                batch.twins = self._distillation.twins(slots)
             last = k == len(batches) - 1
             loss = self._pass(model, batch, last=last)
             if counts:
@@ -150,16 +172,18 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
                 figures_R_4[chosen] = batch.figures
                 batch.put(rows, batch.log_probs, found)
         if self.num_iterations > 1:
-            for slot, log_probs in zip(slots, found, strict=True):
+            for slot, log_probs in zip(slots[:own], found[:own], strict=True):
                 slot.setdefault("old_per_token_logps", log_probs)
-        self._log_update(rows, kept, figures_R_4)
+            for slot, log_probs in zip(slots[:own], found[own:], strict=False):
+                slot.setdefault(f"{PREFIX}old_per_token_logps", log_probs)
+        self._log_update(rows, kept, figures_R_4, own)
         return total
 
     def _with_gradient(self, rows: Rows) -> list[int]:
         """Return the positions of the rows whose gradient is not known to be zero."""
         assert self._packing is not None
         skip = self._packing.skip_zero_advantage and self.beta == 0.0
-        live = (rows.advantages != 0.0).tolist()
+        live = ((rows.advantages != 0.0) | rows.guided).tolist()
         return [i for i in range(len(rows)) if rows.completions[i] and (live[i] or not skip)]
 
     def _log_probs(self, model: Any, batch: Microbatch) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -186,7 +210,11 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
             advantages = advantages * credit
             self._metrics["train"]["token_credit/delta"].append(delta.nanmean().item())
             self._metrics["train"]["token_credit/spread"].append(credit.std(unbiased=False).item())
-        log_ratio = log_probs - torch.where(batch.old.isnan(), log_probs.detach(), batch.old)
+        old = torch.where(batch.old.isnan(), log_probs.detach(), batch.old)
+        log_ratio = log_probs - old
+        if self._distillation is not None and batch.teacher is not None:
+            heard = self._distillation.heard(log_ratio.detach(), batch)
+            advantages = advantages + self._distillation.credit(old, heard, batch)
         if self.importance_sampling_level == "sequence":
             lengths = batch.by_row(torch.ones_like(log_ratio)).clamp(min=1.0)
             log_ratio = (batch.by_row(log_ratio) / lengths)[batch.row]
@@ -215,12 +243,21 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
             if self.args.use_bias_correction_kl:
                 kl = kl * unclamped
             losses = losses + self.beta * self.kl_share * kl
+        if self._distillation is not None and batch.twins is not None:
+            losses = losses + self._distillation.divergence(self.accelerator.unwrap_model(model), heard, batch)
         batch.log_probs = log_probs.detach()
         batch.figures = torch.stack([batch.by_row(x.detach().float()) for x in (entropy, kl, low, high)], dim=1)
         return (losses * weights).sum()
 
-    def _log_update(self, rows: Rows, kept: list[int], figures_R_4: torch.Tensor) -> None:
-        """Log what TRL logs of an update, slot by slot; the entropy is that of the rows that were trained on."""
+    def _log_update(self, rows: Rows, kept: list[int], figures_R_4: torch.Tensor, originals: int) -> None:
+        """Log what TRL logs of an update, slot by slot; the entropy is that of the rows that were trained on.
+
+        Args:
+            rows: of the window.
+            kept: positions of those that were trained on.
+            figures_R_4: sums over each row's tokens of entropy, KL, and whether clipped below and above, (R, 4).
+            originals: slots that are not replays; only these are logged.
+        """
         device = figures_R_4.device
         slot_R = torch.tensor([slot for slot, _ in rows.places], device=device)
         tokens_R = torch.tensor(rows.completions, device=device, dtype=torch.float32)
@@ -236,7 +273,7 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
         sums = reduce(sums.index_add(0, slot_R, torch.stack(columns, dim=1)), reduction="sum")
         shares = gather(torch.cat([slot_R.unsqueeze(1), shares_R_2], dim=1))
         log = self._metrics["train"]
-        for slot, (entropy, scored, kl, tokens, low, high, count) in enumerate(sums.tolist()):
+        for slot, (entropy, scored, kl, tokens, low, high, count) in enumerate(sums[:originals].tolist()):
             if self.beta != 0.0:
                 log["kl"].append(kl / max(tokens, 1.0))
             log["entropy"].append(entropy / scored if scored else float("nan"))
@@ -341,19 +378,28 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
             prompts: token ids of the other prompt of each row; ``None`` where it has none.
             slot: the completions, with their advantages: rows without gradient are left out too.
         """
-        width = max([1, *(len(prompt) for prompt in prompts if prompt)])
-        ids, mask = (torch.zeros((len(prompts), width), dtype=torch.long) for _ in range(2))
-        for row, prompt in enumerate(prompts):
-            if prompt:
-                ids[row, width - len(prompt) :] = torch.tensor(prompt)
-                mask[row, width - len(prompt) :] = 1
+        kept = [i for i in self._with_gradient(Rows.of([slot])) if prompts[i]]
+        return self.log_probs_behind(self.model, prompts, slot, kept)
+
+    def log_probs_behind(
+        self, model: Any, prompts: Sequence[Sequence[int] | None], slot: Slot, kept: Sequence[int]
+    ) -> torch.Tensor:
+        """Return the log-probs of completions behind other prompts, (B, C), without gradients; NaN but for ``kept``.
+
+        Args:
+            model: the policy or a teacher, with TRL's fused head.
+            prompts: token ids of the other prompt of each row.
+            slot: the completions.
+            kept: rows to score; each has a prompt.
+        """
         device = slot["completion_ids"].device
-        other = {**slot, "prompt_ids": ids.to(device), "prompt_mask": mask.to(device)}
+        ids, mask = left_padded(prompts, device)
+        other = {**slot, "prompt_ids": ids, "prompt_mask": mask}
         rows = Rows.of([other])
-        kept = [i for i in self._with_gradient(rows) if prompts[i]]
+        kept = [i for i in kept if rows.completions[i]]
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
         with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
-            (found,) = self._packed_log_probs(self.model, rows, [other], kept)
+            (found,) = self._packed_log_probs(model, rows, [other], kept)
         known = torch.zeros(len(prompts), 1, dtype=torch.bool, device=device)
         known[kept] = True
         return torch.where(known, found, math.nan)
@@ -368,8 +414,11 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
             return
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
         with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
-            rows = Rows.of(later)
-            for slot, log_probs in zip(
-                later, self._packed_log_probs(self.model, rows, later, self._with_gradient(rows)), strict=True
-            ):
+            again = replayed(later)
+            slots = [*later, *again]
+            rows = Rows.of(slots)
+            scored = self._packed_log_probs(self.model, rows, slots, self._with_gradient(rows))
+            for slot, log_probs in zip(later, scored[: len(later)], strict=True):
                 slot["old_per_token_logps"] = log_probs
+            for slot, log_probs in zip(later, scored[len(later) :], strict=False):
+                slot[f"{PREFIX}old_per_token_logps"] = log_probs

@@ -21,6 +21,7 @@ from adhere.rewards.errors import ConfigError, StageError
 from adhere.rewards.judge.config import JudgeConfig
 from adhere.train.config.generation import SERVED_MEMORY
 from adhere.train.config.kinds import kind_of
+from adhere.train.config.named_stages import ON_POLICY
 from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import StageSpec
 
@@ -67,7 +68,7 @@ class Server:
 def servers_of(spec: StageSpec) -> list[Server]:
     """Return the servers that the launcher has to start for the stage; equal judges share one."""
     recipe = spec.recipe
-    served = spec.kind == "grpo" and recipe.grpo.generation == "vllm_server" and recipe.grpo.vllm.base_url is None
+    served = spec.kind in ON_POLICY and recipe.grpo.generation == "vllm_server" and not recipe.grpo.vllm.base_url
     found = [_rollouts(spec)] if served else []
     return [*found, *judge_servers(judges_of(spec.kind, recipe))]
 
@@ -140,7 +141,7 @@ def packages_of_stage(kind: str, recipe: Recipe) -> dict[str, tuple[str, str]]:
     found = {}
     if recipe.launcher.strategy.startswith("zero") and kind_of(kind).distributed:
         found["deepspeed"] = (f"launcher.strategy: {recipe.launcher.strategy}", "adhere[deepspeed]")
-    if kind == "grpo" and recipe.grpo.generation.startswith("vllm"):
+    if kind in ON_POLICY and recipe.grpo.generation.startswith("vllm"):
         found["vllm"] = (f"grpo.generation: {recipe.grpo.generation}", "adhere[vllm]")
     if kind == "evaluate" and recipe.evaluation.backend == "vllm":
         found["vllm"] = ("evaluation.backend: vllm", "adhere[vllm]")
