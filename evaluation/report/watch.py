@@ -47,11 +47,10 @@ def frame(run: Path) -> Group:
     table = Table(title=data.title, padding=(0, 1, 0, 0), **title)
     table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=36)
     table.add_column("state")
-    # a narrow terminal takes its columns from the state and from the last three
-    for name in ("step", "joint", "accuracy", "HAcc"):
+    # a narrow terminal takes its columns from the stage's name, the state and the time that is left
+    for name in ("step", "joint", "accuracy", "HAcc", "tokens", "s/step"):
         table.add_column(name, no_wrap=True, justify="left" if name == "step" else "right")
-    for name in ("tokens", "s/step", "left"):
-        table.add_column(name, justify="right")
+    table.add_column("left", justify="right")
     counted: dict[str, Counter[str]] = {}
     for stage in data.stages:
         if len(data.stages) > MOST_STAGES and (stage.state.settled or stage.state is State.TO_RUN):
