@@ -165,6 +165,20 @@ def test_paired_comparison_of_two_folders(tmp_path):
         compare(tmp_path / "none", tmp_path / "weak")
 
 
+def test_floors_whose_every_figure_is_alike_are_one_row():
+    results = run("weak", right=2).results
+    first, *others = results["floors"]
+    alike = {**results, "model": first, "floors": dict.fromkeys(results["floors"], results["floors"][first])}
+    comparison = compare_results([alike])
+    assert [line.name for line in comparison.rows] == [first, ", ".join([first, *others])]
+    assert f"| *{', '.join([first, *others])}* |" in markdown_table(comparison)
+    assert len(comparison.lines) == 2 + len(others), "files of figures keep each"
+    # One figure of many that differs, and a model that scores as a floor does, are rows of their own.
+    other = {**alike["floors"][first], "sacc": {**alike["floors"][first]["sacc"], "mean": 0.123}}
+    differs = compare_results([{**alike, "floors": {**alike["floors"], first: other}}])
+    assert [line.name for line in differs.rows] == [first, first, ", ".join(others)]
+
+
 def test_comparison_table_in_all_forms(tmp_path):
     comparison = compare_results([run("weak", right=2).results, run("strong|er").results])
     assert [line.name for line in comparison.lines][:2] == ["weak", "strong|er"]

@@ -7,8 +7,9 @@ import pytest
 
 from adhere.rewards.errors import ConfigError
 from adhere.train.cli import main
+from adhere.train.commands.evaluate import evaluation_overrides
 from adhere.train.config.compose import compose_recipe
-from adhere.train.run.run import plan_run
+from adhere.train.run.run import plan_record, plan_run
 
 IFEVAL = [
     {
@@ -119,3 +120,23 @@ def test_suites_become_stages_with_their_own_defaults():
     assert (found["again"].suite, found["again"].limit, found["aime24"].suite) == ("gsm8k", 9, "aime24")
     with pytest.raises(ConfigError, match="comes twice"):
         compose_recipe(["recipe=quickstart", "evaluation.suites=[gsm8k,gsm8k]"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "spec", "name"),
+    [
+        ("mine", None, "mine"),
+        ("artifacts/grpo-0123/model", "label: grpo[composite]\n", "grpo[composite]"),
+        ("artifacts/grpo-0123/model", None, "model"),  # a folder that only has the name of a stage's
+        ("artifacts/grpo-0123/other", "label: grpo[composite]\n", "other"),
+    ],
+)
+def test_a_row_is_called_as_the_model_is(tmp_path, folder, spec, name):
+    place = tmp_path / folder
+    place.mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    if spec is not None:
+        (place.parent / "stage.yaml").write_text(spec)
+    overrides, _ = evaluation_overrides([str(place), "data=gsm8k"])
+    (model,) = plan_record(plan_run(overrides)).models
+    assert model.name == name
