@@ -39,7 +39,7 @@ docs: setup                  ## the generated references
 
 site: setup                  ## the documentation as a site, in build/site
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) runs build
