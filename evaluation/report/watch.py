@@ -46,7 +46,7 @@ def frame(run: Path) -> Group:
     # Stages: each with a line of its own, or, of many, those that are done or not begun counted by kind and state.
     table = Table(title=data.title, padding=(0, 1, 0, 0), **title)
     table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=36)
-    table.add_column("state")
+    table.add_column("state", min_width=len(State.RUNNING))
     # a narrow terminal takes its columns from the stage's name, the state and the time that is left
     for name in ("step", "joint", "accuracy", "HAcc", "tokens", "s/step"):
         table.add_column(name, no_wrap=True, justify="left" if name == "step" else "right")
