@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup quickstart check fast test test-all lint docs clean
+.PHONY: setup quickstart check fast test test-all lint docs site clean
 
 setup: $(VENV)/.installed
 
@@ -40,5 +40,9 @@ docs: setup                  ## the generated references
 	$(BIN)/python -m adhere.rewards.constraints.core.document > docs/constraints.md
 	$(BIN)/python -m adhere.train.config.document > docs/configuration.md
 
+site: setup                  ## the documentation as a site, in build/site
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build

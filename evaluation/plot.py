@@ -31,7 +31,7 @@ def draw(comparison: Comparison) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    lines = comparison.lines
+    lines = comparison.rows
     figure = Figure(
         figsize=(2.3 * len(comparison.metrics) + 1.9, 0.38 * len(lines) + 1.3),
         layout=ConstrainedLayoutEngine(wspace=0.05),

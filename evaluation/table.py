@@ -65,6 +65,17 @@ class Comparison:
     lines: tuple[Line, ...]
     lost: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> tuple[Line, ...]:
+        """The lines as people read them: floors whose every figure is shown alike are one."""
+        named: dict[tuple[str, ...], list[Line]] = {}
+        for line in self.lines:
+            cells = tuple(cell(line.estimates[metric]) for metric in self.metrics)
+            named.setdefault((*cells, "" if line.floor else line.name), []).append(line)
+        return tuple(
+            Line(", ".join(one.name for one in same), same[0].estimates, same[0].floor) for same in named.values()
+        )
+
 
 def compare_results(results: Sequence[Mapping[str, Any]]) -> Comparison:
     """Put results of `evaluation.run.evaluate` on the same suite side by side, in the order given.
@@ -159,8 +170,9 @@ def terminal_table(comparison: Comparison) -> Table:
     table.add_column("model")
     for metric in shown:
         table.add_column(heading_of(metric), justify="right", style="bold" if metric == "joint" else "", no_wrap=True)
-    for i, line in enumerate(comparison.lines):
-        last_model = not line.floor and (i + 1 == len(comparison.lines) or comparison.lines[i + 1].floor)
+    lines = comparison.rows
+    for i, line in enumerate(lines):
+        last_model = not line.floor and (i + 1 == len(lines) or lines[i + 1].floor)
         table.add_row(
             escape(line.name),
             *(escape(cell(line.estimates[metric])) for metric in shown),
@@ -178,7 +190,7 @@ def markdown_table(comparison: Comparison) -> str:
             f"*{line.name}*" if line.floor else line.name,
             *(cell(line.estimates[m]) for m in comparison.metrics),
         ]
-        for line in comparison.lines
+        for line in comparison.rows
     ]
     lines = [["model", *headings], ["---", *("---:" for _ in headings)], *rows]
     return "\n".join(f"| {' | '.join(_escape(text) for text in line)} |" for line in lines) + "\n"

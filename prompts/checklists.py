@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -55,8 +55,19 @@ def check_output(src: Path, out: Path) -> None:
             raise ConfigError(f"{written}: is the input itself, and would be written; name another file for the output")
 
 
-def read_sources(path: Path, answer_instruction: str | None = None, limit: int | None = None) -> list[Source]:
+def read_sources(
+    path: Path,
+    answer_instruction: str | None = None,
+    limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> list[Source]:
     """Return what a file asks checklists for: prompt items, or raw rows with a question.
+
+    Args:
+        path: the file.
+        answer_instruction: put after the question of a raw row that has a gold answer; ``None`` puts none.
+        limit: first rows that are read, from 1; ``None`` reads all.
+        columns: which column holds the question, the answer, the solution, the id or the options, as of a source.
 
     A raw row becomes its question, followed by ``answer_instruction`` where it has a gold answer. The reference of an
     item is its solution, or else its answer; a column ``candidates`` holds responses of varied quality.
@@ -67,10 +78,10 @@ def read_sources(path: Path, answer_instruction: str | None = None, limit: int |
     """
     plain = PromptStyle(answer_instruction="")
     asking = plain if answer_instruction is None else PromptStyle(answer_instruction=answer_instruction)
-    items = load(SourceConfig(path=str(path), limit=limit), plain)
+    items = load(SourceConfig(path=str(path), limit=limit, columns=dict(columns or {})), plain)
     sources = []
     for item, row in zip(items, islice(read_rows(path), limit), strict=True):
-        raw = "messages" not in row.values
+        raw = "messages" not in row.values or bool(columns)
         if raw and item.answer is not None:
             item = replace(item, messages=asking.messages(item.question))
         candidates = row.values.get("candidates") or ()

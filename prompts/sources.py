@@ -143,14 +143,13 @@ def unique_ids(items: Iterable[PromptItem]) -> None:
 
 
 def _item(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[str]) -> PromptItem | None:
-    form = config.format
-    if form is None and not (config.columns or config.generator or row.values.get("checklist")):
-        forms = (FORM_COLUMNS | TRACE_COLUMNS).items()
-        form = next((form for form, names in forms if all(name in row.values for name in names)), None)
-    if form in TRACE_COLUMNS:
-        return read_trace(row, form, config.source, style.messages, skipped)
-    if form is not None:
-        return read_mix(row, form, config, skipped)
+    untold = not (config.format or config.columns or config.generator or row.values.get("checklist"))
+    for mix, names in FORM_COLUMNS.items():
+        if config.format == mix or (untold and all(name in row.values for name in names)):
+            return read_mix(row, mix, config, skipped)
+    for trace, names in TRACE_COLUMNS.items():
+        if config.format == trace or (untold and all(name in row.values for name in names)):
+            return read_trace(row, trace, config.source, style.messages, skipped)
     item_id = f"{config.source}/{row.key}"
     if "messages" in row.values and not config.columns:
         item = parse_item({"id": item_id, "source": config.source} | dict(row.values), row.where)

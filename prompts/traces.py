@@ -17,7 +17,7 @@ from adhere.rewards.math.gold import normalise_gold
 from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 
 TraceForm = Literal["openr1", "s1k", "openthoughts", "dapo"]
-TRACE_COLUMNS: Mapping[TraceForm, tuple[str, ...]] = {
+TRACE_COLUMNS: dict[TraceForm, tuple[str, ...]] = {
     "openr1": ("problem", "answer", "generations"),
     "s1k": ("question", "deepseek_thinking_trajectory", "deepseek_attempt"),
     "openthoughts": ("conversations",),

@@ -19,7 +19,7 @@ ROOMS = ("rewards", "prompts", "records", "evaluation", "train")
 """From the bottom up; a room imports itself and what stands before it."""
 
 TRAIN = (
-    "config", "model", "run", "launch", "drive", "plan", "ablation", "stages", "worker", "commands", "cli"
+    "config", "model", "run", "launch", "plan", "drive", "ablation", "stages", "worker", "commands", "cli"
 )  # fmt: skip
 """The parts of ``train`` from the bottom up."""
 
@@ -29,7 +29,8 @@ LAUNCH = ("orphans", "serve", "local", "slurm")
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")
 TORCH_AT_THE_TOP = {"train/model/load.py", "train/model/handoff.py", "train/model/reward_model.py"}
 TORCH_WHEN_CALLED = {
-    "train/worker.py", "train/commands/doctor.py", "train/commands/import_gguf.py", "train/launch/slurm/node_check.py",
+    "train/worker.py", "train/model/quiet.py", "train/commands/doctor.py", "train/commands/import_gguf.py",
+    "train/launch/slurm/node_check.py",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 from adhere.records.artifact import held
@@ -14,6 +15,7 @@ from adhere.rewards.files import write_text
 from adhere.train.launch.local.stage import check_machine, run_stage
 from adhere.train.launch.serve.servers import judge_servers, judges_of
 from adhere.train.launch.slurm.submit import profile_of
+from adhere.train.plan.duration import time_left
 from adhere.train.run.finish import finish
 from adhere.train.run.graph import PlannedStage, order
 from adhere.train.run.inputs import data_problems
@@ -33,6 +35,9 @@ def execute(run: Run) -> int:
     """
     claim_run(run)
     ran, waiting = 0, list(order(run.graph))
+    total = len(to_do := [stage for stage in waiting if not run.artifact(stage.key).done])
+    if total > 1 and (left := time_left(run, to_do)):
+        print(f"{total} stages to run: {left} in all, an estimate; adhere plan says what it rests on")
     while waiting:
         stage = waiting.pop(0)
         artifact = run.artifact(stage.key)
@@ -41,17 +46,23 @@ def execute(run: Run) -> int:
             print(f"  reused  {stage.label:<24} {artifact.path.name}")
             continue
         check_signal(run.root, stage)
-        print(f"  running {stage.label:<24} {artifact.path.name}", flush=True)
+        print(f"  running {stage.label:<24} {artifact.path.name}  stage {ran + 1} of {total}", flush=True)
         write_spec(run, stage)
         # What measures the same model follows in the same process, which loads it once.
         alike = [s for s in waiting if one_process(stage, s) and not run.artifact(s.key).done]
-        for following in alike:
-            print(f"  then    {following.label:<24} {run.artifact(following.key).path.name}", flush=True)
+        for number, following in enumerate(alike, ran + 2):
+            name = run.artifact(following.key).path.name
+            print(f"  then    {following.label:<24} {name}  stage {number} of {total}", flush=True)
             write_spec(run, following)
         waiting = [s for s in waiting if s not in alike]
         then = [(run.artifact(s.key), s.label) for s in alike]
+        started = time.perf_counter()
         run_stage(artifact, stage.recipe.launcher, stage.kind, stage.label, then)
         ran += 1 + len(alike)
+        left = time_left(run, to_do := [s for s in waiting if not run.artifact(s.key).done])
+        rest = f"; left: {len(to_do)} of {total} stages{f', {left}' if left else ''}" if to_do else ""
+        took = f"{time.perf_counter() - started:.0f} s"
+        print(f"  done    {', '.join([stage.label, *(s.label for s in alike)]):<24} in {took}{rest}", flush=True)
     finish(RunFolder(run.path))
     return ran
 

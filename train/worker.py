@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -26,7 +25,10 @@ RANK = int(os.environ.get("RANK", "0"))
 
 
 def main() -> None:
-    """Run the stages that the arguments describe; exit 0 when they are done, 85 when one was asked to stop."""
+    """Run the stages that the arguments describe; exit 0 when they are done, 85 when one was asked to stop.
+
+    A rank that torch's launcher started exits with 0 in both cases; ``REQUEUE`` tells them apart.
+    """
     end_with_parent()
     try:
         for number, path in enumerate(sys.argv[1:]):
@@ -42,10 +44,12 @@ def main() -> None:
                         continue
                 attempt(artifact)
     except Stopped as stopped:
-        print_for_user(f"{stopped}; the same command goes on from there")
-        sys.exit(EXIT_STOPPED)
+        if RANK == 0:
+            print_for_user(f"{stopped}; the same command goes on from there")
+        # torch's launcher takes any other code of a rank for a failure, ends the others and tells of it at length.
+        sys.exit(0 if "TORCHELASTIC_RUN_ID" in os.environ else EXIT_STOPPED)
     except AdhereError as error:
-        print_for_user(str(error))
+        print_for_user(f"error: {error}")
         sys.exit(error.exit_code)
 
 
@@ -97,14 +101,11 @@ def run(spec: StageSpec, artifact: Artifact) -> None:
 
     So an evaluation does not pay for TRL.
     """
-    import datasets
-    import transformers
+    from adhere.train.model.quiet import quiet_libraries
 
+    quiet_libraries()
     if RANK == 0:
         check_inputs(spec)
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     kind_of(spec.kind).run(spec, artifact)
 
 

@@ -44,14 +44,13 @@ def frame(run: Path) -> Group:
     title: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": SIMPLE}
 
     # Stages: each with a line of its own, or, of many, those that are done or not begun counted by kind and state.
-    table = Table(title=data.title, padding=(0, 1, 0, 0), **title)
+    table = Table(title=data.title, padding=(0, 1, 0, 0), show_edge=False, **title)
     table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=36)
-    table.add_column("state")
-    # a narrow terminal takes its columns from the state and from the last three
-    for name in ("step", "joint", "accuracy", "HAcc"):
+    table.add_column("state", min_width=len(State.RUNNING))
+    # a narrow terminal takes its columns from the stage's name, the state and the time that is left
+    for name in ("step", "joint", "accuracy", "HAcc", "tokens", "s/step"):
         table.add_column(name, no_wrap=True, justify="left" if name == "step" else "right")
-    for name in ("tokens", "s/step", "left"):
-        table.add_column(name, justify="right")
+    table.add_column("left", justify="right")
     counted: dict[str, Counter[str]] = {}
     for stage in data.stages:
         if len(data.stages) > MOST_STAGES and (stage.state.settled or stage.state is State.TO_RUN):
@@ -62,6 +61,7 @@ def frame(run: Path) -> Group:
     parts: list[Any] = [table]
     for kind, states in counted.items():
         parts.append(Text(f" {kind}: {', '.join(f'{n} {state}' for state, n in states.items())}", style="dim"))
+    parts.append(Text())
 
     # Components: the last logged row of each, of the stage that wrote last.
     files = {entry.name: Artifact(entry.path).metrics for entry in data.trained}

@@ -332,8 +332,8 @@ def _root(form: Form, degree: int) -> Form:
 
 def _absolute(form: Form) -> Form:
     """Return the form of an absolute value: its value where both parts are numbers, else a generator."""
-    real = {key: value for key, value in form[0].items() if key[0] == ()}
-    imaginary = {((), key[1]): value for key, value in form[0].items() if key[0] == (("i", 1),)}
+    real: Sum = {key: value for key, value in form[0].items() if key[0] == ()}
+    imaginary: Sum = {((), key[1]): value for key, value in form[0].items() if key[0] == (("i", 1),)}
     if form[1] != ONE or len(real) + len(imaginary) != len(form[0]):
         return _generator("abs", form)
     return _root((_sum(_product(real, real), _product(imaginary, imaginary)), ONE), 2)
@@ -394,13 +394,13 @@ def _series(name: str, children: tuple[Term, ...], index: str) -> Form:
         return _factorial(end)
     if name == "sum" and first == 0 and places is None:
         # The binomial theorem: one factor is binom(end, k), and the others are c q^k.
-        k: Term = ("symbol", (), index)
-        binomial = binomial_term(children[1], k)
+        place: Term = ("symbol", (), index)
+        binomial = binomial_term(children[1], place)
         factors = children[2][1] if children[2][0] == "*" else (children[2],)
         if binomial in factors:
             others = [factor for factor in factors if factor != binomial]
             power: Term = ("*", (*others, rational(1)), None)
-            following = normal_form(substitute(power, index, ("+", (k, rational(1)), None)))
+            following = normal_form(substitute(power, index, ("+", (place, rational(1)), None)))
             ratio = _times(following, _inverse(normal_form(power)))
             base = _add((ONE, ONE), ratio)
             names = {named for part in ratio for monomial, _ in part for named, _ in monomial}

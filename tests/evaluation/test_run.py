@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -177,12 +178,26 @@ def test_paired_comparison_of_two_folders(tmp_path):
         compare(tmp_path / "none", tmp_path / "weak")
 
 
+def test_floors_whose_every_figure_is_alike_are_one_row():
+    results = run("weak", right=2).results
+    first, *others = results["floors"]
+    alike = {**results, "model": first, "floors": dict.fromkeys(results["floors"], results["floors"][first])}
+    comparison = compare_results([alike])
+    assert [line.name for line in comparison.rows] == [first, ", ".join([first, *others])]
+    assert re.search(r"^\| \*constant 0, constant .*, constraints only\* \|", markdown_table(comparison), re.MULTILINE)
+    assert len(comparison.lines) == 2 + len(others), "files of figures keep each"
+    # One figure of many that differs, and a model that scores as a floor does, are rows of their own.
+    other = {**alike["floors"][first], "sacc": {**alike["floors"][first]["sacc"], "mean": 0.123}}
+    differs = compare_results([{**alike, "floors": {**alike["floors"], first: other}}])
+    assert [line.name for line in differs.rows] == [first, first, ", ".join(others)]
+
+
 def test_comparison_table_in_all_forms(tmp_path):
     comparison = compare_results([run("weak", right=2).results, run("strong|er").results])
     assert [line.name for line in comparison.lines][:2] == ["weak", "strong|er"]
     text = markdown_table(comparison)
     assert text.splitlines()[0] == "| model | accuracy without | accuracy | HAcc | SAcc | joint |"
-    assert "| weak | 33.3 [" in text and "strong\\|er" in text and "*constant 0*" in text
+    assert "| weak | 33.3 [" in text and "strong\\|er" in text and "| *constant 0, " in text
     write_markdown(tmp_path / "table.md", comparison)
     assert "toy · 6 prompts · hardened checkers" in (tmp_path / "table.md").read_text()
     write_csv(tmp_path / "table.csv", comparison)

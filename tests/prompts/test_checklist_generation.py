@@ -427,3 +427,12 @@ def test_a_kill_at_any_moment_loses_no_row_that_was_done(server: Any, tmp_path: 
     assert f"{done} rows kept, {12 - done} written, 0 failed" in again.stdout
     assert len(server.requests) - before == 12 - done
     assert [row["id"] for row in rows(out)] == [f"in/{n}" for n in range(1, 13)]
+
+
+def test_the_columns_of_raw_rows_may_have_other_names(tmp_path: Path) -> None:
+    row = {"prompt": "What is 1 + 1?", "target": "2", "key": "a", "messages": "not a conversation"}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
+    columns = {"question": "prompt", "answer": "target", "id": "key"}
+    (source,) = read_sources(tmp_path / "in.jsonl", "Box it.", columns=columns)
+    assert source.item.id == "in/a" and source.item.answer == "2"
+    assert source.item.messages[-1]["content"] == "What is 1 + 1?\nBox it."

@@ -12,8 +12,8 @@ from adhere.evaluation.report.watch import ended, frame
 from adhere.train.cli import main
 
 
-def shown(run: Path) -> str:
-    console = Console(width=140, record=True, force_terminal=False)
+def shown(run: Path, width: int = 140) -> str:
+    console = Console(width=width, record=True, force_terminal=False)
     with console.capture() as captured:
         console.print(frame(run))
     return captured.get()
@@ -57,3 +57,11 @@ def test_a_run_that_has_only_a_plan_can_be_watched(tmp_path: Path) -> None:
     for path in tmp_path.glob("artifacts/*"):
         path.rename(tmp_path / f"gone-{path.name}")
     assert "to run" in shown(run)
+
+
+def test_eighty_columns_hold_every_heading_and_figure(tmp_path: Path) -> None:
+    lines = shown(write_run(tmp_path), 80).splitlines()
+    head = next(line for line in lines if line.strip().startswith("stage"))
+    assert head.split() == ["stage", "state", "step", "joint", "accuracy", "HAcc", "tokens", "s/step", "left"]
+    row = next(line for line in lines if line.strip().startswith("grpo[composite]"))
+    assert "6/6" in row and all(len(line) <= 80 for line in lines)

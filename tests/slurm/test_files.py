@@ -189,6 +189,15 @@ def test_a_training_job_asks_for_its_gpus_and_its_ranks_meet_on_the_first_node(t
     assert files["stages.txt"].splitlines() == [str(tmp_path / f"artifact-{i}") for i in range(3)]
 
 
+def test_a_python_whose_path_has_a_space_is_looked_for_as_a_whole(tmp_path: Path) -> None:
+    mine = GPU.model_copy(update={"python": "/opt/my env/bin/python", "container": None})
+    files = job(tmp_path, profile=mine)
+    assert "command -v '/opt/my env/bin/python' >/dev/null" in files["node.sh"]
+    assert "PYTHON='/opt/my env/bin/python'" in files["job.sbatch"]
+    inside = job(tmp_path, profile=mine.model_copy(update={"container": "apptainer exec image.sif"}))
+    assert "command -v apptainer >/dev/null" in inside["node.sh"]
+
+
 def test_an_evaluation_takes_one_gpu_and_its_share_of_the_node(tmp_path: Path) -> None:
     files = job(tmp_path, "evaluate", strategy="ddp", nodes=2, processes=8)
     asked = options(files["job.sbatch"])

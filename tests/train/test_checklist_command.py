@@ -42,6 +42,12 @@ MISTAKES = {
     f"generate bad.jsonl out.jsonl {HERE} model=m": ["bad.jsonl:1: candidates is not a list of texts"],
     f"generate in.jsonl ./in.jsonl {HERE} model=m": ["in.jsonl: is the input itself", "name another file"],
     f"generate a.report.jsonl a.jsonl {HERE} model=m": ["a.report.jsonl: is the input itself"],
+    f"generate in.jsonl out.jsonl {HERE} model=m columns=prompt": ["columns: 'prompt' is not a map"],
+    f"generate in.jsonl out.jsonl {HERE} model=m columns={{quest:prompt}}": ["columns: '{quest:prompt}' is not a map"],
+    f"generate in.jsonl out.jsonl {HERE} model=m columns={{'quest':'prompt'}}": [
+        "columns.quest: not one of id, question, answer, solution, options (did you mean 'question'?)"
+    ],
+    f"generate in.jsonl out.jsonl {HERE} model=m columns={{'question':'prompt'}}": ["in.jsonl", "prompt"],
     "inspect": ["usage: adhere checklist inspect FILE"],
     "inspect in.jsonl limt=5": [
         "limt: there is no such key (did you mean 'limit'?)",

@@ -198,11 +198,24 @@ def test_a_mistake_ends_with_2_and_one_message(line: str, capsys: pytest.Capture
         assert part in error
 
 
-@pytest.mark.parametrize("key", ["run.root", "model.path", "evaluation.path"])
+@pytest.mark.parametrize("name", [" mine", "mine ", "~mine", "-mine", "a[1]", "a\tb"])
+def test_what_is_not_a_name_of_a_run_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", f'run.name="{name}"']) == 2
+    assert "run.name: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "run.root", "model.path", "evaluation.path", "evaluation.responses", "data.decontaminate_against",
+        "model.chat_template",
+    ],
+)  # fmt: skip
 def test_a_line_break_in_a_path_is_refused(key: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", rf'{key}="/tmp/a' + "\n" + 'b"']) == 2
+    path = '"/tmp/a' + "\n" + 'b"'
+    assert main(["plan", f"data.decontaminate_against=[{path}]" if "against" in key else f"{key}={path}"]) == 2
     error = capsys.readouterr().err
-    assert f"{key}: " in error and "\\n" in error
+    assert key in error and "\\n" in error
 
 
 @pytest.mark.parametrize("name", ["first-try", "v1.2", "größer", "a b", "latest-2", "artifacts_old"])

@@ -7,8 +7,9 @@ import pytest
 
 from adhere.rewards.errors import ConfigError
 from adhere.train.cli import main
+from adhere.train.commands.evaluate import evaluation_overrides
 from adhere.train.config.compose import compose_recipe
-from adhere.train.run.run import plan_run
+from adhere.train.run.run import plan_record, plan_run
 
 IFEVAL = [
     {
@@ -136,3 +137,23 @@ def test_suites_become_stages_with_their_own_defaults():
 def test_settings_of_a_suite_that_it_has_not_are_refused(files, words, says):
     with pytest.raises(ConfigError, match=says):
         plan_run(["recipe=evaluate", "model.path=lab/model", *words])
+
+
+@pytest.mark.parametrize(
+    ("folder", "spec", "name"),
+    [
+        ("mine", None, "mine"),
+        ("artifacts/grpo-0123/model", "label: grpo[composite]\n", "grpo[composite]"),
+        ("artifacts/grpo-0123/model", None, "model"),  # a folder that only has the name of a stage's
+        ("artifacts/grpo-0123/other", "label: grpo[composite]\n", "other"),
+    ],
+)
+def test_a_row_is_called_as_the_model_is(tmp_path, folder, spec, name):
+    place = tmp_path / folder
+    place.mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    if spec is not None:
+        (place.parent / "stage.yaml").write_text(spec)
+    overrides, _ = evaluation_overrides([str(place), "data=gsm8k"])
+    (model,) = plan_record(plan_run(overrides)).models
+    assert model.name == name

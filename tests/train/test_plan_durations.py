@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
 from adhere.train.plan.architecture import architecture_of
 from adhere.train.plan.describe import describe_run
-from adhere.train.plan.duration import Duration, span_in_words, stage_duration
+from adhere.train.plan.duration import Duration, device_of, span_in_words, stage_duration, time_left
 from adhere.train.plan.history import History
 from adhere.train.plan.suggestions import fitting
 from adhere.train.plan.warnings import warnings
@@ -130,6 +131,50 @@ def test_the_plan_prints_a_row_for_each_stage_and_a_total(tmp_path: Path) -> Non
     text = describe_run(plan_run(["recipe=quickstart", f"run.root={tmp_path}", "launcher.device=cpu"]))
     assert "grpo[math_only] and 1 more  60 steps: " in text and " each; from operations" in text
     assert "waiting in a queue not counted" in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus", "on_gpu"),
+    [
+        (["launcher.device=auto"], "", False),
+        (["launcher.device=auto"], "0", True),
+        (["launcher.device=cpu"], "0", False),
+        (["launcher.device=cuda"], "", True),
+        (["launcher.device=auto", "launcher.gpu_memory_gib=80"], "", True),
+        (["launcher.device=auto", "strategy=fsdp2"], "", True),
+        (["launcher.device=auto", "launcher=slurm"], "", True),
+        (["launcher=slurm", "launcher.device=cpu"], "0", False),
+    ],
+)
+def test_without_a_gpu_a_plan_reckons_with_this_machines_cpu(
+    overrides: list[str], gpus: str, on_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    found = device_of(recipe_of(*overrides).launcher)
+    assert found.words.startswith("a GPU" if on_gpu else "a CPU")
+    if not on_gpu and "launcher=slurm" not in overrides:
+        assert "of this machine" in found.words
+        more = device_of(recipe_of(*overrides, "launcher.threads=64").launcher)
+        assert more.flops == (64e10, 64e11) and more.bandwidth == found.bandwidth
+
+
+def test_the_items_of_generators_are_known_before_any_run(tmp_path: Path) -> None:
+    text = describe_run(plan_run(["recipe=quickstart", f"run.root={tmp_path}", "launcher.device=cpu"]))
+    assert "evaluate[base] and 3 more  " in text.replace("more   ", "more  ") and "about 400 items: " in text
+    few = stage_duration(recipe_of("data.evaluation_size=8"), "evaluate", History(tmp_path))
+    assert isinstance(few, Duration) and few.work == "about 8 items"
+    one_unknown = ["data.evaluation=[{generator: gsm_symbolic, size: 5}, {path: tests/data/gsm8k_64.jsonl}]"]
+    unknown = stage_duration(recipe_of(*one_unknown, "data.evaluation_size=null"), "evaluate", History(tmp_path))
+    assert str(unknown).startswith("an unknown number of items")
+
+
+def test_what_is_left_counts_what_is_known_and_names_what_is_not(tmp_path: Path) -> None:
+    run = plan_run(["recipe=quickstart", f"run.root={tmp_path}", "launcher.device=cpu"])
+    stages = list(run.graph.stages.values())
+    assert re.fullmatch(r"[\d.]+ to [\d.]+ (s|min|h)", time_left(run, stages))
+    assert time_left(run, []) == ""
+    leave(tmp_path, stages[0].recipe, "sft", items=2400, steps=120, seconds=250.0, timing=TIMING)
+    assert time_left(run, stages[:1]) == "3.4 to 6.2 min"
 
 
 def test_a_notice_shorter_than_a_measured_step_is_warned_of(tmp_path: Path) -> None:

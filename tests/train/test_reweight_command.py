@@ -9,8 +9,11 @@ import pytest
 import yaml
 from rollout_files import random_verdicts, write_spec, write_stage
 
+from adhere.records.plan import Plan, StageRecord, write_plan
+from adhere.records.run import RunFolder
+from adhere.rewards.errors import ConfigError
 from adhere.train.cli import main
-from adhere.train.commands.reweight import compose_points
+from adhere.train.commands.reweight import compose_points, find_stage
 from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import Recipe
 
@@ -34,7 +37,19 @@ def run(tmp_path: Path, recipe: Recipe) -> Path:
         rows = [[{n: random_verdicts(rng) for n in recipe.rewards.components} for _ in range(8 * SIZE)] for _ in "ab"]
         write_stage(stage / "rollouts", recipe.rewards, rows, SIZE)
         write_spec(stage, recipe.model_dump(mode="json"), f"grpo[{arm}]")
+    arms = {"plain": ("plain", "same as plain"), "other": ("other",)}
+    stages = [StageRecord(f"grpo[{a}]", "grpo", "grpo", f"key-{a}", f"grpo-{a}", {}, arms[a]) for a in arms]
+    write_plan(RunFolder(tmp_path).plan_file, Plan(tuple(stages)))
     return tmp_path
+
+
+@pytest.mark.parametrize("word", ["plain", "same as plain", "grpo[plain]", "grpo-plain"])
+def test_a_stage_is_named_as_for_logs_and_status(run: Path, word: str) -> None:
+    spec, folder = find_stage(run, word)
+    assert spec.label == "grpo[plain]" and folder == run / "stages" / "grpo-plain"
+    assert find_stage(folder, word if word.startswith("grpo") else None)[0].label == "grpo[plain]"
+    with pytest.raises(ConfigError, match=r"is the stage grpo\[plain\], not 'other'"):
+        find_stage(folder, "other")
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -74,8 +89,8 @@ def test_points_have_the_names_of_the_ablation(recipe: Recipe, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("rewards.scale=none",), "has 2 GRPO stages; name one of them after it: other, plain"),
-        (("plane", "rewards.scale=none"), r"has no GRPO stage 'plane' (did you mean 'plain'?); there are other, plain"),
+        (("rewards.scale=none",), "has 2 GRPO stages; name one of them after it: grpo[plain], grpo[other]"),
+        (("plane", "rewards.scale=none"), r"plane: the run has no such stage (did you mean 'plain'?)"),
         (("plain",), "give at least one other reward"),
         (("plain", "rewards.components.rule.weight=1"), "rule: there is no such key (did you mean 'rules'?)"),
         (("plain", "rewards.components.rules.scope=response"), "rules.scope: the recorded scores depend on it"),

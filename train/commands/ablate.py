@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from adhere.train.commands.train import start
+from adhere.train.commands.train import next_commands, start
 from adhere.train.config.ablation import AblationConfig
 
 
@@ -71,4 +71,5 @@ def _ablate(overrides: list[str], plan: bool) -> int:
         print("nothing to do: every stage of this configuration is done")
     else:
         print(f"{len(outcome.ran)} stages ran in {time.perf_counter() - started:.0f} s")
+    print("\n".join(next_commands(run)))
     return 1 if outcome.failed else 0

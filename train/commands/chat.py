@@ -46,7 +46,9 @@ def chat(
     from adhere.evaluation.generation import Sampling
     from adhere.evaluation.remedies import Remedied, parse_remedy
     from adhere.prompts.item import Message, PromptItem
+    from adhere.train.model.quiet import quiet_libraries
 
+    quiet_libraries()
     load_named(plugins)
     given = {"name": remedy or "none"}
     for word in options:

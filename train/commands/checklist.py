@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import yaml
+
 from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.commands.words import WHOLE, load_named
 
@@ -17,6 +19,7 @@ def generate(
     *words: str,
     limit: Annotated[int | None, WHOLE] = None,
     answer_instruction: str | None = None,
+    columns: str | None = None,
     plugins: str | None = None,
 ) -> int:
     """Have a model write checklists for the prompts of a file; exit 1 if some of them failed.
@@ -25,6 +28,7 @@ def generate(
         words: IN (prompt items, or raw rows with a question), OUT.jsonl, and key=value of the keys below.
         limit: Read at most this many rows.
         answer_instruction: Sentence put after the question of raw rows that have a gold answer.
+        columns: {question: prompt}: which columns of raw rows hold the question, answer, solution, id and options.
         plugins: [my_lab.rewards]: modules to import first.
     """
     if limit is not None and limit < 1:
@@ -44,7 +48,7 @@ def generate(
         for one in error.errors():
             key = ".".join(map(str, one["loc"]))
             if one["type"] == "extra_forbidden":
-                known = [*GenerationConfig.model_fields, "limit", "answer_instruction", "plugins"]
+                known = [*GenerationConfig.model_fields, "limit", "answer_instruction", "columns", "plugins"]
                 lines.append(f"{key}: there is no such key{nearest(key, known)}; adhere checklist --help lists them")
             elif one["type"] == "missing":
                 lines.append(f"{key}: is required; {GENERATE}")
@@ -58,7 +62,7 @@ def generate(
 
     load_named(plugins)
     checklists.check_output(source, out)
-    sources = checklists.read_sources(source, answer_instruction, limit)
+    sources = checklists.read_sources(source, answer_instruction, limit, None if columns is None else named(columns))
     with tqdm(total=len(sources), unit="row", desc="checklists", disable=None) as bar:
         summary = checklists.generate(sources, out, config, bar.update)
 
@@ -79,6 +83,27 @@ def generate(
         report = out.with_name(f"{out.stem}.report.jsonl")
         print(f"adhere checklist: {report} has all reasons; the same command tries failed rows again", file=sys.stderr)
     return 1 if summary.failed else 0
+
+
+def named(columns: str) -> dict[str, str]:
+    """Return the column of each role that ``columns`` names, as YAML writes a map.
+
+    Raises:
+        ConfigError: it is not a map, or one of its keys is not a role.
+    """
+    from adhere.prompts.config import COLUMN_ROLES
+
+    try:
+        found = yaml.safe_load(columns)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for pair in found.items() for name in pair):
+        raise ConfigError(f"columns: '{columns}' is not a map; write columns='{{question: prompt, answer: target}}'")
+    for role in found:
+        if role not in COLUMN_ROLES:
+            known = ", ".join(COLUMN_ROLES)
+            raise ConfigError(f"columns.{role}: not one of {known}{nearest(role, COLUMN_ROLES)}")
+    return found
 
 
 def inspect(file: Path, /, *, limit: Annotated[int, WHOLE] = SHOWN, plugins: str | None = None) -> int:
@@ -113,4 +138,5 @@ def print_keys() -> None:
         print(f"  {name} ({default}): {' '.join(texts[name].split())}")
     print("  limit (None): Read at most this many rows.")
     print("  answer_instruction (None): Sentence put after the question of raw rows that have a gold answer.")
+    print("  columns (None): Which columns of raw rows hold what, as columns='{question: prompt}'.")
     print("  plugins (None): Modules to import first, as plugins=[my_lab.rewards].")

@@ -47,7 +47,9 @@ def diagnose(
     from adhere.prompts.item import read_items
     from adhere.rewards.files import write_json
     from adhere.train.config.compose import compose_recipe
+    from adhere.train.model.quiet import quiet_libraries
 
+    quiet_libraries()
     load_named(plugins)
     for key, value in {"items": items, "max_new_tokens": max_new_tokens, "batch_size": batch_size}.items():
         if value < 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from adhere.rewards.errors import ConfigError
@@ -23,9 +25,14 @@ def import_gguf(source: Path, folder: Path, /) -> int:
         import gguf  # noqa: F401
     except ImportError as error:
         raise ConfigError("import-gguf needs the gguf package: pip install gguf") from error
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bar of this conversion has no switch of its own
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from adhere.train.model.quiet import quiet_libraries
+
+    quiet_libraries()
     place, name = str(source.resolve().parent), source.name
     tokenizer = AutoTokenizer.from_pretrained(place, gguf_file=name)
     model = AutoModelForCausalLM.from_pretrained(

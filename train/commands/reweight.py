@@ -11,10 +11,9 @@ from pydantic import ValidationError
 
 from adhere.records.artifact import Artifact
 from adhere.records.names import slug
-from adhere.records.objects import read_object
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import ConfigError, DataError, nearest
-from adhere.train.commands.words import load_named
+from adhere.train.commands.words import load_named, stages_called
 from adhere.train.config.ablation import AblationConfig
 from adhere.train.config.schema import Recipe
 from adhere.train.config.stage import StageSpec, read_spec
@@ -79,28 +78,25 @@ def find_stage(run: Path, stage: str | None) -> tuple[StageSpec, Path]:
         ConfigError: several stages could be meant, or none has this name.
     """
     if Artifact(run).spec.is_file():
-        stages = {run: read_spec(Artifact(run).spec)}
-    elif RunFolder(run).stages.is_dir():
-        links = [p for p in RunFolder(run).stage_links() if read_object(Artifact(p).spec).get("kind") in RECORDING]
-        stages = {path: read_spec(Artifact(path).spec) for path in links}
-    else:
+        spec = read_spec(Artifact(run).spec)
+        if spec.kind not in RECORDING:
+            raise DataError(f"{run}: no GRPO stage has been started there, and only those write rollouts")
+        if stage is not None and stage not in (spec.label, slug(spec.label)):
+            raise ConfigError(f"{run}: is the stage {spec.label}, not '{stage}'; leave the name out")
+        return spec, run
+    if not RunFolder(run).exists:
         raise DataError(f"{run}: is neither a run nor a stage; name a folder such as runs/latest")
-    found = {path: spec for path, spec in stages.items() if spec.kind in RECORDING}
-    if not found:
+    folder = RunFolder(run)
+    recording = [one for one in folder.plan().stages if one.kind in RECORDING and folder.artifact(one).spec.is_file()]
+    if not recording:
         raise DataError(f"{run}: no GRPO stage has been started there, and only those write rollouts")
-    names = {path.name if path != run else spec.label: (spec, path) for path, spec in found.items()}
-    if stage is not None:
-        wanted = slug(stage)
-        names = {name: pair for name, pair in names.items() if wanted in (name, name.removeprefix("grpo-"))}
-        if not names:
-            known = [path.name.removeprefix("grpo-") for path in found]
-            raise ConfigError(
-                f"{run}: has no GRPO stage '{stage}'{nearest(stage, known)}; there are {', '.join(known)}"
-            )
-    if len(names) > 1:
-        known = [name.removeprefix("grpo-") for name in names]
-        raise ConfigError(f"{run}: has {len(names)} GRPO stages; name one of them after it: {', '.join(known)}")
-    return next(iter(names.values()))
+    found = recording if stage is None else stages_called(recording, stage)
+    if len(found) > 1:
+        raise ConfigError(
+            f"{run}: has {len(found)} GRPO stages; name one of them after it: {', '.join(one.label for one in found)}"
+        )
+    artifact = folder.artifact(found[0])
+    return read_spec(artifact.spec), artifact.path
 
 
 def compose_points(recipe: Recipe, overrides: Sequence[str]) -> dict[str, Recipe]:

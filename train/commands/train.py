@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,25 @@ def train(*words: str) -> int:
     return start(plan_run(words))
 
 
+def next_commands(run: Run) -> list[str]:
+    """Return what to do with a finished run: read its report, and compare weights over seeds where GRPO was rewarded.
+
+    A recipe that names several GRPO stages has no single weight to compare.
+    """
+    from pathlib import Path
+
+    here, path = Path.cwd().resolve(), run.path.resolve()
+    folder = path.relative_to(here) if path.is_relative_to(here) else path
+    lines = [f"next: adhere report {shlex.quote(str(folder))}"]
+    rewarded = [s for s in run.recipe.stages.values() if s.kind == "grpo"]
+    components = run.recipe.rewards.components
+    if len(rewarded) == 1 and "checklist" in components and len(run.graph.stages) > 1 and not run.members:
+        own = [word for word in run.overrides if word.lstrip("+~").partition("=")[0] not in ("arms", "run.name")]
+        weights = "'weights=[{checklist: 0},{checklist: 1}]'"
+        lines.append(f"      {shlex.join(['adhere', 'ablate', *own])} {weights} seeds=[0,1,2]")
+    return lines
+
+
 def start(run: Run, rounds_of: Callable[[], Sequence[Round]] | None = None) -> int:
     """Bring ``run`` to its end on this machine, or submit what is not done of it to Slurm and print its jobs.
 
@@ -59,6 +79,7 @@ def start(run: Run, rounds_of: Callable[[], Sequence[Round]] | None = None) -> i
             print("nothing to do: every stage of this configuration is done")
         else:
             print(f"{ran} {'stage' if ran == 1 else 'stages'} ran in {time.perf_counter() - started:.0f} s")
+        print("\n".join(next_commands(run)))
         return 0
 
     from adhere.train.launch.slurm.profile import notice_doubts

@@ -118,11 +118,15 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         "model.path": recipe.model.path,
         "model.chat_template": recipe.model.chat_template,
         "evaluation.path": recipe.evaluation.path,
+        "evaluation.responses": recipe.evaluation.responses,
         "launcher.slurm.profile": recipe.launcher.slurm.profile,
     }
+    paths |= {f"data.decontaminate_against[{i}]": path for i, path in enumerate(recipe.data.decontaminate_against)}
     if (name := recipe.run.name) is not None:
         problem = name_problem(name)
-        if problem is None and (name in ("artifacts", "latest") or name.startswith((".", "-", "~"))):
+        if problem is None and (
+            name in ("artifacts", "latest") or name.startswith((".", "-", "~")) or name != name.strip()
+        ):
             problem = "cannot be the name of a run; use another, such as first-try"
         if problem is not None:
             problems.append(f"run.name: '{name}' {problem}")

@@ -8,8 +8,10 @@ arXiv:2001.08361, §2.1), at least the time to read the weights and the cache fo
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adhere.records.artifact import Artifact, complete_checkpoints
@@ -17,7 +19,8 @@ from adhere.records.objects import read_object
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.config.kinds import Needs, kind_of
 from adhere.train.config.named_stages import StageConfig
-from adhere.train.config.schema import Recipe
+from adhere.train.config.schema import LauncherConfig, Recipe
+from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.plan.architecture import Architecture, read_architecture
 from adhere.train.plan.history import History
 from adhere.train.plan.memory import prompt_tokens, steps_per_generation, width_of
@@ -51,7 +54,9 @@ class Device:
 
 
 GPU = Device("a GPU of 60 to 350 TFLOP/s in use and 1 to 3.3 TB/s", (60e12, 350e12), (1e12, 3.3e12), (5e-4, 1e-4))
-CPU = Device("a CPU of 20 to 200 GFLOP/s in use and 5 to 50 GB/s per rank", (2e10, 2e11), (5e9, 5e10), (1e-3, 2e-4))
+CORE_FLOPS = (1e10, 1e11)
+"""What a core of a CPU is assumed to reach, slower and faster."""
+
 VLLM_LAYER = (1e-4, 1e-5)
 """Seconds to start a layer by a captured graph, slower and faster."""
 
@@ -66,13 +71,52 @@ class Duration:
     basis: str
 
 
+def device_of(launcher: LauncherConfig) -> Device:
+    """Return what a stage is taken to run on: a GPU, unless it is to run on this machine, which shows none.
+
+    A plan for a GPU that is not here says how large it is (``launcher.gpu_memory_gib``), or has a strategy that a CPU
+    cannot run.
+    """
+    here = launcher.kind == "local"
+    planned = launcher.gpu_memory_gib is not None or launcher.strategy == "fsdp2"
+    auto = launcher.device == "auto" and here and not planned and not Path("/dev/kfd").exists() and not visible_gpus()
+    if launcher.device != "cpu" and not auto:
+        return GPU
+    shared = max(1, ((os.cpu_count() or 1) if here else 2) // launcher.processes)
+    cores = launcher.threads or shared
+    slow, fast = (cores * flops for flops in CORE_FLOPS)
+    where = f"{cores} {'core' if cores == 1 else 'cores'} of this machine" if here else "each rank"
+    words = f"a CPU of {slow / 1e9:.0f} to {fast / 1e9:.0f} GFLOP/s in use and 5 to 50 GB/s ({where})"
+    return Device(words, (slow, fast), (5e9, 5e10), (1e-3, 2e-4))
+
+
+def time_left(run: Run, stages: Sequence[PlannedStage]) -> str:
+    """Return in words how long ``stages`` take, one after another; empty where that is known of none."""
+    found = [duration for _, duration in _durations(run, stages)]
+    known = [duration for duration in found if isinstance(duration, Duration)]
+    if not known:
+        return ""
+    beside = f", and {len(found) - len(known)} of unknown length" if len(known) < len(found) else ""
+    return span_in_words(sum(d.low for d in known), sum(d.high for d in known)) + beside
+
+
+def _durations(run: Run, stages: Sequence[PlannedStage]) -> list[tuple[PlannedStage, Duration | str]]:
+    """Return each stage with how long it still takes, or why that is not known."""
+    history = History(run.root)
+    return [
+        (
+            stage,
+            _left(run.artifact(stage.key), kind_of(stage.kind).steps(stage.recipe))
+            or stage_duration(stage.recipe, stage.kind, history, stage.recipe.stages[stage.name]),
+        )
+        for stage in stages
+    ]
+
+
 def duration_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     """Return one row for each stage that is ``waiting`` to run, those that are alike as one, and the total."""
-    history = History(run.root)
     rows: dict[tuple[str, str, Duration | str], list[str]] = {}
-    for stage in waiting:
-        found = _left(run.artifact(stage.key), kind_of(stage.kind).steps(stage.recipe))
-        found = found or stage_duration(stage.recipe, stage.kind, history, stage.recipe.stages[stage.name])
+    for stage, found in _durations(run, waiting):
         rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
     if not rows:
         return []
@@ -143,13 +187,17 @@ def stage_duration(
         batches = math.ceil(count / (recipe.sft.per_device_batch_size * recipe.launcher.processes))
         steps = math.ceil(recipe.sft.epochs * math.ceil(batches / recipe.sft.gradient_accumulation))
     if workload == "evaluation" and items is None:
-        items = recipe.data.evaluation_size if recipe.evaluation.path is None else None
+        suite_alone = recipe.evaluation.suite != "prompts" or recipe.evaluation.path is not None
+        sizes = [source.size or source.limit for source in recipe.data.evaluation]
+        made = None if None in sizes else sum(filter(None, sizes))
+        known = [count for count in (recipe.data.evaluation_size, made) if count is not None]
+        about, items = ("about ", min(known)) if known and not suite_alone else ("", None)
         if items is None:
             return "an unknown number of items; an earlier evaluation of the same files says"
 
     # What an earlier stage took, by the step, by the item or as a whole.
     work = f"{about}{steps} {'step' if steps == 1 else 'steps'}" if steps is not None else ""
-    work = f"{items} items" if workload == "evaluation" else work
+    work = f"{about}{items} items" if workload == "evaluation" else work
     if earlier is not None:
         if workload == "evaluation" and earlier.whole is not None and earlier.items and items is not None:
             unit, times, around, word = earlier.whole / earlier.items, items, 0.0, " an item"
@@ -175,7 +223,7 @@ def stage_duration(
         return Duration(*needs.seconds, work, needs.basis)
 
     # From operations, slower and faster: 2 N forward, 2 N for each gradient that is needed, or 2 N a generated token.
-    device = CPU if recipe.launcher.device == "cpu" else GPU
+    device = device_of(recipe.launcher)
     ends = []
     for end, share in ((1, SHORT), (0, 1.0)):
         prompt = prompt_tokens(recipe, a) * share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 CARD = """\
 ---
 library_name: transformers
-base_model: {base}
-tags: [adhere, {kind}]
+{base}tags: [adhere, {kind}]
 ---
 
 # {title}
 
-Made by the stage `{label}` of the adhere recipe `{recipe}`, from `{base}`.
+Made by the stage `{label}` of the adhere recipe `{recipe}`, from {origin}.
 
 ## Reward
 
@@ -56,6 +56,18 @@ Versions: {versions}.
 """
 
 
+def hub_id(path: str) -> str | None:
+    """Return what the hub calls the model that a recipe names; ``None`` for a folder of this machine's own.
+
+    A folder of the hub's cache is the model that it was fetched from.
+    """
+    cached = re.search(r"(?:^|/)models--([\w.-]+?)--([\w.-]+)/snapshots/", path)
+    if cached is not None:
+        return f"{cached[1]}/{cached[2]}"
+    named = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", path) is not None
+    return path if named and not Path(path).exists() else None
+
+
 def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str, differences: Sequence[str] = ()) -> None:
     """Write ``README.md`` beside the weights of a finished ``artifact``.
 
@@ -70,8 +82,10 @@ def write_card(artifact: Artifact, recipe: Recipe, table: Path, command: str, di
     )
     rewarded = made["kind"] in ON_POLICY
     reward = f"`{recipe.rewards.aggregation}` of\n\n{components}" if rewarded else "None: supervised targets."
+    base = hub_id(recipe.model.path)
     text = CARD.format(
-        base=recipe.model.path,
+        base="" if base is None else f"base_model: {base}\n",
+        origin=f"the local model `{Path(recipe.model.path).name}`" if base is None else f"`{base}`",
         kind=made["kind"],
         title=f"{recipe.name}: {made['label']}",
         label=made["label"],

@@ -87,8 +87,8 @@ def write_comparison(folder: Path, entries: Sequence[EvaluatedModel], title: str
     if not console.is_terminal:
         console = Console(width=LOG_WIDTH)
     console.print(terminal_table(comparison))
-    for line in joint_differences(entries):
-        print(line)
+    if differences := joint_differences(entries):
+        print("\n".join(["on these prompts, with this seed:", *(f"  {line}" for line in differences)]))
     print(f"table and plot: {folder / f'{stem}.md'}, {folder / f'{stem}.png'}")
     return comparison
 

@@ -250,9 +250,13 @@ def plan_record(run: Run) -> Plan:
         )
         for s in order(run.graph)
     ]
-    # Where nothing is trained, the model that is measured is called by its own name.
+    # Where nothing is trained, the model that is measured is called by its own name: of the hub, of its folder, or of
+    # the stage that made it.
     alone = {stage.kind for stage in run.graph.stages.values()} == {"evaluate"}
-    called = {BASE: Path(run.recipe.model.path).name} if alone else {}
+    path = Path(run.recipe.model.path)
+    maker = Artifact(path.parent)
+    label = read_object(maker.spec).get("label") if path.name == maker.model.name and maker.spec.is_file() else None
+    called = {BASE: str(label or path.name)} if alone else {}
     models = [
         ModelRecord(called.get(name, name), e.arm, e.stage, None if e.model == BASE else e.model, e.key)
         for name, e in compared(run.graph)

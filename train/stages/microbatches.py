@@ -99,7 +99,8 @@ class Rows:
         Raises:
             ValueError: a row has labels before its completion, or no prompt.
         """
-        found = cls([], [], [], [], torch.zeros(sum(len(slot["labels"]) for slot in slots)))
+        none = torch.zeros(sum(len(slot["labels"]) for slot in slots), device=slots[0]["labels"].device)
+        found = cls([], [], [], [], none, none.bool())
         for s, slot in enumerate(slots):
             scored = slot["labels"] != -100
             counts = torch.stack([slot["attention_mask"].sum(1), scored.sum(1), scored.int().argmax(1)]).tolist()
@@ -110,7 +111,6 @@ class Rows:
                 found.prompts.append(length - completion)
                 found.completions.append(completion)
                 found.places.append((s, i))
-        found.advantages = found.advantages.to(slots[0]["labels"].device)
         return found
 
     @classmethod

@@ -131,6 +131,12 @@ class ExactResume(Trainer):
             logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
         super().log(logs, *args, **kwargs)
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Warn of keys that a checkpoint lacks, but not of weights that are tied to others, which it never has."""
+        tied: Mapping[str, str] = getattr(self.model, "all_tied_weights_keys", None) or {}
+        missing = [key for key in load_result.missing_keys if key not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.best.compare(self.state.global_step, self.state.max_steps):
             self.state.best_global_step = self.state.global_step

@@ -95,7 +95,9 @@ def reference() -> str:
 
 def _section(constraint: Constraint) -> str:
     arguments = "".join(f"- `{param.name}`: {param.doc}\n" for param in constraint.params) or "No arguments.\n"
-    asks = "".join(f"- {' '.join(phrasing.split())}\n" for phrasing in constraint.wordings)
+    # A pair of words in square brackets would be a link.
+    phrasings = [" ".join(phrasing.split()).replace("] [", "] \\[") for phrasing in constraint.wordings]
+    asks = "".join(f"- {phrasing}\n" for phrasing in phrasings)
     summary = (constraint.__doc__ or "").strip().splitlines()[0]
     return (
         f"## `{constraint.id}`\n\n{summary}\n\nCollection: {constraint.collection}.\n\n{arguments}\n"

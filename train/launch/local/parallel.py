@@ -40,6 +40,7 @@ class _Started:
     process: subprocess.Popen[bytes]
     output: Path
     slot: int
+    began: float
 
 
 @contextmanager
@@ -93,6 +94,7 @@ def run_parallel(
     waiting = [stage for stage in stages if stage.key not in finished and not reached(stage)]
     labels = {stage.key: stage.label for stage in stages}
     running: list[_Started] = []
+    total = len(waiting)
     with _noticing() as came:
         try:
             while waiting or running or came:
@@ -111,6 +113,8 @@ def run_parallel(
                     part = slot // sharing
                     mine = devices[part * per_stage(stage) : (part + 1) * per_stage(stage)]
                     visible = {"CUDA_VISIBLE_DEVICES": ",".join(mine)} if mine else {}
+                    number = total - len(waiting) - len(outcome.skipped)
+                    print(f"  running {stage.label:<24} stage {number} of {total}", flush=True)
                     running.append(_start(stage, prepare(stage), slot, visible))
                 for started in [started for started in running if started.process.poll() is not None]:
                     running.remove(started)
@@ -119,7 +123,8 @@ def run_parallel(
                     elif started.process.returncode == 0:
                         finished.add(started.stage.key)
                         outcome.ran.append(started.stage.label)
-                        print(f"  done    {started.stage.label}", flush=True)
+                        took = time.monotonic() - started.began
+                        print(f"  done    {started.stage.label:<24} in {took:.0f} s", flush=True)
                     else:
                         outcome.failed[started.stage.label] = _reason(started)
                         print(f"  failed  {started.stage.label}: {outcome.failed[started.stage.label]}", flush=True)
@@ -141,7 +146,6 @@ def run_parallel(
 
 def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, str]) -> _Started:
     """Start the stage in a session of its own, so that an interrupt at the terminal reaches it only through us."""
-    print(f"  running {stage.label}", flush=True)
     output = spec.parent / "logs" / "driver.log"
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as out:
@@ -154,7 +158,7 @@ def _start(stage: PlannedStage, spec: Path, slot: int, environment: dict[str, st
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
-    return _Started(stage, process, output, slot)
+    return _Started(stage, process, output, slot, time.monotonic())
 
 
 def _reason(started: _Started) -> str:

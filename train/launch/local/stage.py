@@ -19,12 +19,16 @@ from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import read_spec
 from adhere.train.config.trackers import chosen
+from adhere.train.launch.local.screen import Screen
 from adhere.train.launch.local.signals import Interrupted, Notice
 from adhere.train.launch.orphans import end_with_parent
 from adhere.train.launch.serve.servers import check_servers, require, visible_gpus
 from adhere.train.launch.serve.serving import serving
 
 TAIL_LINES = 15
+SAID = "adhere: error: "
+"""How a worker begins the line that says why it ended."""
+
 LEAVING_SECONDS = 10.0
 """How long a worker may still run after its driver was killed."""
 
@@ -140,12 +144,18 @@ def _begin(artifact: Artifact, label: str) -> None:
 
 
 def _follow(process: subprocess.Popen[bytes], artifacts: Sequence[Artifact], notice: Notice) -> Path:
-    """Copy the output to terminal and each stage's log until the process ends; return the last log.
+    """Copy the output to each stage's log, and to the terminal what is news, until its end; return the last log.
 
     An interrupt ends the whole process group.
     """
     assert process.stdout is not None
     waiting = list(artifacts[1:])
+
+    def show(part: bytes) -> None:
+        sys.stderr.buffer.write(part)
+        sys.stderr.flush()
+
+    screen = Screen(show)
     try:
         log = _new_log(artifacts[0])
         while chunk := _read(process.stdout.fileno(), notice):
@@ -156,8 +166,8 @@ def _follow(process: subprocess.Popen[bytes], artifacts: Sequence[Artifact], not
                     notice.follow(following.stop)
                 with log.open("ab") as out:
                     out.write(part)
-                sys.stderr.buffer.write(part)
-                sys.stderr.flush()
+                screen.write(part)
+        screen.close()
         process.wait()
     except BaseException:
         os.killpg(process.pid, signal.SIGTERM)
@@ -194,8 +204,7 @@ def _read(output: int, notice: Notice) -> bytes:
 def _explain(artifact: Artifact, label: str, code: int, log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
     tail = [line for line in lines if line.strip()]
-    words = [line.removeprefix("adhere: ") for line in tail if line.startswith("adhere: ")]
-    reasons = [word for word in words if not word.startswith("note: ")]
+    reasons = [line.removeprefix(SAID) for line in tail if line.startswith(SAID)]
     if artifact.failed.exists():
         reasons = [artifact.message().replace("\n", " ")]
     if reasons:

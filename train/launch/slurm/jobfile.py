@@ -156,7 +156,7 @@ def job_files(
     node = common | {
         "gpus": str(gpus),
         "requirements": shlex.join(needs),
-        "command": shlex.quote((profile.container or profile.interpreter).split()[0]),
+        "command": shlex.quote(profile.container.split()[0] if profile.container else profile.interpreter),
         "suffix": "" if nodes == 1 else ".node$SLURM_NODEID",
         "threads": str(launcher.threads or f"$((${{SLURM_CPUS_ON_NODE:-{ranks}}} / {ranks}))"),
         "notice_seconds": str(launcher.slurm.notice_seconds),
