@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from adhere.evaluation.ablation.analysis import MARGIN
 from adhere.records.artifact import REHEARSAL, RESULTS, SPEC, Artifact, locked_inodes
 from adhere.records.course import Course, read_course
 from adhere.records.jsonl import read_jsonl
@@ -91,7 +92,8 @@ class ReportData:
     """All that a report says, before it is drawn.
 
     ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained,
-    ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference.
+    ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference, and
+    ``margin`` the points of accuracy that may be lost.
     ``courses`` say how ablations went, and ``ended`` at which step, of how many, halving ended a group. ``missing``
     says, one sentence each, what cannot be shown yet.
     """
@@ -106,6 +108,7 @@ class ReportData:
     courses: list[Course] = field(default_factory=list)
     ended: dict[str, tuple[int, int | None]] = field(default_factory=dict)
     wanted: str | None = None
+    margin: float = MARGIN
 
     def note(self, group: str) -> str:
         """Return what sets a group apart from those that were trained to their end; nothing for most."""
@@ -245,9 +248,11 @@ def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> 
             data.trained.append(_trained(stage, prefix + name, prefix + group, seed))
 
     # How the ablation went, if the run is one.
-    reference = run.recipe().get("ablation", {}).get("reference")
+    ablation = run.recipe().get("ablation", {})
+    reference = ablation.get("reference")
     if reference is not None and data.wanted is None:
         data.wanted = prefix + str(reference)
+    data.margin = float(ablation.get("margin", data.margin))
     if (course := read_course(run)) is not None:
         data.courses.append(course)
         for point, step in course.ended.items():

@@ -66,8 +66,10 @@ def test_the_verdict_names_the_better_arm_with_its_interval(run: Path) -> None:
     assert (difference.arm, difference.reference) == ("composite", "math_only")
     assert difference.mean == pytest.approx(26 / 40)
     said = headline(data, found)
-    assert said.startswith("composite is better than math_only on joint by 50.0 ± ")
-    assert "at no measurable loss of accuracy" in said and "seed" not in said
+    assert said.startswith(
+        "With one seed no model is claimed to be ahead. The largest difference in joint: composite − "
+    )
+    assert "joint +50.0 ± " in said and "better" not in said and "measurable" not in said
     assert "one seed only" in write_report(run, run / "again").page.read_text(encoding="utf-8").lower()
 
 
@@ -81,6 +83,10 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
     assert found is not None and found.responses.seeds == (0, 1, 2)
     (difference,) = found.differences["hacc"]
     assert difference.mean == pytest.approx((26 + 25 + 24) / 3 / 40) and difference.runs == 3
+    assert headline(data, found).startswith("composite is better than math_only on joint by ")
+    (tmp_path / "sweep" / "seed0" / "recipe.yaml").write_text("name: toy\nablation: {margin: 50}\n", encoding="utf-8")
+    found = compare_models(collect(tmp_path / "sweep"))
+    assert found is not None and "no measurable loss of accuracy, with a margin of 50 points" in found.verdicts[0]
     rates = next(chart for chart in build_charts(data, read_rollout_table(data), found) if chart.name == "rates")
     assert [series.name for series in rates.panels[0].series] == ["math_only", "composite"]
     assert rates.panels[2].series[1].low != rates.panels[2].series[1].high
@@ -221,7 +227,7 @@ def test_a_graph_shows_how_each_model_was_made_and_its_merge_may_be_the_best(tmp
     assert found is not None
     assert [entry.name for entry in data.trained] == ["maths", "instructions", "again"]
     assert data.reference == found.reference == "whole: maths"
-    assert headline(data, found).startswith("whole: both is better than whole: maths on joint by 40.0 ± ")
+    assert "difference in joint: whole: both − whole: maths on these prompts: joint +40.0 ± " in headline(data, found)
     rows = {row.name: row for row in table(data, found)}
     assert rows["whole: base"].note == ""
     assert rows["whole: both"].note == "merge from sft, maths and instructions"
