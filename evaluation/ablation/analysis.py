@@ -61,7 +61,7 @@ class SliceDifferences:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything that is said of an ablation; ``differences`` are arm − reference by metric, ``margin`` is in points."""
+    """Everything that is said of an ablation; ``differences`` are arm − reference by metric, ``margin`` is points."""
 
     responses: Responses
     reference: str

@@ -35,8 +35,8 @@ class Responses:
     """A arms × R seeds × P prompts; what an arm has no response for, or what has no score, is NaN.
 
     Each entry is the mean over the samples of a prompt. ``values`` are by metric, ``constraints`` by constraint, and
-    ``tokens`` are lengths; ``sources`` (P,) is where each prompt comes from. ``runs`` (A, R) numbers the evaluations, −1
-    where an arm has none for a seed: seeds that share one have its number.
+    ``tokens`` are lengths; ``sources`` (P,) is where each prompt comes from. ``runs`` (A, R) numbers the evaluations,
+    −1 where an arm has none for a seed; seeds that share one have one number.
     """
 
     arms: tuple[str, ...]

@@ -25,7 +25,7 @@ def verdict_sentence(joint: Difference, accuracy: Difference, margin: float) -> 
     Args:
         joint: the arm's difference in joint.
         accuracy: its difference in accuracy.
-        margin: points of accuracy; where the interval excludes a loss of as many, no loss is measurable (non-inferiority).
+        margin: points of accuracy; no loss is called measurable where the interval excludes one of as many.
     """
     arm, reference = joint.arm, joint.reference
     if joint.mean is None:

@@ -27,6 +27,7 @@ from adhere.evaluation.ablation import (
 )
 from adhere.evaluation.ablation.analysis import MARGIN
 from adhere.evaluation.ablation.differences import simultaneous
+from adhere.evaluation.ablation.power import DISAGREE, resolution
 from adhere.evaluation.ablation.resampling import replicate
 from adhere.evaluation.ablation.words import CAUTIONS, verdict_sentence
 from adhere.evaluation.statistics import Bootstrap
@@ -251,7 +252,7 @@ def test_no_measurable_loss_is_a_statement_with_a_margin(low: float, high: float
 def test_the_margin_is_the_recipe_s(tmp_path: Path) -> None:
     assert compose_recipe([]).ablation.margin == MARGIN == 2.0
     for wrong in ("0", "-1", "101", "nan"):
-        with pytest.raises(ConfigError, match=r"ablation\.margin"):
+        with pytest.raises(ConfigError, match=r"ablation\.margin: (Input should|.*finite)"):
             compose_recipe([f"ablation.margin={wrong}"])
     arms = written(tmp_path, {"math": (0.6, 0.3), "both": (0.6, 0.8)})
     wide = analyse(arms, bootstrap=Bootstrap(resamples=500), margin=20.0)
@@ -313,3 +314,39 @@ def test_an_arm_that_is_right_everywhere_is_not_claimed_to_be_certain() -> None:
     always, never = pareto_front(ARMS[:2], values, values, draws)
     assert (always.x_low, always.x_high) == (pytest.approx(1 - never.x_high), 1.0)
     assert never.x_low == 0.0 and 0.1 < never.x_high < 0.2
+
+
+# Before a run ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "arms", "between"), [(3, 2, 0.01), (3, 4, 0.05), (5, 3, 0.05), (2, 3, 0.01)])
+def test_a_difference_as_large_as_the_plan_says_is_found_as_often(seeds: int, arms: int, between: float) -> None:
+    """Simulated ablations under the plan's assumptions, through the analysis that a real one gets."""
+    prompts, trials = 150, 60
+    wanted = resolution(prompts, seeds, arms, between)
+    rng, found, wrong = np.random.default_rng(11), 0, 0
+    names = [f"arm{i}" for i in range(arms)]
+    # A prompt differs between arms (half of what disagrees), and between runs of one arm (the other half).
+    own, noise = (np.sqrt(DISAGREE / 2 / 2) for _ in range(2))
+    for trial in range(trials):
+        values = rng.normal(0.5, 0.3, prompts) + rng.normal(0, own, (arms, 1, prompts))
+        values = values + rng.normal(0, noise, (arms, seeds, prompts)) + rng.normal(0, between, (arms, seeds, 1))
+        values[-1] += wanted.detectable
+        signs = [
+            d.sign for d in differences(names, values, "arm0", Draws.make(arms, prompts, Bootstrap(800, seed=trial)))
+        ]
+        found, wrong = found + (signs[-1] == 1), wrong + any(signs[:-1])
+    assert 0.6 <= found / trials <= 0.97
+    assert wrong / trials <= 0.15
+
+
+def test_more_seeds_and_prompts_resolve_more_and_more_arms_less() -> None:
+    base = resolution(200, 3, 3, 0.02)
+    assert 0.0 < base.half < base.detectable
+    for finer in (resolution(400, 3, 3, 0.02), resolution(200, 5, 3, 0.02), resolution(200, 3, 3, 0.01)):
+        assert finer.half < base.half and finer.detectable < base.detectable
+    assert resolution(200, 2, 2, 0.02).half > 1.5 * resolution(200, 3, 2, 0.02).half
+    for seeds, arms, prompts in ((1, 3, 200), (3, 1, 200), (3, 3, 0)):
+        with pytest.raises(ValueError, match="needs two seeds, two arms and a prompt"):
+            resolution(prompts, seeds, arms, 0.02)
