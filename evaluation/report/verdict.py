@@ -87,9 +87,11 @@ def headline(data: ReportData, analysis: Analysis | None) -> str:
     if analysis is None or not scored:
         return "No two models have been evaluated yet, so there is nothing to compare."
     best = max(scored, key=lambda d: d.mean or 0.0)
-    sentence = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))[best.arm]
+    said = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))
+    sentence = said[best.arm]
     if best.runs < 2:
-        return f"With one seed no model is claimed to be ahead. The largest difference in joint: {sentence}."
+        most = max(scored, key=lambda d: abs(d.mean or 0.0))
+        return f"With one seed no model is claimed to be ahead. The largest difference in joint: {said[most.arm]}."
     if best.sign > 0:
         return f"{sentence}."
     return f"No model is measurably better than {best.reference} on joint. The nearest: {sentence}."
