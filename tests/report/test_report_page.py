@@ -177,6 +177,7 @@ def test_a_link_to_a_rollout_opens_the_page_at_it(browser: Any, report: Path) ->
     page.evaluate("location.hash = '#rollout-composite-3-5'")
     opened.count(ROLLOUTS)
     for there in (page, browser.new_context().new_page()):
+        there.set_default_timeout(WAIT)
         if there is not page:
             there.goto(f"{report.as_uri()}#rollout-composite-3-5")
         expect(there.locator("#detail header b")).to_have_text("composite · step 3", timeout=WAIT)

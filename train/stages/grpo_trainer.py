@@ -479,6 +479,11 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
         return super().checkpoint_state() | own | ({} if self._follow is None else {"live_share": self._follow.share})
 
+    def _adapt(self, state: State, files: Sequence[Path], step: int) -> None:
+        """Count micro-batches as these ranks do, and draw anew what the others had drawn and not yet trained on."""
+        super()._adapt(state, files, step)
+        state["step"], state["buffer"] = step * int(self.args.gradient_accumulation_steps), None
+
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
