@@ -42,7 +42,10 @@ class Tracker:
         """Log the first rollouts of a generation: prompt, response, scores and advantage of each."""
 
     def evaluation(self, figures: Mapping[str, float]) -> None:
-        """Log what an evaluation measured, by metric (``joint``, …); by ``log``, as step 0, unless defined."""
+        """Log what an evaluation measured, by metric (``joint``, …), by ``log`` as step 0 unless defined.
+
+        Not called where it is not defined and ``report_to`` names an integration, which then logs it.
+        """
         self.log(0, figures)
 
     def finish(self, exit_code: int) -> None:
@@ -125,17 +128,11 @@ class Trackio(Tracker):
 
     report_to = "trackio"
 
-    def start(self, spec: StageSpec, artifact: Artifact) -> None:
-        self._spec, self._artifact = spec, artifact
-
     def rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         import pandas
         import trackio
 
         trackio.log({"rollouts": trackio.Table(dataframe=pandas.DataFrame([dict(row) for row in rows]))})
-
-    def evaluation(self, figures: Mapping[str, float]) -> None:
-        log_evaluation("trackio", self._spec, self._artifact, figures)
 
 
 INTEGRATIONS: Mapping[str, tuple[str, ...]] = {
@@ -147,36 +144,17 @@ INTEGRATIONS: Mapping[str, tuple[str, ...]] = {
 
 
 class Integration(Tracker):
-    """A tracker of transformers: its callback logs the figures of training, and here those of an evaluation."""
+    """A tracker of transformers, whose callback logs the figures of training and of an evaluation."""
 
     def start(self, spec: StageSpec, artifact: Artifact) -> None:
         """Begin. TensorBoard's files go into the stage's folder, unless TENSORBOARD_LOGGING_DIR says where."""
-        self._spec, self._artifact = spec, artifact
         self._placed = self.report_to == "tensorboard" and "TENSORBOARD_LOGGING_DIR" not in os.environ
         if self._placed:
             os.environ["TENSORBOARD_LOGGING_DIR"] = str(artifact.path / "tensorboard")
 
-    def evaluation(self, figures: Mapping[str, float]) -> None:
-        """Log through the callback, as a training of no step would."""
-        log_evaluation(str(self.report_to), self._spec, self._artifact, figures)
-
     def finish(self, exit_code: int) -> None:
         if self._placed:
             os.environ.pop("TENSORBOARD_LOGGING_DIR", None)
-
-
-def log_evaluation(name: str, spec: StageSpec, artifact: Artifact, figures: Mapping[str, float]) -> None:
-    """Log the figures of an evaluation through the callback that transformers has for the tracker ``name``."""
-    from transformers import TrainerControl, TrainerState, TrainingArguments
-    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-
-    called = {"run_name": f"{spec.label}-{spec.key[:8]}", "project": spec.recipe.tracking.project}
-    args = TrainingArguments(output_dir=str(artifact.path / "tracking"), report_to=[], use_cpu=True, **called)
-    state, control, callback = TrainerState(), TrainerControl(), INTEGRATION_TO_CALLBACK[name]()
-    callback.on_train_begin(args, state, control, model=None, processing_class=None)
-    # transformers calls what begins with eval_ by eval/, and all else by train/.
-    callback.on_log(args, state, control, logs={f"eval_{name}": value for name, value in figures.items()}, model=None)
-    callback.on_train_end(args, state, control, model=None, processing_class=None)
 
 
 LONGEST_TAG = 64
