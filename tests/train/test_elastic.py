@@ -55,6 +55,7 @@ def order_of_items(artifact: Artifact) -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["sft", "grpo"])
 def test_from_two_ranks_to_one_and_back(tmp_path: Path, kind: str) -> None:
     whole, code, said = attempt(tmp_path / "whole", kind, 2, stop=False)

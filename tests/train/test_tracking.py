@@ -111,7 +111,9 @@ OTHER = "machine wandb.lab.org:8080\n  login user\n  password 0123456789\n"
         ("online", {"WANDB_MODE": "offline"}, LOGIN, "online"),
         ("offline", {"WANDB_MODE": "disabled"}, "", "offline"),
         ("off", {"WANDB_API_KEY": "k", "WANDB_MODE": "nonsense"}, LOGIN, "off"),
-        ("auto", {}, "machine api.wandb.ai nonsense\n", "netrc: cannot be read for the key of W&B"),
+        ("auto", {}, "default login user password 0123456789\n", "off"),
+        ("auto", {}, "machine api.wandb.ai nonsense\n", "; mend it, so that W&B's key can be read"),
+        ("auto", {}, "machine example.org nonsense\n", "off"),
     ],
 )
 def test_wandb_is_used_as_the_recipe_its_variable_and_its_login_say(

@@ -207,14 +207,16 @@ def _logged_in() -> bool:
     named = os.environ.get("NETRC")
     places = [Path(named)] if named else [Path("~/.netrc"), Path("~/_netrc")]
     for path in (place.expanduser() for place in places):
-        if path.is_file():
-            try:
-                found = netrc.netrc(path).authenticators(server)
-            except (netrc.NetrcParseError, OSError) as error:
-                raise ConfigError(
-                    f"{path}: cannot be read for the key of W&B ({error}); mend it, or set tracking.wandb=off"
-                ) from error
-            return found is not None and bool(found[2])
+        if not path.is_file():
+            continue
+        # A file that cannot be parsed matters to who has W&B in it.
+        try:
+            found = netrc.netrc(path).hosts.get(server)
+        except netrc.NetrcParseError as error:
+            if server not in path.read_text(encoding="utf-8", errors="replace"):
+                return False
+            raise ConfigError(f"{error}; mend it, so that W&B's key can be read, or set tracking.wandb=off") from error
+        return found is not None and bool(found[2])
     return False
 
 
