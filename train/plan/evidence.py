@@ -69,8 +69,12 @@ def prompts_of(recipe: Recipe, history: History) -> int | None:
     known = history.items("evaluate", recipe)
     if known is None:
         own = config.suite == "prompts" and config.path is None
-        files = [s.path and Path(s.path) for s in data.evaluation] if own else SUITES[config.suite].files(config.source)
-        counts = [s.size for s in data.evaluation] if own else [None] * len(files)
+        files: list[Path | None] = (
+            [None if source.path is None else Path(source.path) for source in data.evaluation]
+            if own
+            else [*SUITES[config.suite].files(config.source)]
+        )
+        counts: list[int | None] = [source.size for source in data.evaluation] if own else [None for _ in files]
         for place, file in enumerate(files):
             if file is not None and counts[place] is None and file.suffix == ".jsonl" and file.is_file():
                 with file.open("rb") as lines:

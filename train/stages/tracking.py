@@ -31,8 +31,13 @@ def track_evaluation(spec: StageSpec, artifact: Artifact, figures: Mapping[str, 
             tracker.evaluation(figures)
             continue
         # The integration's own callback, as in a training that logs once. It calls what begins with eval_ by eval/.
-        called = {"run_name": f"{spec.label}-{spec.key[:8]}", "project": spec.recipe.tracking.project}
-        args = TrainingArguments(output_dir=str(artifact.path / "tracking"), report_to=[], use_cpu=True, **called)
+        args = TrainingArguments(
+            output_dir=str(artifact.path / "tracking"),
+            run_name=f"{spec.label}-{spec.key[:8]}",
+            project=spec.recipe.tracking.project,
+            report_to=[],
+            use_cpu=True,
+        )
         state, control, callback = TrainerState(), TrainerControl(), INTEGRATION_TO_CALLBACK[tracker.report_to]()
         callback.on_train_begin(args, state, control, model=None, processing_class=None)
         logs = {f"eval_{name}": value for name, value in figures.items()}
