@@ -52,9 +52,10 @@ def attempt(root: Path, kind: str, ranks: int, *, stop: bool) -> tuple[Artifact,
         if child == 0:
             code = 1
             try:
-                with log.open("ab", buffering=0) as out:
-                    os.dup2(out.fileno(), 1)
-                    os.dup2(out.fileno(), 2)
+                out = log.open("a", encoding="utf-8", buffering=1)
+                sys.stdout = sys.stderr = out  # pytest has put others there
+                os.dup2(out.fileno(), 1)
+                os.dup2(out.fileno(), 2)
                 os.environ |= {"ACCELERATE_USE_CPU": "true", **({STOP_CLEARED: "1"} if stop else {})}
                 if ranks > 1:
                     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
