@@ -216,6 +216,7 @@ async function openLinked() {
   } else {
     if (!shown.includes(row)) {
       byId("filters").reset();
+      await new Promise((resolve) => setTimeout(resolve));  // the form filters itself first
       await filter();
     }
     const place = shown.indexOf(row);
