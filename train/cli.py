@@ -97,8 +97,8 @@ COMMANDS = {
         "adhere reweight runs/latest rewards.components.checklist.weight=0,0.5,1",
     ),
     "report": (
-        "RUN [--open]",
-        "write a run's report: one HTML page, and its figures for papers",
+        "RUN [RUN ...] [--open|--serve]",
+        "write a run's report, or one of several runs: one HTML page, and its figures for papers",
         "adhere report runs/latest --open",
     ),
     "watch": ("RUN [--once]", "show how a run is going, in the terminal", "adhere watch runs/latest"),

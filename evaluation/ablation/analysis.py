@@ -14,7 +14,7 @@ from adhere.evaluation.ablation.pareto import FrontArm, best_shares, pareto_fron
 from adhere.evaluation.ablation.resampling import Draws, own_intervals, replicate
 from adhere.evaluation.ablation.slices import FEWEST, SliceKind, slices
 from adhere.evaluation.ablation.tables import Arm, Responses, read_scores
-from adhere.evaluation.ablation.words import ONE_SEED, best_sentence, front_sentence, verdict_sentence
+from adhere.evaluation.ablation.words import best_sentence, cautions, front_sentence, verdict_sentence
 from adhere.evaluation.metrics import METRICS, Metric
 from adhere.evaluation.statistics import Bootstrap
 from adhere.records.jsonl import dump
@@ -23,6 +23,9 @@ from adhere.rewards.files import atomic_file
 
 JSON, CSV, MARKDOWN = "ablation.json", "ablation.csv", "ablation.md"
 THOROUGH = Bootstrap(resamples=10_000)
+MARGIN = 2.0
+"""Points of accuracy that an arm may lose and still pass for as accurate as the reference."""
+
 SLICE_RESAMPLES = 2000
 """Resamples for parts of the prompts: their families are large, and what is read from them are intervals."""
 
@@ -58,11 +61,12 @@ class SliceDifferences:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything that is said of an ablation; ``differences`` are arm − reference by metric."""
+    """Everything that is said of an ablation; ``differences`` are arm − reference by metric, ``margin`` is points."""
 
     responses: Responses
     reference: str
     bootstrap: Bootstrap
+    margin: float
     means: Mapping[str, Mapping[Metric, Mean]]
     differences: Mapping[Metric, Sequence[Difference]]
     slices: Sequence[SliceDifferences]
@@ -81,6 +85,11 @@ class Analysis:
             },
             "seeds": list(self.responses.seeds),
             "prompts": len(self.responses.prompts),
+            "margin": self.margin,
+            "not_less_accurate": {
+                d.arm: None if d.mean is None or d.runs < 2 else d.not_lower(self.margin)
+                for d in self.differences["accuracy"]
+            },
             "level": self.bootstrap.level,
             "resamples": self.bootstrap.resamples,
             "differences": {metric: [d.to_dict() for d in found] for metric, found in self.differences.items()},
@@ -100,8 +109,16 @@ class Analysis:
         }
 
 
-def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootstrap = THOROUGH) -> Analysis:
-    """Compare all arms with ``reference``, the first one by default.
+def analyse(
+    arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootstrap = THOROUGH, margin: float = MARGIN
+) -> Analysis:
+    """Compare all arms with ``reference``.
+
+    Args:
+        arms: their names and responses.
+        reference: the arm that the others are compared with; ``None`` is the first one.
+        bootstrap: of the intervals.
+        margin: points of accuracy, above 0; a larger loss is one.
 
     Raises:
         DataError: no arm, no responses, or no prompt in common (`read_scores`).
@@ -112,17 +129,17 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
     reference = names[0] if reference is None else reference
     if reference not in names:
         raise ConfigError(f"reference: there is no arm '{reference}'; there are {', '.join(names)}")
-    draws = Draws.make(len(names), len(responses.prompts), bootstrap)
+    draws, runs = Draws.make(len(names), len(responses.prompts), bootstrap), responses.runs
 
     # Every arm by itself, then against the reference.
     means: dict[str, dict[Metric, Mean]] = {arm: {} for arm in names}
     found: dict[Metric, Sequence[Difference]] = {}
     for metric in METRICS:
-        alone = replicate(responses.values[metric], draws)
+        alone = replicate(responses.values[metric], draws, runs=runs)
         low, high = own_intervals(responses.values[metric], alone, bootstrap)
         for arm, *figures in zip(names, alone.means.tolist(), low.tolist(), high.tolist(), strict=True):
             means[arm][metric] = Mean(None, None, None) if math.isnan(figures[0]) else Mean(*figures)
-        found[metric] = differences(names, responses.values[metric], reference, draws)
+        found[metric] = differences(names, responses.values[metric], reference, draws, runs)
 
     # The same on parts of the prompts, each kind of parts being one family; those too small are counted.
     everything = list(slices(responses, "joint"))
@@ -131,19 +148,24 @@ def analyse(arms: Sequence[Arm], reference: str | None = None, bootstrap: Bootst
     parts: list[SliceDifferences] = []
     for kind in get_args(SliceKind):
         if here := [part for part in large if part.kind == kind]:
-            compared = family_differences(names, [(part.values, fewer.part(part.places)) for part in here], reference)
+            figures_of = [(part.values, fewer.part(part.places)) for part in here]
+            compared = family_differences(names, figures_of, reference, runs)
             parts += [
                 SliceDifferences(kind, part.name, len(part.places), rows)
                 for part, rows in zip(here, compared, strict=True)
             ]
 
-    front = pareto_front(names, responses.values["accuracy"], responses.values["hacc"], draws)
-    best = dict(zip(names, best_shares(responses.values["joint"], draws).tolist(), strict=True))
-    verdicts = [verdict_sentence(*pair) for pair in zip(found["joint"], found["accuracy"], strict=True)]
+    front = pareto_front(names, responses.values["accuracy"], responses.values["hacc"], draws, runs)
+    best = dict(zip(names, best_shares(responses.values["joint"], draws, runs).tolist(), strict=True))
+    verdicts = [verdict_sentence(*pair, margin) for pair in zip(found["joint"], found["accuracy"], strict=True)]
     if len(names) > 1:
-        verdicts += [front_sentence(front), best_sentence(best)]
+        # Which arm is best is claimed, as better and worse are, only of arms with several runs.
+        single = any(d.runs < 2 for d in found["joint"] if d.mean is not None)
+        verdicts += [front_sentence(front, single=single), *([] if single else [best_sentence(best)])]
     left_out = len(everything) - len(large)
-    return Analysis(responses, reference, bootstrap, means, found, parts, left_out, front, best, tuple(verdicts))
+    return Analysis(
+        responses, reference, bootstrap, margin, means, found, parts, left_out, front, best, tuple(verdicts)
+    )
 
 
 def write(folder: Path, analysis: Analysis) -> list[Path]:
@@ -195,8 +217,7 @@ def markdown(analysis: Analysis) -> str:
         f"Percent, {len(analysis.responses.prompts)} prompts, seeds {', '.join(map(str, analysis.responses.seeds))}. "
         f"Brackets are {level} intervals, each alone; Δ is against {analysis.reference}, with ± of the intervals that "
         f"hold for all {family} differences at once. Front: share of resamples in which no arm beats it on both "
-        f"accuracy and HAcc.",
+        f"accuracy and HAcc. No loss of accuracy is measurable where the interval excludes {analysis.margin:g} points.",
     ]
-    if any(d.runs < 2 for d in analysis.differences["joint"]):
-        lines.append(f"\n{ONE_SEED[0].upper()}{ONE_SEED[1:]}.")
+    lines += [f"\n{caution}" for caution in cautions(analysis.differences["joint"])]
     return "\n".join(lines) + "\n"

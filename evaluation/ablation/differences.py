@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adhere.evaluation.ablation.resampling import Draws, replicate, runs
+from adhere.evaluation.ablation.resampling import Draws, replicate, runs_behind
 from adhere.evaluation.statistics import open_end
 
 
@@ -19,7 +19,7 @@ class Difference:
 
     ``low`` and ``high`` hold the difference with the level's probability, taken alone; ``low_all`` and ``high_all``
     do so for all ``family`` differences at once (max-t). ``p`` is the two-sided bootstrap p-value of no difference, and
-    ``p_holm`` the same corrected for the family (Holm 1979). ``runs`` counts the seeds that were paired: with 1, no
+    ``p_holm`` the same corrected for the family (Holm 1979). ``runs`` counts the runs that were paired: with 1, no
     interval holds the variation between runs. All are ``None`` where nothing was scored by both.
     """
 
@@ -40,6 +40,10 @@ class Difference:
     def half(self) -> float:
         """Half the width of the simultaneous interval, the figure behind ±."""
         return math.nan if self.low_all is None or self.high_all is None else (self.high_all - self.low_all) / 2.0
+
+    def not_lower(self, margin: float) -> bool:
+        """Whether a loss of ``margin`` points or more is excluded by the simultaneous interval (non-inferiority)."""
+        return self.low_all is not None and 100.0 * self.low_all > -margin
 
     @property
     def sign(self) -> int:
@@ -62,7 +66,9 @@ class Difference:
         return asdict(self)
 
 
-def differences(arms: Sequence[str], values: np.ndarray, reference: str, draws: Draws) -> list[Difference]:
+def differences(
+    arms: Sequence[str], values: np.ndarray, reference: str, draws: Draws, runs: np.ndarray | None = None
+) -> list[Difference]:
     """Compare every other arm with ``reference`` on one figure; see `family_differences`.
 
     Args:
@@ -70,12 +76,16 @@ def differences(arms: Sequence[str], values: np.ndarray, reference: str, draws: 
         values: (A, R, P), NaN where a score is missing.
         reference: the arm that is subtracted.
         draws: those for A arms and P prompts.
+        runs: the run behind each arm and seed, (A, R), −1 for none; ``None`` is a run for each.
     """
-    return family_differences(arms, [(values, draws)], reference)[0]
+    return family_differences(arms, [(values, draws)], reference, runs)[0]
 
 
 def family_differences(
-    arms: Sequence[str], parts: Sequence[tuple[np.ndarray, Draws]], reference: str
+    arms: Sequence[str],
+    parts: Sequence[tuple[np.ndarray, Draws]],
+    reference: str,
+    runs: np.ndarray | None = None,
 ) -> list[list[Difference]]:
     """Compare every other arm with ``reference`` on several figures that are one family, a list of each.
 
@@ -87,13 +97,14 @@ def family_differences(
         arms: names, A of them.
         parts: for each figure its values (A, R, P), and draws for its prompts; all of one bootstrap.
         reference: the arm that is subtracted.
+        runs: the run behind each arm and seed, (A, R), −1 for none; ``None`` is a run for each.
     """
     base = arms.index(reference)
     others = [i for i in range(len(arms)) if i != base]
     if not others:
         return [[] for _ in parts]
     bootstrap = parts[0][1].bootstrap
-    found = [replicate(values, draws, base) for values, draws in parts]
+    found = [replicate(values, draws, base, runs) for values, draws in parts]
     means = np.concatenate([one.means[others] for one in found])
     deviations = np.concatenate([(one.draws - one.means)[:, others] for one in found], axis=1)
     known = ~np.isnan(means)
@@ -109,12 +120,12 @@ def family_differences(
 
     result: list[list[Difference]] = []
     for values, _ in parts:
-        rows = []
+        rows, made = [], runs_behind(values, runs)
         for i in others:
             row: list[Any] = next(figures).tolist()
             gap = values[i] - values[base]
             there = ~np.isnan(gap)
-            prompts, paired = int(there.any(axis=0).sum()), paired_runs(values[i], values[base])
+            prompts, paired = int(there.any(axis=0).sum()), paired_runs(made[i], made[base])
             if not prompts:
                 row, paired = [None] * len(row), 0
             elif not gap[there].any():
@@ -127,10 +138,13 @@ def family_differences(
 
 
 def paired_runs(ours: np.ndarray, theirs: np.ndarray) -> int:
-    """Count the runs behind a difference; a side that all seeds share, such as the base model, does not limit them."""
-    counts = [runs(rows) for rows in (ours, theirs)]
-    own = [n for n, rows in zip(counts, (ours, theirs), strict=True) if n != 1 or np.isnan(rows).all(axis=1).any()]
-    return min(own) if own and len(ours) > 1 else min(counts)
+    """Count the runs behind a difference, over the seeds that both sides have; the runs of each seed are (R,), −1 none.
+
+    A side that several seeds share, such as the base model, does not limit them.
+    """
+    both = (ours >= 0) & (theirs >= 0)
+    counts = [len(set(side[both].tolist())) for side in (ours, theirs)]
+    return min((n for n in counts if n > 1), default=min(counts))
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -34,7 +34,9 @@ class FrontArm:
         return asdict(self)
 
 
-def pareto_front(arms: Sequence[str], x: np.ndarray, y: np.ndarray, draws: Draws) -> list[FrontArm]:
+def pareto_front(
+    arms: Sequence[str], x: np.ndarray, y: np.ndarray, draws: Draws, runs: np.ndarray | None = None
+) -> list[FrontArm]:
     """Place every arm by two figures of which more is better; the same draws move both.
 
     An arm without a value in one of the two is never on the front.
@@ -44,8 +46,9 @@ def pareto_front(arms: Sequence[str], x: np.ndarray, y: np.ndarray, draws: Draws
         x: the first figure, (A, R, P), NaN where a score is missing.
         y: the second, likewise.
         draws: those for A arms and P prompts.
+        runs: the run behind each arm and seed, (A, R), −1 for none; ``None`` is a run for each.
     """
-    figures = [replicate(values, draws) for values in (x, y)]
+    figures = [replicate(values, draws, runs=runs) for values in (x, y)]
     exact = non_dominated(figures[0].means[None], figures[1].means[None])[0]
     support = non_dominated(figures[0].draws, figures[1].draws).mean(axis=0)
     spans = [np.stack(own_intervals(v, f, draws.bootstrap)) for v, f in zip((x, y), figures, strict=True)]
@@ -70,9 +73,9 @@ def non_dominated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return found
 
 
-def best_shares(values: np.ndarray, draws: Draws) -> np.ndarray:
+def best_shares(values: np.ndarray, draws: Draws, runs: np.ndarray | None = None) -> np.ndarray:
     """Return the share of resamples in which each arm is the best on one figure (A, R, P); ties are shared."""
-    found = replicate(values, draws).draws
+    found = replicate(values, draws, runs=runs).draws
     best = found == np.nanmax(found, axis=1, keepdims=True)
     share: np.ndarray = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
     return share

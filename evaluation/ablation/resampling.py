@@ -67,15 +67,18 @@ class Replicates:
     draws: np.ndarray
 
 
-def replicate(values: np.ndarray, draws: Draws, base: int | None = None) -> Replicates:
+def replicate(
+    values: np.ndarray, draws: Draws, base: int | None = None, runs: np.ndarray | None = None
+) -> Replicates:  # fmt: skip
     """Return the means over seeds and prompts with their replicates.
 
     Args:
         values: (A, R, P), NaN where a score is missing.
         draws: those for A arms and P prompts.
         base: the arm whose difference from every arm is wanted instead, over what both have scored.
+        runs: the number of the run behind each arm and seed, (A, R), −1 for none; ``None`` is a run for each.
     """
-    seeds_B_A = seed_part(values, draws)
+    seeds_B_A = seed_part(values, draws, runs)
     if base is not None:
         values, seeds_B_A = values - values[base], seeds_B_A - seeds_B_A[:, [base]]
     known = ~np.isnan(values)
@@ -107,10 +110,13 @@ LEAST = 0.25
 """Share of the variance between seeds that always stays, however much of it the noise of responses explains."""
 
 
-def seed_part(values: np.ndarray, draws: Draws) -> np.ndarray:
-    """Return what the choice of seeds adds to each replicate, (B, A); nothing for an arm with a single run."""
+def seed_part(values: np.ndarray, draws: Draws, runs: np.ndarray | None = None) -> np.ndarray:
+    """Return what the choice of seeds adds to each replicate, (B, A); nothing for an arm with a single run.
+
+    ``values`` and ``runs`` are those of `replicate`.
+    """
     part = np.zeros((len(draws.common), len(values)))
-    counts = np.array([runs(rows) for rows in values])
+    counts = np.array([len(set(row[row >= 0].tolist())) for row in runs_behind(values, runs)])
     several = np.flatnonzero(counts > 1)
     if not len(several):
         return part
@@ -140,10 +146,13 @@ def seed_part(values: np.ndarray, draws: Draws) -> np.ndarray:
     return part
 
 
-def runs(rows: np.ndarray) -> int:
-    """Count the different runs behind the seeds of one arm, (R, P): 1 where all seeds share one."""
-    there = [row for row in rows if not np.isnan(row).all()]
-    return len({row.tobytes() for row in there}) if len(there) > 1 else len(there)
+def runs_behind(values: np.ndarray, runs: np.ndarray | None = None) -> np.ndarray:
+    """Return the number of the run behind each arm and seed, (A, R); −1 where it has no score in ``values`` (A, R, P).
+
+    Runs are told apart by ``runs``, not by what they scored: two of them may agree on every prompt.
+    """
+    known = np.arange(values.shape[0] * values.shape[1]).reshape(values.shape[:2]) if runs is None else runs
+    return np.where(np.isnan(values).all(axis=2), -1, known)
 
 
 def response_noise(rows: np.ndarray) -> float:

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adhere.evaluation.ablation.resampling import runs
 from adhere.evaluation.metrics import METRICS, Metric
 from adhere.rewards.errors import DataError
 
@@ -36,7 +35,8 @@ class Responses:
     """A arms × R seeds × P prompts; what an arm has no response for, or what has no score, is NaN.
 
     Each entry is the mean over the samples of a prompt. ``values`` are by metric, ``constraints`` by constraint, and
-    ``tokens`` are lengths; ``sources`` (P,) is where each prompt comes from.
+    ``tokens`` are lengths; ``sources`` (P,) is where each prompt comes from. ``runs`` (A, R) numbers the evaluations,
+    −1 where an arm has none for a seed; seeds that share one have one number.
     """
 
     arms: tuple[str, ...]
@@ -46,6 +46,7 @@ class Responses:
     values: Mapping[Metric, np.ndarray]
     constraints: Mapping[str, np.ndarray]
     tokens: np.ndarray
+    runs: np.ndarray
 
     def place(self, arm: str) -> int:
         """Return the index of ``arm``.
@@ -58,8 +59,8 @@ class Responses:
         return self.arms.index(arm)
 
     def seeds_of(self, place: int) -> int:
-        """Return how many different runs stand behind an arm: 1 for one that all seeds share."""
-        return runs(self.values["joint"][place])
+        """Return how many runs stand behind an arm: 1 for one that all seeds share."""
+        return len({number for number in self.runs[place].tolist() if number >= 0})
 
 
 def read_scores(arms: Sequence[Arm]) -> Responses:
@@ -95,9 +96,11 @@ def read_scores(arms: Sequence[Arm]) -> Responses:
     columns = {path: prompt_columns(table, order) for path, table in tables.items()}
     labels = sorted({label for found in columns.values() for label in found if label.startswith(CONSTRAINT)})
 
+    chosen = [[arm.responses.get(seed, arm.responses.get(None)) for seed in seeds] for arm in arms]
+    numbers = {path: number for number, path in enumerate(dict.fromkeys(path.resolve() for path in tables))}
+
     def stacked(name: str) -> np.ndarray:
         missing = np.full(len(prompts), np.nan)
-        chosen = [[arm.responses.get(seed, arm.responses.get(None)) for seed in seeds] for arm in arms]
         return np.array([[missing if p is None else columns[p].get(name, missing) for p in row] for row in chosen])
 
     return Responses(
@@ -108,6 +111,7 @@ def read_scores(arms: Sequence[Arm]) -> Responses:
         values={metric: stacked(metric) for metric in METRICS},
         constraints={label.removeprefix(CONSTRAINT): stacked(label) for label in labels},
         tokens=stacked("tokens"),
+        runs=np.array([[-1 if path is None else numbers[path.resolve()] for path in row] for row in chosen]),
     )
 
 

@@ -12,7 +12,7 @@ from adhere.evaluation.ablation import Analysis
 from adhere.evaluation.ablation.slices import FEWEST
 from adhere.evaluation.report.benchmarks import benchmark_charts
 from adhere.evaluation.report.chart import FRONT, Chart, Series, Subplot
-from adhere.evaluation.report.collect import ReportData
+from adhere.evaluation.report.collect import ReportData, Trained
 from adhere.evaluation.report.rollouts import EVALUATION, TRAINING, UNKNOWN, RolloutTable
 from adhere.evaluation.statistics import mean_of_scored
 
@@ -39,14 +39,36 @@ def build_charts(data: ReportData, table: RolloutTable, analysis: Analysis | Non
         Subplot("cut off by the limit", _curves(data, styles, "completions/clipped_ratio")),
         *(panel for panel in failures if panel.title not in never),
         Subplot("seconds a step", _curves(data, styles, "step_time"), share=False),
-        Subplot("entropy", _curves(data, styles, "entropy"), share=False),
     ]
+    figures = {
+        "loss": "loss",
+        "KL to the reference, nats a token": "kl",
+        "gradient norm": "grad_norm",
+        "learning rate": "learning_rate",
+        "entropy, nats a token": "entropy",
+    }
+    taught = {group: number for number, group in enumerate(dict.fromkeys(entry.group for entry in data.taught))}
     found = [
         pareto_chart(analysis, styles),
         *benchmark_charts(data),
         _curves_chart(
             data, "rates", "Learning curves", "share of training rollouts, by optimizer step",
             [Subplot(title, _curves(data, styles, f"rates/{rate}")) for rate, title in rates.items()],
+        ),
+        _curves_chart(
+            data, "optimizer", "Optimization", "what the optimizer saw, by optimizer step",
+            [Subplot(title, _curves(data, styles, key), share=False) for title, key in figures.items()],
+        ),
+        _curves_chart(
+            data, "taught", "SFT", "training on given responses, by optimizer step",
+            [
+                *(
+                    Subplot(title, _curves(data, taught, key, data.taught), share=False)
+                    for title, key in figures.items()
+                ),
+                Subplot("token accuracy", _curves(data, taught, "mean_token_accuracy", data.taught)),
+            ],
+            data.taught,
         ),
         _curves_chart(
             data, "held_out", "Held-out prompts",
@@ -114,15 +136,33 @@ def pareto_chart(analysis: Analysis | None, styles: Mapping[str, int]) -> Chart 
     )
 
 
-def _curves_chart(data: ReportData, name: str, title: str, what: str, panels: Sequence[Subplot]) -> Chart | None:
+def _curves_chart(
+    data: ReportData,
+    name: str,
+    title: str,
+    what: str,
+    panels: Sequence[Subplot],
+    entries: Sequence[Trained] | None = None,
+) -> Chart | None:
+    """Return the chart of those ``panels`` that have a curve.
+
+    Args:
+        data: of the report.
+        name: of the chart's files.
+        title: of the chart.
+        what: begins its caption.
+        panels: each with its curves.
+        entries: the stages whose curves they are; ``None`` is those that rewards trained.
+    """
+    drawn = data.trained if entries is None else entries
     shown = [panel for panel in panels if panel.series]
     if not shown:
         return None
     ends = [f"{panel.title}: " + ", ".join(_ends(s, panel.share) for s in panel.series) for panel in shown]
     notes = [what[:1].upper() + what[1:]]
-    if any(len(arm.metrics) > SMOOTH_FROM for arm in data.trained):
+    if any(len(arm.metrics) > SMOOTH_FROM for arm in drawn):
         notes.append("Smoothed: moving average over a thirtieth of the steps")
-    if len(data.groups) < len(data.trained):
+    if len({arm.group for arm in drawn}) < len(drawn):
         notes.append("Lines are means over seeds, bands reach from the lowest to the highest seed")
     return Chart(name, title, ". ".join(notes) + ".", "; ".join(ends), "lines", "step", "", shown)
 
@@ -142,12 +182,24 @@ def _total(figure: str) -> Callable[[Mapping[str, Any]], float | None]:
 
 
 def _curves(
-    data: ReportData, styles: Mapping[str, int], key: str | Callable[[Mapping[str, Any]], float | None]
+    data: ReportData,
+    styles: Mapping[str, int],
+    key: str | Callable[[Mapping[str, Any]], float | None],
+    entries: Sequence[Trained] | None = None,
 ) -> list[Series]:
+    """Return one curve a group, with a band over its seeds.
+
+    Args:
+        data: of the report.
+        styles: the style of each group.
+        key: of the figure in the logged rows, or how it follows from a row.
+        entries: the stages whose rows are read; ``None`` is those that rewards trained.
+    """
     found = []
-    for group in data.groups:
+    entries = data.trained if entries is None else entries
+    for group in dict.fromkeys(entry.group for entry in entries):
         curves: list[dict[int, float]] = []
-        for entry in data.trained:
+        for entry in entries:
             values = [(row["step"], row.get(key) if isinstance(key, str) else key(row)) for row in entry.metrics]
             curve = {step: float(value) for step, value in values if value is not None and math.isfinite(value)}
             if entry.group == group and curve:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from adhere.evaluation.ablation.analysis import MARGIN
 from adhere.records.artifact import REHEARSAL, RESULTS, SPEC, Artifact, locked_inodes
 from adhere.records.course import Course, read_course
 from adhere.records.jsonl import read_jsonl
@@ -97,16 +98,18 @@ class Trained:
 class ReportData:
     """All that a report says, before it is drawn.
 
-    ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained,
-    ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the group that the recipe names as the reference.
-    ``diagnostics`` are the figures of ``adhere diagnose``. ``courses`` say how ablations went, and ``ended`` at which
-    step, of how many, halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
+    ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained, ``taught``
+    the other stages that logged steps, such as SFT, ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the
+    group that the recipe names as the reference, ``margin`` the points of accuracy that may be lost. ``diagnostics`` are
+    the figures of ``adhere diagnose``. ``courses`` say how ablations went, and ``ended`` at which step, of how many,
+    halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
     """
 
     title: str
     folder: Path
     rehearsals: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     trained: list[Trained] = field(default_factory=list)
+    taught: list[Trained] = field(default_factory=list)
     evaluated: list[Evaluated] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -114,6 +117,7 @@ class ReportData:
     ended: dict[str, tuple[int, int | None]] = field(default_factory=dict)
     diagnostics: list[Mapping[str, Any]] = field(default_factory=list)
     wanted: str | None = None
+    margin: float = MARGIN
 
     def note(self, group: str) -> str:
         """Return what sets a group apart from those that were trained to their end; nothing for most."""
@@ -147,13 +151,21 @@ class ReportData:
         return next((e.group for found in shown for e in self.evaluated if e.group in found), None)
 
 
-def collect(path: Path) -> ReportData:
-    """Read a run's folder, a folder of runs (an ablation), or one stage's artifact.
+def collect(path: Path, *more: Path) -> ReportData:
+    """Read a run's folder, a folder of runs (an ablation), or one stage's artifact; or several runs as one.
+
+    Of several, those whose recipes differ in seeds alone are the seeds of one; else names begin with the run's.
+
+    Args:
+        path: any of the three; with ``more``, runs or folders of runs.
+        more: further ones.
 
     Raises:
-        ConfigError: ``path`` is none of them.
+        ConfigError: ``path`` is none of them, or with ``more`` one is not a run, or is named twice.
         DataError: one of its files cannot be read.
     """
+    if more:
+        return _collect_several([path, *more])
     if not RunFolder(path).exists and Artifact(path).spec.is_file():
         spec = read_object(Artifact(path).spec)
         if missing := [key for key in ("label", "kind", "key") if not isinstance(spec.get(key), str)]:
@@ -162,6 +174,8 @@ def collect(path: Path) -> ReportData:
         data = ReportData(f"{stage.recipe.get('name', '')}: {stage.label}", path, stages=[stage])
         if on_rewards(stage):
             data.trained.append(_trained(stage, stage.kind, stage.kind, stage.seed))
+        elif Artifact(stage.path).metrics.is_file():
+            data.taught.append(_trained(stage, stage.kind, stage.kind, stage.seed))
         if rehearsal := read_object(path / REHEARSAL):
             data.rehearsals.append((stage.label, rehearsal))
         if results := read_object(path / RESULTS):
@@ -185,6 +199,46 @@ def collect(path: Path) -> ReportData:
         data.diagnostics.append(found)
     for run, name in zip(runs, names, strict=True):
         _add_run(data, run, "" if len(set(names)) == 1 else f"{name}/", known)
+    return _named(data)
+
+
+def _collect_several(paths: Sequence[Path]) -> ReportData:
+    """Read several runs as one report."""
+    runs: dict[Path, RunFolder] = {}
+    for path in paths:
+        found = [RunFolder(path)] if RunFolder(path).exists else runs_below(path)
+        if not found:
+            raise ConfigError(f"{path}: is neither a run (it has no {PLAN}) nor a folder of runs; name runs to compare")
+        for run in found:
+            if run.path.resolve() in runs:
+                raise ConfigError(f"{run.path}: is named twice; a run does not differ from itself")
+            runs[run.path.resolve()] = run
+    # Runs whose recipes differ in their seeds alone are called alike, after the first of them.
+    called: dict[str, str] = {}
+    prefixes = []
+    for place, run in runs.items():
+        recipe = without_seeds(run.recipe())
+        settings = json.dumps([recipe, sorted({stage.label for stage in run.plan().stages})], sort_keys=True)
+        taken = set(called.values())
+        name = place.name if place.name not in taken else f"{place.parent.name}/{place.name}"
+        prefixes.append(called.setdefault(settings, name if name not in taken else str(place)))
+    data = ReportData(" · ".join(dict.fromkeys(path.resolve().name for path in paths)), paths[0])
+    known: set[str] = set()
+    for run, prefix in zip(runs.values(), prefixes, strict=True):
+        _add_run(data, run, f"{prefix}/" if len(called) > 1 else "", known)
+    return _named(data)
+
+
+def without_seeds(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe can differ for a reason: all but its seeds and where its run lies."""
+    found = {key: value for key, value in recipe.items() if key not in ("run", "seed")}
+    if isinstance(found.get("grpo"), dict):
+        found["grpo"] = {key: value for key, value in found["grpo"].items() if key != "seed"}
+    return found
+
+
+def _named(data: ReportData) -> ReportData:
+    """Give every entry a name of its own, and say what is missing."""
 
     # What has one name gets its seed: `composite · seed 1`, in the group `composite`. Equal seeds of one name, from
     # runs of different recipes, are numbered.
@@ -197,6 +251,7 @@ def collect(path: Path) -> ReportData:
         return replace(entry, name=name if len(twins) == 1 else f"{name} ({twins.index(entry) + 1})")
 
     data.trained = [told_apart(entry, data.trained) for entry in data.trained]
+    data.taught = [told_apart(entry, data.taught) for entry in data.taught]
     data.evaluated = [told_apart(entry, data.evaluated) for entry in data.evaluated]
     data.missing += missing_yet(data)
     return data
@@ -249,18 +304,30 @@ def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> 
         mine = [p for p in plan.stages if arm in p.arms and on_rewards(stages[p.key])]
         for planned in mine:
             stage = stages[planned.key]
-            if stage.path in {entry.path for entry in data.trained}:
+            if f"trained {planned.key}" in known:
                 continue
+            known.add(f"trained {planned.key}")
             alone = arm if len(plan.arms) > 1 else planned.name
             name = called.get(planned.key, planned.label if len(mine) > 1 else alone)
             group, seed = grouped(name, arm, stage.seed)
             members[planned.key] = group, seed
             data.trained.append(_trained(stage, prefix + name, prefix + group, seed))
 
+    # The other stages that logged steps, once each.
+    for planned in plan.stages:
+        stage = stages[planned.key]
+        silent = on_rewards(stage) or not Artifact(stage.path).metrics.is_file()
+        if not silent and f"taught {planned.key}" not in known:
+            known.add(f"taught {planned.key}")
+            group, seed = grouped(planned.label, planned.arms[0] if planned.arms else "", stage.seed)
+            data.taught.append(_trained(stage, prefix + planned.label, prefix + group, seed))
+
     # How the ablation went, if the run is one.
-    reference = run.recipe().get("ablation", {}).get("reference")
+    ablation = run.recipe().get("ablation", {})
+    reference = ablation.get("reference")
     if reference is not None and data.wanted is None:
         data.wanted = prefix + str(reference)
+    data.margin = float(ablation.get("margin", data.margin))
     if (course := read_course(run)) is not None:
         data.courses.append(course)
         for point, step in course.ended.items():
@@ -278,8 +345,9 @@ def _add_run(data: ReportData, run: RunFolder, prefix: str, known: set[str]) -> 
     for model in plan.models:
         stage, source, suite = stages[model.key], made[model.key], suites[model.key]
         results = read_object(stage.path / RESULTS)
-        if not results or stage.path in {entry.path for entry in data.evaluated}:
+        if not results or f"evaluated {model.key}" in known:
             continue
+        known.add(f"evaluated {model.key}")
         group, seed = members.get(source) or grouped(model.name.removeprefix(suite), model.arm, stage.seed)
         alike = {made[m.key]: m for m in plan.models if m.evaluation == model.evaluation and m.arm == model.arm}
         shared = {made[m.key]: m for m in plan.models if m.evaluation == model.evaluation} | alike

@@ -14,7 +14,7 @@ from adhere.evaluation.ablation import Analysis
 from adhere.evaluation.ablation.words import NAMES
 from adhere.evaluation.report.benchmarks import suites_table
 from adhere.evaluation.report.chart import Chart
-from adhere.evaluation.report.collect import ReportData, recipe_differences
+from adhere.evaluation.report.collect import ReportData, recipe_differences, without_seeds
 from adhere.evaluation.report.pack import Packed
 from adhere.evaluation.report.plotly_charts import figures
 from adhere.evaluation.report.rollouts import RolloutTable
@@ -62,6 +62,7 @@ def render_page(
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=headline(data, analysis),
         verdicts=verdicts(analysis) if analysis and len(analysis.means) > 1 else [],
+        pairs=len(analysis.differences["joint"]) if analysis else 0,
         caution=caution(analysis),
         analysis=analysis,
         order=[(metric, NAMES[metric]) for metric in ORDER],
@@ -122,10 +123,8 @@ def settings(data: ReportData) -> dict[str, dict[str, Any]]:
     """Return the settings of every group that can differ for a reason: all but its seeds and where its run lies."""
     found: dict[str, dict[str, Any]] = {}
     for arm in data.trained:
-        recipe = {key: value for key, value in arm.recipe.items() if key not in ("run", "arms", "ablation", "seed")}
-        if isinstance(recipe.get("grpo"), dict):
-            recipe["grpo"] = {key: value for key, value in recipe["grpo"].items() if key != "seed"}
-        found.setdefault(arm.group, recipe)
+        recipe = without_seeds(arm.recipe)
+        found.setdefault(arm.group, {key: value for key, value in recipe.items() if key not in ("arms", "ablation")})
     return found
 
 

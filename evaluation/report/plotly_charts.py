@@ -30,7 +30,7 @@ def figures(chart: Chart) -> list[dict[str, Any]]:
         if panel.share and chart.kind not in MAPS:
             layout["yaxis"] |= {"tickformat": ".0%", "range": [-0.02, 1.02]}
         elif chart.kind == "lines":
-            layout["yaxis"] |= {"rangemode": "tozero"}
+            layout["yaxis"] |= {"rangemode": "tozero", "exponentformat": "e"}
         if chart.kind == "points":
             for axis in ("xaxis", "yaxis") if panel.x_share else ("yaxis",):
                 layout[axis] |= {"tickformat": ".0%", "range": [-0.05, 1.08], "dtick": 0.2}

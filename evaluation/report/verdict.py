@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.ablation import Analysis, Arm, Difference, FrontArm, analyse
-from adhere.evaluation.ablation.words import ONE_SEED
+from adhere.evaluation.ablation.words import CAUTIONS, cautions
 from adhere.evaluation.metrics import Metric
 from adhere.evaluation.report.collect import Evaluated, ReportData
 from adhere.evaluation.table import open_ranges
@@ -68,7 +68,7 @@ def compare_models(data: ReportData) -> Analysis | None:
     if not arms:
         return None
     reference = data.reference if data.reference in arms else None
-    return analyse([Arm(name, paths) for name, paths in arms.items()], reference)
+    return analyse([Arm(name, paths) for name, paths in arms.items()], reference, margin=data.margin)
 
 
 def same_items(entry: Evaluated, data: ReportData) -> bool:
@@ -87,26 +87,27 @@ def headline(data: ReportData, analysis: Analysis | None) -> str:
     if analysis is None or not scored:
         return "No two models have been evaluated yet, so there is nothing to compare."
     best = max(scored, key=lambda d: d.mean or 0.0)
-    sentence = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))[best.arm]
+    said = dict(zip([d.arm for d in analysis.differences["joint"]], verdicts(analysis), strict=False))
+    sentence = said[best.arm]
+    if best.runs < 2:
+        most = max(scored, key=lambda d: abs(d.mean or 0.0))
+        return f"With one seed no model is claimed to be ahead. The largest difference in joint: {said[most.arm]}."
     if best.sign > 0:
         return f"{sentence}."
     return f"No model is measurably better than {best.reference} on joint. The nearest: {sentence}."
 
 
 def verdicts(analysis: Analysis) -> list[str]:
-    """Return the sentences, without the remark on a single seed, which stands below the table once."""
-    return [sentence.removesuffix(f"; {ONE_SEED}") for sentence in analysis.verdicts]
+    """Return the sentences without the remarks on few seeds, which stand below the table once."""
+    sentences = list(analysis.verdicts)
+    for text in CAUTIONS.values():
+        sentences = [sentence.removesuffix(f"; {text}") for sentence in sentences]
+    return sentences
 
 
 def caution(analysis: Analysis | None) -> str:
-    """Return what the intervals do not hold, where a difference rests on one seed."""
-    found = [] if analysis is None else [d for d in analysis.differences["joint"] if d.mean is not None]
-    if not any(d.runs < 2 for d in found):
-        return ""
-    if all(d.runs < 2 for d in found):
-        return f"{ONE_SEED[0].upper()}{ONE_SEED[1:]}."
-    few = ", ".join(d.arm for d in found if d.runs < 2)
-    return f"{few}: {ONE_SEED}."
+    """Return what the intervals do not hold, where a difference rests on one seed or on two."""
+    return "" if analysis is None else " ".join(cautions(analysis.differences["joint"]))
 
 
 def table(data: ReportData, analysis: Analysis | None) -> list[TableRow]:

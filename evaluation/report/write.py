@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,21 +31,27 @@ class Report:
     data: ReportData
 
 
-def write_report(source: Path, folder: Path | None = None, text_megabytes: int = TEXT_MEGABYTES) -> Report:
-    """Write the report of a run, an ablation or a stage.
+def write_report(
+    source: Path | Sequence[Path], folder: Path | None = None, text_megabytes: int = TEXT_MEGABYTES
+) -> Report:
+    """Write the report of a run, an ablation or a stage, or one of several runs.
 
     Args:
-        source: a run's folder, a folder of runs, or a stage's artifact.
-        folder: where to write; default: ``report/`` in ``source``.
+        source: a run's folder, a folder of runs, or a stage's artifact; several are runs in one page.
+        folder: where to write; default: ``report/`` in ``source``, of several ``reports/NAME+NAME/`` beside the first.
         text_megabytes: text of rollouts that the page carries, before compression. The figures of all rollouts are
             in it whatever this says.
 
     Raises:
-        ConfigError: ``source`` is none of the three.
+        ConfigError: ``source`` is none of the three, or holds no run.
         DataError: a file of the run cannot be read.
     """
-    data = collect(source)
-    folder = folder or RunFolder(source).report
+    sources = [source] if isinstance(source, Path) else list(source)
+    data = collect(*sources)
+    if folder is None:
+        together = "+".join(place.resolve().name for place in sources)
+        alone = len(sources) == 1
+        folder = RunFolder(sources[0]).report if alone else sources[0].resolve().parent / "reports" / together[:200]
     table = read_rollout_table(data)
     analysis = compare_models(data)
     charts = build_charts(data, table, analysis)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import report_run
-from report_run import PROMPTS, STEPS, write_ablation, write_graph, write_run
+from report_run import PROMPTS, STEPS, write_ablation, write_graph, write_run, write_sft
 
 from adhere.evaluation.report.chart import Chart, Series, Subplot
 from adhere.evaluation.report.charts import build_charts
@@ -23,7 +29,18 @@ from adhere.rewards.errors import ConfigError
 from adhere.train.cli import main
 
 ROLLOUTS = 2 * (STEPS * 16 + PROMPTS)
-CHARTS = {"pareto", "rates", "components", "zero_spread", "running", "constraints", "changes", "crossed", "reasoning"}
+CHARTS = {
+    "pareto",
+    "rates",
+    "components",
+    "zero_spread",
+    "running",
+    "constraints",
+    "changes",
+    "crossed",
+    "reasoning",
+    "optimizer",
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +83,90 @@ def test_the_verdict_names_the_better_arm_with_its_interval(run: Path) -> None:
     assert (difference.arm, difference.reference) == ("composite", "math_only")
     assert difference.mean == pytest.approx(26 / 40)
     said = headline(data, found)
-    assert said.startswith("composite is better than math_only on joint by 50.0 ± ")
-    assert "at no measurable loss of accuracy" in said and "seed" not in said
+    assert said.startswith(
+        "With one seed no model is claimed to be ahead. The largest difference in joint: composite − "
+    )
+    assert "joint +50.0 ± " in said and "better" not in said and "measurable" not in said
     assert "one seed only" in write_report(run, run / "again").page.read_text(encoding="utf-8").lower()
+
+
+def test_the_optimizer_s_curves_are_drawn_and_those_of_sft(tmp_path: Path) -> None:
+    data = collect(write_sft(tmp_path, write_run(tmp_path)))
+    assert [entry.name for entry in data.taught] == ["sft"] and len(data.trained) == 2
+    charts = {chart.name: chart for chart in build_charts(data, read_rollout_table(data), compare_models(data))}
+    titles = ["loss", "KL to the reference, nats a token", "gradient norm", "learning rate", "entropy, nats a token"]
+    assert [panel.title for panel in charts["optimizer"].panels] == titles
+    assert [panel.title for panel in charts["taught"].panels] == [
+        "loss",
+        "gradient norm",
+        "learning rate",
+        "token accuracy",
+    ]
+    loss = {series.name: series for series in charts["optimizer"].panels[0].series}["composite"]
+    assert list(loss.y) == pytest.approx([0.02 * (step - 2) for step in range(STEPS)])
+    assert len(charts["taught"].panels[0].series[0].x) == 60
+
+
+def test_several_runs_are_one_report_and_seeds_of_one_recipe_its_seeds(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path / "a", name="first"), write_run(tmp_path / "b", name="second", seed=1)
+    alike = collect(first, second)
+    assert alike.groups == ["math_only", "composite"] and alike.title == "first · second"
+    assert [e.name for e in alike.evaluated if e.group == "composite"] == ["composite · seed 0", "composite · seed 1"]
+    (second / "recipe.yaml").write_text("name: toy\nseed: 9\ngrpo: {seed: 3}\n", encoding="utf-8")
+    (first / "recipe.yaml").write_text("name: toy\nseed: 8\ngrpo: {seed: 4}\n", encoding="utf-8")
+    assert collect(first, second).groups == ["math_only", "composite"]
+    (second / "recipe.yaml").write_text("name: toy\ngrpo: {learning_rate: 1.0}\n", encoding="utf-8")
+    apart = collect(first, second)
+    assert apart.groups == ["first/math_only", "first/composite", "second/math_only", "second/composite"]
+    assert {e.group for e in apart.evaluated} == {*apart.groups} and apart.reference == "first/math_only"
+    # Runs of one name in two folders are told apart; an evaluation that both have is one.
+    third = shutil.copytree(first, tmp_path / "b" / "first")
+    shutil.copytree(tmp_path / "a" / "artifacts", tmp_path / "b" / "artifacts", dirs_exist_ok=True)
+    assert {e.group for e in collect(first, second, third).evaluated} == {*apart.groups}
+    with pytest.raises(ConfigError, match="is named twice; a run does not differ from itself"):
+        collect(first, tmp_path / "b" / ".." / "a" / "first")
+    with pytest.raises(ConfigError, match="is neither a run"):
+        collect(first, tmp_path / "a" / "artifacts")
+
+
+@pytest.mark.slow
+def test_the_command_takes_several_runs_and_serves_their_page_to_this_machine_alone(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path, name="first"), write_run(tmp_path, name="second", seed=1)
+    (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
+    line = [sys.executable, "-u", "-m", "adhere.train.cli", "report", str(first), str(second), "--serve"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        said = next(line for line in process.stdout if line.startswith("serving "))
+        address = said.split()[1]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
+        with urlopen(address) as answer:
+            assert b"first \xc2\xb7 second" in answer.read()
+        with urlopen(f"{address}figures/pareto.csv") as answer:
+            assert b"composite" in answer.read()
+        for path in (
+            "figures/",
+            "..%2fsecret.txt",
+            "../../secret.txt",
+            "%2e%2e/%2e%2e/secret.txt",
+            "figures/../../x",
+            "x",
+        ):
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"{address}{path}")
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(address, headers={"Host": "rebound.example:80"}))
+        port = int(address.rsplit(":", 1)[1].strip("/"))
+        listening = [
+            row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines() if f":{port:04X} 00000000" in row
+        ]
+        assert listening == [f"0100007F:{port:04X}"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+    assert (tmp_path / "reports" / "first+second" / "report.html").is_file()
+    assert not (first / "report").exists()
 
 
 def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
@@ -81,6 +179,10 @@ def test_an_ablation_groups_the_seeds_of_an_arm(tmp_path: Path) -> None:
     assert found is not None and found.responses.seeds == (0, 1, 2)
     (difference,) = found.differences["hacc"]
     assert difference.mean == pytest.approx((26 + 25 + 24) / 3 / 40) and difference.runs == 3
+    assert headline(data, found).startswith("composite is better than math_only on joint by ")
+    (tmp_path / "sweep" / "seed0" / "recipe.yaml").write_text("name: toy\nablation: {margin: 50}\n", encoding="utf-8")
+    found = compare_models(collect(tmp_path / "sweep"))
+    assert found is not None and "no measurable loss of accuracy, with a margin of 50 points" in found.verdicts[0]
     rates = next(chart for chart in build_charts(data, read_rollout_table(data), found) if chart.name == "rates")
     assert [series.name for series in rates.panels[0].series] == ["math_only", "composite"]
     assert rates.panels[2].series[1].low != rates.panels[2].series[1].high
@@ -221,7 +323,7 @@ def test_a_graph_shows_how_each_model_was_made_and_its_merge_may_be_the_best(tmp
     assert found is not None
     assert [entry.name for entry in data.trained] == ["maths", "instructions", "again"]
     assert data.reference == found.reference == "whole: maths"
-    assert headline(data, found).startswith("whole: both is better than whole: maths on joint by 40.0 ± ")
+    assert "difference in joint: whole: both − whole: maths on these prompts: joint +40.0 ± " in headline(data, found)
     rows = {row.name: row for row in table(data, found)}
     assert rows["whole: base"].note == ""
     assert rows["whole: both"].note == "merge from sft, maths and instructions"

@@ -79,7 +79,7 @@ def test_every_chart_is_drawn_and_has_words_and_numbers(opened: Opened) -> None:
         holder.scroll_into_view_if_needed()
         holder.locator(".main-svg").first.wait_for()
         assert len(holder.get_attribute("aria-label")) > 20
-    assert page.locator("figure details table caption").count() == page.locator("[data-chart]").count() == 9
+    assert page.locator("figure details table caption").count() == page.locator("[data-chart]").count() == 10
     page.locator("#figure-rates .legend input").first.uncheck()
     assert page.locator("#figure-rates .panels .scatterlayer .trace").count() == 3
 
@@ -157,6 +157,43 @@ def test_two_arms_stand_side_by_side_on_one_prompt(opened: Opened) -> None:
     expect(page.locator("#c-prompt")).to_have_text("What is 0 + 0? Use no comma.", timeout=WAIT)
     expect(page.locator("#c-one")).to_contain_text("math_only · step 0", timeout=WAIT)
     expect(page.locator("#c-one select option")).to_have_count(4)
+
+
+def test_a_link_to_a_rollout_opens_the_page_at_it(browser: Any, report: Path) -> None:
+    opened = Opened(browser, report)
+    page = opened.page
+    page.select_option("#f-phase", "1")
+    page.select_option("#f-arm", label="composite")
+    opened.count(PROMPTS)
+    page.focus("#list")
+    page.keyboard.press("ArrowDown")
+    link = page.locator("#detail .permalink")
+    expect(link).to_have_attribute("href", "#rollout-composite-evaluation-1", timeout=WAIT)
+    link.click()
+    assert page.url.endswith("#rollout-composite-evaluation-1")
+    # In the same page, from under other filters, and in a new one.
+    page.select_option("#f-arm", label="math_only")
+    opened.count(PROMPTS)
+    page.evaluate("location.hash = '#rollout-composite-3-5'")
+    opened.count(ROLLOUTS)
+    for there in (page, browser.new_context().new_page()):
+        there.set_default_timeout(WAIT)
+        if there is not page:
+            there.goto(f"{report.as_uri()}#rollout-composite-3-5")
+        expect(there.locator("#detail header b")).to_have_text("composite · step 3", timeout=WAIT)
+        expect(there.locator("#detail")).to_contain_text("t3-1 · 25 tokens", timeout=WAIT)
+        expect(there.locator(".row[aria-selected=true]")).to_be_visible(timeout=WAIT)
+        expect(there.locator("#detail")).to_be_in_viewport(timeout=WAIT)
+    for gone in ("composite-3-16", "composite-9-0", "nobody-3-5", "%E0%A4%A-3-5", "composite"):
+        page.evaluate(f"location.hash = '#rollout-{gone}'")
+        expect(page.locator("#count")).to_have_text(
+            "The address names a rollout that this page does not have.", timeout=WAIT
+        )
+        page.evaluate("location.hash = '#rollout-composite-3-5'")
+        expect(page.locator("#detail header b")).to_have_text("composite · step 3", timeout=WAIT)
+        page.click("#filters button[type=reset]")
+        opened.count(ROLLOUTS)
+    assert opened.said == []
 
 
 def test_the_list_goes_by_keyboard(opened: Opened) -> None:

@@ -227,9 +227,36 @@ def _write_grpo(folder: Path, recipe: dict[str, object], arm: str, key: str, obe
             row = {f"rates/{rate}": sum(bool(r[flag]) for r in rows) / len(rows)
                    for rate, flag in (("accuracy", "correct"), ("hacc", "followed"))}  # fmt: skip
             figures = {"mean": 0.5, "zero_spread_groups": 0.25, "timeouts": 0.0, "errors": 1.0}
+            row |= {
+                "loss": 0.02 * (step - 2),
+                "kl": 0.001 * step,
+                "grad_norm": 1.0 / (step + 1),
+                "entropy": 0.9 - 0.05 * step,
+            }
+            row |= {"learning_rate": 4e-5 * (1 - step / STEPS)}
             row |= {f"components/{c}/{k}": v for c in ("math", "checklist") for k, v in figures.items()}
             metrics.write(json.dumps({"step": step + 1, **row, "rates/joint": 0.1 * step, "step_time": 2.0}) + "\n")
     (folder / "DONE").touch()
+
+
+def write_sft(root: Path, run: Path) -> Path:
+    """Write an SFT that all arms of ``run`` start from, with the steps that it logged, and enter it into the plan."""
+    folder = root / "artifacts" / "sft-5f7000000000"
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = {"kind": "sft", "label": "sft", "key": "5f7000000000", "recipe": {"name": "toy", "seed": 0}}
+    (folder / "stage.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    steps = range(1, 61)
+    rows = [
+        {"step": s, "loss": 2 / s, "grad_norm": 3 / s, "learning_rate": 2e-3, "mean_token_accuracy": 1 - 1 / (s + 1)}
+        for s in steps
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "DONE").touch()
+    plan = json.loads((run / "plan.json").read_text(encoding="utf-8"))
+    arms = sorted({arm for stage in plan["stages"] for arm in stage["arms"]})
+    plan["stages"].insert(0, _planned("sft", "sft", "5f7000000000", arms[0]) | {"arms": arms})
+    (run / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    return run
 
 
 def _rollout(arm: str, step: int, i: int, obeys: int) -> dict[str, object]:

@@ -71,8 +71,8 @@ def run_ablation(ablation: Ablation) -> Ablated:
         rung = rungs[-1]
         rates = ", ".join(f"{point} {100 * rung.rates[point]:.1f}" for point in rung.ended)
         print(
-            f"  step {rung.step}: {', '.join(rung.kept)} go on; ended: {rates or 'none'} (a chance of "
-            f"{100 * rung.risk:.0f} % that one of them is better than the weakest that goes on)",
+            f"  step {rung.step}: {', '.join(rung.kept)} go on; ended: {rates or 'none'} (in "
+            f"{100 * rung.risk:.0f} % of resamples one of them has a higher rate than the weakest that goes on)",
             flush=True,
         )
         racing = list(rungs[-1].kept)

@@ -37,6 +37,7 @@ def _ablate(overrides: list[str], plan: bool) -> int:
     from adhere.train.ablation.halving import rung_steps
     from adhere.train.ablation.points import plan_ablation
     from adhere.train.ablation.race import rounds_of, run_ablation
+    from adhere.train.plan.evidence import seed_warnings
 
     ablation = plan_ablation(overrides)
     for dropped, kept, why in ablation.merged:
@@ -44,6 +45,9 @@ def _ablate(overrides: list[str], plan: bool) -> int:
     run, config = ablation.run, ablation.run.recipe.ablation
     points = len({point for point, _ in run.members.values()})
     print(f"{run.recipe.name}: {points} points × {len(config.seeds)} seeds = {len(run.arms)} arms, in {run.path}")
+    if not plan:
+        for warning in seed_warnings(run):
+            print(warning, file=sys.stderr)
     if plan:
         from adhere.train.plan.describe import describe_run
 

@@ -102,6 +102,10 @@ class AblationConfig(Strict):
     reference: str | None = None
     """Name of the point that the others are compared with; ``None`` is the first."""
 
+    margin: float = Field(default=2.0, gt=0.0, le=100.0)
+    """Points of accuracy: no loss of it is called measurable where the interval excludes a loss of as many
+    (non-inferiority)."""
+
     judge_by: str | None = None
     """The stage whose model a point is judged by; ``None`` is the last one, and there has to be only one."""
 

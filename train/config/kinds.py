@@ -17,7 +17,7 @@ from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
 from adhere.train.config.model_files import context_of
 from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Declaration, StageConfig
-from adhere.train.config.schema import Recipe
+from adhere.train.config.schema import DpoConfig, Recipe, SftConfig
 from adhere.train.config.stage import StageSpec
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal", "held_out"}
@@ -27,6 +27,9 @@ SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "
 
 ROUTES = ("all", "requirements", "no_requirements", "answer", "no_answer")
 """Which prompts a teacher can get, besides those of a source."""
+
+FACTORS = {"per_device_batch_size", "gradient_accumulation"}
+"""What a step's batch is the product of, together with the ranks: a key has the product, so that ranks may change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,8 @@ class Sft(Shipped):
         left_out |= set() if recipe.sft.tokens_per_microbatch else {"tokens_per_microbatch"}
         return {
             "seed": recipe.seed,
-            "processes": recipe.launcher.processes,
-            "sft": recipe.sft.model_dump(exclude=left_out - _decides(recipe, "sft")),
+            "batch": _batch(recipe, recipe.sft),
+            "sft": recipe.sft.model_dump(exclude=(left_out | FACTORS) - _decides(recipe, "sft")),
             **_measured_on(recipe, "sft"),
         }
 
@@ -185,7 +188,11 @@ class Grpo(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - _decides(recipe, "grpo")) | {"seed"})
+        left_out = SPEED_ONLY - _decides(recipe, "grpo")
+        grpo = recipe.grpo.model_dump(exclude=left_out | FACTORS | {"seed"})
+        # What is generated at once counts by the optimizer steps that it feeds.
+        if micro := grpo["trl"].get("steps_per_generation"):
+            grpo["trl"] = grpo["trl"] | {"steps_per_generation": micro / recipe.grpo.gradient_accumulation}
         if recipe.grpo.relabel.advantage == 0.0:  # a key that came later: without it stages keep the names they had
             del grpo["relabel"]
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
@@ -202,7 +209,7 @@ class Grpo(Shipped):
         }
         return {
             "seed": recipe.grpo_seed,
-            "processes": recipe.launcher.processes,
+            "batch": recipe.completions_per_step,
             "grpo": grpo,
             "rewards": rewards | {"components": components},
             **_measured_on(recipe, "grpo"),
@@ -390,8 +397,8 @@ class Dpo(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        dpo = recipe.dpo.model_dump(exclude=SPEED_ONLY)
-        return {"seed": recipe.seed, "processes": recipe.launcher.processes, "dpo": dpo}
+        dpo = recipe.dpo.model_dump(exclude=SPEED_ONLY | FACTORS)
+        return {"seed": recipe.seed, "batch": _batch(recipe, recipe.dpo), "dpo": dpo}
 
     def needs(self, recipe: Recipe, stage: StageConfig, weights: int) -> Needs:
         # Weights, their gradients, Adam's two moments and the frozen reference, in float32.
@@ -466,6 +473,11 @@ class Evaluate(Shipped):
             if evaluation[key] is None:
                 del evaluation[key]
         return {"seed": recipe.seed, "evaluation": _by_judgement(evaluation)}
+
+
+def _batch(recipe: Recipe, config: SftConfig | DpoConfig) -> int:
+    """Return how many sequences or pairs an optimizer step trains on, all ranks together."""
+    return config.per_device_batch_size * recipe.launcher.processes * config.gradient_accumulation
 
 
 def _decides(recipe: Recipe, section: Literal["sft", "grpo"]) -> set[str]:

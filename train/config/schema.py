@@ -631,16 +631,23 @@ class TrackingConfig(Strict):
     """Where metrics go besides ``metrics.jsonl`` and parquet, which are always written."""
 
     wandb: Literal["auto", "off", "offline", "online"] = "auto"
-    """``auto`` is online where WANDB_API_KEY is set and off elsewhere."""
+    """``auto`` is as WANDB_MODE says; without it online with WANDB_API_KEY or after ``wandb login``, else off."""
 
     trackio: bool = False
     """Also log to a local trackio data base (TRACKIO_DIR)."""
 
     trackers: list[str] = Field(default_factory=list)
-    """Trackers of plug-ins that training is logged to as well, by the names that they register."""
+    """Further trackers by name: those of plug-ins, and the integrations of transformers (``tensorboard``, ``mlflow``,
+    ``comet_ml``, …)."""
 
     project: str = "adhere"
     """Project name in W&B and trackio."""
+
+    group: str | None = Field(default=None, min_length=1)
+    """Group of the run's stages in W&B; ``None`` is the recipe's name."""
+
+    tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default_factory=list)
+    """Tags of the run's stages in W&B; the point and seed of an ablation are tags in any case."""
 
 
 class RunConfig(Strict):

@@ -38,6 +38,9 @@ class StageSpec(Strict):
     models: dict[str, list[str]] = Field(default_factory=dict)
     """Model folders, or a hub id, of the further inputs by role, in the order of the recipe."""
 
+    members: dict[str, tuple[str, int]] = Field(default_factory=dict)
+    """The point and the seed of each arm of an ablation that the stage belongs to."""
+
     rehearsed: tuple[int, int] | None = None
     """Live groups, and groups in all, of an earlier rehearsal of this stage."""
 

@@ -21,7 +21,7 @@ from adhere.train.config.ablation import name_problem
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
 from adhere.train.config.named_stages import DECLARED, ON_POLICY, WEIGHTS
 from adhere.train.config.schema import Recipe, recipe_schema
-from adhere.train.config.trackers import TRACKERS
+from adhere.train.config.trackers import TRACKERS, tracker_named
 
 TRL_CONFIGS = {stage: f"trl/trainer/{stage}_config.py" for stage in ("sft", "grpo", "dpo")}
 OURS = {
@@ -304,12 +304,13 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         ]
         problems += [f"{stage}.trl.{key}: is set by {ours[key]}" for key in extra if key in ours]
     for name in recipe.tracking.trackers:
-        if name not in TRACKERS:
-            problems.append(f"tracking.trackers: {TRACKERS.unknown(name)}")
-        elif TRACKERS.package(name) == "adhere":
-            problems.append(
-                f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only trackers of plug-ins here"
-            )
+        if name in TRACKERS and TRACKERS.package(name) == "adhere":
+            problems.append(f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only others here")
+            continue
+        try:
+            tracker_named(name)
+        except ConfigError as error:
+            problems.append(f"tracking.trackers: {error}")
     if problems:
         raise ConfigError("\n".join(problems))
     return recipe

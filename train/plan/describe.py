@@ -12,6 +12,7 @@ from adhere.records.state import Standing, State, find_state
 from adhere.train.config.kinds import kind_of
 from adhere.train.launch.local.stage import launch_line
 from adhere.train.plan.duration import duration_lines
+from adhere.train.plan.evidence import evidence_lines
 from adhere.train.plan.history import History
 from adhere.train.plan.memory_table import memory_lines
 from adhere.train.plan.rewards import reward_lines
@@ -84,6 +85,7 @@ def describe_run(run: Run, standings: Mapping[str, Standing] | None = None) -> s
             lines.append(f"rehearsal of {stage.label}: {said['verdict']['sentence']}")
     lines += memory_lines(stages)
     lines += duration_lines(run, waiting)
+    lines += evidence_lines(run)
     lines += [f"warning: {text}" for text in warnings((stage.recipe for stage in stages), History(run.root))]
     lines += [f"warning: {text}" for text in (*unread_overrides(run), *missing_inputs(run))]
     ranks = recipe.launcher.processes

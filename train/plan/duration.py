@@ -14,17 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from adhere.records.artifact import Artifact, complete_checkpoints
 from adhere.records.objects import read_object
 from adhere.rewards.errors import ConfigError, DataError
 from adhere.train.config.kinds import Needs, kind_of
 from adhere.train.config.named_stages import StageConfig
 from adhere.train.config.schema import LauncherConfig, Recipe
-from adhere.train.launch.serve.servers import visible_gpus
+from adhere.train.launch.local.stage import ranks_of
+from adhere.train.launch.serve.servers import servers_of, visible_gpus
 from adhere.train.plan.architecture import Architecture, read_architecture
 from adhere.train.plan.history import History
 from adhere.train.plan.memory import prompt_tokens, steps_per_generation, width_of
 from adhere.train.plan.memory_table import NOT_KNOWN
+from adhere.train.run.run import spec_of
 
 if TYPE_CHECKING:
     from adhere.train.run.graph import PlannedStage
@@ -116,12 +120,14 @@ def _durations(run: Run, stages: Sequence[PlannedStage]) -> list[tuple[PlannedSt
 def duration_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
     """Return one row for each stage that is ``waiting`` to run, those that are alike as one, and the total."""
     rows: dict[tuple[str, str, Duration | str], list[str]] = {}
+    gpus = {stage.label: gpus_of(run, stage) for stage in waiting}
     for stage, found in _durations(run, waiting):
         rows.setdefault((stage.kind, stage.recipe.model.path, found), []).append(stage.label)
     if not rows:
         return []
     title = "time     an estimate, one stage after another: from least to most, and what each rests on"
     lines, low, high, unknown = [title], 0.0, 0.0, 0
+    hours = np.zeros(2)
     names = [labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more" for labels in rows.values()]
     width = max(len(name) for name in names)
     for name, ((_, _, found), labels) in zip(names, rows.items(), strict=True):
@@ -133,10 +139,28 @@ def duration_lines(run: Run, waiting: Sequence[PlannedStage]) -> list[str]:
         work = f"{found.work}: " if found.work else ""
         lines.append(f"  {name:<{width}}  {work}{span_in_words(found.low, found.high)}{each}; {found.basis}")
         low, high = low + len(labels) * found.low, high + len(labels) * found.high
+        hours += sum(gpus[label] for label in labels) * np.array([found.low, found.high]) / 3600.0
     if high:
         beside = f", and {unknown} {'stage' if unknown == 1 else 'stages'} of unknown length" if unknown else ""
         lines.append(f"  {'total':<{width}}  {span_in_words(low, high)}{beside}; waiting in a queue not counted")
+    if hours.any():
+        first, last = (f"{value:.0f}" if value >= 10 else f"{value:.2g}" for value in hours)
+        lines.append(
+            f"  {'cost':<{width}}  {first} to {last} GPU-hours{beside}, servers' GPUs counted with their stages"
+        )
+    elif high:
+        lines.append(f"  {'cost':<{width}}  no GPU-hours")
     return lines
+
+
+def gpus_of(run: Run, stage: PlannedStage) -> float:
+    """Return how many GPUs a stage holds with its servers: a share of one where stages share it, 0 on a CPU."""
+    recipe, kind = stage.recipe, stage.kind
+    served = sum(server.gpus for server in servers_of(spec_of(run, stage)))
+    away = kind == "evaluate" and recipe.evaluation.backend in ("openai", "replay")
+    if recipe.launcher.device == "cpu" or away:
+        return served
+    return ranks_of(recipe.launcher, kind) / recipe.launcher.stages_per_gpu + served
 
 
 def _left(artifact: Artifact, steps: int | None) -> Duration | str | None:

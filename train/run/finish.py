@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from adhere.evaluation.ablation.analysis import MARGIN
 from adhere.records.run import RunFolder, as_run
 from adhere.rewards.errors import AdhereError
 from adhere.train.config.stage import read_spec
@@ -29,8 +30,9 @@ def finish(run: RunFolder) -> list[str]:
     models = [(model.name, run.artifact(plan.stage(model.key)), model.evaluation) for model in plan.models]
     measured = [found for found in models if found[1].results.exists()]
     entries = [EvaluatedModel(name, artifact.path, stage) for name, artifact, stage in measured]
-    reference = recipe.get("ablation", {}).get("reference")
-    table = write_run_results(run.path, entries, str(recipe.get("name", run.path.name)), plan.points, reference)
+    ablation, title = recipe.get("ablation", {}), str(recipe.get("name", run.path.name))
+    compared_with, margin = ablation.get("reference"), float(ablation.get("margin", MARGIN))
+    table = write_run_results(run.path, entries, title, plan.points, compared_with, margin)
     trained = [(stage, run.artifact(stage)) for stage in plan.stages]
     bare = [(s, made) for s, made in trained if made.done and made.model.is_dir() and not made.card.exists()]
     differences = joint_differences(comparable(entries)[-1]) if bare and entries and not plan.points else []

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from adhere.evaluation.ablation import Arm, analyse, write
-from adhere.evaluation.ablation.analysis import MARKDOWN
+from adhere.evaluation.ablation.analysis import MARGIN, MARKDOWN
 from adhere.evaluation.plot import write_plot
 from adhere.evaluation.run import compare
 from adhere.evaluation.table import Comparison, compare_results, heading_of, terminal_table, write_csv, write_markdown
@@ -37,14 +37,23 @@ def write_run_results(
     title: str,
     members: Mapping[str, tuple[str, int]],
     reference: str | None,
+    margin: float = MARGIN,
 ) -> Path:
     """Compare what has been evaluated, the points of an ablation where there are ``members``; return the table's path.
 
     Models that were measured on other items or in another mode have a table of their own, named after their stage.
     Without ``entries`` nothing is written, and the path is that of an earlier table, if there is one.
+
+    Args:
+        folder: the run's.
+        entries: the evaluated models.
+        title: what a table calls the recipe's own evaluation data.
+        members: the point and the seed of each arm of an ablation.
+        reference: the point, or model, that the others are compared with; ``None`` is the first point.
+        margin: points of accuracy that an arm may lose.
     """
     if entries and members:
-        write_points(folder, entries, members, reference)
+        write_points(folder, entries, members, reference, margin)
         return folder / MARKDOWN
     stems: list[str] = []
     for alike in comparable(entries):
@@ -94,7 +103,11 @@ def write_comparison(folder: Path, entries: Sequence[EvaluatedModel], title: str
 
 
 def write_points(
-    folder: Path, entries: Sequence[EvaluatedModel], members: Mapping[str, tuple[str, int]], reference: str | None
+    folder: Path,
+    entries: Sequence[EvaluatedModel],
+    members: Mapping[str, tuple[str, int]],
+    reference: str | None,
+    margin: float = MARGIN,
 ) -> None:
     """Compare the points of an ablation over prompts and seeds; write ``ablation.json``, ``.csv`` and ``.md``.
 
@@ -103,6 +116,7 @@ def write_points(
         entries: the evaluated models.
         members: the point and the seed of each arm; models that all arms share are compared too, once for all seeds.
         reference: the point, or model, that the others are compared with; ``None`` is the first point.
+        margin: points of accuracy that an arm may lose.
     """
     found: dict[str, dict[int | None, Path]] = {}
     for entry in entries:
@@ -111,7 +125,7 @@ def write_points(
     first = next((point for point, _ in members.values() if point in found), None)
     if first is None:
         return
-    analysis = analyse([Arm(name, paths) for name, paths in found.items()], reference or first)
+    analysis = analyse([Arm(name, paths) for name, paths in found.items()], reference or first, margin=margin)
     paths = write(folder, analysis)
     print("\n".join(analysis.verdicts))
     print(f"table: {paths[-1]}")

@@ -286,6 +286,7 @@ def spec_of(run: Run, stage: PlannedStage, until: int | None = None) -> StageSpe
             role: [stage.recipe.model.path if key is None else str(run.artifact(key).model) for key in keys]
             for role, keys in stage.further.items()
         },
+        members={arm: run.members[arm] for arm in stage.arms if arm in run.members},
         rehearsed=None if rehearsal is None else (rehearsal["live_groups"], rehearsal["groups"]),
         until=until,
         recipe=pinned(stage.recipe, pins(RunFolder(run.path))),

@@ -104,6 +104,7 @@ def run_dpo(spec: StageSpec, artifact: Artifact) -> None:
             "steps": trainer.state.global_step,
             "last": last_metrics(artifact),
             "timing": clock.figures,
+            "ranks_by_step": trainer.ranks,
         }
         artifact.finish(manifest(spec, started, figures))
 

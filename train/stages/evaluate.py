@@ -31,6 +31,7 @@ from adhere.train.model.chat import check_template
 from adhere.train.model.load import load_for_inference, load_tokenizer
 from adhere.train.stages.data import load_items
 from adhere.train.stages.setup import manifest, on_cpu
+from adhere.train.stages.tracking import track_evaluation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -105,6 +106,9 @@ def run_evaluate(spec: StageSpec, artifact: Artifact) -> None:
         generations = [row.generation for row in (*evaluation.rows, *evaluation.twins)]
         evaluation.results["remedy"] = remedy_report(chosen, generations)
     provenance = manifest(spec, started, {"items": len(suite.items)})
+    metrics = evaluation.results["metrics"]
+    means = {name: found["mean"] for name, found in metrics.items() if isinstance(found, dict) and "mean" in found}
+    track_evaluation(spec, artifact, {name: float(mean) for name, mean in means.items() if mean is not None})
     write_results(artifact.path, evaluation, provenance)
     artifact.finish(provenance)
 

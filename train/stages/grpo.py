@@ -105,5 +105,6 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         figures = {
             "items": len(items), "steps": trainer.state.global_step, "handoff": handoff.to_dict(),
             "last": last_metrics(artifact), "best": trainer.best.found, "timing": clock.figures,
+            "ranks_by_step": trainer.ranks,
         }  # fmt: skip
         artifact.finish(manifest(spec, started, figures))

@@ -586,6 +586,11 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             own["teacher"] = self._distillation.state()
         return super().checkpoint_state() | own
 
+    def _adapt(self, state: State, files: Sequence[Path], step: int) -> None:
+        """Count micro-batches as these ranks do, and draw anew what the others had drawn and not yet trained on."""
+        super()._adapt(state, files, step)
+        state["step"], state["buffer"] = step * int(self.args.gradient_accumulation_steps), None
+
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]

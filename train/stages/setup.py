@@ -30,7 +30,7 @@ from adhere.records.jsonl import read_jsonl
 from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.named_stages import ON_POLICY
-from adhere.train.config.trackers import TRACKERS, chosen
+from adhere.train.config.trackers import chosen, tracker_named
 from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.model.load import compute_dtype
 from adhere.train.plan.architecture import architecture_of
@@ -325,7 +325,7 @@ def trainer_arguments(
         "save_strategy": "steps",
         "save_steps": config.save_steps,
         "disable_tqdm": True,
-        "report_to": [name for t in chosen(spec.recipe.tracking) if (name := TRACKERS[t].report_to) is not None],
+        "report_to": [name for t in chosen(spec.recipe.tracking) if (name := tracker_named(t).report_to) is not None],
         "run_name": f"{spec.label}-{spec.key[:8]}",
         "project": spec.recipe.tracking.project,
         "dataloader_pin_memory": not cpu,

@@ -97,5 +97,6 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
             "last": last_metrics(artifact),
             "best": trainer.best.found,
             "timing": clock.figures,
+            "ranks_by_step": trainer.ranks,
         }
         artifact.finish(manifest(spec, started, figures))

@@ -1,13 +1,15 @@
-"""What training gives to the trackers: the logged figures, and the first rollouts of every generation."""
+"""What stages give to the trackers: logged figures, first rollouts of each generation, what evaluations measure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from adhere.records.artifact import Artifact
 from adhere.records.tables import rollout_files, rollout_step
@@ -20,6 +22,27 @@ ROWS = 16
 """Rollouts of a generation that go to the trackers; all of them are in ``rollouts/``."""
 
 COLUMNS = ("step", "item_id", "prompt", "response", "answer", "correct", "followed", "tokens", "advantage")
+
+
+def track_evaluation(spec: StageSpec, artifact: Artifact, figures: Mapping[str, float]) -> None:
+    """Give what an evaluation measured to every tracker of its recipe; the worker finishes them."""
+    for tracker in start_trackers(spec, artifact):
+        if tracker.report_to is None or type(tracker).evaluation is not Tracker.evaluation:
+            tracker.evaluation(figures)
+            continue
+        # The integration's own callback, as in a training that logs once. It calls what begins with eval_ by eval/.
+        args = TrainingArguments(
+            output_dir=str(artifact.path / "tracking"),
+            run_name=f"{spec.label}-{spec.key[:8]}",
+            project=spec.recipe.tracking.project,
+            report_to=[],
+            use_cpu=True,
+        )
+        state, control, callback = TrainerState(), TrainerControl(), INTEGRATION_TO_CALLBACK[tracker.report_to]()
+        callback.on_train_begin(args, state, control, model=None, processing_class=None)
+        logs = {f"eval_{name}": value for name, value in figures.items()}
+        callback.on_log(args, state, control, logs=logs, model=None)
+        callback.on_train_end(args, state, control, model=None, processing_class=None)
 
 
 class Tracking(TrainerCallback):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -22,6 +22,9 @@ from adhere.train.stages.sft_updates import PackedSft
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
+
+WHOLE_WEIGHTS = "ddp or single"
+"""The engine whose checkpoints hold whole weights and optimizer states, whatever the number of ranks."""
 
 
 class Measures(Protocol):
@@ -44,6 +47,9 @@ class ExactResume(Trainer):
     transformers restores weights, optimizer, schedule, random states and the place in the data. To these this adds the
     loss, the count of tokens, the figures gathered since the last logged row, and that a checkpoint of the last step is
     not trained further. Subclasses add to ``checkpoint_state`` and ``load_checkpoint_state``.
+
+    Where every rank holds whole weights, another number of ranks goes on with the same global batches in the same
+    order. What belongs to a single rank, its random states above all, begins anew: the result is close, not equal.
     """
 
     held_out: Measures | None = None
@@ -52,41 +58,81 @@ class ExactResume(Trainer):
     best: Best
     """Which checkpoint is the best so far."""
 
+    ranks: list[tuple[int, int]]
+    """The optimizer steps from which on another number of ranks trained, each with that number."""
+
     _metrics: dict[str, Any]
     _total_train_tokens: int = 0
     _resumed: State | None = None
+    _reseeded: int | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.best = Best(int(self.args.save_steps))
+        self.ranks = [(0, self.accelerator.num_processes)]
 
     def resume(self, checkpoint: Path | None) -> None:
         """Train from ``checkpoint``, or from the start.
 
         Raises:
-            StageError: the checkpoint was written by another number of ranks, or under another engine.
+            StageError: the checkpoint was written under another engine, or by other ranks that shared the weights.
         """
         if checkpoint is not None:
-            path = self._state_file(checkpoint)
-            if not path.exists():
-                raise StageError(
-                    f"{path}: is missing; the checkpoint was written by another number of ranks. Remove {checkpoint}"
-                )
-            device = self.accelerator.device
+            device, ranks = self.accelerator.device, self.accelerator.num_processes
             where = "cpu" if device.type == "cpu" else device  # a rank calls its CPU cpu:0, which torch cannot load to
+            files = sorted(checkpoint.glob("rank_state_*.pt"))
+            if not files:
+                raise StageError(f"{checkpoint}: holds no rank_state_*.pt; remove it")
+            same = len(files) == ranks
+            path = self._state_file(checkpoint) if same else checkpoint / "rank_state_0.pt"
             self._resumed = torch.load(path, map_location=where, weights_only=True)
+            step = int(checkpoint.name.rpartition("-")[2])
+            self.ranks = [(int(a), int(b)) for a, b in self._resumed.get("ranks", [(0, len(files))])]
             if self._resumed["engine"] != (own := self._engine()):
                 raise StageError(
                     f"{checkpoint}: was written under {self._resumed['engine']}, and this run trains under {own}, "
                     f"which cannot go on from it; use that strategy again, or remove {checkpoint.parent} to start anew"
                 )
+            if not same and own != WHOLE_WEIGHTS:
+                raise StageError(
+                    f"{checkpoint}: was written by {len(files)} ranks under {own}, where each holds a part, and "
+                    f"{ranks} cannot go on from it; use {len(files)} again, or remove {checkpoint.parent} to start anew"
+                )
+            if not same:
+                self._adapt(self._resumed, files, step)
             self.load_checkpoint_state(self._resumed, checkpoint)
         self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    def _adapt(self, state: State, files: Sequence[Path], step: int) -> None:
+        """Make the ``state`` that the first of other ranks left at ``step`` that of each of these."""
+        before, ranks = len(files), self.accelerator.num_processes
+        others = [torch.load(file, map_location="cpu", weights_only=True)["loss"] for file in files]
+        state["loss"] = torch.stack([loss.to(state["loss"].device) for loss in others]).mean()
+        self.ranks.append((step, ranks))
+        self._reseeded = step
+        if self.accelerator.is_main_process:
+            print(
+                f"\nadhere: note: ranks that reached step {step}: {before}; that go on from it: {ranks}. They train on "
+                f"the same batches in the same order, to a result that is close and not equal to the bit",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Restore the random states; those of other ranks are left, and new ones begin that no earlier step had.
+
+        transformers calls it once, after the order of the data is set up, which hangs on the seed that was set last.
+        """
+        super()._load_rng_state(checkpoint)
+        if self._reseeded is not None:
+            set_seed(int(self.args.seed) + self._reseeded, device_specific=True)
+            self._reseeded = None
 
     def checkpoint_state(self) -> State:
         """Return what a checkpoint has to hold besides transformers' own files; tensors and plain values."""
         return {
             "engine": self._engine(),
+            "ranks": self.ranks,
             "loss": self._tr_loss,
             "losses": self._total_loss_scalar,
             "logged": self._globalstep_last_logged,
@@ -161,7 +207,7 @@ class ExactResume(Trainer):
         """Return what decides the form of a checkpoint: whole weights are the same under any number of ranks."""
         if self.is_deepspeed_enabled:
             return f"zero{self.accelerator.state.deepspeed_plugin.zero_stage}"
-        return "fsdp2" if self.is_fsdp_enabled else "ddp or single"
+        return "fsdp2" if self.is_fsdp_enabled else WHOLE_WEIGHTS
 
     def _state_file(self, checkpoint: Path) -> Path:
         return checkpoint / f"rank_state_{self.accelerator.process_index}.pt"

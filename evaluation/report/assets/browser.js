@@ -165,7 +165,8 @@ async function card(row, whole, beside = null) {
   const facts = [id, `${column.tokens[row]} tokens${column.finished[row] === 0 ? ", cut off" : ""}`];
   if (answer !== null) facts.push(`gold answer ${answer}`);
   if (!Number.isNaN(column.advantage[row])) facts.push(`advantage ${column.advantage[row].toFixed(3)}`);
-  const parts = [head, element("p", { class: "faint" }, facts.join(" · "))];
+  const link = element("a", { class: "permalink", href: `#${nameOf(row)}` }, "Link to this rollout");
+  const parts = [head, element("p", { class: "faint" }, `${facts.join(" · ")} · `, link)];
   if (whole) {
     const button = element("button", { type: "button" }, "Compare models on this prompt");
     button.addEventListener("click", () => compareOn(column.item[row]));
@@ -205,6 +206,26 @@ function listKeys(event) {
   choose(Math.min(shown.length - 1, Math.max(0, chosen + moves[event.key])));
 }
 
+// Opens the rollout that the address names; filters that hide it are cleared. Says so where the page has none of that name.
+async function openLinked() {
+  const name = location.hash.slice(1);
+  if (!name.startsWith("rollout-")) return;
+  const row = rowNamed(name);
+  if (row < 0) {
+    byId("count").textContent = "The address names a rollout that this page does not have.";
+  } else {
+    if (!shown.includes(row)) {
+      byId("filters").reset();
+      await new Promise((resolve) => setTimeout(resolve));  // the form filters itself first
+      await filter();
+    }
+    const place = shown.indexOf(row);
+    byId("list").scrollTop = Math.max(0, place * ROW - byId("list").clientHeight / 2);
+    choose(place);
+  }
+  byId("rollouts").scrollIntoView();
+}
+
 function startBrowser() {
   const form = byId("filters");
   let waiting = 0;
@@ -220,5 +241,6 @@ function startBrowser() {
     drawing = requestAnimationFrame(drawRows);
   });
   byId("list").addEventListener("keydown", listKeys);
+  addEventListener("hashchange", openLinked);
   return filter();
 }

@@ -55,6 +55,30 @@ function whereOf(row) {
   return column.phase[row] === TRAINING ? `step ${step}` : "evaluation";
 }
 
+// A rollout's name in a link: its model, where it is from, and its number there. It stays when the page is written again.
+function nameOf(row) {
+  const there = placesOf(row);
+  let number = 0;
+  for (let other = row - 1; other >= 0 && placesOf(other) === there; other--) number++;
+  return `rollout-${encodeURIComponent(index.arms[column.arm[row]])}-${there.split("/")[1]}-${number}`;
+}
+
+function placesOf(row) {
+  return `${column.arm[row]}/${column.phase[row] === TRAINING ? column.step[row] : "evaluation"}`;
+}
+
+// The row that a link names, or -1.
+function rowNamed(name) {
+  const parts = /^rollout-(.*)-(evaluation|\d+)-(\d+)$/.exec(name);
+  if (!parts) return -1;
+  let arm = "";
+  try { arm = decodeURIComponent(parts[1]); } catch { return -1; }
+  const there = `${index.arms.indexOf(arm)}/${parts[2]}`;
+  for (let row = 0; row < index.rows; row++)
+    if (placesOf(row) === there) return Number(parts[3]) < index.rows - row && placesOf(row + Number(parts[3])) === there ? row + Number(parts[3]) : -1;
+  return -1;
+}
+
 function flag(value, yes, no) {
   if (value === UNKNOWN) return element("span", { class: "badge undecided" }, `– ${yes}: not scored`);
   return element("span", { class: `badge ${value ? "met" : "failed"}` }, value ? `✓ ${yes}` : `✗ ${no}`);

@@ -17,5 +17,6 @@ watchCharts();
 if (byId("list")) openColumns().then(async () => {
   await startBrowser();
   startCompare();
+  await openLinked();
   document.documentElement.dataset.ready = "yes";
 }); else document.documentElement.dataset.ready = "yes";

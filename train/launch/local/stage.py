@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from adhere.records.artifact import EXIT_STOPPED, NEXT_STAGE, STOP_CLEARED, Artifact, held
@@ -18,7 +19,7 @@ from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.schema import LauncherConfig, Recipe
 from adhere.train.config.stage import read_spec
-from adhere.train.config.trackers import chosen
+from adhere.train.config.trackers import INTEGRATIONS, TRACKERS, chosen
 from adhere.train.launch.local.screen import Screen
 from adhere.train.launch.local.signals import Interrupted, Notice
 from adhere.train.launch.orphans import end_with_parent
@@ -250,10 +251,13 @@ def check_machine(stages: Iterable[tuple[str, Recipe]], *, elsewhere: bool = Fal
         checks.append(partial(check_device, launcher))
         if recipe.model.kernels and not elsewhere:
             checks.append(partial(require, "kernels", "model.kernels", "kernels"))
-        wanted = chosen(recipe.tracking) if trains and not elsewhere else []
-        for name in ("wandb", "trackio"):
-            if name in wanted:
+        tracked = trains or kind == "evaluate"
+        for name in chosen(recipe.tracking) if tracked and not elsewhere else []:
+            if name in ("wandb", "trackio"):
                 checks.append(partial(require, name, f"tracking.{name}", name))
+            elif name not in TRACKERS and (packages := INTEGRATIONS[name]):
+                here = next((package for package in packages if find_spec(package) is not None), packages[0])
+                checks.append(partial(require, here, f"tracking.trackers={name}", here))
     for check in checks:
         try:
             check()
