@@ -17,12 +17,14 @@ from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
 from adhere.train.config.model_files import context_of
 from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Declaration, StageConfig
-from adhere.train.config.schema import Recipe
+from adhere.train.config.schema import GrpoConfig, Recipe
 from adhere.train.config.stage import StageSpec
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal", "held_out"}
 """Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen, and
 ``held_out`` where that or the end of training depends on it."""
+
+LR_FLOOR = GrpoConfig().lr_floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,8 @@ class Sft(Shipped):
         }
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
-        found, length, context = _held_out_problems(recipe, "sft"), recipe.sft.max_length, context_of(recipe.model)
+        found, length, context = _training_problems(recipe, "sft"), recipe.sft.max_length, context_of(recipe.model)
+        found += _held_out_problems(recipe, "sft")
         if context is not None and length > context:
             found.append(f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it")
         if recipe.sft.hand_over == "best" and recipe.sft.held_out.every is None:
@@ -200,7 +203,7 @@ class Grpo(Shipped):
         prompts = completions // grpo.group_size
         per_step = f"{prompts} {'prompt' if prompts == 1 else 'prompts'} × {grpo.group_size} completions"
         micro = int(grpo.trl.get("steps_per_generation") or grpo.gradient_accumulation)
-        passes = int(grpo.trl.get("num_iterations") or 1)
+        passes = grpo.iterations
         batch = grpo.per_device_batch_size * ranks * micro
         steps = micro * passes / grpo.gradient_accumulation
         feeds = f"feeds {steps:g} {'step' if steps == 1 else 'steps'}"
@@ -215,7 +218,7 @@ class Grpo(Shipped):
         ]
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
-        found = _held_out_problems(recipe, "grpo")
+        found = [*_training_problems(recipe, "grpo"), *_held_out_problems(recipe, "grpo"), *_loss_problems(recipe)]
         if "held_out" in recipe.grpo.monitors.stop_on and recipe.grpo.held_out.every is None:
             found.append("grpo.monitors.stop_on: 'held_out' needs grpo.held_out.every")
         return found
@@ -302,9 +305,10 @@ class Dpo(Shipped):
         return Needs(device_gib=4 * words * weights / 2**30, basis="weights and states; activations are not counted")
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        found = _training_problems(recipe, "dpo")
         if recipe.preflight:
-            return ["preflight: no worst-case step is known for a dpo stage; set preflight=false for it in its with:"]
-        return []
+            found.append("preflight: no worst-case step is known for a dpo stage; set preflight=false for it in its with:")
+        return found
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
         dpo, ranks = recipe.dpo, recipe.launcher.processes
@@ -372,6 +376,61 @@ def _decides(recipe: Recipe, section: Literal["sft", "grpo"]) -> set[str]:
     best = config.hand_over == "best"
     uses = config.held_out.every is not None and (best or config.held_out.stop_when is not None)
     return ({"save_steps"} if best else set()) | ({"held_out"} if uses else set())
+
+
+def _training_problems(recipe: Recipe, section: Literal["sft", "grpo", "dpo"]) -> list[str]:
+    """Return what the levers of every training section cannot be set to here."""
+    config, strategy, found = getattr(recipe, section), recipe.launcher.strategy, list[str]()
+    if config.ema is not None and strategy not in ("single", "ddp"):
+        found.append(f"{section}.ema: each rank averages whole weights, which {strategy} divides; use ddp, or null")
+    if config.ema is not None and getattr(config, "hand_over", "last") == "best":
+        found.append(f"{section}.ema: hands over an average, and {section}.hand_over=best a checkpoint; use one of them")
+    if config.lr_floor != LR_FLOOR and config.lr_scheduler != "cosine_with_floor":
+        found.append(
+            f"{section}.lr_floor: has no effect with lr_scheduler={config.lr_scheduler}; use cosine_with_floor, or "
+            f"leave it out"
+        )
+    if config.optimizer == "adamw_8bit" and strategy not in ("single", "ddp"):
+        found.append(f"{section}.optimizer: adamw_8bit works with the strategies single and ddp, not {strategy}")
+    if config.optimizer == "adamw_8bit" and recipe.launcher.device == "cpu":
+        found.append(f"{section}.optimizer: adamw_8bit needs a GPU, and launcher.device is cpu; use adamw")
+    return found
+
+
+def _loss_problems(recipe: Recipe) -> list[str]:
+    """Return the keys of GRPO's loss that contradict each other, or that nothing reads."""
+    grpo, plain, found = recipe.grpo, GrpoConfig(), list[str]()
+    clips = ("dapo", "grpo", "bnpo", "dr_grpo", "luspo")
+    read_by: dict[str, Sequence[str]] = {
+        "clip_low": clips, "clip_high": clips, "clip_ratio": clips, "cispo_weight": ["cispo"],
+        "sapo_positive": ["sapo"], "sapo_negative": ["sapo"], "ratio_level": [*clips, "cispo", "sapo"],
+    }  # fmt: skip
+    for key, losses in read_by.items():
+        if getattr(grpo, key) != getattr(plain, key) and grpo.loss not in losses:
+            found.append(f"grpo.{key}: has no effect with loss={grpo.loss}; it is for {', '.join(losses)}")
+    high = grpo.clip_low if grpo.clip_high is None else grpo.clip_high
+    if grpo.clip_ratio is not None and grpo.clip_ratio <= 1.0 + high:
+        found.append(f"grpo.clip_ratio: {grpo.clip_ratio} has to be above 1 + clip_high, {1.0 + high:g}")
+    if grpo.reference_every is None and grpo.reference_mix != plain.reference_mix:
+        found.append("grpo.reference_mix: has no effect without grpo.reference_every; set it, or leave this out")
+    if grpo.reference_every is not None:
+        if grpo.kl_coefficient == 0.0:
+            found.append("grpo.reference_every: without grpo.kl_coefficient there is no reference; set it above 0")
+        if recipe.model.adapter.kind != "none":
+            found.append("grpo.reference_every: with adapters the reference is the model without them; use null")
+        if recipe.launcher.strategy not in ("single", "ddp"):
+            found.append(
+                f"grpo.reference_every: {recipe.launcher.strategy} divides the reference, which checkpoints hold "
+                f"whole; use ddp, or null"
+            )
+    keeps = [key for key in ("entropy_coefficient", "entropy_target", "entropy_top") if getattr(grpo, key) != getattr(plain, key)]
+    keeps += ["loss"] if grpo.loss == "vespo" else []
+    if grpo.token_credit.strength > 0.0 and keeps:
+        found.append(
+            f"grpo.token_credit.strength: grpo.{keeps[0]} keeps TRL's own micro-batches (docs/performance.md), which "
+            f"have no weights of tokens; leave one of them out"
+        )
+    return found
 
 
 def _held_out_line(recipe: Recipe, section: Literal["sft", "grpo"]) -> list[str]:

@@ -31,6 +31,7 @@ from adhere.train.config.named_stages import (
 )
 from adhere.train.config.suites import SuiteConfig, with_suite_stages
 
+Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_floor"]
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
 SLURM_MEMORY = r"^\d+[KMGTkmgt]?[Bb]?$"
@@ -110,14 +111,25 @@ class _Training(Strict):
     learning_rate: float = Field(gt=0.0)
     """Peak learning rate."""
 
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
-    """Learning-rate schedule."""
+    lr_scheduler: Schedule = "constant_with_warmup"
+    """Learning-rate schedule; ``cosine_with_floor`` falls to ``lr_floor`` in place of 0."""
+
+    lr_floor: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the peak learning rate at which ``cosine_with_floor`` ends; other schedules have none."""
 
     warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)
     """AdamW's decoupled weight decay."""
+
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """``adamw_8bit`` keeps AdamW's two moments in 8 bits, a quarter of their memory (arXiv 2110.02861); needs
+    bitsandbytes and a GPU."""
+
+    ema: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Hand over the exponential moving average of the weights in place of the last ones: this share of it stays at each
+    optimizer step. Rollouts and evaluations while training are of the weights themselves. ``None`` keeps no average."""
 
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     """Gradients are scaled down to this norm."""
@@ -233,8 +245,56 @@ class GrpoConfig(_Training):
     kl_coefficient: float = Field(default=0.0, ge=0.0)
     """TRL's beta: weight of the KL to the model that GRPO started from. 0 keeps no reference in memory."""
 
-    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
-    """How token losses are averaged; TRL documents each."""
+    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
+    """The policy's loss. ``dapo``, ``grpo``, ``bnpo`` and ``dr_grpo`` clip the ratio and differ in how token losses are
+    averaged; ``cispo`` clips its weight alone (arXiv 2506.13585), ``sapo`` has a smooth gate in place of the clip (arXiv
+    2511.20347); ``luspo`` (arXiv 2602.05261) and ``vespo`` (arXiv 2602.10693) are of whole sequences."""
+
+    clip_low: float = Field(default=0.2, ge=0.0, lt=1.0)
+    """How far the ratio of new to old probability may fall below 1 before its gradient ends (ε)."""
+
+    clip_high: float | None = Field(default=None, ge=0.0)
+    """How far it may rise above 1; ``None`` is ``clip_low``. Clip-higher (DAPO, arXiv 2503.14476) is 0.28."""
+
+    clip_ratio: float | None = Field(default=None, gt=1.0)
+    """Greatest ratio where the advantage is negative, which the plain clip leaves open (two-sided clip, arXiv
+    2505.07291); ``None`` sets none."""
+
+    cispo_weight: float = Field(default=5.0, gt=0.0)
+    """Greatest weight of a token under ``loss=cispo`` (ScaleRL, arXiv 2510.13786)."""
+
+    sapo_positive: float = Field(default=1.0, gt=0.0)
+    """Temperature of ``loss=sapo`` for tokens with a positive advantage."""
+
+    sapo_negative: float = Field(default=1.05, gt=0.0)
+    """Temperature of ``loss=sapo`` for the other tokens."""
+
+    ratio_level: Literal["token", "sequence"] | None = None
+    """Whether each ``token`` has a ratio of its own, or the ``sequence`` one, its tokens' geometric mean (GSPO, arXiv
+    2507.18071); ``None`` is ``sequence`` for ``loss=luspo``, else ``token``."""
+
+    mask_truncated: bool = False
+    """Leave rollouts that were cut at the length limit out of the loss (DAPO). They stay in their group's mean."""
+
+    num_iterations: int = Field(default=1, ge=1)
+    """Times that each generation is trained on (μ)."""
+
+    reference_every: int | None = Field(default=None, ge=1)
+    """Steps after which the reference of the KL moves towards the policy (TR-DPO, arXiv 2404.09656); ``None``: never.
+    Needs ``kl_coefficient`` above 0 and no adapters."""
+
+    reference_mix: float = Field(default=0.6, gt=0.0, le=1.0)
+    """Share of the policy in the reference after such a move; 1 replaces it."""
+
+    entropy_coefficient: float = Field(default=0.0, ge=0.0)
+    """Weight of the policy's mean entropy by token as a bonus; with ``entropy_target`` only what it starts from."""
+
+    entropy_target: float | None = Field(default=None, gt=0.0)
+    """Entropy in nats below which the bonus counts, and its weight rises by 0.005 a step, up to 1; above it the weight
+    falls (Skywork-OR1, arXiv 2505.22312). ``None`` keeps the weight constant."""
+
+    entropy_top: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of the tokens, those of the highest entropy, that are trained on (arXiv 2506.01939); 1 trains on all."""
 
     generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
@@ -284,6 +344,34 @@ class GrpoConfig(_Training):
 
     monitors: MonitorsConfig = MonitorsConfig()
 
+    def trl_fields(self) -> dict[str, Any]:
+        """Return the fields of TRL's config that the keys of the loss decide, before those of ``trl``."""
+        level = self.ratio_level or ("sequence" if self.loss == "luspo" else "token")
+        high = self.cispo_weight if self.loss == "cispo" else self.clip_high
+        return {
+            "loss_type": self.loss,
+            "epsilon": self.clip_low,
+            "epsilon_high": high,
+            "delta": self.clip_ratio,
+            "sapo_temperature_pos": self.sapo_positive,
+            "sapo_temperature_neg": self.sapo_negative,
+            "importance_sampling_level": level,
+            "mask_truncated_completions": self.mask_truncated,
+            "num_iterations": self.num_iterations,
+            "sync_ref_model": self.reference_every is not None,
+            "ref_model_sync_steps": self.reference_every or 512,
+            "ref_model_mixup_alpha": self.reference_mix,
+            "entropy_coef": self.entropy_coefficient,
+            "use_adaptive_entropy": self.entropy_target is not None,
+            "entropy_target": 0.2 if self.entropy_target is None else self.entropy_target,
+            "top_entropy_quantile": self.entropy_top,
+        }
+
+    @property
+    def iterations(self) -> int:
+        """Times that each generation is trained on, whichever key says it."""
+        return int(self.trl.get("num_iterations") or self.num_iterations)
+
 
 class RehearseConfig(Strict):
     """What a rehearsal draws from the policy that GRPO would start from."""
@@ -325,7 +413,7 @@ class DpoConfig(_Training):
     """Direct preference optimisation (arXiv 2305.18290) on the pairs of a ``pairs`` stage (TRL's DPOTrainer)."""
 
     learning_rate: float = Field(default=3e-6, gt=0.0)
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "linear"
+    lr_scheduler: Schedule = "linear"
     max_steps: int = Field(default=-1, ge=-1)
     """Optimizer steps; -1 trains ``epochs`` passes."""
 

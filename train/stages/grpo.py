@@ -122,11 +122,13 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     checkpoint = resume_point(artifact.checkpoints)
     if monitors is not None:
         monitors.resume(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+    trainer.keep_average(config.ema)
     trainer.resume(checkpoint)
     stop.raise_if_asked(trainer.state.global_step)
 
     if config.hand_over == "best":
         trainer.hand_over_best()
+    trainer.hand_over_average()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:

@@ -72,7 +72,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
             "temperature": config.temperature,
             "top_p": config.top_p,
             "beta": config.kl_coefficient,
-            "loss_type": config.loss,
+            **config.trl_fields(),
             "reward_weights": reward_weights(composite, composite.weights(0, config.max_steps)),
             "scale_rewards": "batch" if composite.aggregator.groupwise else composite.scale,
             "chat_template_kwargs": spec.recipe.model.chat_template_kwargs or None,  # for a server's own template
@@ -475,15 +475,21 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             self.best.observe(rates | {"reward": log["reward"][-1]})
 
     def checkpoint_state(self) -> State:
-        """Add the step within a generation, and the completions still to be trained on."""
+        """Add the step within a generation, the completions still to be trained on, and a reference that moves."""
         own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
-        return super().checkpoint_state() | own | ({} if self._follow is None else {"live_share": self._follow.share})
+        if self._follow is not None:
+            own["live_share"] = self._follow.share
+        if self.args.sync_ref_model:
+            own["reference"] = self.accelerator.unwrap_model(self.ref_model).state_dict()
+        return super().checkpoint_state() | own
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
         super().load_checkpoint_state(state, checkpoint)
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
         if self._follow is not None:
             self._follow.share = state["live_share"]
+        if self.args.sync_ref_model:
+            self.accelerator.unwrap_model(self.ref_model).load_state_dict(state["reference"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

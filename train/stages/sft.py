@@ -76,11 +76,13 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     trainer.remove_callback(PrinterCallback)
     check_before_training(trainer, spec, 1, max(len(row) for row in dataset["input_ids"]) - 1)
     add_held_out(trainer, spec, artifact, tokenizer, recipe.evaluation.sampling.max_new_tokens)
+    trainer.keep_average(config.ema)
     trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     if config.hand_over == "best":
         trainer.hand_over_best()
+    trainer.hand_over_average()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:

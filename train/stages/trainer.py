@@ -18,6 +18,7 @@ from trl import SFTTrainer
 from adhere.records.artifact import checkpoint_damage, complete, newest_checkpoint
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
+from adhere.train.stages.average import WeightAverage
 from adhere.train.stages.best_checkpoint import Best
 
 PROBE_EVERY = 5.0
@@ -53,6 +54,9 @@ class ExactResume(Trainer):
 
     best: Best
     """Which checkpoint is the best so far."""
+
+    average: WeightAverage | None = None
+    """The moving average of the weights, where one is handed over."""
 
     _metrics: dict[str, Any]
     _total_train_tokens: int = 0
@@ -96,6 +100,7 @@ class ExactResume(Trainer):
             "tokens": self._total_train_tokens,
             "best": self.best.state(),
             **({} if self.held_out is None else {"held_out": self.held_out.state()}),
+            **({} if self.average is None else {"average": self.average.weights}),
         }
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
@@ -105,11 +110,24 @@ class ExactResume(Trainer):
         self.best.load_state(state["best"])
         if self.held_out is not None and "held_out" in state:
             self.held_out.load_state(state["held_out"], int(checkpoint.name.rpartition("-")[2]))
+        if self.average is not None:
+            self.average.weights = state["average"]
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
         """Add ``figures`` to the next row that is logged; a row has the mean of those added since the one before."""
         for name, value in figures.items():
             self._metrics["train"][name].append(value)
+
+    def keep_average(self, decay: float | None) -> None:
+        """Keep a moving average of the weights from the first step on, where ``decay`` is not ``None``."""
+        if decay is not None:
+            self.average = WeightAverage(decay)
+            self.add_callback(self.average)
+
+    def hand_over_average(self) -> None:
+        """Load the moving average of the weights, where one was kept."""
+        if self.average is not None:
+            self.average.load_into(self.accelerator.unwrap_model(self.model))
 
     def hand_over_best(self) -> None:
         """Load the weights of the best checkpoint, where it is not the last step's own."""
