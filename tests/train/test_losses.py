@@ -151,7 +151,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("overrides", REFUSED)
 def test_what_nothing_reads_or_cannot_work_is_refused_while_planning(tmp_path: Path, overrides: str) -> None:
-    base = ["recipe=quickstart", "~arms", "stages=[sft,grpo]", "sft.lr_scheduler=constant_with_warmup", f"run.root={tmp_path}"]
+    base = [
+        "recipe=quickstart",
+        "~arms",
+        "stages=[sft,grpo]",
+        "sft.lr_scheduler=constant_with_warmup",
+        f"run.root={tmp_path}",
+    ]
     with pytest.raises(ConfigError, match=REFUSED[overrides]):
         plan_run([*base, *overrides.split()])
 
@@ -243,8 +249,8 @@ def test_the_learning_rate_falls_to_its_floor(tmp_path: Path) -> None:
 
 def test_8_bit_moments_take_a_quarter_and_name_their_package() -> None:
     a = architecture_of(
-        {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
-         "vocab_size": 512, "max_position_embeddings": 256}
+        {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "vocab_size": 512, "max_position_embeddings": 256}
     )  # fmt: skip
     plain, small = (compose_recipe([f"grpo.optimizer={kind}"]) for kind in ("adamw", "adamw_8bit"))
     sizes = [stage_memory(recipe, "grpo", a).peak.parts["optimizer"] for recipe in (plain, small)]

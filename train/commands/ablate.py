@@ -46,12 +46,18 @@ def _ablate(overrides: list[str], plan: bool) -> int:
     print(f"{run.recipe.name}: {points} points × {len(config.seeds)} seeds = {len(run.arms)} arms, in {run.path}")
     if config.method:
         of = {
-            point: budget(s for s in run.graph.stages.values() if next(a for a, m in run.members.items() if m[0] == point) in s.arms)
+            point: budget(
+                s
+                for s in run.graph.stages.values()
+                if next(a for a, m in run.members.items() if m[0] == point) in s.arms
+            )
             for point in run.points
         }
         most = ", ".join(f"{point} {tokens:,}" for point, tokens in of.items())
         equal = len(set(of.values())) == 1
-        print(f"tokens generated to train on, at most: {f'{next(iter(of.values())):,} for each point' if equal else most}")
+        print(
+            f"tokens generated to train on, at most: {f'{next(iter(of.values())):,} for each point' if equal else most}"
+        )
     if plan:
         from adhere.train.plan.describe import describe_run
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
+from adhere.prompts.attach import expand
 from adhere.records.artifact import PAIRS, Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import OPERATIONAL
@@ -307,7 +308,9 @@ class Dpo(Shipped):
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
         found = _training_problems(recipe, "dpo")
         if recipe.preflight:
-            found.append("preflight: no worst-case step is known for a dpo stage; set preflight=false for it in its with:")
+            found.append(
+                "preflight: no worst-case step is known for a dpo stage; set preflight=false for it in its with:"
+            )
         return found
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
@@ -384,7 +387,9 @@ def _training_problems(recipe: Recipe, section: Literal["sft", "grpo", "dpo"]) -
     if config.ema is not None and strategy not in ("single", "ddp"):
         found.append(f"{section}.ema: each rank averages whole weights, which {strategy} divides; use ddp, or null")
     if config.ema is not None and getattr(config, "hand_over", "last") == "best":
-        found.append(f"{section}.ema: hands over an average, and {section}.hand_over=best a checkpoint; use one of them")
+        found.append(
+            f"{section}.ema: hands over an average, and {section}.hand_over=best a checkpoint; use one of them"
+        )
     if config.lr_floor != LR_FLOOR and config.lr_scheduler != "cosine_with_floor":
         found.append(
             f"{section}.lr_floor: has no effect with lr_scheduler={config.lr_scheduler}; use cosine_with_floor, or "
@@ -423,7 +428,17 @@ def _loss_problems(recipe: Recipe) -> list[str]:
                 f"grpo.reference_every: {recipe.launcher.strategy} divides the reference, which checkpoints hold "
                 f"whole; use ddp, or null"
             )
-    keeps = [key for key in ("entropy_coefficient", "entropy_target", "entropy_top") if getattr(grpo, key) != getattr(plain, key)]
+    if grpo.exact_trl and grpo.ladder.start is not None:
+        found.append("grpo.ladder.start: changes the prompts, which exact_trl=true keeps; set one of them back")
+    if grpo.exact_trl and grpo.admission != plain.admission:
+        found.append("grpo.admission: changes advantages, which exact_trl=true keeps; set one of them back")
+    if (unknown := [name for name in grpo.ladder.order if not expand([name])]) and grpo.ladder.start is not None:
+        found.append(f"grpo.ladder.order: there is no constraint, family or collection '{unknown[0]}'")
+    keeps = [
+        key
+        for key in ("entropy_coefficient", "entropy_target", "entropy_top")
+        if getattr(grpo, key) != getattr(plain, key)
+    ]
     keeps += ["loss"] if grpo.loss == "vespo" else []
     if grpo.token_credit.strength > 0.0 and keeps:
         found.append(

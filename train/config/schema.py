@@ -220,6 +220,34 @@ class TokenCreditConfig(Strict):
     many irrelevant words in their place."""
 
 
+class LadderConfig(Strict):
+    """A ladder of requirements: prompts ask for few of their requirements first, and for all of them in the end."""
+
+    start: int | None = Field(default=None, ge=0)
+    """Requirements that a prompt asks for at first; ``None`` asks for all from the start, without a ladder."""
+
+    rise: Literal["schedule", "pass"] = "schedule"
+    """``schedule``: all prompts climb together with training. ``pass``: a prompt asks for one requirement more after a
+    group of it in which every rollout was right and met all that was asked."""
+
+    until: float = Field(default=0.7, ge=0.0, le=1.0)
+    """With ``schedule``, the share of training after which all requirements are asked for."""
+
+    order: list[str] = Field(default_factory=list)
+    """Constraint ids, families or collections from easy to hard: a prompt asks for the easiest of its own first. Those
+    that are not named come last; by default the order in the prompt."""
+
+
+class AdmissionConfig(Strict):
+    """Which groups are trained on: by how far their rewards differ, over the whole group and all ranks."""
+
+    spread: float = Field(default=0.0, ge=0.0)
+    """Groups whose highest and lowest reward differ by no more than this are left out; the noise of a judge, say."""
+
+    distinct: int = Field(default=2, ge=2)
+    """Different rewards that a group needs; rewards that lie within ``spread`` of each other count as one."""
+
+
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
 
@@ -247,8 +275,8 @@ class GrpoConfig(_Training):
 
     loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
     """The policy's loss. ``dapo``, ``grpo``, ``bnpo`` and ``dr_grpo`` clip the ratio and differ in how token losses are
-    averaged; ``cispo`` clips its weight alone (arXiv 2506.13585), ``sapo`` has a smooth gate in place of the clip (arXiv
-    2511.20347); ``luspo`` (arXiv 2602.05261) and ``vespo`` (arXiv 2602.10693) are of whole sequences."""
+    averaged; ``cispo`` clips its weight alone (arXiv 2506.13585), ``sapo`` has a smooth gate in place of the clip
+    (arXiv 2511.20347); ``luspo`` (arXiv 2602.05261) and ``vespo`` (arXiv 2602.10693) are of whole sequences."""
 
     clip_low: float = Field(default=0.2, ge=0.0, lt=1.0)
     """How far the ratio of new to old probability may fall below 1 before its gradient ends (ε)."""
@@ -323,6 +351,10 @@ class GrpoConfig(_Training):
     """Leave rollouts whose advantage is 0 out of the update, where that changes no gradient (no KL term)."""
 
     token_credit: TokenCreditConfig = TokenCreditConfig()
+
+    ladder: LadderConfig = LadderConfig()
+
+    admission: AdmissionConfig = AdmissionConfig()
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""

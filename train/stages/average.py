@@ -37,6 +37,4 @@ class WeightAverage(TrainerCallback):
 
 
 def _trained(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
-    return [
-        (name.removeprefix("module."), weight) for name, weight in model.named_parameters() if weight.requires_grad
-    ]
+    return [(name.removeprefix("module."), weight) for name, weight in model.named_parameters() if weight.requires_grad]

@@ -25,6 +25,7 @@ from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.held_out import METER, add_held_out
+from adhere.train.stages.ladder import Ladder
 from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.monitors import Monitors, training_audit
 from adhere.train.stages.setup import (
@@ -65,7 +66,9 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     )
     check_context(recipe.model, config.max_completion_length + longest, exceed)
     credit = config.token_credit if config.token_credit.strength > 0.0 else None
-    dataset = grpo_dataset(items, recipe.completions_per_step // config.group_size, credit.against if credit else None)
+    ladder = config.ladder if config.ladder.start is not None else None
+    prompts = recipe.completions_per_step // config.group_size
+    dataset = grpo_dataset(items, prompts, credit.against if credit else None, ladder)
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
     arguments = grpo_arguments(spec, artifact)
@@ -108,6 +111,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         packing=None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         follow=FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         exact_trl=config.exact_trl,
+        ladder=None if ladder is None else Ladder(ladder),
+        admission=config.admission,
         refills=(config.refill_rounds, config.refill_resolution) if config.refill else None,
         model=model,
         args=arguments,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,7 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
+from adhere.train.config.schema import AdmissionConfig
 from adhere.train.model.chat import prompt_ids
 from adhere.train.stages.generation import (
     check_generated,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from adhere.rewards.services import Outage
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.callbacks import FollowLiveShare
+    from adhere.train.stages.ladder import Ladder
     from adhere.train.stages.monitors import Monitors, TrainingAudit
 
 
@@ -90,7 +93,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     every generation for drift, ``audit`` probes the composite where it is due, and ``follow`` scales the learning rate
     by the share of live groups. Rollouts are drawn by adhere's loop where it can (`generation.decoding_of`), unless
     ``exact_trl``: then by TRL, from its stream of random numbers. ``refills`` are the rounds in which groups without
-    spread are replaced, and the difference of rewards that counts as none.
+    spread are replaced, and the difference of rewards that counts as none. ``ladder`` decides how many of their
+    requirements prompts ask for, ``admission`` which groups are trained on.
     """
 
     def __init__(
@@ -104,6 +108,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         follow: FollowLiveShare | None = None,
         exact_trl: bool = False,
         refills: tuple[int, float] | None = None,
+        ladder: Ladder | None = None,
+        admission: AdmissionConfig | None = None,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -135,6 +141,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 "grpo.refill: TRL's own path generates here; see docs/generation.md, or set grpo.refill=false"
             )
         self._refills = refills
+        self._ladder, self._admission = ladder, admission or AdmissionConfig()
         self._kept: tuple[list[list[int]], torch.Tensor] | None = None
         self._prompted: list[str] = []
 
@@ -159,7 +166,17 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         scored_G_N = ~matrix.isnan().all(1).view_as(rewards_G_N)
         highest = rewards_G_N.masked_fill(~scored_G_N, -math.inf).amax(1)
         lowest = rewards_G_N.masked_fill(~scored_G_N, math.inf).amin(1)
-        self._flat = (highest <= lowest).repeat_interleave(self._group_size)
+        flat_G = highest <= lowest
+        if self._admission != AdmissionConfig():
+            # Gaps between neighbours in order of reward; what is not scored stands at the end, and makes none.
+            ordered_G_N = rewards_G_N.masked_fill(~scored_G_N, math.inf).sort(dim=1).values
+            gaps_G_N = ordered_G_N.diff(dim=1).nan_to_num(0.0, posinf=0.0)
+            distinct_G = 1 + (gaps_G_N > self._admission.spread).sum(dim=1)
+            refused_G = (highest - lowest <= self._admission.spread) | (distinct_G < self._admission.distinct)
+            if self._training:
+                self._metrics["train"]["admission/refused"].append(float((refused_G & ~flat_G).float().mean()))
+            flat_G |= refused_G
+        self._flat = flat_G.repeat_interleave(self._group_size)
         return matrix
 
     def _scored(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> torch.Tensor:
@@ -240,12 +257,15 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             self._follow_schedule()
         self._before_generation = self._moment()
         self._kept = None
+        if self._training and self._ladder is not None:
+            inputs = [self._ladder.place(example, self._progress) for example in inputs]
         if self._training and self._decoding is not None and self._refills is not None:
             inputs = self._refill(inputs, self._decoding, *self._refills)
         self._prompted = [example["item_id"] for example in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self._training:
-            if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
+            admits = self._admission != AdmissionConfig()
+            if admits or (self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize"):
                 # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
                 first = self.accelerator.process_index * len(inputs)
                 logged: Any = self._logs["advantages"]
@@ -257,6 +277,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 prompts = [None if other is None else prompt_ids(self._text, other) for other in others]
                 output["contrast_logps"] = self.contrast_log_probs(prompts, output)
             self._log_components()
+            if self._ladder is not None:
+                asked = self._ladder.observe(self._rows, self._group_size)
+                self._metrics["train"]["ladder/requirements"].append(asked)
             if self._corrects_sampling:
                 ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]
                 left_out = ((ratio == 0) * mask).sum(1) / mask.sum(1).clamp(min=1)
@@ -279,6 +302,10 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 write_rollouts(self._rollouts_folder, step, columns, nth=nth)
             self._watch()
         return output
+
+    @property
+    def _progress(self) -> float:
+        return float(self.state.global_step / self.state.max_steps)
 
     def _moment(self) -> Restore:
         """Return a function that undoes what a generation changes: random states, and what it logs."""
@@ -360,6 +387,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         shuffle = np.random.default_rng(draw_seed(self.args.seed, generation, "refill"))
         order = shuffle.permutation(len(self._data))
         fresh = (self._data[int(place)] for place in order)
+        if self._ladder is not None:
+            fresh = map(partial(self._ladder.place, progress=self._progress), fresh)
         fresh = (example for example in fresh if example["item_id"] not in taken)
         groups, replaced, spare = len(rows) // size, 0, 0
         for _ in range(rounds):
@@ -479,6 +508,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         own = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
         if self._follow is not None:
             own["live_share"] = self._follow.share
+        if self._ladder is not None:
+            own["climbed"] = self._ladder.climbed
         if self.args.sync_ref_model:
             own["reference"] = self.accelerator.unwrap_model(self.ref_model).state_dict()
         return super().checkpoint_state() | own
@@ -488,6 +519,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._step, self._buffered_inputs, self._clipped = state["step"], state["buffer"], state["clipped"]
         if self._follow is not None:
             self._follow.share = state["live_share"]
+        if self._ladder is not None:
+            self._ladder.climbed = state["climbed"]
         if self.args.sync_ref_model:
             self.accelerator.unwrap_model(self.ref_model).load_state_dict(state["reference"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
