@@ -18,12 +18,20 @@ from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
 from adhere.train.config.model_files import context_of
 from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Declaration, StageConfig
-from adhere.train.config.schema import GrpoConfig, Recipe
+from adhere.train.config.schema import DpoConfig, GrpoConfig, Recipe, SftConfig
 from adhere.train.config.stage import StageSpec
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal", "held_out"}
 """Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen, and
 ``held_out`` where that or the end of training depends on it."""
+
+LATER = {
+    "lr_floor", "optimizer", "ema", "clip_low", "clip_high", "clip_ratio", "cispo_weight", "sapo_positive",
+    "sapo_negative", "ratio_level", "mask_truncated", "num_iterations", "reference_every", "reference_mix",
+    "entropy_coefficient", "entropy_target", "entropy_top", "ladder", "admission", "imitation", "token_share",
+    "token_entropy",
+}  # fmt: skip
+"""Training settings that came later: at their default they are no part of a key, so that stages keep their names."""
 
 LR_FLOOR = GrpoConfig().lr_floor
 
@@ -145,7 +153,7 @@ class Sft(Shipped):
         return {
             "seed": recipe.seed,
             "processes": recipe.launcher.processes,
-            "sft": recipe.sft.model_dump(exclude=left_out - _decides(recipe, "sft")),
+            "sft": recipe.sft.model_dump(exclude=left_out - _decides(recipe, "sft") | _at_default(recipe.sft)),
             **_measured_on(recipe, "sft"),
         }
 
@@ -154,6 +162,8 @@ class Sft(Shipped):
         found += _held_out_problems(recipe, "sft")
         if context is not None and length > context:
             found.append(f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it")
+        if recipe.sft.token_share == 1.0 and recipe.sft.token_entropy != SftConfig().token_entropy:
+            found.append("sft.token_entropy: has no effect with token_share=1; lower that, or leave this out")
         if recipe.sft.hand_over == "best" and recipe.sft.held_out.every is None:
             found.append("sft.hand_over: best is best on held-out prompts; set sft.held_out.every, or use last")
         return found
@@ -183,7 +193,8 @@ class Grpo(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        grpo = recipe.grpo.model_dump(exclude=(SPEED_ONLY - _decides(recipe, "grpo")) | {"seed"})
+        left_out = SPEED_ONLY - _decides(recipe, "grpo") | _at_default(recipe.grpo)
+        grpo = recipe.grpo.model_dump(exclude=left_out | {"seed"})
         grpo["vllm"] = vllm_settings(recipe.grpo.vllm, recipe.grpo.generation)
         rewards = recipe.rewards.model_dump()
         kinds = recipe.rewards.components
@@ -297,7 +308,7 @@ class Dpo(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        dpo = recipe.dpo.model_dump(exclude=SPEED_ONLY)
+        dpo = recipe.dpo.model_dump(exclude=SPEED_ONLY | _at_default(recipe.dpo))
         return {"seed": recipe.seed, "processes": recipe.launcher.processes, "dpo": dpo}
 
     def needs(self, recipe: Recipe, stage: StageConfig, weights: int) -> Needs:
@@ -381,6 +392,12 @@ def _decides(recipe: Recipe, section: Literal["sft", "grpo"]) -> set[str]:
     return ({"save_steps"} if best else set()) | ({"held_out"} if uses else set())
 
 
+def _at_default(config: SftConfig | GrpoConfig | DpoConfig) -> set[str]:
+    """Return those of ``LATER`` that have their default."""
+    plain = type(config)()
+    return {key for key in LATER if getattr(config, key, None) == getattr(plain, key, None)}
+
+
 def _training_problems(recipe: Recipe, section: Literal["sft", "grpo", "dpo"]) -> list[str]:
     """Return what the levers of every training section cannot be set to here."""
     config, strategy, found = getattr(recipe, section), recipe.launcher.strategy, list[str]()
@@ -430,6 +447,15 @@ def _loss_problems(recipe: Recipe) -> list[str]:
             )
     if grpo.exact_trl and grpo.ladder.start is not None:
         found.append("grpo.ladder.start: changes the prompts, which exact_trl=true keeps; set one of them back")
+    if grpo.imitation.weight > 0.0 and recipe.launcher.strategy not in ("single", "ddp"):
+        found.append(
+            f"grpo.imitation.weight: a second backward pass of a step works with the strategies single and ddp, not "
+            f"{recipe.launcher.strategy}"
+        )
+    if grpo.imitation.weight > 0.0 and grpo.exact_trl:
+        found.append(
+            "grpo.imitation.weight: is no part of TRL's loss, which exact_trl=true keeps; set one of them back"
+        )
     if grpo.exact_trl and grpo.admission != plain.admission:
         found.append("grpo.admission: changes advantages, which exact_trl=true keeps; set one of them back")
     if (unknown := [name for name in grpo.ladder.order if not expand([name])]) and grpo.ladder.start is not None:

@@ -173,6 +173,14 @@ class SftConfig(_Training):
     """What becomes of a row that is longer than ``max_length``: ``error`` stops the stage and names the row, ``drop``
     leaves it out and counts it. `adhere plan --check` counts them beforehand."""
 
+    token_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of a batch's target tokens that are trained on: those with the highest CE − ``token_entropy``·H, loss less
+    entropy, which keeps the model's entropy up (Light-IF, arXiv 2508.03178, has 0.8). Below 1 it costs one more forward
+    pass."""
+
+    token_entropy: float = Field(default=0.8, ge=0.0)
+    """How much the entropy counts in that choice."""
+
     held_out: HeldOutConfig = HeldOutConfig()
 
     hand_over: Literal["last", "best"] = "last"
@@ -236,6 +244,20 @@ class LadderConfig(Strict):
     order: list[str] = Field(default_factory=list)
     """Constraint ids, families or collections from easy to hard: a prompt asks for the easiest of its own first. Those
     that are not named come last; by default the order in the prompt."""
+
+
+class ImitationConfig(Strict):
+    """An SFT loss beside GRPO's, on targets of the training items (as in CHORD, arXiv 2508.11408)."""
+
+    weight: float = Field(default=0.0, ge=0.0)
+    """Weight of the mean loss of the targets' tokens, in nats; 0 leaves it out. Prompts without a target are then left
+    out of training."""
+
+    rows: int = Field(default=8, ge=1)
+    """Targets of an optimizer step, on each rank."""
+
+    until: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Share of training over which the weight falls to 0, linearly; ``None`` keeps it."""
 
 
 class AdmissionConfig(Strict):
@@ -355,6 +377,8 @@ class GrpoConfig(_Training):
     ladder: LadderConfig = LadderConfig()
 
     admission: AdmissionConfig = AdmissionConfig()
+
+    imitation: ImitationConfig = ImitationConfig()
 
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""

@@ -25,6 +25,7 @@ from adhere.train.stages.callbacks import FollowLiveShare, training_callbacks
 from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.held_out import METER, add_held_out
+from adhere.train.stages.imitation import Imitation
 from adhere.train.stages.ladder import Ladder
 from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.monitors import Monitors, training_audit
@@ -58,7 +59,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     recipe, config = spec.recipe, spec.recipe.grpo
 
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
-    items = load_items(spec, artifact, tokenizer, "train")
+    imitates = config.imitation.weight > 0.0
+    items = load_items(spec, artifact, tokenizer, "train", with_targets=imitates)
     longest = max(prompt_length(tokenizer, item) for item in items)
     exceed = (
         f"grpo.max_completion_length: {config.max_completion_length} and the longest prompt, {longest} tokens, exceed "
@@ -113,6 +115,7 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         exact_trl=config.exact_trl,
         ladder=None if ladder is None else Ladder(ladder),
         admission=config.admission,
+        imitation=Imitation(config.imitation, items, tokenizer) if imitates else None,
         refills=(config.refill_rounds, config.refill_resolution) if config.refill else None,
         model=model,
         args=arguments,

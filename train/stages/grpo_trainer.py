@@ -38,6 +38,7 @@ from adhere.train.stages.generation import (
     generation_arguments,
     seeded_engine,
 )
+from adhere.train.stages.imitation import imitation_loss
 from adhere.train.stages.rollout_rows import Row, rollout_columns, rollout_rows
 from adhere.train.stages.rollout_stats import generation_figures, masked_shares
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from adhere.rewards.services import Outage
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.callbacks import FollowLiveShare
+    from adhere.train.stages.imitation import Imitation
     from adhere.train.stages.ladder import Ladder
     from adhere.train.stages.monitors import Monitors, TrainingAudit
 
@@ -94,7 +96,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     by the share of live groups. Rollouts are drawn by adhere's loop where it can (`generation.decoding_of`), unless
     ``exact_trl``: then by TRL, from its stream of random numbers. ``refills`` are the rounds in which groups without
     spread are replaced, and the difference of rewards that counts as none. ``ladder`` decides how many of their
-    requirements prompts ask for, ``admission`` which groups are trained on.
+    requirements prompts ask for, ``admission`` which groups are trained on, and ``imitation`` adds an SFT loss.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         refills: tuple[int, float] | None = None,
         ladder: Ladder | None = None,
         admission: AdmissionConfig | None = None,
+        imitation: Imitation | None = None,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -142,6 +145,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             )
         self._refills = refills
         self._ladder, self._admission = ladder, admission or AdmissionConfig()
+        self._imitation = imitation
         self._kept: tuple[list[list[int]], torch.Tensor] | None = None
         self._prompted: list[str] = []
 
@@ -302,6 +306,21 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 write_rollouts(self._rollouts_folder, step, columns, nth=nth)
             self._watch()
         return output
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Add the SFT loss, where there is one, to the last slot of an optimizer step."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self._imitation is not None and self.accelerator.sync_gradients:
+            rank, device = self.accelerator.process_index, self.accelerator.device
+            batch = self._imitation.batch(self.args.seed, self.state.global_step, rank, device)
+            weight = self._imitation.weight(self._progress)
+            with self.compute_loss_context_manager():
+                own = weight * imitation_loss(model, batch)
+            self.accelerator.backward(own)
+            self._metrics["train"]["imitation/loss"].append(own.item() / weight if weight else 0.0)
+            self._metrics["train"]["imitation/weight"].append(weight)
+            loss = loss + own.detach()
+        return loss
 
     @property
     def _progress(self) -> float:

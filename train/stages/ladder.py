@@ -37,7 +37,7 @@ def rungs(item: PromptItem, config: LadderConfig) -> list[PromptItem]:
     easiest, bare = sorted(places, key=difficulty), without_constraints(item)
     first = max(config.start, 1 if item.answer is None else 0)
     lower = [[item.checklist[place] for place in sorted(easiest[:k])] for k in range(first, len(item.checklist))]
-    return [*(with_constraints(bare, asked) for asked in lower), item]
+    return [*(with_constraints(bare, asked) if asked else bare for asked in lower), item]
 
 
 class Ladder:

@@ -66,6 +66,8 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     shown = {"loss": "loss", "mean_token_accuracy": "token accuracy", **METER}
     callbacks, stop, clock = training_callbacks(spec, artifact, config.save_every_minutes, shown)
     trainer = AdhereSFTTrainer(
+        token_share=config.token_share,
+        token_entropy=config.token_entropy,
         model=load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole")),
         args=arguments,
         train_dataset=dataset,

@@ -20,6 +20,10 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
 from adhere.train.stages.average import WeightAverage
 from adhere.train.stages.best_checkpoint import Best
+from adhere.train.stages.token_choice import chosen_tokens
+
+IGNORED = -100
+"""Label of a token that no loss counts."""
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
@@ -182,7 +186,27 @@ class ExactResume(Trainer):
 
 
 class AdhereSFTTrainer(ExactResume, SFTTrainer):
-    """TRL's SFTTrainer with an exact resume."""
+    """TRL's SFTTrainer with an exact resume; it may train on a share of each batch's tokens (``token_choice.py``)."""
+
+    def __init__(self, *, token_share: float = 1.0, token_entropy: float = 0.0, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._share, self._entropy_weight = token_share, token_entropy
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return TRL's loss, of the chosen tokens."""
+        if self._share < 1.0 and self.model.training:
+            with torch.no_grad():
+                scored = model(**inputs, use_cache=False, fused_lm_head=True)
+            mask = scored.label_mask
+            kept = chosen_tokens(-scored.log_probs, scored.entropy, mask, self._share, self._entropy_weight)
+            labels = inputs["labels"].clone()
+            labels[:, 1:][mask & ~kept] = IGNORED
+            inputs = {**inputs, "labels": labels}
+            if num_items_in_batch is not None:
+                num_items_in_batch = num_items_in_batch * self._share
+        return super().compute_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
 
 
 def resume_point(checkpoints: Path) -> Path | None:
