@@ -1,4 +1,4 @@
-"""Orders and mixtures of SFT and RL: an SFT loss beside GRPO's, and SFT on the tokens that a model does not know yet."""
+"""Orders and mixtures of SFT and RL: an SFT loss beside GRPO's, and SFT on tokens that a model does not know yet."""
 
 from __future__ import annotations
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
 from adhere.prompts.attach import expand
+from adhere.prompts.fingerprint import fingerprint
 from adhere.records.artifact import PAIRS, Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
 from adhere.train.config.model_files import context_of
 from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Declaration, StageConfig
-from adhere.train.config.schema import DpoConfig, GrpoConfig, Recipe, SftConfig
+from adhere.train.config.schema import DpoConfig, GrpoConfig, MergeConfig, Recipe, SftConfig
 from adhere.train.config.stage import StageSpec
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal", "held_out"}
@@ -256,7 +257,10 @@ class Merge(Shipped):
         return Needs(0.0, 2 * gib, seconds, "models read and written at 0.2 to 3 GiB/s")
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        return {"merge": recipe.merge.model_dump()}
+        merge = recipe.merge.model_dump()
+        if recipe.merge.method == "rain":
+            return {"seed": recipe.seed, "merge": merge, "data": fingerprint(recipe.data, "train")}
+        return {"merge": {key: merge[key] for key in ("method", "weights")}}
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
         merge, count, found = recipe.merge, len(stage.inputs["models"]), []
@@ -264,12 +268,25 @@ class Merge(Shipped):
             found.append(f"merge.weights: {len(merge.weights)} weights for {count} models; name one for each")
         if merge.method == "slerp" and count != 2:
             found.append(f"merge.method: slerp goes between 2 models, {count} are named; use linear")
+        if merge.method == "rain" and count != 2:
+            found.append(f"merge.method: rain takes 2 models, one that reasons and one that follows, {count} are named")
+        if merge.method == "rain" and merge.weights is not None:
+            found.append("merge.weights: rain has none; set merge.instructions, the factor of what is added")
+        if merge.method == "rain" and stage.source is None:
+            found.append("merge.method: rain adds what the second model learned since its base; name that in from:")
+        plain = MergeConfig()
+        for key in ("traces", "trace_tokens", "cut", "leak", "instructions"):
+            if merge.method != "rain" and getattr(merge, key) != getattr(plain, key):
+                found.append(f"merge.{key}: has no effect with method={merge.method}; it is for rain")
         shares = merge.weights or [1.0]
         if merge.method == "slerp" and (min(shares) < 0.0 or abs(sum(shares) - 1.0) > 1e-6):
             found.append(f"merge.weights: {shares} are not shares, which slerp takes; let them add up to 1")
         return found
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
+        if recipe.merge.method == "rain":
+            traces, most = recipe.merge.traces, recipe.merge.trace_tokens
+            return [f"rain with the reasoning of {traces} answers protected, at most {most} tokens each"]
         shares = "equal shares" if recipe.merge.weights is None else ", ".join(f"{w:g}" for w in recipe.merge.weights)
         return [f"{recipe.merge.method} with {shares}"]
 

@@ -40,12 +40,31 @@ SLURM_MEMORY = r"^\d+[KMGTkmgt]?[Bb]?$"
 class MergeConfig(Strict):
     """How a ``merge`` stage makes one model out of several."""
 
-    method: Literal["linear", "slerp"] = "linear"
-    """``linear``: Σ wᵢθᵢ, tensor by tensor. ``slerp``: along the arc between two, at the second one's share."""
+    method: Literal["linear", "slerp", "rain"] = "linear"
+    """``linear``: Σ wᵢθᵢ, tensor by tensor. ``slerp``: along the arc between two, at the second one's share. ``rain``:
+    adds to the first what the second learned since ``from``, where it does not touch the first one's reasoning (arXiv
+    2602.22538)."""
 
     weights: list[float] | None = Field(default=None, min_length=2)
     """One weight for each model in the order of ``inputs.models``; with ``linear`` as written, with ``slerp`` shares
     that add up to 1. ``None`` weighs all alike."""
+
+    traces: int = Field(default=150, ge=2)
+    """``rain``: training prompts that the first model answers, whose reasoning is protected. Half of them are projected
+    out, on the other half is measured what still leaks."""
+
+    trace_tokens: int = Field(default=1024, ge=1)
+    """``rain``: length limit of such an answer, in tokens."""
+
+    cut: float = Field(default=1e-8, gt=0.0, lt=1.0)
+    """``rain``: a direction is protected where a map's inputs have more than this share of their largest second
+    moment. With more thinking tokens than inputs no direction may be left."""
+
+    leak: float = Field(default=0.5, ge=0.0)
+    """``rain``: ρ, what an effect on reasoning that was not projected out costs a head."""
+
+    instructions: float = Field(default=1.0, gt=0.0)
+    """``rain``: factor of all that is added."""
 
 
 class AdapterConfig(Strict):

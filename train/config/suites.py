@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -81,7 +82,10 @@ def override_value(value: Any) -> str:
         return f"[{','.join(map(override_value, value))}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{key}: {override_value(inner)}' for key, inner in value.items())}}}"
-    return str(value) if isinstance(value, int | float) else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if isinstance(value, int | float):
+        return str(value)
+    # In Hydra's quotes a backslash is itself, except before a quote and at the end.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
 
 
 def with_suite_stages(recipe: Any) -> Any:

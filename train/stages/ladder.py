@@ -59,7 +59,8 @@ class Ladder:
         if self._config.rise == "pass":
             rung = self.climbed.get(example["item_id"], 0)
         else:
-            rung = int(len(found) * progress / self._config.until) if self._config.until > 0.0 else len(found)
+            until = self._config.until  # a hair more, so that a share of 0.6 / 0.8 is 3 of 4 in floats too
+            rung = int(len(found) * progress / until + 1e-9) if until > 0.0 else len(found)
         return {**example, **found[min(rung, len(found) - 1)]}
 
     def observe(self, rows: Sequence[Row], group_size: int) -> float:
