@@ -1,4 +1,4 @@
-"""Rubrics as rewards by their recipe: one question for each item, or one about all, and pitfalls that are avoided pay."""
+"""Rubrics as rewards by their recipe: one question for each item, or one about all; avoided pitfalls pay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_rubric_is_graded_as_its_arm_says(tmp_path: Path, arm: str, questions:
         run = plan_run(
             [
                 "recipe=rar", f"run.root={tmp_path}", "tracking.wandb=off", "launcher.device=cpu", "grpo.max_steps=1",
-                "grpo.per_device_batch_size=4", "grpo.group_size=4", "grpo.max_completion_length=24",
+                "grpo.per_device_batch_size=4", "grpo.group_size=4", "grpo.max_completion_length=72",
                 f"rewards.components.checklist.judge.base_url={judge.url}", "grpo.temperature=2",
             ]
         )  # fmt: skip
@@ -42,6 +42,6 @@ def test_a_rubric_is_graded_as_its_arm_says(tmp_path: Path, arm: str, questions:
     assert answered and {row["checklist_status"] for row in answered} == {"ok"}
     expected = {0.5} if arm == "implicit" else {90.0 / (100.0 + 70.0 + 70.0 + 90.0), 90.0 / sum(WEIGHTS.values())}
     assert {round(row["checklist_score"], 6) for row in answered} <= {round(value, 6) for value in expected}
-    texts = {row["response"] for row in answered}
+    pairs = {(row["prompt"], row["response"]) for row in answered}
     graded = [request for request in judge.requests if "RESPONSE" in str(request)]
-    assert len(graded) == questions * len(texts)
+    assert len(graded) == questions * len(pairs)
