@@ -97,11 +97,11 @@ def build_targets(items: Sequence[PromptItem], config: SftTargetConfig, counts: 
                 kind = "unconstrained"
             if kind == "obeying":
                 asked = " ".join(requirement.text for requirement in item.checklist)
-                thought = f"{PREVIEW} {asked}\n{reasoning}\n{CHECK} {asked}" if config.preview else reasoning
+                shown = f"{PREVIEW} {asked}\n{reasoning}\n{CHECK} {asked}" if config.preview else reasoning
                 on_answer, on_reasoning = by_scope([rule.checker for rule in rules])
                 obeying = _rewritten(item, scored, on_answer)
                 # without a block there is nowhere to meet a demand on the reasoning
-                thinking = None if on_reasoning and not config.think else _rewritten(item, thought, on_reasoning)
+                thinking = None if on_reasoning and not config.think else _rewritten(item, shown, on_reasoning)
                 if obeying is None or thinking is None:
                     kind = "not_obeyable"
                 else:
