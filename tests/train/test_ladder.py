@@ -19,7 +19,7 @@ from adhere.train.config.compose import compose_recipe
 from adhere.train.config.schema import LadderConfig
 from adhere.train.run.run import plan_run
 from adhere.train.stages.data import grpo_dataset
-from adhere.train.stages.ladder import Ladder, passed, rungs
+from adhere.train.stages.ladder import Ladder, all_met, rungs
 
 LEARNS = [
     "stages=[grpo]", "grpo.learning_rate=1e-3", "rewards.components.checklist.gate=null", "grpo.temperature=2",
@@ -107,7 +107,7 @@ def rollout(**given: Any) -> dict[str, Any]:
     ],
 )
 def test_a_rollout_passes_where_all_that_was_asked_is_known_to_be_met(given: dict[str, Any], expected: bool) -> None:
-    assert passed(rollout(**given)) is expected
+    assert all_met(rollout(**given)) is expected
 
 
 def test_a_prompt_climbs_only_after_a_whole_group_passed() -> None:

@@ -71,13 +71,13 @@ class Ladder:
             group_size: rollouts of a group.
         """
         for start in range(0, len(rows), group_size) if self._config.rise == "pass" else ():
-            if all(map(passed, rows[start : start + group_size])):
+            if all(map(all_met, rows[start : start + group_size])):
                 item = rows[start]["item_id"]
                 self.climbed[item] = self.climbed.get(item, 0) + 1
         return sum(len(row["requirements"]) for row in rows) / len(rows)
 
 
-def passed(row: Mapping[str, Any]) -> bool:
+def all_met(row: Mapping[str, Any]) -> bool:
     """Return whether a rollout is right and met all that was asked, as far as it was asked; undecided is no pass."""
     known = [row[key] for key in ("correct", "followed") if row[key] is not None]
     undecided = not row["decided"] or (row["requirements"] and row["followed"] is None)
