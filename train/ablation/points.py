@@ -121,10 +121,9 @@ def _at_most(arms: int) -> None:
 
 def method_overrides(recipe: Recipe, name: str) -> list[str]:
     """Return the overrides that make ``recipe`` the method ``name``, measured as all methods are."""
-    method, stages = recipe.ablation.methods[name], None
-    if method.stages is not None:
-        stages = method.stages
-    elif method.overrides:
+    method = recipe.ablation.methods[name]
+    stages = method.stages
+    if method.overrides:
         stages = {
             stage: config.model_dump(exclude_defaults=True)
             | ({"with": [*config.overrides, *method.overrides]} if config.kind == "grpo" else {})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -406,8 +405,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         shuffle = np.random.default_rng(draw_seed(self.args.seed, generation, "refill"))
         order = shuffle.permutation(len(self._data))
         fresh = (self._data[int(place)] for place in order)
-        if self._ladder is not None:
-            fresh = map(partial(self._ladder.place, progress=self._progress), fresh)
+        if (ladder := self._ladder) is not None:
+            fresh = (ladder.place(example, self._progress) for example in fresh)
         fresh = (example for example in fresh if example["item_id"] not in taken)
         groups, replaced, spare = len(rows) // size, 0, 0
         for _ in range(rounds):
