@@ -196,7 +196,7 @@ class AdhereSFTTrainer(ExactResume, SFTTrainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return TRL's loss, of the chosen tokens."""
-        if self._share < 1.0 and self.model.training:
+        if self._share < 1.0 and model.training:
             with torch.no_grad():
                 scored = model(**inputs, use_cache=False, fused_lm_head=True)
             mask = scored.label_mask
