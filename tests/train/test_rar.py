@@ -8,6 +8,7 @@ import pytest
 from judge_server import ScriptedServer
 
 from adhere.records.tables import read_rollout_files, rollout_files
+from adhere.rewards.segments import split_response
 from adhere.train.run.graph import order
 from adhere.train.run.run import plan_run, write_spec
 from adhere.train.worker import attempt
@@ -38,10 +39,12 @@ def test_a_rubric_is_graded_as_its_arm_says(tmp_path: Path, arm: str, questions:
         write_spec(run, stage)
         attempt(run.artifact(stage.key))
     rows = read_rollout_files(rollout_files(run.artifact(stage.key).rollouts)).to_pylist()
-    answered = [row for row in rows if row["response"].strip()]
+    answers = [(split_response(row["response"]).answer or "").strip() for row in rows]
+    answered = [row for row, text in zip(rows, answers, strict=True) if text]
+    assert {row["checklist_score"] for row, text in zip(rows, answers, strict=True) if not text} <= {0.0}
     assert answered and {row["checklist_status"] for row in answered} == {"ok"}
     expected = {0.5} if arm == "implicit" else {90.0 / (100.0 + 70.0 + 70.0 + 90.0), 90.0 / sum(WEIGHTS.values())}
     assert {round(row["checklist_score"], 6) for row in answered} <= {round(value, 6) for value in expected}
-    pairs = {(row["prompt"], row["response"]) for row in answered}
+    pairs = {(row["prompt"], text) for row, text in zip(rows, answers, strict=True) if text}
     graded = [request for request in judge.requests if "RESPONSE" in str(request)]
     assert len(graded) == questions * len(pairs)
