@@ -248,6 +248,10 @@ class SftTargetConfig(Strict):
     """Put the solution into a ``<think>`` block, followed only by the closing sentence. A reasoning trace keeps its own
     block and what follows it."""
 
+    preview: bool = False
+    """With ``think``, let targets that obey begin their reasoning by repeating the requirements, and end it by checking
+    each of them (preview and self-check, Light-IF, arXiv 2508.03178)."""
+
     template: str = "Therefore, the final answer is \\boxed{{answer}}."
     """The closing sentence after the solution. ``{answer}`` stands for the gold answer, and has to be in a box."""
 
@@ -256,6 +260,8 @@ class SftTargetConfig(Strict):
 
     @model_validator(mode="after")
     def _boxed(self) -> SftTargetConfig:
+        if self.preview and not self.think:
+            raise ValueError("preview: stands in the reasoning, and think is false; set think=true, or preview=false")
         if "\\boxed{{answer}}" not in self.template:
             raise ValueError("template: it has to contain \\boxed{{answer}}, got '" + self.template + "'")
         return self

@@ -31,6 +31,8 @@ def fingerprint(config: DataConfig, role: Role | None = None) -> str:
         DataError: a file or folder does not exist.
     """
     state = config.model_dump(mode="json", exclude={"train", "evaluation", "decontaminate_against"})
+    if not config.targets.preview:  # a key that came later: without it stages keep the names that they had
+        del state["targets"]["preview"]
     state["version"] = ITEMS_VERSION
     state["evaluation"] = [_source(source) for source in config.evaluation]
     if role != "evaluation":

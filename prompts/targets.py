@@ -19,6 +19,9 @@ from adhere.rewards.segments import THINK_CLOSE, THINK_OPEN, split_response
 PLAN = "I read the request once more and note what it asks for. Then I write the response."
 """What a target thinks before the response to a request without a gold answer."""
 
+PREVIEW, CHECK = "The request asks for this:", "Before I answer, I check once more what was asked:"
+"""What stands before the requirements at the beginning and at the end of a target's reasoning."""
+
 _PRODUCT = re.compile(r"(?<=[\w)%])\*(?=[\w($.])")
 
 
@@ -100,10 +103,12 @@ def build_targets(items: Sequence[PromptItem], config: SftTargetConfig, counts: 
             if not item.checklist:
                 kind = "unconstrained"
             if kind == "obeying":
+                asked = " ".join(requirement.text for requirement in item.checklist)
+                shown = f"{PREVIEW} {asked}\n{reasoning}\n{CHECK} {asked}" if config.preview else reasoning
                 on_answer, on_reasoning = by_scope([rule.checker for rule in rules])
                 obeying = _rewritten(item, scored, on_answer)
                 # without a block there is nowhere to meet a demand on the reasoning
-                thinking = None if on_reasoning and not think else _rewritten(item, reasoning, on_reasoning)
+                thinking = None if on_reasoning and not think else _rewritten(item, shown, on_reasoning)
                 if obeying is None or thinking is None:
                     kind = "not_obeyable"
                 else:

@@ -102,7 +102,7 @@ class RunFolder:
     @property
     def tables(self) -> list[Path]:
         """The tables that a finished run has."""
-        return [*sorted(self.path.glob("results*.md")), *self.path.glob("ablation.md")]
+        return [*sorted(self.path.glob("results*.md")), *self.path.glob("ablation.md"), *self.path.glob("methods.md")]
 
     @property
     def root(self) -> Path:

@@ -100,7 +100,7 @@ class ReportData:
 
     ``rehearsals`` has the label and figures of each rehearsal, ``trained`` the stages that rewards trained, ``taught``
     the other stages that logged steps, such as SFT, ``evaluated`` the models, ``stages`` all stages. ``wanted`` is the
-    group that the recipe names as the reference, ``margin`` the points of accuracy that may be lost. ``diagnostics`` are
+    group that the recipe names as the reference, ``margin`` the points of accuracy that may be lost, ``diagnostics``
     the figures of ``adhere diagnose``. ``courses`` say how ablations went, and ``ended`` at which step, of how many,
     halving ended a group. ``missing`` says, one sentence each, what cannot be shown yet.
     """

@@ -10,7 +10,7 @@ from adhere.prompts.attach import Sampler
 from adhere.prompts.config import ConstraintSamplerConfig, SftTargetConfig, SourceConfig
 from adhere.prompts.item import PromptItem
 from adhere.prompts.sources import PromptStyle, load
-from adhere.prompts.targets import TargetCounts, build_targets, unboxed
+from adhere.prompts.targets import CHECK, PREVIEW, TargetCounts, build_targets, unboxed
 from adhere.rewards.checklist import Requirement
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.constraints import check, check_scoped
@@ -86,6 +86,25 @@ def test_think_puts_the_solution_into_the_block_and_constrains_what_follows() ->
         assert segments.reasoning == item.solution
         assert segments.answer is not None and "\\boxed" in segments.answer.lower()
     assert sum(obeys(item, split_response(item.target or "").answer or "") for item in built) >= 38
+
+
+def test_a_preview_repeats_and_checks_the_requirements_in_reasoning_that_obeys() -> None:
+    items = sums(40)
+    plain, _ = targets(items, compliance=0.5, think=True)
+    built, counts = targets(items, compliance=0.5, think=True, preview=True)
+    assert counts["obeying"] > 5 and counts["ignoring"] > 5
+    shown = 0
+    for before, item in zip(plain, built, strict=True):
+        asked = " ".join(requirement.text for requirement in item.checklist)
+        reasoning = split_response(item.target or "").reasoning or ""
+        if before.target == item.target:
+            continue  # what does not obey promises nothing
+        shown += 1
+        assert reasoning == f"{PREVIEW} {asked}\n{item.solution}\n{CHECK} {asked}"
+        assert split_response(before.target or "").answer == split_response(item.target or "").answer
+    assert shown == counts["obeying"]
+    with pytest.raises(ValueError, match="preview: stands in the reasoning"):
+        targets(items, preview=True)
 
 
 def test_items_without_solution_or_with_a_wrong_one_are_left_out_and_counted() -> None:

@@ -31,7 +31,9 @@ NEEDS = {
 }
 """What an option asks the user for, or a limit of the quickstart's model that it does not fit."""
 
-NAMED_BY_THE_USER = ("arms", "rewards.components", "data.train", "data.evaluation", "sft.trl", "grpo.trl")
+NAMED_BY_THE_USER = (
+    "arms", "rewards.components", "data.train", "data.evaluation", "sft.trl", "grpo.trl", "ablation.methods",
+)  # fmt: skip
 
 
 @pytest.fixture

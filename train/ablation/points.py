@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adhere.rewards.errors import ConfigError, nearest
@@ -17,7 +17,9 @@ from adhere.train.config.ablation import name_problem, override_key
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.named_stages import BASE, last_models
 from adhere.train.config.schema import Recipe
+from adhere.train.config.suites import override_value
 from adhere.train.plan.rewards import equal_arms
+from adhere.train.run.graph import PlannedStage
 from adhere.train.run.run import Run, plan_stages
 
 Choice = tuple[str, list[str]]
@@ -65,6 +67,12 @@ def plan_ablation(overrides: Sequence[str]) -> Ablation:
     merged = tuple((dropped, kept, why) for kept, dropped, why in equal_arms(first))
     stands_in = {dropped: kept for dropped, kept, _ in merged}
     kept = {name: extra for name, extra in wanted.items() if name not in stands_in}
+    for name in kept if config.judge_by is None else ():
+        if len(ends := last_models(first[name].stages)) != 1:
+            raise ConfigError(
+                f"ablation.methods: {name} ends in {' and '.join(ends) or 'no model'}; a point is its last model, so "
+                f"let its stages end in one"
+            )
     # A wrong name is found before training, because it is read only after it.
     models, reference = [name for name in [BASE, *recipe.stages] if name not in last], config.reference
     if reference is not None and reference not in (*kept, *models):
@@ -109,6 +117,33 @@ def _at_most(arms: int) -> None:
             f"ablation: the axes and seeds make {arms:,} arms, and {MOST:,} are the most; list fewer values, or look "
             f"with adhere reweight which of them are worth a run"
         )
+
+
+def method_overrides(recipe: Recipe, name: str) -> list[str]:
+    """Return the overrides that make ``recipe`` the method ``name``, measured as all methods are."""
+    method = recipe.ablation.methods[name]
+    stages = method.stages
+    if method.overrides:
+        stages = {
+            stage: config.model_dump(exclude_defaults=True)
+            | ({"with": [*config.overrides, *method.overrides]} if config.kind == "grpo" else {})
+            for stage, config in recipe.stages.items()
+        }
+    own = [] if stages is None else [f"stages={override_value(stages)}"]
+    return [*recipe.ablation.compared_by, *own]
+
+
+def budget(stages: Iterable[PlannedStage]) -> int:
+    """Return the tokens that the policy generates to train on in ``stages``, at most."""
+    total = 0
+    for stage in stages:
+        recipe = stage.recipe
+        if stage.kind == "grpo":
+            completions = recipe.grpo.max_steps * recipe.completions_per_step / recipe.grpo.iterations
+            total += round(completions * recipe.grpo.max_completion_length)
+        elif stage.kind == "pairs":
+            total += (recipe.pairs.prompts or 0) * recipe.pairs.samples * recipe.pairs.max_completion_length
+    return total
 
 
 def points(recipe: Recipe) -> dict[str, list[str]]:
@@ -159,13 +194,14 @@ def points(recipe: Recipe) -> dict[str, list[str]]:
         [(name, [f"rewards.aggregation={name}"]) for name in config.aggregation],
         [(kind, [f"rewards.components.{name}.scoring={kind}" for name in checklists]) for kind in config.scoring],
         [(f"judge{n}", [f"rewards.components.{j}.judge.samples={n}" for j in judges]) for n in config.judge_samples],
+        [(name, method_overrides(recipe, name)) for name in config.method],
         [(name, list(extra)) for name, extra in (config.variants or {}).items()],
     ]
     axes = [axis for axis in every if axis]
     if not axes and len(recipe.ablation.seeds) == 1:
         raise ConfigError(
             "ablation: there is nothing to compare; give weights=[...], simplex=STEPS, gate=[true,false], "
-            "aggregation=[...], scoring=[...], judge_samples=[...], variants={...} or seeds=[...]"
+            "aggregation=[...], scoring=[...], judge_samples=[...], method=[...], variants={...} or seeds=[...]"
         )
     _at_most(math.prod(len(axis) for axis in axes))
     found: dict[str, list[str]] = {}

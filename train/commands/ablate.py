@@ -35,7 +35,7 @@ def _ablate(overrides: list[str], plan: bool) -> int:
     from adhere.records.run import RunFolder
     from adhere.train.ablation.course import saving, seconds
     from adhere.train.ablation.halving import rung_steps
-    from adhere.train.ablation.points import plan_ablation
+    from adhere.train.ablation.points import budget, plan_ablation
     from adhere.train.ablation.race import rounds_of, run_ablation
     from adhere.train.plan.evidence import seed_warnings
 
@@ -48,6 +48,20 @@ def _ablate(overrides: list[str], plan: bool) -> int:
     if not plan:
         for warning in seed_warnings(run):
             print(warning, file=sys.stderr)
+    if config.method:
+        of = {
+            point: budget(
+                s
+                for s in run.graph.stages.values()
+                if next(a for a, m in run.members.items() if m[0] == point) in s.arms
+            )
+            for point in run.points
+        }
+        most = ", ".join(f"{point} {tokens:,}" for point, tokens in of.items())
+        equal = len(set(of.values())) == 1
+        print(
+            f"tokens generated to train on, at most: {f'{next(iter(of.values())):,} for each point' if equal else most}"
+        )
     if plan:
         from adhere.train.plan.describe import describe_run
 

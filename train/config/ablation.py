@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from adhere.records.names import slug
 from adhere.rewards.aggregation import AGGREGATIONS
 from adhere.rewards.checklist.scoring import ChecklistScoring
+from adhere.rewards.errors import nearest
 from adhere.rewards.strict import Strict
 
 LONGEST_NAME = 200
@@ -72,6 +73,24 @@ class HalvingConfig(Strict):
         return self
 
 
+class MethodConfig(Strict):
+    """A method of training that ``adhere ablate`` can compare."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    overrides: list[str] = Field(default_factory=list, alias="with")
+    """Overrides for the recipe's stages of kind ``grpo``, which the method leaves as they are otherwise."""
+
+    stages: dict[str, Any] | None = None
+    """The stages of the method, which end in one model; ``None`` keeps the recipe's."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> MethodConfig:
+        if self.overrides and self.stages is not None:
+            raise ValueError("with: is for the recipe's own stages, and stages names others; write it there")
+        return self
+
+
 class AblationConfig(Strict):
     """The points of ``adhere ablate``: every combination of what is listed here, each with every seed."""
 
@@ -92,6 +111,15 @@ class AblationConfig(Strict):
 
     judge_samples: list[int] = Field(default_factory=list)
     """Replies drawn per question, for every judge of the recipe."""
+
+    method: list[str] = Field(default_factory=list)
+    """Methods to compare: names of ``methods``."""
+
+    methods: dict[str, MethodConfig] = Field(default_factory=dict)
+    """The methods that ``method`` chooses from."""
+
+    compared_by: list[str] = Field(default_factory=list)
+    """Overrides that hold for every point where ``method`` is given: what all methods are measured on."""
 
     variants: dict[str, list[str]] | None = None
     """Any other axis: a name, and the overrides that make it."""
@@ -124,6 +152,16 @@ class AblationConfig(Strict):
 
     @model_validator(mode="after")
     def _variants(self) -> AblationConfig:
+        if unknown := [name for name in self.method if name not in self.methods]:
+            known = ", ".join(self.methods) or "none: this recipe has no ablation.methods"
+            raise ValueError(
+                f"method: there is no method '{unknown[0]}'{nearest(unknown[0], self.methods)}; there are {known}"
+            )
+        if self.method and self.halving is not None:
+            raise ValueError("halving: methods do not share their steps, so that none can end early; set it to null")
+        for name in self.methods:
+            if problem := name_problem(name):
+                raise ValueError(f"methods: the name '{name}' {problem}")
         for name, overrides in (self.variants or {}).items():
             if problem := name_problem(name):
                 raise ValueError(f"variants: the name '{name}' {problem}")

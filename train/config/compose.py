@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from difflib import get_close_matches
@@ -38,6 +39,9 @@ def recipes_folder() -> Path:
 
 
 OmegaConf.register_new_resolver("adhere_ranks", lambda device, ranks: 1 if device == "cpu" else ranks, replace=True)
+OmegaConf.register_new_resolver(
+    "adhere_times", lambda *factors: max(1, round(math.prod(map(float, factors)))), replace=True
+)
 OmegaConf.register_new_resolver("adhere_assets", lambda name: str(recipes_folder() / "assets" / name), replace=True)
 
 

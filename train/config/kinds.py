@@ -11,18 +11,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
+from adhere.prompts.attach import expand
+from adhere.prompts.fingerprint import fingerprint
 from adhere.records.artifact import PAIRS, Artifact
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.judge.config import OPERATIONAL
 from adhere.train.config.generation import vllm_settings
 from adhere.train.config.model_files import context_of
 from adhere.train.config.named_stages import BASE, DECLARED, NOT_OF_A_STAGE, Declaration, StageConfig
-from adhere.train.config.schema import DpoConfig, Recipe, SftConfig
+from adhere.train.config.schema import DpoConfig, GrpoConfig, MergeConfig, Recipe, SftConfig
 from adhere.train.config.stage import StageSpec
 
 SPEED_ONLY = {"save_steps", "save_every_minutes", "logging_steps", "monitors", "require_signal", "held_out"}
 """Training settings that change no weight, and so no key; ``save_steps`` does where the best checkpoint is chosen, and
 ``held_out`` where that or the end of training depends on it."""
+
+LATER = {
+    "lr_floor", "optimizer", "ema", "clip_low", "clip_high", "clip_ratio", "cispo_weight", "sapo_positive",
+    "sapo_negative", "ratio_level", "mask_truncated", "num_iterations", "reference_every", "reference_mix",
+    "entropy_coefficient", "entropy_target", "entropy_top", "ladder", "admission", "imitation", "token_share",
+    "token_entropy",
+}  # fmt: skip
+"""Training settings that came later: at their default they are no part of a key, so that stages keep their names."""
+
+LR_FLOOR = GrpoConfig().lr_floor
 
 
 ROUTES = ("all", "requirements", "no_requirements", "answer", "no_answer")
@@ -151,14 +163,21 @@ class Sft(Shipped):
         return {
             "seed": recipe.seed,
             "batch": _batch(recipe, recipe.sft),
-            "sft": recipe.sft.model_dump(exclude=(left_out | FACTORS) - _decides(recipe, "sft")),
+            "sft": recipe.sft.model_dump(
+                exclude=(left_out | FACTORS) - _decides(recipe, "sft") | _at_default(recipe.sft)
+            ),
             **_measured_on(recipe, "sft"),
         }
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
-        found, length, context = _held_out_problems(recipe, "sft"), recipe.sft.max_length, context_of(recipe.model)
+        found, length, context = _training_problems(recipe, "sft"), recipe.sft.max_length, context_of(recipe.model)
+        found += _held_out_problems(recipe, "sft")
         if context is not None and length > context:
             found.append(f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it")
+        if recipe.sft.token_share < 1.0 and recipe.sft.tokens_per_microbatch is not None:
+            found.append("sft.token_share: packed updates train on every token; set sft.tokens_per_microbatch=null")
+        if recipe.sft.token_share == 1.0 and recipe.sft.token_entropy != SftConfig().token_entropy:
+            found.append("sft.token_entropy: has no effect with token_share=1; lower that, or leave this out")
         if recipe.sft.hand_over == "best" and recipe.sft.held_out.every is None:
             found.append("sft.hand_over: best is best on held-out prompts; set sft.held_out.every, or use last")
         return found
@@ -188,7 +207,7 @@ class Grpo(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        left_out = SPEED_ONLY - _decides(recipe, "grpo")
+        left_out = SPEED_ONLY - _decides(recipe, "grpo") | _at_default(recipe.grpo)
         grpo = recipe.grpo.model_dump(exclude=left_out | FACTORS | {"seed"})
         # What is generated at once counts by the optimizer steps that it feeds.
         if micro := grpo["trl"].get("steps_per_generation"):
@@ -220,7 +239,7 @@ class Grpo(Shipped):
         prompts = completions // grpo.group_size
         per_step = f"{prompts} {'prompt' if prompts == 1 else 'prompts'} × {grpo.group_size} completions"
         micro = int(grpo.trl.get("steps_per_generation") or grpo.gradient_accumulation)
-        passes = int(grpo.trl.get("num_iterations") or 1)
+        passes = grpo.iterations
         batch = grpo.per_device_batch_size * ranks * micro
         steps = micro * passes / grpo.gradient_accumulation
         feeds = f"feeds {steps:g} {'step' if steps == 1 else 'steps'}"
@@ -236,7 +255,7 @@ class Grpo(Shipped):
         ]
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
-        found = _held_out_problems(recipe, "grpo")
+        found = [*_training_problems(recipe, "grpo"), *_held_out_problems(recipe, "grpo"), *_loss_problems(recipe)]
         if recipe.grpo.relabel.advantage and (recipe.grpo.exact_trl or recipe.grpo.kl_coefficient):
             other = "exact_trl=true" if recipe.grpo.exact_trl else "a KL term (grpo.kl_coefficient)"
             found.append(f"grpo.relabel.advantage: replays are rows of adhere's own updates, and not with {other}")
@@ -345,7 +364,10 @@ class Merge(Shipped):
         return Needs(0.0, 2 * gib, seconds, "models read and written at 0.2 to 3 GiB/s")
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        return {"merge": recipe.merge.model_dump()}
+        merge = recipe.merge.model_dump()
+        if recipe.merge.method == "rain":
+            return {"seed": recipe.seed, "merge": merge, "data": fingerprint(recipe.data, "train")}
+        return {"merge": {key: merge[key] for key in ("method", "weights")}}
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
         merge, count, found = recipe.merge, len(stage.inputs["models"]), []
@@ -353,12 +375,25 @@ class Merge(Shipped):
             found.append(f"merge.weights: {len(merge.weights)} weights for {count} models; name one for each")
         if merge.method == "slerp" and count != 2:
             found.append(f"merge.method: slerp goes between 2 models, {count} are named; use linear")
+        if merge.method == "rain" and count != 2:
+            found.append(f"merge.method: rain takes 2 models, one that reasons and one that follows, {count} are named")
+        if merge.method == "rain" and merge.weights is not None:
+            found.append("merge.weights: rain has none; set merge.instructions, the factor of what is added")
+        if merge.method == "rain" and stage.source is None:
+            found.append("merge.method: rain adds what the second model learned since its base; name that in from:")
+        plain = MergeConfig()
+        for key in ("traces", "trace_tokens", "cut", "leak", "instructions"):
+            if merge.method != "rain" and getattr(merge, key) != getattr(plain, key):
+                found.append(f"merge.{key}: has no effect with method={merge.method}; it is for rain")
         shares = merge.weights or [1.0]
         if merge.method == "slerp" and (min(shares) < 0.0 or abs(sum(shares) - 1.0) > 1e-6):
             found.append(f"merge.weights: {shares} are not shares, which slerp takes; let them add up to 1")
         return found
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
+        if recipe.merge.method == "rain":
+            traces, most = recipe.merge.traces, recipe.merge.trace_tokens
+            return [f"rain with the reasoning of {traces} answers protected, at most {most} tokens each"]
         shares = "equal shares" if recipe.merge.weights is None else ", ".join(f"{w:g}" for w in recipe.merge.weights)
         return [f"{recipe.merge.method} with {shares}"]
 
@@ -397,7 +432,7 @@ class Dpo(Shipped):
     )  # fmt: skip
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        dpo = recipe.dpo.model_dump(exclude=SPEED_ONLY | FACTORS)
+        dpo = recipe.dpo.model_dump(exclude=SPEED_ONLY | FACTORS | _at_default(recipe.dpo))
         return {"seed": recipe.seed, "batch": _batch(recipe, recipe.dpo), "dpo": dpo}
 
     def needs(self, recipe: Recipe, stage: StageConfig, weights: int) -> Needs:
@@ -406,9 +441,12 @@ class Dpo(Shipped):
         return Needs(device_gib=4 * words * weights / 2**30, basis="weights and states; activations are not counted")
 
     def problems(self, recipe: Recipe, stage: StageConfig) -> list[str]:
+        found = _training_problems(recipe, "dpo")
         if recipe.preflight:
-            return ["preflight: no worst-case step is known for a dpo stage; set preflight=false for it in its with:"]
-        return []
+            found.append(
+                "preflight: no worst-case step is known for a dpo stage; set preflight=false for it in its with:"
+            )
+        return found
 
     def arithmetic(self, recipe: Recipe) -> list[str]:
         dpo, ranks = recipe.dpo, recipe.launcher.processes
@@ -486,6 +524,88 @@ def _decides(recipe: Recipe, section: Literal["sft", "grpo"]) -> set[str]:
     best = config.hand_over == "best"
     uses = config.held_out.every is not None and (best or config.held_out.stop_when is not None)
     return ({"save_steps"} if best else set()) | ({"held_out"} if uses else set())
+
+
+def _at_default(config: SftConfig | GrpoConfig | DpoConfig) -> set[str]:
+    """Return those of ``LATER`` that have their default."""
+    plain = type(config)()
+    return {key for key in LATER if getattr(config, key, None) == getattr(plain, key, None)}
+
+
+def _training_problems(recipe: Recipe, section: Literal["sft", "grpo", "dpo"]) -> list[str]:
+    """Return what the levers of every training section cannot be set to here."""
+    config, strategy, found = getattr(recipe, section), recipe.launcher.strategy, list[str]()
+    if config.ema is not None and strategy not in ("single", "ddp"):
+        found.append(f"{section}.ema: each rank averages whole weights, which {strategy} divides; use ddp, or null")
+    if config.ema is not None and getattr(config, "hand_over", "last") == "best":
+        found.append(
+            f"{section}.ema: hands over an average, and {section}.hand_over=best a checkpoint; use one of them"
+        )
+    if config.lr_floor != LR_FLOOR and config.lr_scheduler != "cosine_with_floor":
+        found.append(
+            f"{section}.lr_floor: has no effect with lr_scheduler={config.lr_scheduler}; use cosine_with_floor, or "
+            f"leave it out"
+        )
+    if config.optimizer == "adamw_8bit" and strategy not in ("single", "ddp"):
+        found.append(f"{section}.optimizer: adamw_8bit works with the strategies single and ddp, not {strategy}")
+    if config.optimizer == "adamw_8bit" and recipe.launcher.device == "cpu":
+        found.append(f"{section}.optimizer: adamw_8bit needs a GPU, and launcher.device is cpu; use adamw")
+    return found
+
+
+def _loss_problems(recipe: Recipe) -> list[str]:
+    """Return the keys of GRPO's loss that contradict each other, or that nothing reads."""
+    grpo, plain, found = recipe.grpo, GrpoConfig(), list[str]()
+    clips = ("dapo", "grpo", "bnpo", "dr_grpo", "luspo")
+    read_by: dict[str, Sequence[str]] = {
+        "clip_low": clips, "clip_high": clips, "clip_ratio": clips, "cispo_weight": ["cispo"],
+        "sapo_positive": ["sapo"], "sapo_negative": ["sapo"], "ratio_level": [*clips, "cispo", "sapo"],
+    }  # fmt: skip
+    for key, losses in read_by.items():
+        if getattr(grpo, key) != getattr(plain, key) and grpo.loss not in losses:
+            found.append(f"grpo.{key}: has no effect with loss={grpo.loss}; it is for {', '.join(losses)}")
+    high = grpo.clip_low if grpo.clip_high is None else grpo.clip_high
+    if grpo.clip_ratio is not None and grpo.clip_ratio <= 1.0 + high:
+        found.append(f"grpo.clip_ratio: {grpo.clip_ratio} has to be above 1 + clip_high, {1.0 + high:g}")
+    if grpo.reference_every is None and grpo.reference_mix != plain.reference_mix:
+        found.append("grpo.reference_mix: has no effect without grpo.reference_every; set it, or leave this out")
+    if grpo.reference_every is not None:
+        if grpo.kl_coefficient == 0.0:
+            found.append("grpo.reference_every: without grpo.kl_coefficient there is no reference; set it above 0")
+        if recipe.model.adapter.kind != "none":
+            found.append("grpo.reference_every: with adapters the reference is the model without them; use null")
+        if recipe.launcher.strategy not in ("single", "ddp"):
+            found.append(
+                f"grpo.reference_every: {recipe.launcher.strategy} divides the reference, which checkpoints hold "
+                f"whole; use ddp, or null"
+            )
+    if grpo.exact_trl and grpo.ladder.start is not None:
+        found.append("grpo.ladder.start: changes the prompts, which exact_trl=true keeps; set one of them back")
+    if grpo.imitation.weight > 0.0 and recipe.launcher.strategy not in ("single", "ddp"):
+        found.append(
+            f"grpo.imitation.weight: a second backward pass of a step works with the strategies single and ddp, not "
+            f"{recipe.launcher.strategy}"
+        )
+    if grpo.imitation.weight > 0.0 and grpo.exact_trl:
+        found.append(
+            "grpo.imitation.weight: is no part of TRL's loss, which exact_trl=true keeps; set one of them back"
+        )
+    if grpo.exact_trl and grpo.admission != plain.admission:
+        found.append("grpo.admission: changes advantages, which exact_trl=true keeps; set one of them back")
+    if (unknown := [name for name in grpo.ladder.order if not expand([name])]) and grpo.ladder.start is not None:
+        found.append(f"grpo.ladder.order: there is no constraint, family or collection '{unknown[0]}'")
+    keeps = [
+        key
+        for key in ("entropy_coefficient", "entropy_target", "entropy_top")
+        if getattr(grpo, key) != getattr(plain, key)
+    ]
+    keeps += ["loss"] if grpo.loss == "vespo" else []
+    if grpo.token_credit.strength > 0.0 and keeps:
+        found.append(
+            f"grpo.token_credit.strength: grpo.{keeps[0]} keeps TRL's own micro-batches (docs/performance.md), which "
+            f"have no weights of tokens; leave one of them out"
+        )
+    return found
 
 
 def _held_out_line(recipe: Recipe, section: Literal["sft", "grpo"]) -> list[str]:

@@ -31,6 +31,7 @@ from adhere.train.config.named_stages import (
 )
 from adhere.train.config.suites import SuiteConfig, with_suite_stages
 
+Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "cosine_with_floor"]
 Strategy = Literal["single", "ddp", "fsdp2", "zero2", "zero3"]
 SLURM_TIME = r"^(\d+-)?\d+(:\d\d){0,2}$"
 SLURM_MEMORY = r"^\d+[KMGTkmgt]?[Bb]?$"
@@ -39,12 +40,31 @@ SLURM_MEMORY = r"^\d+[KMGTkmgt]?[Bb]?$"
 class MergeConfig(Strict):
     """How a ``merge`` stage makes one model out of several."""
 
-    method: Literal["linear", "slerp"] = "linear"
-    """``linear``: Σ wᵢθᵢ, tensor by tensor. ``slerp``: along the arc between two, at the second one's share."""
+    method: Literal["linear", "slerp", "rain"] = "linear"
+    """``linear``: Σ wᵢθᵢ, tensor by tensor. ``slerp``: along the arc between two, at the second one's share. ``rain``:
+    adds to the first what the second learned since ``from``, where it does not touch the first one's reasoning (arXiv
+    2602.22538)."""
 
     weights: list[float] | None = Field(default=None, min_length=2)
     """One weight for each model in the order of ``inputs.models``; with ``linear`` as written, with ``slerp`` shares
     that add up to 1. ``None`` weighs all alike."""
+
+    traces: int = Field(default=150, ge=2)
+    """``rain``: training prompts that the first model answers, whose reasoning is protected. Half of them are projected
+    out, on the other half is measured what still leaks."""
+
+    trace_tokens: int = Field(default=1024, ge=1)
+    """``rain``: length limit of such an answer, in tokens."""
+
+    cut: float = Field(default=1e-8, gt=0.0, lt=1.0)
+    """``rain``: a direction is protected where a map's inputs have more than this share of their largest second
+    moment. With more thinking tokens than inputs no direction may be left."""
+
+    leak: float = Field(default=0.5, ge=0.0)
+    """``rain``: ρ, what an effect on reasoning that was not projected out costs a head."""
+
+    instructions: float = Field(default=1.0, gt=0.0)
+    """``rain``: factor of all that is added."""
 
 
 class AdapterConfig(Strict):
@@ -110,14 +130,25 @@ class _Training(Strict):
     learning_rate: float = Field(gt=0.0)
     """Peak learning rate."""
 
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
-    """Learning-rate schedule."""
+    lr_scheduler: Schedule = "constant_with_warmup"
+    """Learning-rate schedule; ``cosine_with_floor`` falls to ``lr_floor`` in place of 0."""
+
+    lr_floor: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the peak learning rate at which ``cosine_with_floor`` ends; other schedules have none."""
 
     warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)
     """AdamW's decoupled weight decay."""
+
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """``adamw_8bit`` keeps AdamW's two moments in 8 bits, a quarter of their memory (arXiv 2110.02861); needs
+    bitsandbytes and a GPU."""
+
+    ema: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Hand over the exponential moving average of the weights in place of the last ones: this share of it stays at each
+    optimizer step. Rollouts and evaluations while training are of the weights themselves. ``None`` keeps no average."""
 
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     """Gradients are scaled down to this norm."""
@@ -165,6 +196,14 @@ class SftConfig(_Training):
     """Padded tokens of one forward and backward pass at most, into which the rows of an optimizer step are packed by
     length, with TRL's loss and gradients; ``auto`` is what ``per_device_batch_size`` rows of the greatest length have,
     and no more than keeps the device busy. ``None`` keeps TRL's own batches, equal to it bit for bit."""
+
+    token_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of a batch's target tokens that are trained on: those with the highest CE − ``token_entropy``·H, loss less
+    entropy, which keeps the model's entropy up (Light-IF, arXiv 2508.03178, has 0.8). Below 1 it costs one more forward
+    pass."""
+
+    token_entropy: float = Field(default=0.8, ge=0.0)
+    """How much the entropy counts in that choice."""
 
     held_out: HeldOutConfig = HeldOutConfig()
 
@@ -248,6 +287,48 @@ class RelabelConfig(Strict):
     """Replays for the rollouts of a generation at most; those that met the largest share come first."""
 
 
+class LadderConfig(Strict):
+    """A ladder of requirements: prompts ask for few of their requirements first, and for all of them in the end."""
+
+    start: int | None = Field(default=None, ge=0)
+    """Requirements that a prompt asks for at first; ``None`` asks for all from the start, without a ladder."""
+
+    rise: Literal["schedule", "pass"] = "schedule"
+    """``schedule``: all prompts climb together with training. ``pass``: a prompt asks for one requirement more after a
+    group of it in which every rollout was right and met all that was asked."""
+
+    until: float = Field(default=0.7, ge=0.0, le=1.0)
+    """With ``schedule``, the share of training after which all requirements are asked for."""
+
+    order: list[str] = Field(default_factory=list)
+    """Constraint ids, families or collections from easy to hard: a prompt asks for the easiest of its own first. Those
+    that are not named come last; by default the order in the prompt."""
+
+
+class ImitationConfig(Strict):
+    """An SFT loss beside GRPO's, on targets of the training items (as in CHORD, arXiv 2508.11408)."""
+
+    weight: float = Field(default=0.0, ge=0.0)
+    """Weight of the mean loss of the targets' tokens, in nats; 0 leaves it out. Prompts without a target are then left
+    out of training."""
+
+    rows: int = Field(default=8, ge=1)
+    """Targets of an optimizer step, on each rank."""
+
+    until: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Share of training over which the weight falls to 0, linearly; ``None`` keeps it."""
+
+
+class AdmissionConfig(Strict):
+    """Which groups are trained on: by how far their rewards differ, over the whole group and all ranks."""
+
+    spread: float = Field(default=0.0, ge=0.0)
+    """Groups whose highest and lowest reward differ by no more than this are left out; the noise of a judge, say."""
+
+    distinct: int = Field(default=2, ge=2)
+    """Different rewards that a group needs; rewards that lie within ``spread`` of each other count as one."""
+
+
 class GrpoConfig(_Training):
     """Group relative policy optimisation on the composite reward (TRL's GRPOTrainer)."""
 
@@ -277,8 +358,56 @@ class GrpoConfig(_Training):
     """``live_share`` multiplies ``kl_coefficient`` by the share of an update's groups that have an advantage, so that
     an update which few groups voted for is not made of the KL term instead."""
 
-    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo"] = "dapo"
-    """How token losses are averaged; TRL documents each."""
+    loss: Literal["dapo", "grpo", "bnpo", "dr_grpo", "cispo", "sapo", "luspo", "vespo"] = "dapo"
+    """The policy's loss. ``dapo``, ``grpo``, ``bnpo`` and ``dr_grpo`` clip the ratio and differ in how token losses are
+    averaged; ``cispo`` clips its weight alone (arXiv 2506.13585), ``sapo`` has a smooth gate in place of the clip
+    (arXiv 2511.20347); ``luspo`` (arXiv 2602.05261) and ``vespo`` (arXiv 2602.10693) are of whole sequences."""
+
+    clip_low: float = Field(default=0.2, ge=0.0, lt=1.0)
+    """How far the ratio of new to old probability may fall below 1 before its gradient ends (ε)."""
+
+    clip_high: float | None = Field(default=None, ge=0.0)
+    """How far it may rise above 1; ``None`` is ``clip_low``. Clip-higher (DAPO, arXiv 2503.14476) is 0.28."""
+
+    clip_ratio: float | None = Field(default=None, gt=1.0)
+    """Greatest ratio where the advantage is negative, which the plain clip leaves open (two-sided clip, arXiv
+    2505.07291); ``None`` sets none."""
+
+    cispo_weight: float = Field(default=5.0, gt=0.0)
+    """Greatest weight of a token under ``loss=cispo`` (ScaleRL, arXiv 2510.13786)."""
+
+    sapo_positive: float = Field(default=1.0, gt=0.0)
+    """Temperature of ``loss=sapo`` for tokens with a positive advantage."""
+
+    sapo_negative: float = Field(default=1.05, gt=0.0)
+    """Temperature of ``loss=sapo`` for the other tokens."""
+
+    ratio_level: Literal["token", "sequence"] | None = None
+    """Whether each ``token`` has a ratio of its own, or the ``sequence`` one, its tokens' geometric mean (GSPO, arXiv
+    2507.18071); ``None`` is ``sequence`` for ``loss=luspo``, else ``token``."""
+
+    mask_truncated: bool = False
+    """Leave rollouts that were cut at the length limit out of the loss (DAPO). They stay in their group's mean."""
+
+    num_iterations: int = Field(default=1, ge=1)
+    """Times that each generation is trained on (μ)."""
+
+    reference_every: int | None = Field(default=None, ge=1)
+    """Steps after which the reference of the KL moves towards the policy (TR-DPO, arXiv 2404.09656); ``None``: never.
+    Needs ``kl_coefficient`` above 0 and no adapters."""
+
+    reference_mix: float = Field(default=0.6, gt=0.0, le=1.0)
+    """Share of the policy in the reference after such a move; 1 replaces it."""
+
+    entropy_coefficient: float = Field(default=0.0, ge=0.0)
+    """Weight of the policy's mean entropy by token as a bonus; with ``entropy_target`` only what it starts from."""
+
+    entropy_target: float | None = Field(default=None, gt=0.0)
+    """Entropy in nats below which the bonus counts, and its weight rises by 0.005 a step, up to 1; above it the weight
+    falls (Skywork-OR1, arXiv 2505.22312). ``None`` keeps the weight constant."""
+
+    entropy_top: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of the tokens, those of the highest entropy, that are trained on (arXiv 2506.01939); 1 trains on all."""
 
     generation: Literal["transformers", "continuous_batching", "vllm_colocate", "vllm_server"] = "transformers"
     """Back end of the rollouts."""
@@ -312,6 +441,12 @@ class GrpoConfig(_Training):
 
     relabel: RelabelConfig = RelabelConfig()
 
+    ladder: LadderConfig = LadderConfig()
+
+    admission: AdmissionConfig = AdmissionConfig()
+
+    imitation: ImitationConfig = ImitationConfig()
+
     max_clipped_steps: int = Field(default=5, ge=1)
     """Consecutive steps without any finished completion after which training stops and says so."""
 
@@ -331,6 +466,34 @@ class GrpoConfig(_Training):
     held_out: HeldOutConfig = HeldOutConfig()
 
     monitors: MonitorsConfig = MonitorsConfig()
+
+    def trl_fields(self) -> dict[str, Any]:
+        """Return the fields of TRL's config that the keys of the loss decide, before those of ``trl``."""
+        level = self.ratio_level or ("sequence" if self.loss == "luspo" else "token")
+        high = self.cispo_weight if self.loss == "cispo" else self.clip_high
+        return {
+            "loss_type": self.loss,
+            "epsilon": self.clip_low,
+            "epsilon_high": high,
+            "delta": self.clip_ratio,
+            "sapo_temperature_pos": self.sapo_positive,
+            "sapo_temperature_neg": self.sapo_negative,
+            "importance_sampling_level": level,
+            "mask_truncated_completions": self.mask_truncated,
+            "num_iterations": self.num_iterations,
+            "sync_ref_model": self.reference_every is not None,
+            "ref_model_sync_steps": self.reference_every or 512,
+            "ref_model_mixup_alpha": self.reference_mix,
+            "entropy_coef": self.entropy_coefficient,
+            "use_adaptive_entropy": self.entropy_target is not None,
+            "entropy_target": 0.2 if self.entropy_target is None else self.entropy_target,
+            "top_entropy_quantile": self.entropy_top,
+        }
+
+    @property
+    def iterations(self) -> int:
+        """Times that each generation is trained on, whichever key says it."""
+        return int(self.trl.get("num_iterations") or self.num_iterations)
 
 
 class DistillConfig(Strict):
@@ -430,7 +593,7 @@ class DpoConfig(_Training):
     """Direct preference optimisation (arXiv 2305.18290) on the pairs of a ``pairs`` stage (TRL's DPOTrainer)."""
 
     learning_rate: float = Field(default=3e-6, gt=0.0)
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "linear"
+    lr_scheduler: Schedule = "linear"
     max_steps: int = Field(default=-1, ge=-1)
     """Optimizer steps; -1 trains ``epochs`` passes."""
 

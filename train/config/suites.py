@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -81,16 +82,21 @@ def suite_overrides(name: str, entry: SuiteConfig) -> list[str]:
     if entry.without_constraints is not None:
         values["without_constraints"] = entry.without_constraints
     values |= {f"sampling.{key}": value for key, value in entry.sampling.items()}
-    return [*words, *(f"evaluation.{key}={_word(value)}" for key, value in values.items())]
+    return [*words, *(f"evaluation.{key}={override_value(value)}" for key, value in values.items())]
 
 
-def _word(value: Any) -> str:
+def override_value(value: Any) -> str:
     """Return a value as Hydra's command line reads it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
-        return f"[{','.join(map(_word, value))}]"
-    return str(value) if isinstance(value, int | float) else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return f"[{','.join(map(override_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}: {override_value(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, int | float):
+        return str(value)
+    # In Hydra's quotes a backslash is itself, except before a quote and at the end.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
 
 
 def with_suite_stages(recipe: Any) -> Any:

@@ -20,7 +20,7 @@ from adhere.rewards.errors import AdhereError, ConfigError, nearest
 from adhere.train.config.ablation import name_problem
 from adhere.train.config.generation import SERVER_KEYS, VllmConfig
 from adhere.train.config.named_stages import DECLARED, ON_POLICY, WEIGHTS
-from adhere.train.config.schema import Recipe, recipe_schema
+from adhere.train.config.schema import GrpoConfig, Recipe, recipe_schema
 from adhere.train.config.trackers import TRACKERS, tracker_named
 
 TRL_CONFIGS = {stage: f"trl/trainer/{stage}_config.py" for stage in ("sft", "grpo", "dpo")}
@@ -71,6 +71,25 @@ OURS = {
     "weight_decay": "weight_decay",
 }
 """TRL fields that a key of the recipe decides; setting them twice would leave one of the two a lie."""
+
+LEVERS = {
+    "delta": "clip_ratio",
+    "entropy_coef": "entropy_coefficient",
+    "entropy_target": "entropy_target",
+    "epsilon": "clip_low",
+    "epsilon_high": "clip_high (cispo_weight with loss=cispo)",
+    "importance_sampling_level": "ratio_level",
+    "mask_truncated_completions": "mask_truncated",
+    "num_iterations": "num_iterations",
+    "ref_model_mixup_alpha": "reference_mix",
+    "ref_model_sync_steps": "reference_every",
+    "sapo_temperature_neg": "sapo_negative",
+    "sapo_temperature_pos": "sapo_positive",
+    "sync_ref_model": "reference_every",
+    "top_entropy_quantile": "entropy_top",
+    "use_adaptive_entropy": "entropy_target",
+}
+"""TRL fields that a key of GRPO's loss becomes."""
 
 OURS_OF_DPO = {
     "beta": "dpo.beta",
@@ -303,6 +322,13 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
             if key not in known
         ]
         problems += [f"{stage}.trl.{key}: is set by {ours[key]}" for key in extra if key in ours]
+    # A lever has a key of its own; the field that it becomes may still be given in trl, but not both.
+    fields, plain = grpo.trl_fields(), GrpoConfig().trl_fields()
+    problems += [
+        f"grpo.trl.{field}: grpo.{LEVERS[field]} sets it already; leave one of them out"
+        for field in sorted(LEVERS.keys() & grpo.trl.keys())
+        if fields[field] != plain[field]
+    ]
     for name in recipe.tracking.trackers:
         if name in TRACKERS and TRACKERS.package(name) == "adhere":
             problems.append(f"tracking.trackers: '{name}' is switched on by tracking.{name}; name only others here")

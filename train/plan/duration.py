@@ -275,7 +275,7 @@ def stage_duration(
         step = max(passes * a.parameters * tokens / device.flops[end], 3 * a.layers * device.layer[end])
         if workload == "grpo":
             micro = steps_per_generation(recipe)
-            per_step = config.gradient_accumulation / (micro * int(config.trl.get("num_iterations") or 1))
+            per_step = config.gradient_accumulation / (micro * recipe.grpo.iterations)
             batch, captured = config.per_device_batch_size * micro, recipe.grpo.generation.startswith("vllm")
             step += per_step * _generation(recipe, a, device, end, batch, prompt, completion, captured)
         ends.append((steps or 0) * step + LOADING[1 - end])

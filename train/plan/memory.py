@@ -95,12 +95,12 @@ def stage_memory(recipe: Recipe, kind: str, a: Architecture) -> StageMemory:
     workload = kind_of(kind).workload
     if workload in ("evaluation", "rehearse"):
         return _inference(recipe, a, rehearsal=workload == "rehearse")
-    fixed, gradients, host = _states(recipe, a)
+    config: SftConfig | GrpoConfig = recipe.sft if workload == "sft" else recipe.grpo
+    fixed, gradients, host = _states(recipe, config, a)
     notes: list[str] = []
-    config: SftConfig | GrpoConfig
     packed = False
     if workload == "sft":
-        config, tokens = recipe.sft, min(recipe.sft.max_length, a.context or recipe.sft.max_length)
+        tokens = min(recipe.sft.max_length, a.context or recipe.sft.max_length)
         scored, generation, sequences = tokens - 1, [], config.per_device_batch_size
         budget = sft_microbatch_tokens(recipe, tokens, cpu=recipe.launcher.device == "cpu")
         if packed := budget is not None:
@@ -189,7 +189,12 @@ def prompt_tokens(recipe: Recipe, a: Architecture) -> int:
     return min(ASSUMED_PROMPT, max(1, context - completion)) if context else ASSUMED_PROMPT
 
 
-def _states(recipe: Recipe, a: Architecture) -> tuple[dict[str, float], float, float]:
+def moment_bytes(optimizer: str, width: int) -> float:
+    """Return the bytes of AdamW's moments for one weight of ``width`` bytes; 8-bit ones have a float32 per block."""
+    return ADAM_STATES * (1.0 + WORD / 256 if optimizer == "adamw_8bit" else width)
+
+
+def _states(recipe: Recipe, config: SftConfig | GrpoConfig, a: Architecture) -> tuple[dict[str, float], float, float]:
     """Return what stays on a device while training, the bytes of its gradients, and what lies in host memory."""
     launcher, width = recipe.launcher, width_of(recipe)
     ranks, deepspeed = launcher.processes, launcher.strategy.startswith("zero")
@@ -202,7 +207,7 @@ def _states(recipe: Recipe, a: Architecture) -> tuple[dict[str, float], float, f
     # DeepSpeed trains weights of the arithmetic's type and keeps float32 ones beside them; torch's autocast needs none.
     trained_width = width if deepspeed else each
     weights = (frozen + trained * trained_width) / split
-    optimizer = trained * each * ADAM_STATES / shared + (trained * WORD / shared if deepspeed else 0)
+    optimizer = trained * moment_bytes(config.optimizer, each) / shared + (trained * WORD / shared if deepspeed else 0)
     gradients = trained * trained_width / shared
     host = 0.0
     if launcher.offload:
@@ -211,7 +216,9 @@ def _states(recipe: Recipe, a: Architecture) -> tuple[dict[str, float], float, f
             host, weights = host + weights, 0.0
     outside = 0.0 if launcher.device == "cpu" else CUDA_CONTEXT + (NCCL_BUFFERS if ranks > 1 else 0)
     buffers = _buffers(recipe, a, trained, trained_width)
-    return {"weights": weights, "optimizer": optimizer, "buffers": buffers, "outside": outside}, gradients, host
+    fixed = {"weights": weights, "optimizer": optimizer, "buffers": buffers, "outside": outside}
+    fixed |= {} if config.ema is None else {"average": float(trained * each)}
+    return fixed, gradients, host
 
 
 def _teachers(recipe: Recipe, a: Architecture) -> float:

@@ -14,6 +14,7 @@ from adhere.records.run import RunFolder, as_run
 from adhere.rewards.errors import AdhereError
 from adhere.train.config.stage import read_spec
 from adhere.train.run.card import write_card
+from adhere.train.run.method_table import write_methods
 from adhere.train.run.results import EvaluatedModel, comparable, joint_differences, write_run_results
 
 
@@ -33,6 +34,9 @@ def finish(run: RunFolder) -> list[str]:
     ablation, title = recipe.get("ablation", {}), str(recipe.get("name", run.path.name))
     compared_with, margin = ablation.get("reference"), float(ablation.get("margin", MARGIN))
     table = write_run_results(run.path, entries, title, plan.points, compared_with, margin)
+    if measured and ablation.get("method"):
+        sources = read_spec(measured[-1][1].spec).recipe.data.evaluation
+        write_methods(run, [source.source for source in sources if source.held_out])
     trained = [(stage, run.artifact(stage)) for stage in plan.stages]
     bare = [(s, made) for s, made in trained if made.done and made.model.is_dir() and not made.card.exists()]
     differences = joint_differences(comparable(entries)[-1]) if bare and entries and not plan.points else []

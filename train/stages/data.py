@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
 from datasets import Dataset
@@ -22,11 +22,13 @@ from adhere.rewards.judge.needs import check_judged
 from adhere.train.config.kinds import kind_of
 from adhere.train.model.chat import check_template, prompt_ids, prompt_text, target_text
 from adhere.train.run.inputs import too_few
+from adhere.train.stages.ladder import rungs
 from adhere.train.stages.token_credit import contrast_messages
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from adhere.train.config.schema import LadderConfig
     from adhere.train.config.stage import StageSpec
 
 
@@ -131,25 +133,35 @@ def _tokens(item: PromptItem, tokenizer: PreTrainedTokenizerBase) -> tuple[list[
     return list(before), [*after, tokenizer.eos_token_id]
 
 
-def grpo_dataset(items: Sequence[PromptItem], prompts: int, against: str | None = None) -> Dataset:
+def grpo_dataset(
+    items: Sequence[PromptItem], prompts: int, against: str | None = None, ladder: LadderConfig | None = None
+) -> Dataset:
     """Return rows of ``prompt`` (messages), and the columns that the reward functions and the rollout files read.
 
-    With ``against`` the column ``contrast`` holds, as JSON, the conversation that token credit compares a prompt with.
+    With ``against`` the column ``contrast`` holds, as JSON, the conversation that token credit compares a prompt with;
+    with ``ladder`` the column ``rungs`` what differs in each prompt on each rung.
 
     Raises:
         ConfigError: there are fewer items than a step takes ``prompts``.
     """
     if len(items) < prompts:
         raise ConfigError(too_few(prompts, len(items)))
+
+    def asked(item: PromptItem) -> dict[str, Any]:
+        return {
+            "prompt": list(item.messages),
+            "checklist": json.dumps([requirement.to_dict() for requirement in item.checklist]),
+            **({} if against is None else {"contrast": json.dumps(contrast_messages(item, against))}),
+        }
+
     return Dataset.from_list(
         [
             {
-                "prompt": list(item.messages),
+                **asked(item),
                 "answer": item.answer,
-                "checklist": json.dumps([requirement.to_dict() for requirement in item.checklist]),
                 "item_id": item.id,
                 "source": item.source,
-                **({} if against is None else {"contrast": json.dumps(contrast_messages(item, against))}),
+                **({} if ladder is None else {"rungs": json.dumps([asked(rung) for rung in rungs(item, ladder)])}),
             }
             for item in items
         ]

@@ -92,9 +92,11 @@ def run_dpo(spec: StageSpec, artifact: Artifact) -> None:
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(CheckSharing(trainer, recipe.launcher))
+    trainer.keep_average(config.ema)
     trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
+    trainer.hand_over_average()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:

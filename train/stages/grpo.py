@@ -50,7 +50,8 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     recipe, config = spec.recipe, spec.recipe.grpo
 
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
-    items = load_items(spec, artifact, tokenizer, "train")
+    imitates = config.imitation.weight > 0.0
+    items = load_items(spec, artifact, tokenizer, "train", with_targets=imitates)
     longest = max(prompt_length(tokenizer, item) for item in items)
     exceed = (
         f"grpo.max_completion_length: {config.max_completion_length} and the longest prompt, {longest} tokens, exceed "
@@ -58,7 +59,9 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     )
     check_context(recipe.model, config.max_completion_length + longest, exceed)
     credit = config.token_credit if config.token_credit.strength > 0.0 else None
-    dataset = grpo_dataset(items, recipe.completions_per_step // config.group_size, credit.against if credit else None)
+    ladder = config.ladder if config.ladder.start is not None else None
+    prompts = recipe.completions_per_step // config.group_size
+    dataset = grpo_dataset(items, prompts, credit.against if credit else None, ladder)
 
     # Before the model: under ZeRO-3 it is the configuration that lets the weights load in shards.
     arguments = grpo_arguments(spec, artifact)
@@ -94,11 +97,13 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
     sequences = max(1, tokens // (longest + config.max_completion_length)) if trainer.packs else None
     check_before_training(trainer, spec, longest, config.max_completion_length, sequences)
     add_held_out(trainer, spec, artifact, tokenizer, config.max_completion_length)
+    trainer.keep_average(config.ema)
     trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     if config.hand_over == "best":
         trainer.hand_over_best()
+    trainer.hand_over_average()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:

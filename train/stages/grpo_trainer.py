@@ -31,6 +31,7 @@ from adhere.rewards.errors import StageError
 from adhere.rewards.functions import RewardFunctions, reward_weights
 from adhere.rewards.judge.usage import JudgeUsage
 from adhere.rewards.verdict import Status
+from adhere.train.config.schema import AdmissionConfig
 from adhere.train.model.chat import prompt_ids
 from adhere.train.stages.generation import (
     check_generated,
@@ -39,6 +40,7 @@ from adhere.train.stages.generation import (
     generation_arguments,
     seeded_engine,
 )
+from adhere.train.stages.imitation import imitation_loss
 from adhere.train.stages.rollout_stats import generation_figures, masked_shares
 from adhere.train.stages.setup import Restore, random_state, trainer_arguments
 from adhere.train.stages.trainer import ExactResume, JudgePause, State, raise_on_all_ranks
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from adhere.train.config.stage import StageSpec
     from adhere.train.stages.callbacks import FollowLiveShare
     from adhere.train.stages.curriculum import Curriculum
+    from adhere.train.stages.imitation import Imitation
+    from adhere.train.stages.ladder import Ladder
     from adhere.train.stages.monitors import Monitors, TrainingAudit
     from adhere.train.stages.relabel import Relabelling
 
@@ -75,7 +79,7 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
             "temperature": config.temperature,
             "top_p": config.top_p,
             "beta": config.kl_coefficient,
-            "loss_type": config.loss,
+            **config.trl_fields(),
             "reward_weights": reward_weights(composite, composite.weights(0, config.max_steps)),
             "scale_rewards": "batch" if composite.aggregator.groupwise else composite.scale,
             "chat_template_kwargs": spec.recipe.model.chat_template_kwargs or None,  # for a server's own template
@@ -94,7 +98,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     by the share of live groups. Rollouts are drawn by adhere's loop where it can (`generation.decoding_of`), unless
     ``exact_trl``: then by TRL, from its stream of random numbers. ``refills`` are the rounds in which groups without
     spread are replaced, and the difference of rewards that counts as none. ``curriculum`` chooses the prompts, and
-    ``kl_follows`` lets the KL term follow the share of live groups.
+    ``kl_follows`` lets the KL term follow the share of live groups. ``ladder`` decides how many of their requirements
+    prompts ask for, ``admission`` which groups are trained on, and ``imitation`` adds an SFT loss.
     """
 
     def __init__(
@@ -111,6 +116,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         curriculum: Curriculum | None = None,
         kl_follows: bool = False,
         relabel: Relabelling | None = None,
+        ladder: Ladder | None = None,
+        admission: AdmissionConfig | None = None,
+        imitation: Imitation | None = None,
         **arguments: Any,
     ) -> None:
         with seeded_engine(arguments["args"].seed):
@@ -158,6 +166,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 "use another loss or option, or set grpo.relabel.advantage=0"
             )
         self._refills, self._kl_follows, self._relabel = refills, kl_follows, relabel
+        self._ladder, self._admission = ladder, admission or AdmissionConfig()
+        self._imitation = imitation
         self._kept: tuple[list[list[int]], torch.Tensor] | None = None
         self._prompted: list[str] = []
 
@@ -182,7 +192,17 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         scored_G_N = ~matrix.isnan().all(1).view_as(rewards_G_N)
         highest = rewards_G_N.masked_fill(~scored_G_N, -math.inf).amax(1)
         lowest = rewards_G_N.masked_fill(~scored_G_N, math.inf).amin(1)
-        self._flat = (highest <= lowest).repeat_interleave(self._group_size)
+        flat_G = highest <= lowest
+        if self._admission != AdmissionConfig():
+            # Gaps between neighbours in order of reward; what is not scored stands at the end, and makes none.
+            ordered_G_N = rewards_G_N.masked_fill(~scored_G_N, math.inf).sort(dim=1).values
+            gaps_G_N = ordered_G_N.diff(dim=1).nan_to_num(0.0, posinf=0.0)
+            distinct_G = 1 + (gaps_G_N > self._admission.spread).sum(dim=1)
+            refused_G = (highest - lowest <= self._admission.spread) | (distinct_G < self._admission.distinct)
+            if self._training:
+                self._metrics["train"]["admission/refused"].append(float((refused_G & ~flat_G).float().mean()))
+            flat_G |= refused_G
+        self._flat = flat_G.repeat_interleave(self._group_size)
         return matrix
 
     def _scored(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> torch.Tensor:
@@ -265,6 +285,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         self._kept = None
         if self._training and self._decoding is not None and self._curriculum is not None:
             inputs = self._follow_curriculum(len(inputs), self._decoding, self._curriculum)
+        if self._training and self._ladder is not None:
+            inputs = [self._ladder.place(example, self._progress) for example in inputs]
         if self._training and self._decoding is not None and self._refills is not None:
             inputs = self._refill(inputs, self._decoding, *self._refills)
         self._prompted = [example["item_id"] for example in inputs]
@@ -273,7 +295,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             if self._curriculum is not None:
                 self._curriculum.observe(self._rows)
             first = self.accelerator.process_index * len(inputs)
-            if self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize":
+            admits = self._admission != AdmissionConfig()
+            if admits or (self._packing is not None and self.multi_objective_aggregation == "sum_then_normalize"):
                 # In float32 the mean of equal rewards may miss them by a hair, and TRL divides that by 1e-4.
                 logged: Any = self._logs["advantages"]
                 output["advantages"][self._flat[first : first + len(inputs)]] = 0.0
@@ -290,6 +313,9 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 replays = (output["replay_advantages"] != 0.0).float().mean().item()
                 self._metrics["train"]["relabel/replayed"].append(replays)
             self._log_components()
+            if self._ladder is not None:
+                asked = self._ladder.observe(self._rows, self._group_size)
+                self._metrics["train"]["ladder/requirements"].append(asked)
             if self._corrects_sampling:
                 ratio, mask = output["importance_sampling_ratio"], output["completion_mask"]
                 left_out = ((ratio == 0) * mask).sum(1) / mask.sum(1).clamp(min=1)
@@ -312,6 +338,25 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
                 write_rollouts(self._rollouts_folder, step, columns, nth=nth)
             self._watch()
         return output
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Add the SFT loss, where there is one, to the last slot of an optimizer step."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self._imitation is not None and self.accelerator.sync_gradients:
+            rank, device = self.accelerator.process_index, self.accelerator.device
+            batch = self._imitation.batch(self.args.seed, self.state.global_step, rank, device)
+            weight = self._imitation.weight(self._progress)
+            with self.compute_loss_context_manager():
+                own = weight * imitation_loss(model, batch)
+            self.accelerator.backward(own)
+            self._metrics["train"]["imitation/loss"].append(own.item() / weight if weight else 0.0)
+            self._metrics["train"]["imitation/weight"].append(weight)
+            loss = loss + own.detach()
+        return loss
+
+    @property
+    def _progress(self) -> float:
+        return float(self.state.global_step / self.state.max_steps)
 
     def _moment(self) -> Restore:
         """Return a function that undoes what a generation changes: random states, and what it logs."""
@@ -454,6 +499,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             pool, _ = self._curriculum.pool(self.state.global_step / self.state.max_steps)
         order = shuffle.permutation(pool)
         fresh = (self._data[int(place)] for place in order)
+        if (ladder := self._ladder) is not None:
+            fresh = (ladder.place(example, self._progress) for example in fresh)
         fresh = (example for example in fresh if example["item_id"] not in taken)
         groups, replaced, spare = len(rows) // size, 0, 0
         for _ in range(rounds):
@@ -577,13 +624,16 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         super().resume(checkpoint)
 
     def checkpoint_state(self) -> State:
-        """Add the step within a generation, and the completions still to be trained on."""
+        """Add the step within a generation, the completions still to be trained on, and what else has a state."""
         own: State = {"step": self._step, "buffer": self._buffered_inputs, "clipped": self._clipped}
         own |= {} if self._follow is None else {"live_share": self._follow.share}
         own |= {"kl_share": self.kl_share} if self._kl_follows else {}
         own |= {} if self._curriculum is None else {"curriculum": self._curriculum.state()}
+        own |= {} if self._ladder is None else {"climbed": self._ladder.climbed}
         if self._distillation is not None and self.accelerator.is_main_process:  # the same on every rank
             own["teacher"] = self._distillation.state()
+        if self.args.sync_ref_model:
+            own["reference"] = self.accelerator.unwrap_model(self.ref_model).state_dict()
         return super().checkpoint_state() | own
 
     def _adapt(self, state: State, files: Sequence[Path], step: int) -> None:
@@ -602,6 +652,10 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         if self._distillation is not None:
             first = torch.load(checkpoint / "rank_state_0.pt", map_location="cpu", weights_only=True)
             self._distillation.load_state(first["teacher"])
+        if self._ladder is not None:
+            self._ladder.climbed = state["climbed"]
+        if self.args.sync_ref_model:
+            self.accelerator.unwrap_model(self.ref_model).load_state_dict(state["reference"])
         self._passes = math.floor(TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).epoch or 0.0)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:

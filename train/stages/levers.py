@@ -14,6 +14,8 @@ from adhere.rewards.functions import RewardFunctions
 from adhere.train.stages.callbacks import FollowLiveShare
 from adhere.train.stages.curriculum import Curriculum
 from adhere.train.stages.distill import Distillation
+from adhere.train.stages.imitation import Imitation
+from adhere.train.stages.ladder import Ladder
 from adhere.train.stages.microbatches import Packing
 from adhere.train.stages.monitors import Monitors, training_audit
 from adhere.train.stages.relabel import Relabelling
@@ -73,6 +75,9 @@ def levers(
         "packing": None if config.exact_trl else Packing(tokens, config.skip_zero_advantage),
         "follow": FollowLiveShare() if config.learning_rate_follows == "live_share" else None,
         "curriculum": curriculum,
+        "ladder": None if config.ladder.start is None else Ladder(config.ladder),
+        "admission": config.admission,
+        "imitation": Imitation(config.imitation, items, tokenizer) if config.imitation.weight > 0.0 else None,
         "relabel": Relabelling(config.relabel, items, tokenizer) if config.relabel.advantage > 0.0 else None,
         "kl_follows": config.kl_follows == "live_share",
         "exact_trl": config.exact_trl,

@@ -2,6 +2,7 @@
 
 ``linear`` is Σ wᵢθᵢ (model soups, arXiv 2203.05482; between a model and what it became, WiSE-FT, arXiv 2109.01903).
 ``slerp`` goes along the arc between two tensors (Shoemake 1985), which keeps their length where a mean would shrink it.
+``rain`` adds what one model learned to another where it does not touch that one's reasoning (``rain.py``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from adhere.records.artifact import Artifact, Stopped
 from adhere.rewards.errors import StageError
 from adhere.train.model.handoff import check_tokenizers
 from adhere.train.model.load import load_for_inference, load_tokenizer
+from adhere.train.stages.data import load_items
+from adhere.train.stages.rain import add_instructions, draw_traces, gather_inputs
 from adhere.train.stages.setup import manifest
 
 if TYPE_CHECKING:
@@ -36,8 +39,23 @@ def run_merge(spec: StageSpec, artifact: Artifact) -> None:
         check_tokenizers(tokenizer, load_tokenizer(spec.recipe.model, path))
     temporary = artifact.path / "model.partial"
     shutil.rmtree(temporary, ignore_errors=True)
+    figures: dict[str, float] = {}
     adapters = [(Path(path) / "adapter_config.json").exists() for path in paths]
-    if config.method == "linear" and all(adapters):
+    if config.method == "rain":
+        items = load_items(spec, artifact, tokenizer, "train")[: config.traces]
+        merged = load_for_inference(spec.recipe.model, paths[0], torch.float32)
+        traces = draw_traces(merged, tokenizer, items, config, spec.recipe.evaluation.batch_size)
+        inputs = gather_inputs(merged, traces)
+        follows, base = (
+            load_for_inference(spec.recipe.model, path, torch.float32).state_dict()
+            for path in (paths[1], spec.model_path)
+        )
+        for path, other in ((paths[1], follows), (spec.model_path, base)):
+            _check_shapes(merged.state_dict(), other, paths[0], path)
+        changes = {name: follows[f"{name}.weight"] - base[f"{name}.weight"] for name in inputs}
+        figures = add_instructions(merged, changes, inputs, config)
+        merged.save_pretrained(temporary)
+    elif config.method == "linear" and all(adapters):
         _concatenate_adapters(spec, paths, weights, temporary)
     else:
         merged = load_for_inference(spec.recipe.model, paths[0], torch.float32)
@@ -59,7 +77,7 @@ def run_merge(spec: StageSpec, artifact: Artifact) -> None:
     tokenizer.save_pretrained(temporary)
     shutil.rmtree(artifact.model, ignore_errors=True)
     temporary.rename(artifact.model)
-    artifact.finish(manifest(spec, started, {"items": 0, "models": paths, "weights": weights}))
+    artifact.finish(manifest(spec, started, {"items": 0, "models": paths, "weights": weights, **figures}))
 
 
 @torch.no_grad()

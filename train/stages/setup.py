@@ -35,10 +35,10 @@ from adhere.train.launch.serve.servers import visible_gpus
 from adhere.train.model.load import compute_dtype
 from adhere.train.plan.architecture import architecture_of
 from adhere.train.plan.memory import (
-    ADAM_STATES,
     GIB,
     gathered_to_generate,
     generation_bytes,
+    moment_bytes,
     stage_memory,
     steps_per_generation,
 )
@@ -211,9 +211,9 @@ class WorstCase(TrainerCallback):
         config: Any = trainer.accelerator.unwrap_model(trainer.model).config
         # Moments of Adam come with the first real step; after a resume, and under DeepSpeed, they are there already.
         local = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters() if p.requires_grad]
-        trained = sum(p.numel() * p.element_size() for p in local)
+        trained = sum(p.numel() * moment_bytes(trainer.args.optim, p.element_size()) for p in local)
         assert trainer.optimizer is not None
-        moments = 0 if trainer.optimizer.state or trainer.is_deepspeed_enabled else ADAM_STATES * trained
+        moments = 0 if trainer.optimizer.state or trainer.is_deepspeed_enabled else int(trained)
         held = torch.empty(moments, dtype=torch.uint8, device=device)
         if spec.kind in ON_POLICY and spec.recipe.grpo.generation == "transformers":
             a = architecture_of(config.to_dict())
@@ -304,7 +304,7 @@ def trainer_arguments(
     """Return the fields that TRL's two config classes share."""
     dtype = compute_dtype(spec.recipe.model)
     launcher = spec.recipe.launcher
-    cpu = on_cpu(launcher)
+    cpu, floor = on_cpu(launcher), config.lr_scheduler == "cosine_with_floor"
     return {
         "output_dir": str(artifact.checkpoints),
         "seed": seed_of(spec),
@@ -314,7 +314,9 @@ def trainer_arguments(
         "fp16": dtype is torch.float16,
         "max_steps": config.max_steps,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": SchedulerType(config.lr_scheduler),
+        "lr_scheduler_type": SchedulerType("cosine_with_min_lr" if floor else config.lr_scheduler),
+        **({"lr_scheduler_kwargs": {"min_lr_rate": config.lr_floor}} if floor else {}),
+        **({"optim": "adamw_8bit"} if config.optimizer == "adamw_8bit" else {}),
         "warmup_steps": config.warmup_steps,
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,

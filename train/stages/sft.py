@@ -72,6 +72,8 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     tokens = sft_microbatch_tokens(recipe, longest, cpu=on_cpu(recipe.launcher))
     trainer = AdhereSFTTrainer(
         packing=None if tokens is None else Packing(tokens),
+        token_share=config.token_share,
+        token_entropy=config.token_entropy,
         model=load_for_training(recipe.model, spec.model_path, merge=mode in ("merge", "whole")),
         args=arguments,
         train_dataset=dataset,
@@ -82,11 +84,13 @@ def run_sft(spec: StageSpec, artifact: Artifact) -> None:
     trainer.remove_callback(PrinterCallback)
     check_before_training(trainer, spec, 1, longest - 1, None if tokens is None else max(1, tokens // longest))
     add_held_out(trainer, spec, artifact, tokenizer, recipe.evaluation.sampling.max_new_tokens)
+    trainer.keep_average(config.ema)
     trainer.resume(resume_point(artifact.checkpoints))
     stop.raise_if_asked(trainer.state.global_step)
 
     if config.hand_over == "best":
         trainer.hand_over_best()
+    trainer.hand_over_average()
     check_equal_weights(trainer.accelerator, trainer.model)
     save_for_handoff(trainer, tokenizer, artifact, merge=mode == "merge")
     if trainer.args.should_save:

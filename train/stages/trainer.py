@@ -17,8 +17,13 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from adhere.records.artifact import checkpoint_damage, complete, newest_checkpoint
 from adhere.rewards.errors import StageError
 from adhere.rewards.services import Outage, Services
+from adhere.train.stages.average import WeightAverage
 from adhere.train.stages.best_checkpoint import Best, State
 from adhere.train.stages.sft_updates import PackedSft
+from adhere.train.stages.token_choice import chosen_tokens
+
+IGNORED = -100
+"""Label of a token that no loss counts."""
 
 PROBE_EVERY = 5.0
 """Seconds between two probes."""
@@ -60,6 +65,9 @@ class ExactResume(Trainer):
 
     ranks: list[tuple[int, int]]
     """The optimizer steps from which on another number of ranks trained, each with that number."""
+
+    average: WeightAverage | None = None
+    """The moving average of the weights, where one is handed over."""
 
     _metrics: dict[str, Any]
     _total_train_tokens: int = 0
@@ -140,6 +148,7 @@ class ExactResume(Trainer):
             "tokens": self._total_train_tokens,
             "best": self.best.state(),
             **({} if self.held_out is None else {"held_out": self.held_out.state()}),
+            **({} if self.average is None else {"average": self.average.weights}),
         }
 
     def load_checkpoint_state(self, state: State, checkpoint: Path) -> None:
@@ -149,11 +158,24 @@ class ExactResume(Trainer):
         self.best.load_state(state["best"])
         if self.held_out is not None and "held_out" in state:
             self.held_out.load_state(state["held_out"], int(checkpoint.name.rpartition("-")[2]))
+        if self.average is not None:
+            self.average.weights = state["average"]
 
     def log_figures(self, figures: Mapping[str, float]) -> None:
         """Add ``figures`` to the next row that is logged; a row has the mean of those added since the one before."""
         for name, value in figures.items():
             self._metrics["train"][name].append(value)
+
+    def keep_average(self, decay: float | None) -> None:
+        """Keep a moving average of the weights from the first step on, where ``decay`` is not ``None``."""
+        if decay is not None:
+            self.average = WeightAverage(decay)
+            self.add_callback(self.average)
+
+    def hand_over_average(self) -> None:
+        """Load the moving average of the weights, where one was kept."""
+        if self.average is not None:
+            self.average.load_into(self.accelerator.unwrap_model(self.model))
 
     def hand_over_best(self) -> None:
         """Load the weights of the best checkpoint, where it is not the last step's own."""
@@ -214,7 +236,27 @@ class ExactResume(Trainer):
 
 
 class AdhereSFTTrainer(ExactResume, PackedSft):
-    """TRL's SFTTrainer with an exact resume, and with packed updates where they are wanted."""
+    """TRL's SFTTrainer with an exact resume, packed updates and a choice of tokens (``token_choice.py``)."""
+
+    def __init__(self, *, token_share: float = 1.0, token_entropy: float = 0.0, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._share, self._entropy_weight = token_share, token_entropy
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return TRL's loss, of the chosen tokens."""
+        if self._share < 1.0 and model.training:
+            with torch.no_grad():
+                scored = model(**inputs, use_cache=False, fused_lm_head=True)
+            mask = scored.label_mask
+            kept = chosen_tokens(-scored.log_probs, scored.entropy, mask, self._share, self._entropy_weight)
+            labels = inputs["labels"].clone()
+            labels[:, 1:][mask & ~kept] = IGNORED
+            inputs = {**inputs, "labels": labels}
+            if num_items_in_batch is not None:
+                num_items_in_batch = num_items_in_batch * self._share
+        return super().compute_loss(model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch)
 
 
 def resume_point(checkpoints: Path) -> Path | None:
