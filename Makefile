@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup quickstart check fast test test-all lint docs site clean
+.PHONY: setup quickstart check fast test test-all lint docs evidence site clean
 
 setup: $(VENV)/.installed
 
@@ -35,6 +35,9 @@ lint: setup                  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+evidence: setup              ## the tables of docs/results.md, from the committed results
+	$(BIN)/python bench/evidence.py
 
 docs: setup                  ## the generated references
 	$(BIN)/python -m adhere.rewards.constraints.core.document > docs/constraints.md

@@ -149,7 +149,8 @@ def measured(point: Point) -> int:
     mask = torch.ones_like(ids)
     mask[0, : point.length // 8] = 0
     completions = [point.length - point.prompt] * point.batch
-    rows = Rows([*ids], [point.prompt] * point.batch, completions, [], torch.ones(point.batch))
+    live = torch.ones(point.batch)
+    rows = Rows([*ids], [point.prompt] * point.batch, completions, [], live, ~live.bool())
     backbone = (model.get_base_model() if point.rank else model).base_model
     with tracker:
         for _ in range(2):

@@ -23,7 +23,7 @@ TRAIN = (
 )  # fmt: skip
 """The parts of ``train`` from the bottom up."""
 
-LAUNCH = ("orphans", "serve", "local", "slurm")
+LAUNCH = ("orphans", "harness", "serve", "local", "slurm")
 """The parts of ``train/launch`` from the bottom up."""
 
 HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "deepspeed", "vllm")

@@ -57,6 +57,13 @@ def test_every_page_is_in_the_index_and_in_the_sites_menu() -> None:
     assert names == {page if isinstance(page, str) else next(iter(page.values())) for page in pages}
 
 
+def test_the_tables_of_results_are_those_of_the_committed_files() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / "evidence.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def texts() -> list[str]:
     """Return every text of the code, with a hole where a value goes; one that is written in parts is one text."""
     found = []

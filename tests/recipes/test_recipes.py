@@ -24,9 +24,10 @@ OPTIONS = sorted(
 NEEDS = {
     **{
         f"evaluation={name}": [f"evaluation.path={name}"]
-        for name in ("mathif", "abstention", "followbench", "muldimif")
+        for name in ("mathif", "abstention", "complexbench", "followbench", "healthbench", "muldimif", "reasonif")
     },
     "data=gsm8k": ["model.context=1024"],
+    "data=traces": ["model.context=2048"],
     "data=wide": ["model.context=1024"],
 }
 """What an option asks the user for, or a limit of the quickstart's model that it does not fit."""

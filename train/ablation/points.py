@@ -15,7 +15,7 @@ from adhere.rewards.errors import ConfigError, nearest
 from adhere.train.ablation.halving import check_rungs
 from adhere.train.config.ablation import name_problem, override_key
 from adhere.train.config.compose import compose_recipe, compose_variants
-from adhere.train.config.named_stages import BASE, last_models
+from adhere.train.config.named_stages import BASE, ON_POLICY, last_models
 from adhere.train.config.schema import Recipe
 from adhere.train.config.suites import override_value
 from adhere.train.plan.rewards import equal_arms
@@ -138,7 +138,7 @@ def budget(stages: Iterable[PlannedStage]) -> int:
     total = 0
     for stage in stages:
         recipe = stage.recipe
-        if stage.kind == "grpo":
+        if stage.kind in ON_POLICY:
             completions = recipe.grpo.max_steps * recipe.completions_per_step / recipe.grpo.iterations
             total += round(completions * recipe.grpo.max_completion_length)
         elif stage.kind == "pairs":

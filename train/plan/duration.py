@@ -158,7 +158,7 @@ def gpus_of(run: Run, stage: PlannedStage) -> float:
     recipe, kind = stage.recipe, stage.kind
     served = sum(server.gpus for server in servers_of(spec_of(run, stage)))
     away = kind == "evaluate" and recipe.evaluation.backend in ("openai", "replay")
-    if recipe.launcher.device == "cpu" or away:
+    if device_of(recipe.launcher) is not GPU or away:
         return served
     return ranks_of(recipe.launcher, kind) / recipe.launcher.stages_per_gpu + served
 
