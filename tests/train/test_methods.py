@@ -32,7 +32,7 @@ def budgets(ablation: Ablation) -> dict[str, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [[], ["debug=smoke", "grpo.max_steps=4"], ["grpo.gradient_accumulation=2"]])
+@pytest.mark.parametrize("size", [[], ["debug=smoke", "grpo.max_steps=6"], ["grpo.gradient_accumulation=2"]])
 def test_every_method_generates_as_much_from_one_sft_and_is_measured_alike(tmp_path: Path, size: list[str]) -> None:
     ablation = planned(tmp_path, f"ablation.method=[{','.join(EVERY)}]", "ablation.seeds=[0,1]", *size)
     run = ablation.run
