@@ -136,6 +136,14 @@ def test_a_prompt_climbs_only_after_a_whole_group_passed() -> None:
         (["grpo.exact_trl=true", "grpo.admission.spread=0.1"], "grpo.admission: changes advantages"),
         (["grpo.exact_trl=true", "grpo.admission.distinct=3"], "grpo.admission: changes advantages"),
         (["grpo.ladder.start=1", "grpo.ladder.order=[punktuation]"], "grpo.ladder.order: there is no constraint"),
+        (
+            ["grpo.ladder.start=1", "grpo.relabel.advantage=1"],
+            "grpo.relabel.advantage: replays prompts by what was met",
+        ),
+        (
+            ["grpo.ladder.start=1", "grpo.curriculum.every=5"],
+            "grpo.curriculum.every: orders prompts by the rates of all",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_while_planning(tmp_path: Path, overrides: list[str], message: str) -> None:
