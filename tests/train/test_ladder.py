@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from attempts import differences, logged, prepare, step_by_step, whole
 
 from adhere.evaluation.reweight import read_rollouts
@@ -16,9 +18,10 @@ from adhere.records.tables import read_rollout_files, rollout_files
 from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.errors import ConfigError
 from adhere.train.config.compose import compose_recipe
-from adhere.train.config.schema import LadderConfig
+from adhere.train.config.schema import AdmissionConfig, LadderConfig
 from adhere.train.run.run import plan_run
 from adhere.train.stages.data import grpo_dataset
+from adhere.train.stages.grpo_trainer import refused_groups
 from adhere.train.stages.ladder import Ladder, all_met, rungs
 
 LEARNS = [
@@ -182,6 +185,39 @@ def test_what_prompts_have_climbed_survives_an_interruption(tmp_path: Path) -> N
     whole(one)
     assert step_by_step(other) == [1, 2, 3]
     assert differences(one, other) == []
+
+
+@pytest.mark.parametrize(
+    ("rewards", "spread", "distinct", "refused"),
+    [
+        ([1.0, 1.0, 1.0], 0.0, 2, True),
+        ([1.0, 1.0, 0.9], 0.0, 2, False),
+        ([1.0, 1.0, 0.75], 0.25, 2, True),
+        ([1.0, 1.0, 0.7], 0.25, 2, False),
+        ([1.0, 1.0, 0.0], 0.0, 3, True),
+        ([1.0, 0.5, 0.0], 0.0, 3, False),
+        ([1.0, 0.5, 0.0], 0.5, 2, True),  # neighbours within the spread count as one reward
+        ([math.nan, 1.0, 1.0], 0.0, 2, True),
+        ([math.nan, 1.0, 0.5], 0.0, 2, False),
+        ([math.nan, 1.0, 0.5], 0.0, 3, True),  # what was not scored is no reward
+        ([math.nan, math.nan, math.nan], 0.0, 2, True),
+        ([math.nan, math.nan, 1.0], 0.0, 2, True),
+    ],
+)
+def test_which_groups_are_refused(rewards: list[float], spread: float, distinct: int, refused: bool) -> None:
+    config = AdmissionConfig(spread=spread, distinct=distinct)
+    assert refused_groups(torch.tensor([rewards]), config).tolist() == [refused]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("admission", ["spread=100", "distinct=5"])
+def test_refused_groups_are_refilled_and_are_not_live(tmp_path: Path, admission: str) -> None:
+    words = ["grpo.refill=true", "grpo.refill_rounds=1", "grpo.learning_rate_follows=live_share", "grpo.max_steps=2"]
+    artifact = prepare(tmp_path, *LEARNS, f"grpo.admission.{admission}", *words)
+    whole(artifact)
+    found = [row for row in logged(artifact) if "live_share" in row]
+    assert [row["live_share"] for row in found] == [0.0, 0.0]
+    assert all(row["refill/groups_drawn"] == 2 * row["refill/groups_flat"] > 0 for row in found)
 
 
 @pytest.mark.slow
