@@ -150,6 +150,15 @@ ONLY_FORM = ["~rewards.components.math", "~rewards.components.checklist", "+rewa
         (["distill.models=[a]", "grpo.admission.distinct=3"], "grpo.admission: looks at the reward's advantages"),
         (["distill.models=[a]", "grpo.token_credit.strength=1"], "grpo.token_credit.strength: looks at"),
         (["distill.models=[a]", "grpo.ladder.start=1"], "grpo.ladder.start: a teacher is asked about prompts with all"),
+        (["distill.models=[a]", "grpo.require_signal=stop"], "grpo.require_signal: only stages of kind grpo"),
+        (
+            [
+                "distill.models=[a]",
+                "distill.reward=1",
+                *(f"rewards.components.{n}.weight=0" for n in ("math", "checklist")),
+            ],
+            "distill.reward: every weight in rewards.components is 0",
+        ),
         (["distill.models=[a]", "grpo.loss=vespo"], "grpo.loss: keeps TRL's own micro-batches"),
         (["distill.models=[a]", "grpo.entropy_top=0.2"], "grpo.entropy_top: keeps TRL's own micro-batches"),
         (["distill.models=[a]", "+grpo.trl.entropy_coef=0.1"], "grpo.trl.entropy_coef: keeps TRL's own"),

@@ -270,6 +270,7 @@ def test_8_bit_moments_take_a_quarter_and_name_their_package() -> None:
     assert stage_memory(averaged, "grpo", a).peak.parts["average"] == sizes[0] / 2
     assert "bitsandbytes" in packages_of_stage("grpo", small) and "bitsandbytes" not in packages_of_stage("grpo", plain)
     assert "bitsandbytes" not in packages_of_stage("sft", small)
+    assert "bitsandbytes" in packages_of_stage("distill", small)
 
 
 def key(*overrides: str) -> str:

@@ -177,6 +177,14 @@ class Sft(Shipped):
             found.append(f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it")
         if recipe.sft.token_share < 1.0 and recipe.sft.tokens_per_microbatch is not None:
             found.append("sft.token_share: packed updates train on every token; set sft.tokens_per_microbatch=null")
+        if recipe.sft.tokens_per_microbatch is not None:
+            unlike = ("label_smoothing_factor", "packing", "padding_free", "router_aux_loss_coef")
+            found += [
+                f"sft.tokens_per_microbatch: with sft.trl.{field} TRL's own batches are kept; leave that out, or set "
+                f"sft.tokens_per_microbatch=null"
+                for field in unlike
+                if recipe.sft.trl.get(field)
+            ]
         if recipe.sft.token_share == 1.0 and recipe.sft.token_entropy != SftConfig().token_entropy:
             found.append("sft.token_entropy: has no effect with token_share=1; lower that, or leave this out")
         if recipe.sft.hand_over == "best" and recipe.sft.held_out.every is None:
@@ -210,7 +218,7 @@ class Grpo(Shipped):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         left_out = SPEED_ONLY - _decides(recipe, "grpo") | _at_default(recipe.grpo)
         # Some losses are a mean, or choose tokens, over a micro-batch, so that its size is a part of them.
-        by_batch = recipe.grpo.loss == "bnpo" or any("entropy" in key for key in _keeps_trls_batches(recipe.grpo))
+        by_batch = recipe.grpo.loss == "bnpo" or any("entropy" in key for key in keeps_trls_batches(recipe.grpo))
         left_out |= FACTORS - {"per_device_batch_size"} if by_batch else FACTORS
         grpo = recipe.grpo.model_dump(exclude=left_out | {"seed"})
         if "imitation" in grpo:  # targets of a step, of all ranks
@@ -353,12 +361,20 @@ class Distill(Grpo):
         }
         for key in (key for key, on in looking.items() if on and distill.reward == 0.0):
             found.append(f"grpo.{key}: looks at the reward's advantages, and distill.reward is 0; leave it out")
+        if grpo.require_signal == "stop":
+            found.append(
+                "grpo.require_signal: only stages of kind grpo are rehearsed, so that stop would stop nothing; set "
+                "warn in the stage's with:"
+            )
+        weights = (recipe.rewards.weights(n, grpo.max_steps) for n in range(grpo.max_steps))
+        if distill.reward > 0.0 and not any(any(of_step.values()) for of_step in weights):
+            found.append("distill.reward: every weight in rewards.components is 0, so there is no reward; set it to 0")
         if grpo.ladder.start is not None:
             found.append(
                 "grpo.ladder.start: a teacher is asked about prompts with all of their requirements, and a ladder "
                 "leaves some out; set it to null"
             )
-        if keeps := _keeps_trls_batches(grpo):
+        if keeps := keeps_trls_batches(grpo):
             found.append(
                 f"grpo.{keeps[0]}: keeps TRL's own micro-batches (docs/performance.md), which know no teacher; leave "
                 f"it out"
@@ -526,6 +542,10 @@ class Rehearse(Shipped):
         names = ("group_size", "max_completion_length", "max_steps", "temperature", "top_p")
         drawn = {"prompts": recipe.completions_per_step // recipe.grpo.group_size}
         drawn |= {name: getattr(recipe.grpo, name) for name in names}
+        if recipe.grpo.imitation.weight > 0.0:  # prompts without a target are left out
+            drawn["targets"] = True
+        if recipe.grpo.ladder.start is not None:
+            drawn["ladder"] = recipe.grpo.ladder.model_dump()
         return {
             "seed": grpo["seed"],
             "grpo": drawn,
@@ -648,7 +668,7 @@ def _loss_problems(recipe: Recipe) -> list[str]:
         "kl_follows": "a fixed KL term" if grpo.kl_follows == "live_share" else None,
     }
     for key, lack in lacks.items():
-        if lack is not None and (keeps := _keeps_trls_batches(grpo)):
+        if lack is not None and (keeps := keeps_trls_batches(grpo)):
             found.append(
                 f"grpo.{key}: grpo.{keeps[0]} keeps TRL's own micro-batches (docs/performance.md), which have {lack}; "
                 f"leave one of them out"
@@ -656,7 +676,7 @@ def _loss_problems(recipe: Recipe) -> list[str]:
     return found
 
 
-def _keeps_trls_batches(grpo: GrpoConfig) -> list[str]:
+def keeps_trls_batches(grpo: GrpoConfig) -> list[str]:
     """Return the keys below ``grpo`` whose loss is more than a weighted sum over tokens, which packed updates need."""
     plain = GrpoConfig()
     own = ("entropy_coefficient", "entropy_target", "entropy_top")
