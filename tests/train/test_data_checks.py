@@ -109,7 +109,7 @@ def test_fewer_items_than_a_step_takes(
         ("It is {i}.", [], None),
         ("It is {i}.", ["grpo.imitation.weight=1"], None),
         (None, [], None),
-        (None, ["grpo.imitation.weight=1"], "to build an SFT target from"),
+        (None, ["grpo.imitation.weight=1"], "an SFT target from (columns.solution"),
         ("It is {i}. " * 60, [], None),
         ("It is {i}. " * 60, ["grpo.imitation.weight=1"], "grpo.imitation.weight: the longest prompt and target are "),
         ("It is {i}. " * 60, ["grpo.imitation.weight=1", "model.context=4096"], None),

@@ -14,6 +14,7 @@ from attempts import differences, logged, prepare, step_by_step, whole
 from adhere.evaluation.reweight import read_rollouts
 from adhere.prompts.attach import with_constraints
 from adhere.prompts.item import PromptItem
+from adhere.records.artifact import REHEARSAL
 from adhere.records.tables import read_rollout_files, rollout_files
 from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.errors import ConfigError
@@ -176,6 +177,26 @@ def test_a_ladder_that_is_climbed_at_once_is_plain_training_and_a_low_one_asks_f
     asked = [row["ladder/requirements"] for row in logged(low) if "ladder/requirements" in row]
     assert asked[0] == 0.0 and asked == sorted(asked)
     assert any(line.startswith("weights") for line in differences(plain, low))
+
+
+@pytest.mark.slow
+def test_a_rehearsal_asks_for_what_training_asks_for_first(tmp_path: Path) -> None:
+    ladders = {"lowest": ["grpo.ladder.start=0"], "climbed": ["grpo.ladder.start=0", "grpo.ladder.until=0.0"]}
+    kinds = {}
+    for name, words in ladders.items():
+        artifact = prepare(tmp_path / name, *LEARNS[1:], "stages=[rehearse]", "rehearse.groups=6", *words)
+        whole(artifact)
+        kinds[name] = json.loads((artifact.path / REHEARSAL).read_text(encoding="utf-8"))["kinds"]
+    assert kinds["lowest"] == {} != kinds["climbed"]
+
+
+def test_what_a_rehearsal_draws_from_is_in_its_key(tmp_path: Path) -> None:
+    def key(*words: str) -> str:
+        (stage,) = plan_run(["~arms", "stages=[rehearse]", f"run.root={tmp_path}", *words]).graph.stages.values()
+        return stage.key
+
+    assert len({key(), key("grpo.ladder.start=0"), key("grpo.ladder.start=1"), key("grpo.imitation.weight=1")}) == 4
+    assert key() == key("grpo.ladder.until=0.5") == key("grpo.imitation.rows=3")
 
 
 @pytest.mark.slow

@@ -366,9 +366,6 @@ class Distill(Grpo):
                 "grpo.require_signal: only stages of kind grpo are rehearsed, so that stop would stop nothing; set "
                 "warn in the stage's with:"
             )
-        weights = (recipe.rewards.weights(n, grpo.max_steps) for n in range(grpo.max_steps))
-        if distill.reward > 0.0 and not any(any(of_step.values()) for of_step in weights):
-            found.append("distill.reward: every weight in rewards.components is 0, so there is no reward; set it to 0")
         if grpo.ladder.start is not None:
             found.append(
                 "grpo.ladder.start: a teacher is asked about prompts with all of their requirements, and a ladder "
