@@ -125,6 +125,7 @@ def test_each_prompt_goes_to_the_first_teacher_whose_route_fits(
     assert [teacher_of(item, routes) for item in (bare, asked, without)] == [plain, constrained, open_ended]
 
 
+SHUFFLED = "data.train=[{generator:basic_arithmetic,size:96,seed:1,shuffled:true}]"
 ONLY_FORM = ["~rewards.components.math", "~rewards.components.checklist", "+rewards.components.form={kind:format}"]
 
 
@@ -151,6 +152,10 @@ ONLY_FORM = ["~rewards.components.math", "~rewards.components.checklist", "+rewa
         (["distill.models=[a]", "grpo.token_credit.strength=1"], "grpo.token_credit.strength: looks at"),
         (["distill.models=[a]", "grpo.ladder.start=1"], "grpo.ladder.start: a teacher is asked about prompts with all"),
         (["distill.models=[a]", "grpo.require_signal=stop"], "grpo.require_signal: only stages of kind grpo"),
+        *(
+            (["distill.teacher=self", word, SHUFFLED], "distill.context: a teacher is told the requirements")
+            for word in ("distill.context=requirements", "distill.context=feedback", "distill.constraint_weight=1")
+        ),
         (["distill.models=[a]", "grpo.loss=vespo"], "grpo.loss: keeps TRL's own micro-batches"),
         (["distill.models=[a]", "grpo.entropy_top=0.2"], "grpo.entropy_top: keeps TRL's own micro-batches"),
         (["distill.models=[a]", "+grpo.trl.entropy_coef=0.1"], "grpo.trl.entropy_coef: keeps TRL's own"),
@@ -180,6 +185,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(tmp_path: Path, word
         ["distill.context=feedback", "~rewards.components.math", "rewards.components.checklist.gate=null"],
         ["distill.context=feedback", "~rewards.components.checklist"],
         ["grpo.curriculum.every=5", "grpo.ladder.until=0.5"],
+        ["distill.context=solution", SHUFFLED],
     ],
 )
 def test_the_near_miss_of_each_is_planned(tmp_path: Path, words: list[str]) -> None:

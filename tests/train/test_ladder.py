@@ -29,6 +29,7 @@ LEARNS = [
     "stages=[grpo]", "grpo.learning_rate=1e-3", "rewards.components.checklist.gate=null", "grpo.temperature=2",
     "data.constraints.count=[0,1]",
 ]  # fmt: skip
+SHUFFLED = "data.train=[{generator:basic_arithmetic,size:96,seed:1},{generator:chain_sum,size:96,shuffled:true}]"
 THREE = [
     {"id": "1", "text": "Use no comma.", "check": {"constraint": "punctuation:no_comma"}},
     {"id": "2", "text": "Write in small letters.", "check": {"constraint": "change_case:english_lowercase"}},
@@ -139,6 +140,8 @@ def test_a_prompt_climbs_only_after_a_whole_group_passed() -> None:
         (["grpo.exact_trl=true", "grpo.ladder.start=1"], "grpo.ladder.start: changes the prompts"),
         (["grpo.exact_trl=true", "grpo.admission.spread=0.1"], "grpo.admission: changes advantages"),
         (["grpo.exact_trl=true", "grpo.admission.distinct=3"], "grpo.admission: changes advantages"),
+        (["grpo.ladder.start=1", SHUFFLED], "grpo.ladder.start: asks for requirements that a prompt is scored by"),
+        (["grpo.relabel.advantage=1", SHUFFLED], "grpo.relabel.advantage: asks for requirements that a prompt is"),
         (["grpo.ladder.start=1", "grpo.ladder.order=[punktuation]"], "grpo.ladder.order: there is no constraint"),
         (
             ["grpo.ladder.start=1", "grpo.relabel.advantage=1"],

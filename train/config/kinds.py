@@ -289,6 +289,13 @@ class Grpo(Shipped):
             for what, on in whole.items()
             if on and grpo.ladder.start is not None
         ]
+        asks = {"ladder.start": grpo.ladder.start is not None, "relabel.advantage": grpo.relabel.advantage > 0.0}
+        found += [
+            f"grpo.{key}: asks for requirements that a prompt is scored by, and a shuffled source of data.train, a "
+            f"control, scores it by others; leave one of them out"
+            for key, on in asks.items()
+            if on and any(source.shuffled for source in recipe.data.train)
+        ]
         for key, weight in (("relabel.advantage", grpo.relabel.advantage), ("imitation.weight", grpo.imitation.weight)):
             if weight > 0.0 and grpo.learning_rate_follows == "live_share":
                 found.append(
@@ -375,6 +382,12 @@ class Distill(Grpo):
             found.append(
                 f"grpo.{keeps[0]}: keeps TRL's own micro-batches (docs/performance.md), which know no teacher; leave "
                 f"it out"
+            )
+        told = distill.context in ("requirements", "feedback") or distill.constraint_weight > 0.0
+        if told and any(source.shuffled for source in recipe.data.train):
+            found.append(
+                "distill.context: a teacher is told the requirements that a prompt is scored by, and a shuffled source "
+                "of data.train, a control, scores it by others; leave one of them out"
             )
         decided = {component.decides for component in recipe.rewards.components.values()}
         if distill.context == "feedback" and not decided & {"requirements", "correctness"}:
