@@ -318,7 +318,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             if self._distillation is not None:
                 output |= self._distillation.said(inputs, self._rows, first, output)
             if self._relabel is not None:
-                output |= self._relabel.replays(inputs, self._rows[first : first + len(inputs)], output)
+                output |= self._relabel.replays(self._rows, first, output)
                 replays = (output["replay_advantages"] != 0.0).float().mean().item()
                 self._metrics["train"]["relabel/replayed"].append(replays)
             self._log_components()
