@@ -550,7 +550,7 @@ class Rehearse(Shipped):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         grpo = kind_of("grpo").settings(recipe)
         names = ("group_size", "max_completion_length", "max_steps", "temperature", "top_p")
-        drawn = {"prompts": recipe.completions_per_step // recipe.grpo.group_size}
+        drawn: dict[str, Any] = {"prompts": recipe.completions_per_step // recipe.grpo.group_size}
         drawn |= {name: getattr(recipe.grpo, name) for name in names}
         if recipe.grpo.imitation.weight > 0.0:  # prompts without a target are left out
             drawn["targets"] = True
