@@ -103,6 +103,32 @@ def test_fewer_items_than_a_step_takes(
     assert (text in capsys.readouterr().out) is not fits
 
 
+@pytest.mark.parametrize(
+    ("solution", "more", "message"),
+    [
+        ("It is {i}.", [], None),
+        ("It is {i}.", ["grpo.imitation.weight=1"], None),
+        (None, [], None),
+        (None, ["grpo.imitation.weight=1"], "an SFT target from (columns.solution"),
+        ("It is {i}. " * 60, [], None),
+        ("It is {i}. " * 60, ["grpo.imitation.weight=1"], "grpo.imitation.weight: the longest prompt and target are "),
+        ("It is {i}. " * 60, ["grpo.imitation.weight=1", "model.context=4096"], None),
+    ],
+)
+def test_check_builds_the_targets_that_grpo_imitates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], solution: str | None, more: list[str], message: str | None
+) -> None:
+    data = tmp_path / "rows.jsonl"
+    rows = [{"question": f"What is {i} + 0?", "answer": str(i)} for i in range(1, 13)]
+    rows = [row if solution is None else row | {"solution": solution.format(i=row["answer"])} for row in rows]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lengths = ["grpo.max_completion_length=16", "evaluation.sampling.max_new_tokens=16", "data.max_prompt_tokens=null"]
+    context = [] if any("context" in word for word in more) else ["model.context=256"]
+    words = given(data, tmp_path / "runs", *lengths, "data.decontaminate=false", *context, *more)
+    assert main(["plan", *words, "--check"]) == (0 if message is None else 1)
+    assert message is None or message in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_check_counts_what_is_too_long_and_drop_leaves_it_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

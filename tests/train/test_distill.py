@@ -125,6 +125,10 @@ def test_each_prompt_goes_to_the_first_teacher_whose_route_fits(
     assert [teacher_of(item, routes) for item in (bare, asked, without)] == [plain, constrained, open_ended]
 
 
+SHUFFLED = "data.train=[{generator:basic_arithmetic,size:96,seed:1,shuffled:true}]"
+ONLY_FORM = ["~rewards.components.math", "~rewards.components.checklist", "+rewards.components.form={kind:format}"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -139,6 +143,26 @@ def test_each_prompt_goes_to_the_first_teacher_whose_route_fits(
         (["distill.models=[a]", "grpo.exact_trl=true"], "grpo.exact_trl"),
         (["distill.models=[a]", "grpo.refill=true"], "grpo.refill: looks at the reward's advantages"),
         (["distill.models=[a]", "grpo.learning_rate_follows=live_share"], "grpo.learning_rate_follows: looks at"),
+        (
+            ["distill.models=[a]", "grpo.kl_coefficient=0.1", "grpo.kl_follows=live_share"],
+            "grpo.kl_follows: looks at the reward's advantages",
+        ),
+        (["distill.models=[a]", "grpo.admission.spread=0.1"], "grpo.admission: looks at the reward's advantages"),
+        (["distill.models=[a]", "grpo.admission.distinct=3"], "grpo.admission: looks at the reward's advantages"),
+        (["distill.models=[a]", "grpo.token_credit.strength=1"], "grpo.token_credit.strength: looks at"),
+        (["distill.models=[a]", "grpo.ladder.start=1"], "grpo.ladder.start: a teacher is asked about prompts with all"),
+        (["distill.models=[a]", "grpo.require_signal=stop"], "grpo.require_signal: only stages of kind grpo"),
+        *(
+            (["distill.teacher=self", word, SHUFFLED], "distill.context: a teacher is told the requirements")
+            for word in ("distill.context=requirements", "distill.context=feedback", "distill.constraint_weight=1")
+        ),
+        (["distill.models=[a]", "grpo.loss=vespo"], "grpo.loss: keeps TRL's own micro-batches"),
+        (["distill.models=[a]", "grpo.entropy_top=0.2"], "grpo.entropy_top: keeps TRL's own micro-batches"),
+        (["distill.models=[a]", "+grpo.trl.entropy_coef=0.1"], "grpo.trl.entropy_coef: keeps TRL's own"),
+        (
+            ["distill.teacher=self", "distill.context=feedback", *ONLY_FORM],
+            "distill.context: feedback says which requirements",
+        ),
         (["distill.models=[a]", "distill.form=reverse_kl", "distill.constraint_weight=2"], "distill.constraint_weight"),
         (["distill.models=[a]", "strategy=zero3", "launcher.device=auto"], "launcher.strategy: a distill stage runs"),
         (["distill.models=[./nowhere]"], "distill.models: there is no folder './nowhere'"),
@@ -148,6 +172,25 @@ def test_each_prompt_goes_to_the_first_teacher_whose_route_fits(
 def test_what_cannot_work_is_refused_before_anything_starts(tmp_path: Path, words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         plan_run(["recipe=quickstart", "~arms", DISTILL, f"run.root={tmp_path}", "launcher.device=cpu", *words])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["distill.reward=1", "grpo.admission.spread=0.1"],
+        ["distill.reward=0.5", "grpo.token_credit.strength=1"],
+        ["distill.reward=1", "grpo.kl_coefficient=0.1", "grpo.kl_follows=live_share"],
+        ["grpo.loss=cispo", "grpo.relabel.advantage=1"],
+        ["+grpo.trl.entropy_coef=0.0", "grpo.imitation.weight=1"],
+        ["distill.context=feedback", "~rewards.components.math", "rewards.components.checklist.gate=null"],
+        ["distill.context=feedback", "~rewards.components.checklist"],
+        ["grpo.curriculum.every=5", "grpo.ladder.until=0.5"],
+        ["distill.context=solution", SHUFFLED],
+    ],
+)
+def test_the_near_miss_of_each_is_planned(tmp_path: Path, words: list[str]) -> None:
+    taught = [DISTILL, "distill.teacher=self", "distill.context=requirements", f"run.root={tmp_path}"]
+    assert plan_run(["recipe=quickstart", "~arms", "launcher.device=cpu", *taught, *words]).graph.stages
 
 
 @pytest.mark.slow

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from attempts import differences, logged, prepare, step_by_step, whole
 
 from adhere.evaluation.reweight import read_rollouts
 from adhere.prompts.attach import with_constraints
 from adhere.prompts.item import PromptItem
+from adhere.records.artifact import REHEARSAL
 from adhere.records.tables import read_rollout_files, rollout_files
 from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.errors import ConfigError
 from adhere.train.config.compose import compose_recipe
-from adhere.train.config.schema import LadderConfig
+from adhere.train.config.schema import AdmissionConfig, LadderConfig
 from adhere.train.run.run import plan_run
 from adhere.train.stages.data import grpo_dataset
+from adhere.train.stages.grpo_trainer import refused_groups
 from adhere.train.stages.ladder import Ladder, all_met, rungs
 
 LEARNS = [
     "stages=[grpo]", "grpo.learning_rate=1e-3", "rewards.components.checklist.gate=null", "grpo.temperature=2",
     "data.constraints.count=[0,1]",
 ]  # fmt: skip
+SHUFFLED = "data.train=[{generator:basic_arithmetic,size:96,seed:1},{generator:chain_sum,size:96,shuffled:true}]"
 THREE = [
     {"id": "1", "text": "Use no comma.", "check": {"constraint": "punctuation:no_comma"}},
     {"id": "2", "text": "Write in small letters.", "check": {"constraint": "change_case:english_lowercase"}},
@@ -135,7 +140,17 @@ def test_a_prompt_climbs_only_after_a_whole_group_passed() -> None:
         (["grpo.exact_trl=true", "grpo.ladder.start=1"], "grpo.ladder.start: changes the prompts"),
         (["grpo.exact_trl=true", "grpo.admission.spread=0.1"], "grpo.admission: changes advantages"),
         (["grpo.exact_trl=true", "grpo.admission.distinct=3"], "grpo.admission: changes advantages"),
+        (["grpo.ladder.start=1", SHUFFLED], "grpo.ladder.start: asks for requirements that a prompt is scored by"),
+        (["grpo.relabel.advantage=1", SHUFFLED], "grpo.relabel.advantage: asks for requirements that a prompt is"),
         (["grpo.ladder.start=1", "grpo.ladder.order=[punktuation]"], "grpo.ladder.order: there is no constraint"),
+        (
+            ["grpo.ladder.start=1", "grpo.relabel.advantage=1"],
+            "grpo.relabel.advantage: replays prompts by what was met",
+        ),
+        (
+            ["grpo.ladder.start=1", "grpo.curriculum.every=5"],
+            "grpo.curriculum.every: orders prompts by the rates of all",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_while_planning(tmp_path: Path, overrides: list[str], message: str) -> None:
@@ -168,12 +183,65 @@ def test_a_ladder_that_is_climbed_at_once_is_plain_training_and_a_low_one_asks_f
 
 
 @pytest.mark.slow
+def test_a_rehearsal_asks_for_what_training_asks_for_first(tmp_path: Path) -> None:
+    ladders = {"lowest": ["grpo.ladder.start=0"], "climbed": ["grpo.ladder.start=0", "grpo.ladder.until=0.0"]}
+    kinds = {}
+    for name, words in ladders.items():
+        artifact = prepare(tmp_path / name, *LEARNS[1:], "stages=[rehearse]", "rehearse.groups=6", *words)
+        whole(artifact)
+        kinds[name] = json.loads((artifact.path / REHEARSAL).read_text(encoding="utf-8"))["kinds"]
+    assert kinds["lowest"] == {} != kinds["climbed"]
+
+
+def test_what_a_rehearsal_draws_from_is_in_its_key(tmp_path: Path) -> None:
+    def key(*words: str) -> str:
+        (stage,) = plan_run(["~arms", "stages=[rehearse]", f"run.root={tmp_path}", *words]).graph.stages.values()
+        return stage.key
+
+    assert len({key(), key("grpo.ladder.start=0"), key("grpo.ladder.start=1"), key("grpo.imitation.weight=1")}) == 4
+    assert key() == key("grpo.ladder.until=0.5") == key("grpo.imitation.rows=3")
+
+
+@pytest.mark.slow
 def test_what_prompts_have_climbed_survives_an_interruption(tmp_path: Path) -> None:
     words = [*LEARNS, "grpo.ladder.start=0", "grpo.ladder.rise=pass", "grpo.max_steps=4", "grpo.temperature=0.1"]
     one, other = prepare(tmp_path / "whole", *words), prepare(tmp_path / "steps", *words)
     whole(one)
     assert step_by_step(other) == [1, 2, 3]
     assert differences(one, other) == []
+
+
+@pytest.mark.parametrize(
+    ("rewards", "spread", "distinct", "refused"),
+    [
+        ([1.0, 1.0, 1.0], 0.0, 2, True),
+        ([1.0, 1.0, 0.9], 0.0, 2, False),
+        ([1.0, 1.0, 0.75], 0.25, 2, True),
+        ([1.0, 1.0, 0.7], 0.25, 2, False),
+        ([1.0, 1.0, 0.0], 0.0, 3, True),
+        ([1.0, 0.5, 0.0], 0.0, 3, False),
+        ([1.0, 0.5, 0.0], 0.5, 2, True),  # neighbours within the spread count as one reward
+        ([math.nan, 1.0, 1.0], 0.0, 2, True),
+        ([math.nan, 1.0, 0.5], 0.0, 2, False),
+        ([math.nan, 1.0, 0.5], 0.0, 3, True),  # what was not scored is no reward
+        ([math.nan, math.nan, math.nan], 0.0, 2, True),
+        ([math.nan, math.nan, 1.0], 0.0, 2, True),
+    ],
+)
+def test_which_groups_are_refused(rewards: list[float], spread: float, distinct: int, refused: bool) -> None:
+    config = AdmissionConfig(spread=spread, distinct=distinct)
+    assert refused_groups(torch.tensor([rewards]), config).tolist() == [refused]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("admission", ["spread=100", "distinct=5"])
+def test_refused_groups_are_refilled_and_are_not_live(tmp_path: Path, admission: str) -> None:
+    words = ["grpo.refill=true", "grpo.refill_rounds=1", "grpo.learning_rate_follows=live_share", "grpo.max_steps=2"]
+    artifact = prepare(tmp_path, *LEARNS, f"grpo.admission.{admission}", *words)
+    whole(artifact)
+    found = [row for row in logged(artifact) if "live_share" in row]
+    assert [row["live_share"] for row in found] == [0.0, 0.0]
+    assert all(row["refill/groups_drawn"] == 2 * row["refill/groups_flat"] > 0 for row in found)
 
 
 @pytest.mark.slow

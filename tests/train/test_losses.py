@@ -139,6 +139,14 @@ REFUSED = {
     "grpo.reference_every=2 grpo.kl_coefficient=0.1 strategy=zero3": "grpo.reference_every: zero3 divides",
     "grpo.entropy_top=0.2 grpo.token_credit.strength=1": "grpo.token_credit.strength: grpo.entropy_top keeps TRL's own",
     "grpo.loss=vespo grpo.token_credit.strength=1": "grpo.token_credit.strength: grpo.loss keeps TRL's own",
+    "+grpo.trl.top_entropy_quantile=0.2 grpo.token_credit.strength=1": "grpo.trl.top_entropy_quantile keeps TRL's own",
+    "grpo.loss=vespo grpo.relabel.advantage=1": "grpo.relabel.advantage: grpo.loss keeps TRL's own",
+    "grpo.entropy_target=1 grpo.relabel.advantage=1": "grpo.relabel.advantage: grpo.entropy_target keeps TRL's own",
+    "+grpo.trl.off_policy_mask_threshold=1 grpo.relabel.advantage=1": "grpo.trl.off_policy_mask_threshold keeps TRL's",
+    "grpo.entropy_coefficient=1 grpo.kl_coefficient=0.1 grpo.kl_follows=live_share": "grpo.kl_follows: grpo.entropy_co",
+    "grpo.relabel.advantage=1 grpo.learning_rate_follows=live_share": "live_share would scale what grpo.relabel.advan",
+    "grpo.imitation.weight=1 grpo.learning_rate_follows=live_share": "live_share would scale what grpo.imitation.weigh",
+    "grpo.relabel.advantage=1 ~rewards.components.checklist": "grpo.relabel.advantage: no component decides requirem",
     "grpo.ema=0.9 strategy=fsdp2": "grpo.ema: each rank averages whole weights, which fsdp2 divides",
     "grpo.ema=0.9 grpo.hand_over=best": "grpo.ema: hands over an average, and grpo.hand_over=best a checkpoint",
     "sft.ema=0.9 strategy=zero2": "sft.ema: each rank averages whole weights, which zero2 divides",
@@ -169,6 +177,9 @@ def test_what_nothing_reads_or_cannot_work_is_refused_while_planning(tmp_path: P
         "grpo.clip_ratio=4", "grpo.loss=cispo grpo.ratio_level=sequence", "grpo.ema=0.9 strategy=ddp",
         "grpo.reference_every=2 grpo.kl_coefficient=0.1 grpo.reference_mix=1", "sft.lr_scheduler=cosine_with_floor",
         "grpo.entropy_top=0.2", "grpo.token_credit.strength=1 grpo.loss=cispo", "grpo.optimizer=adamw_8bit",
+        "grpo.relabel.advantage=1 grpo.loss=cispo", "+grpo.trl.entropy_coef=0.0 grpo.relabel.advantage=1",
+        "grpo.loss=vespo grpo.imitation.weight=1", "grpo.entropy_top=0.2 grpo.learning_rate_follows=live_share",
+        "grpo.relabel.advantage=1 grpo.imitation.weight=1", "grpo.loss=vespo grpo.admission.spread=0.1",
     ],
 )  # fmt: skip
 def test_the_near_miss_of_each_is_planned(tmp_path: Path, overrides: str) -> None:
@@ -259,3 +270,37 @@ def test_8_bit_moments_take_a_quarter_and_name_their_package() -> None:
     assert stage_memory(averaged, "grpo", a).peak.parts["average"] == sizes[0] / 2
     assert "bitsandbytes" in packages_of_stage("grpo", small) and "bitsandbytes" not in packages_of_stage("grpo", plain)
     assert "bitsandbytes" not in packages_of_stage("sft", small)
+    assert "bitsandbytes" in packages_of_stage("distill", small)
+
+
+def key(*overrides: str) -> str:
+    """Return the key of the recipe's training stage."""
+    (stage,) = plan_run(
+        ["~arms", "grpo.per_device_batch_size=8", "sft.per_device_batch_size=8", *overrides]
+    ).graph.stages.values()
+    return str(stage.key)
+
+
+RANKS = ["strategy=ddp", "launcher.device=cpu", "launcher.processes=2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "levers", "divided"),
+    [
+        ("grpo", [], False),
+        ("grpo", ["grpo.loss=dr_grpo"], False),
+        ("grpo", ["grpo.loss=vespo"], False),
+        ("grpo", ["grpo.loss=bnpo"], True),
+        ("grpo", ["grpo.entropy_top=0.2"], True),
+        ("grpo", ["grpo.entropy_coefficient=0.1"], True),
+        ("grpo", ["+grpo.trl.top_entropy_quantile=0.2"], True),
+        ("sft", [], False),
+        ("sft", ["sft.token_share=0.8"], True),
+    ],
+)
+def test_a_loss_over_a_micro_batch_has_its_size_in_the_key(kind: str, levers: list[str], divided: bool) -> None:
+    """Ranks may change in any case; how a batch is divided only where that changes the loss by rounding alone."""
+    one = key(f"stages=[{kind}]", f"{kind}.gradient_accumulation=2", *levers)
+    assert key(f"stages=[{kind}]", f"{kind}.gradient_accumulation=1", *RANKS, *levers) == one
+    smaller = [f"{kind}.per_device_batch_size=4", f"{kind}.gradient_accumulation=4"]
+    assert (key(f"stages=[{kind}]", *smaller, *levers) != one) is divided

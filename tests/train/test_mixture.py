@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,8 @@ def weights(artifact: Artifact) -> dict[str, torch.Tensor]:
 def imitation(target: str | None = "It is 5.", **given: Any) -> Imitation:
     item = {"messages": ({"role": "user", "content": "2+3?"},), "answer": "5", "target": target}
     items = [PromptItem(str(i), **item) for i in range(9)]  # type: ignore[arg-type]
+    if target is not None:
+        items = [replace(one, target=f"{target} {one.id}") for one in items]
     return Imitation(
         ImitationConfig(**given), items, load_tokenizer(compose_recipe([]).model, compose_recipe([]).model.path)
     )
@@ -48,13 +51,38 @@ def test_the_weight_stays_or_falls_to_nothing(progress: float, until: float | No
 
 def test_a_step_has_targets_of_its_own_which_are_the_same_when_it_is_trained_again() -> None:
     found = imitation(weight=1.0, rows=3)
-    one = found.batch(0, 0, 0, "cpu")
+    one = found.batch(0, 0, 0, 1, "cpu")
     assert one["input_ids"].shape[0] == 3
     counted = one["labels"] != -100
     assert counted.any(1).all() and not counted[:, 0].any(), "prompts are not learned"
-    assert all(torch.equal(one[name], found.batch(0, 0, 0, "cpu")[name]) for name in one)
+    assert all(torch.equal(one[name], found.batch(0, 0, 0, 1, "cpu")[name]) for name in one)
     with pytest.raises(DataError, match="has no SFT target"):
         imitation(None, weight=1.0)
+
+
+@pytest.mark.parametrize(("ranks", "rows"), [(1, 8), (2, 4), (4, 2), (8, 1)])
+def test_a_step_has_the_same_targets_under_any_number_of_ranks(ranks: int, rows: int) -> None:
+    def asked(number: int, each: int, step: int) -> list[list[int]]:
+        batches = [imitation(weight=1.0, rows=each).batch(0, step, rank, number, "cpu") for rank in range(number)]
+        assert [len(batch["input_ids"]) for batch in batches] == [each] * number
+        return sorted(row.tolist() for batch in batches for row in batch["input_ids"])
+
+    assert asked(ranks, rows, 3) == asked(1, 8, 3) != asked(ranks, rows, 4)
+
+
+def test_every_rank_has_targets_where_there_are_fewer_than_ranks() -> None:
+    found = imitation(weight=1.0, rows=20)
+    assert [len(found.batch(0, 0, rank, 12, "cpu")["input_ids"]) for rank in range(12)] == [9] * 12
+
+
+def test_the_targets_of_a_step_count_in_the_key_over_all_ranks() -> None:
+    def key(rows: int, batch: int, *ranks: str) -> str:
+        words = [f"grpo.imitation.rows={rows}", f"grpo.per_device_batch_size={batch}", *ranks]
+        (stage,) = order(plan_run(["~arms", "stages=[grpo]", "grpo.imitation.weight=1", *words]).graph)
+        return stage.key
+
+    two = ["strategy=ddp", "launcher.device=cpu", "launcher.processes=2"]
+    assert key(8, 32) == key(4, 16, *two) != key(8, 16, *two)
 
 
 def test_the_loss_is_the_mean_over_the_targets_tokens_alone() -> None:

@@ -10,11 +10,17 @@ import pytest
 import torch
 from attempts import differences, prepare, step_by_step, whole
 
+from adhere.prompts.attach import with_constraints
+from adhere.prompts.item import PromptItem
 from adhere.records.artifact import Artifact
+from adhere.rewards.checklist import parse_checklist
 from adhere.rewards.errors import ConfigError
+from adhere.train.config.compose import compose_recipe
+from adhere.train.config.schema import RelabelConfig
+from adhere.train.model.load import load_tokenizer
 from adhere.train.run.run import plan_run
 from adhere.train.stages.microbatches import Rows
-from adhere.train.stages.relabel import replayed
+from adhere.train.stages.relabel import Relabelling, replayed
 
 LEARNS = [
     "stages=[grpo]", "grpo.learning_rate=1e-3", "grpo.max_steps=3", "grpo.max_clipped_steps=100",
@@ -50,6 +56,41 @@ def test_a_replay_is_a_row_of_its_own_with_the_same_completion() -> None:
     assert "old_per_token_logps" not in own
     (later,) = replayed([slot(replay_old_per_token_logps=torch.full((2, 2), -1.0))])
     assert later["old_per_token_logps"].tolist() == [[-1.0, -1.0]] * 2
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_the_replays_of_a_generation_are_the_same_under_any_number_of_ranks(share: float) -> None:
+    checks = ["punctuation:no_comma", "change_case:english_lowercase", "startend:quotation"]
+    listed = [{"id": str(i), "text": f"Meet {i}.", "check": {"constraint": name}} for i, name in enumerate(checks)]
+    bare = PromptItem("i", ({"role": "user", "content": "What is 2+3?"},), None)
+    config, asked = compose_recipe([]).model, with_constraints(bare, parse_checklist(listed, where="test"))
+    relabelling = Relabelling(
+        RelabelConfig(advantage=1.0, least=0.3, share=share), [asked], load_tokenizer(config, config.path)
+    )
+    scores = [(1, 0, 0), (0, 0, 0), (1, 1, 1), (1, 0, 0), (1, 1, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1)]
+    rows = [
+        {
+            "item_id": "i",
+            "correct": None,
+            "followed": all(met),
+            "finished": True,
+            "requirements": [{"score": float(m)} for m in met],
+        }
+        for met in scores
+    ]
+
+    def advantages(ranks: int) -> list[float]:
+        each = len(rows) // ranks
+        own = {"completion_ids": torch.zeros(each, 2, dtype=torch.long)}
+        found = [relabelling.replays(rows, rank * each, own) for rank in range(ranks)]
+        for part in found:
+            live = part["replay_advantages"] != 0.0
+            assert torch.equal(part["replay_prompt_mask"].any(1), live), "a prompt for each replay and for no other"
+        return [value for part in found for value in part["replay_advantages"].tolist()]
+
+    best_first = [4, 6, 7, 0, 3, 5][: int(share * 8)]
+    assert advantages(1) == [float(place in best_first) for place in range(8)]
+    assert advantages(2) == advantages(4) == advantages(8) == advantages(1)
 
 
 def run(root: Path, *overrides: str) -> Artifact:

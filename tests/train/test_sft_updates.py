@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig
 from update_gradients import save_model
 
-from adhere.rewards.errors import StageError
+from adhere.rewards.errors import ConfigError, StageError
 from adhere.train.config.compose import compose_recipe
 from adhere.train.plan.memory import sft_microbatch_tokens
 from adhere.train.run.run import plan_run
@@ -146,6 +146,15 @@ def test_switched_off_no_stage_has_another_name(tmp_path: Path) -> None:
     words = ["recipe=quickstart", "launcher.device=cpu", "~arms", "stages=[sft]", f"run.root={tmp_path}"]
     (off,), (on,) = (plan_run([*words, *more]).graph.stages for more in ([], ["sft.tokens_per_microbatch=auto"]))
     assert off != on
+
+
+@pytest.mark.parametrize("field", ["label_smoothing_factor", "packing", "padding_free", "router_aux_loss_coef"])
+def test_a_loss_that_packed_updates_lack_is_refused_while_planning(tmp_path: Path, field: str) -> None:
+    words = ["recipe=quickstart", "~arms", "stages=[sft]", f"run.root={tmp_path}", f"+sft.trl.{field}=1"]
+    with pytest.raises(ConfigError, match=f"sft.tokens_per_microbatch: with sft.trl.{field} TRL's own"):
+        plan_run([*words, "sft.tokens_per_microbatch=auto"])
+    assert plan_run(words)
+    assert plan_run([*words[:-1], f"+sft.trl.{field}=0", "sft.tokens_per_microbatch=auto"])
 
 
 @pytest.mark.slow

@@ -172,6 +172,38 @@ def test_no_pass_is_spent_on_old_log_probs_that_an_update_gives(model: Path, mon
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scored", [False, True])
+def test_replays_of_later_steps_have_old_log_probs_also_where_trl_scored_the_rollouts(
+    model: Path, monkeypatch: pytest.MonkeyPatch, scored: bool
+) -> None:
+    """As with vLLM, whose correction needs the rollouts' own; a replay behind its rollout's prompt has the same."""
+
+    class Replays(Recorder):
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            output = super()._generate_and_score_completions(inputs)
+            output |= {f"replay_{name}": output[name] for name in ("prompt_ids", "prompt_mask")}
+            output["replay_advantages"] = torch.ones_like(output["advantages"])
+            if scored:
+                output["old_per_token_logps"] = torch.zeros_like(output["completion_ids"], dtype=torch.float32)
+            return output
+
+    monkeypatch.setattr(update_gradients, "Recorder", Replays)
+    given = {"steps_per_generation": 2, "gradient_accumulation_steps": 1, "learning_rate": 0.0}
+    trainer: Any = train(model, PACKED, steps=2, **given)
+    first, later = trainer._buffered_inputs
+    assert "replay_old_per_token_logps" not in first, "its own update gives them"
+    expected = trainer.log_probs_behind(
+        trainer.model,
+        [[*ids[mask.bool()].tolist()] for ids, mask in zip(later["prompt_ids"], later["prompt_mask"], strict=True)],
+        later,
+        range(len(later["prompt_ids"])),
+    )
+    found, mask = later["replay_old_per_token_logps"], later["completion_mask"].bool()
+    torch.testing.assert_close(found[mask], expected[mask], atol=1e-5, rtol=1e-4)
+    assert bool((later["old_per_token_logps"] == 0.0).all()) is scored, "TRL's own are kept"
+
+
+@pytest.mark.slow
 def test_two_ranks_have_the_padded_gradients_also_where_one_has_no_rows(model: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(

@@ -41,7 +41,8 @@ ROUTES = ("all", "requirements", "no_requirements", "answer", "no_answer")
 """Which prompts a teacher can get, besides those of a source."""
 
 FACTORS = {"per_device_batch_size", "gradient_accumulation"}
-"""What a step's batch is the product of, together with the ranks: a key has the product, so that ranks may change."""
+"""What a step's batch is the product of, together with the ranks: a key has the product, so that ranks may change. The
+first of them is a part of a key too where the loss depends on how a batch is divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +161,12 @@ class Sft(Shipped):
         # A row that is too long stops the stage, or changes what it makes.
         left_out = SPEED_ONLY | (set() if recipe.sft.too_long == "drop" else {"too_long"})
         left_out |= set() if recipe.sft.tokens_per_microbatch else {"tokens_per_microbatch"}
+        # Tokens are chosen within a batch of one device, so that its size decides which.
+        left_out |= FACTORS if recipe.sft.token_share == 1.0 else FACTORS - {"per_device_batch_size"}
         return {
             "seed": recipe.seed,
             "batch": _batch(recipe, recipe.sft),
-            "sft": recipe.sft.model_dump(
-                exclude=(left_out | FACTORS) - _decides(recipe, "sft") | _at_default(recipe.sft)
-            ),
+            "sft": recipe.sft.model_dump(exclude=left_out - _decides(recipe, "sft") | _at_default(recipe.sft)),
             **_measured_on(recipe, "sft"),
         }
 
@@ -176,6 +177,14 @@ class Sft(Shipped):
             found.append(f"sft.max_length: {length} exceeds the model's context of {context} tokens; lower it")
         if recipe.sft.token_share < 1.0 and recipe.sft.tokens_per_microbatch is not None:
             found.append("sft.token_share: packed updates train on every token; set sft.tokens_per_microbatch=null")
+        if recipe.sft.tokens_per_microbatch is not None:
+            unlike = ("label_smoothing_factor", "packing", "padding_free", "router_aux_loss_coef")
+            found += [
+                f"sft.tokens_per_microbatch: with sft.trl.{field} TRL's own batches are kept; leave that out, or set "
+                f"sft.tokens_per_microbatch=null"
+                for field in unlike
+                if recipe.sft.trl.get(field)
+            ]
         if recipe.sft.token_share == 1.0 and recipe.sft.token_entropy != SftConfig().token_entropy:
             found.append("sft.token_entropy: has no effect with token_share=1; lower that, or leave this out")
         if recipe.sft.hand_over == "best" and recipe.sft.held_out.every is None:
@@ -208,7 +217,12 @@ class Grpo(Shipped):
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         left_out = SPEED_ONLY - _decides(recipe, "grpo") | _at_default(recipe.grpo)
-        grpo = recipe.grpo.model_dump(exclude=left_out | FACTORS | {"seed"})
+        # Some losses are a mean, or choose tokens, over a micro-batch, so that its size is a part of them.
+        by_batch = recipe.grpo.loss == "bnpo" or any("entropy" in key for key in keeps_trls_batches(recipe.grpo))
+        left_out |= FACTORS - {"per_device_batch_size"} if by_batch else FACTORS
+        grpo = recipe.grpo.model_dump(exclude=left_out | {"seed"})
+        if "imitation" in grpo:  # targets of a step, of all ranks
+            grpo["imitation"]["rows"] *= recipe.launcher.processes
         # What is generated at once counts by the optimizer steps that it feeds.
         if micro := grpo["trl"].get("steps_per_generation"):
             grpo["trl"] = grpo["trl"] | {"steps_per_generation": micro / recipe.grpo.gradient_accumulation}
@@ -261,7 +275,33 @@ class Grpo(Shipped):
             found.append(f"grpo.relabel.advantage: replays are rows of adhere's own updates, and not with {other}")
         if "held_out" in recipe.grpo.monitors.stop_on and recipe.grpo.held_out.every is None:
             found.append("grpo.monitors.stop_on: 'held_out' needs grpo.held_out.every")
-        grpo = recipe.grpo
+        grpo, decided = recipe.grpo, {component.decides for component in recipe.rewards.components.values()}
+        if grpo.relabel.advantage > 0.0 and "requirements" not in decided:
+            found.append(
+                "grpo.relabel.advantage: no component decides requirements, so nothing is replayed; add a checklist"
+            )
+        whole = {
+            "relabel.advantage: replays prompts by what was met of": grpo.relabel.advantage > 0.0,
+            "curriculum.every: orders prompts by the rates of": grpo.curriculum.every is not None,
+        }
+        found += [
+            f"grpo.{what} all their requirements, and grpo.ladder.start leaves some out; use one of them"
+            for what, on in whole.items()
+            if on and grpo.ladder.start is not None
+        ]
+        asks = {"ladder.start": grpo.ladder.start is not None, "relabel.advantage": grpo.relabel.advantage > 0.0}
+        found += [
+            f"grpo.{key}: asks for requirements that a prompt is scored by, and a shuffled source of data.train, a "
+            f"control, scores it by others; leave one of them out"
+            for key, on in asks.items()
+            if on and any(source.shuffled for source in recipe.data.train)
+        ]
+        for key, weight in (("relabel.advantage", grpo.relabel.advantage), ("imitation.weight", grpo.imitation.weight)):
+            if weight > 0.0 and grpo.learning_rate_follows == "live_share":
+                found.append(
+                    f"grpo.learning_rate_follows: live_share would scale what grpo.{key} trains on by the share of "
+                    f"groups with an advantage, which it does not need; use schedule, or leave one of them out"
+                )
         if grpo.kl_follows == "live_share" and (grpo.kl_coefficient == 0.0 or grpo.exact_trl):
             why = "it needs adhere's own updates, not exact_trl=true" if grpo.exact_trl else "there is no KL term"
             found.append(f"grpo.kl_follows: {why}; set grpo.kl_coefficient, or leave it fixed")
@@ -276,7 +316,7 @@ class Grpo(Shipped):
                     "grpo.curriculum.every: ranks draw different numbers of rollouts, which fsdp2 cannot; use ddp or "
                     "zero3"
                 )
-            if not any(component.decides == "requirements" for component in recipe.rewards.components.values()):
+            if "requirements" not in decided:
                 found.append(
                     "grpo.curriculum.every: no component decides requirements, so no kind has a rate; add a checklist"
                 )
@@ -318,9 +358,43 @@ class Distill(Grpo):
                 found.append(f"distill.routes: '{route}' is none of {', '.join(ROUTES)}, source=LABEL")
         if distill.coefficient == 0.0 and distill.reward == 0.0:
             found.append("distill.coefficient: 0, and distill.reward is 0 too, so there is nothing to train on")
-        if distill.reward == 0.0 and (recipe.grpo.refill or recipe.grpo.learning_rate_follows == "live_share"):
-            key = "refill" if recipe.grpo.refill else "learning_rate_follows"
+        grpo = recipe.grpo
+        looking = {
+            "refill": grpo.refill,
+            "learning_rate_follows": grpo.learning_rate_follows == "live_share",
+            "kl_follows": grpo.kl_follows == "live_share",
+            "admission": grpo.admission != GrpoConfig().admission,
+            "token_credit.strength": grpo.token_credit.strength > 0.0,
+        }
+        for key in (key for key, on in looking.items() if on and distill.reward == 0.0):
             found.append(f"grpo.{key}: looks at the reward's advantages, and distill.reward is 0; leave it out")
+        if grpo.require_signal == "stop":
+            found.append(
+                "grpo.require_signal: only stages of kind grpo are rehearsed, so that stop would stop nothing; set "
+                "warn in the stage's with:"
+            )
+        if grpo.ladder.start is not None:
+            found.append(
+                "grpo.ladder.start: a teacher is asked about prompts with all of their requirements, and a ladder "
+                "leaves some out; set it to null"
+            )
+        if keeps := keeps_trls_batches(grpo):
+            found.append(
+                f"grpo.{keeps[0]}: keeps TRL's own micro-batches (docs/performance.md), which know no teacher; leave "
+                f"it out"
+            )
+        told = distill.context in ("requirements", "feedback") or distill.constraint_weight > 0.0
+        if told and any(source.shuffled for source in recipe.data.train):
+            found.append(
+                "distill.context: a teacher is told the requirements that a prompt is scored by, and a shuffled source "
+                "of data.train, a control, scores it by others; leave one of them out"
+            )
+        decided = {component.decides for component in recipe.rewards.components.values()}
+        if distill.context == "feedback" and not decided & {"requirements", "correctness"}:
+            found.append(
+                "distill.context: feedback says which requirements were not met and whether the answer is wrong, and "
+                "no component decides either; add a checklist or math"
+            )
         if distill.ratio_bounds is not None and not 0.0 <= distill.ratio_bounds[0] <= 1.0 <= distill.ratio_bounds[1]:
             found.append(f"distill.ratio_bounds: {list(distill.ratio_bounds)} leave 1 out, the ratio of a fresh token")
         if distill.teacher == "self" and distill.context == "none" and distill.constraint_weight == 0.0:
@@ -476,8 +550,12 @@ class Rehearse(Shipped):
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         grpo = kind_of("grpo").settings(recipe)
         names = ("group_size", "max_completion_length", "max_steps", "temperature", "top_p")
-        drawn = {"prompts": recipe.completions_per_step // recipe.grpo.group_size}
+        drawn: dict[str, Any] = {"prompts": recipe.completions_per_step // recipe.grpo.group_size}
         drawn |= {name: getattr(recipe.grpo, name) for name in names}
+        if recipe.grpo.imitation.weight > 0.0:  # prompts without a target are left out
+            drawn["targets"] = True
+        if recipe.grpo.ladder.start is not None:
+            drawn["ladder"] = recipe.grpo.ladder.model_dump()
         return {
             "seed": grpo["seed"],
             "grpo": drawn,
@@ -594,18 +672,28 @@ def _loss_problems(recipe: Recipe) -> list[str]:
         found.append("grpo.admission: changes advantages, which exact_trl=true keeps; set one of them back")
     if (unknown := [name for name in grpo.ladder.order if not expand([name])]) and grpo.ladder.start is not None:
         found.append(f"grpo.ladder.order: there is no constraint, family or collection '{unknown[0]}'")
-    keeps = [
-        key
-        for key in ("entropy_coefficient", "entropy_target", "entropy_top")
-        if getattr(grpo, key) != getattr(plain, key)
-    ]
-    keeps += ["loss"] if grpo.loss == "vespo" else []
-    if grpo.token_credit.strength > 0.0 and keeps:
-        found.append(
-            f"grpo.token_credit.strength: grpo.{keeps[0]} keeps TRL's own micro-batches (docs/performance.md), which "
-            f"have no weights of tokens; leave one of them out"
-        )
+    lacks = {
+        "token_credit.strength": "no weights of tokens" if grpo.token_credit.strength > 0.0 else None,
+        "relabel.advantage": "no replays" if grpo.relabel.advantage > 0.0 else None,
+        "kl_follows": "a fixed KL term" if grpo.kl_follows == "live_share" else None,
+    }
+    for key, lack in lacks.items():
+        if lack is not None and (keeps := keeps_trls_batches(grpo)):
+            found.append(
+                f"grpo.{key}: grpo.{keeps[0]} keeps TRL's own micro-batches (docs/performance.md), which have {lack}; "
+                f"leave one of them out"
+            )
     return found
+
+
+def keeps_trls_batches(grpo: GrpoConfig) -> list[str]:
+    """Return the keys below ``grpo`` whose loss is more than a weighted sum over tokens, which packed updates need."""
+    plain = GrpoConfig()
+    own = ("entropy_coefficient", "entropy_target", "entropy_top")
+    found = [key for key in own if getattr(grpo, key) != getattr(plain, key)] + ["loss"] * (grpo.loss == "vespo")
+    off = plain.trl_fields() | {"off_policy_mask_threshold": None}
+    fields = ("entropy_coef", "use_adaptive_entropy", "top_entropy_quantile", "off_policy_mask_threshold")
+    return found + [f"trl.{field}" for field in fields if grpo.trl.get(field, off[field]) != off[field]]
 
 
 def _held_out_line(recipe: Recipe, section: Literal["sft", "grpo"]) -> list[str]:

@@ -21,7 +21,7 @@ from adhere.train.config.schema import ModelConfig
 from adhere.train.model.chat import check_template
 from adhere.train.model.load import load_tokenizer
 from adhere.train.run.inputs import too_few
-from adhere.train.stages.data import prompt_length, sft_lengths, too_long
+from adhere.train.stages.data import prompt_length, sft_lengths, target_too_long, too_long
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -67,8 +67,10 @@ def _check(stage: PlannedStage, tokenizer: PreTrainedTokenizerBase) -> tuple[str
     recipe, role = stage.recipe, kind_of(stage.kind).data
     assert role is not None
 
+    imitates = stage.kind in ON_POLICY and recipe.grpo.imitation.weight > 0.0
+
     def built() -> list[PromptItem]:
-        targets = stage.kind == "sft"
+        targets = stage.kind == "sft" or imitates
         count = lambda item: prompt_length(tokenizer, item)  # noqa: E731 - what the worker passes, too
         return build(recipe.data, role, count_tokens=count, with_targets=targets).items
 
@@ -102,6 +104,8 @@ def _check(stage: PlannedStage, tokenizer: PreTrainedTokenizerBase) -> tuple[str
                 f"grpo.max_completion_length: {room} and the longest prompt, {max(lengths)} tokens, exceed the model's "
                 f"context of {context}; lower it, or set data.max_prompt_tokens"
             )
+        if imitates and context is not None and (longest := max(map(sum, sft_lengths(items, tokenizer)))) > context:
+            problems.append(target_too_long(longest, context))
     elif role == "evaluation" and context is not None:
         room = recipe.evaluation.sampling.max_new_tokens
         if over_context := sum(length + room > context for length in lengths):

@@ -124,6 +124,14 @@ def too_long(item: PromptItem, tokens: int, max_length: int) -> str:
     )
 
 
+def target_too_long(tokens: int, context: int | str) -> str:
+    """Return the message where the longest prompt with a target that GRPO imitates has more ``tokens`` than fit."""
+    return (
+        f"grpo.imitation.weight: the longest prompt and target are {tokens} tokens, and the model's context is "
+        f"{context}; leave out sources with such solutions, or set it to 0"
+    )
+
+
 def _tokens(item: PromptItem, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     if item.target is None:
         raise DataError(f"{item.id}: has no SFT target; its source has no worked solution")

@@ -16,7 +16,7 @@ from adhere.train.model.handoff import Handoff, adapter_mode, check_tokenizers, 
 from adhere.train.model.load import check_context, compute_dtype, load_for_training, load_tokenizer, lora_config
 from adhere.train.plan.memory import microbatch_tokens
 from adhere.train.stages.callbacks import training_callbacks
-from adhere.train.stages.data import grpo_dataset, load_items, prompt_length
+from adhere.train.stages.data import grpo_dataset, load_items, prompt_length, sft_lengths, target_too_long
 from adhere.train.stages.grpo_trainer import AdhereGRPOTrainer, grpo_arguments
 from adhere.train.stages.held_out import METER, add_held_out
 from adhere.train.stages.levers import levers, reward_functions
@@ -58,6 +58,9 @@ def run_grpo(spec: StageSpec, artifact: Artifact) -> None:
         f"the model's context of {{context}}; lower it, or set data.max_prompt_tokens"
     )
     check_context(recipe.model, config.max_completion_length + longest, exceed)
+    if imitates:
+        most = max(map(sum, sft_lengths(items, tokenizer)))
+        check_context(recipe.model, most, target_too_long(most, "{context}"))
     credit = config.token_credit if config.token_credit.strength > 0.0 else None
     ladder = config.ladder if config.ladder.start is not None else None
     prompts = recipe.completions_per_step // config.group_size

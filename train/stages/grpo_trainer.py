@@ -89,6 +89,21 @@ def grpo_arguments(spec: StageSpec, artifact: Artifact) -> TrlGrpoConfig:
     )
 
 
+def refused_groups(rewards_G_N: torch.Tensor, config: AdmissionConfig) -> torch.Tensor:
+    """Return which groups are not trained on, (G,): by default those whose rewards, (G, N), are all equal.
+
+    What is NaN was not scored, and does not count.
+    """
+    scored_G_N = ~rewards_G_N.isnan()
+    highest_G = rewards_G_N.masked_fill(~scored_G_N, -math.inf).amax(1)
+    lowest_G = rewards_G_N.masked_fill(~scored_G_N, math.inf).amin(1)
+    # Gaps between neighbours in order of reward; what is not scored stands at the end, and makes none.
+    ordered_G_N = rewards_G_N.masked_fill(~scored_G_N, math.inf).sort(dim=1).values
+    gaps_G_N = ordered_G_N.diff(dim=1).nan_to_num(0.0, posinf=0.0)
+    distinct_G = 1 + (gaps_G_N > config.spread).sum(dim=1)
+    return (highest_G - lowest_G <= config.spread) | (distinct_G < config.distinct)
+
+
 class AdhereGRPOTrainer(ExactResume, PackedUpdates):
     """Adds to TRL's trainer what a composite reward needs.
 
@@ -188,17 +203,11 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             weights_1_K = weights_array(composite.config, composite.weights)
             combined_G_N = group_rewards(composite.config, self._values(), weights_1_K)
             matrix[:, -1] = torch.from_numpy(combined_G_N.ravel())
-        rewards_G_N = (matrix * self.reward_weights.to(matrix.device)).nansum(1).view(-1, self._group_size)
-        scored_G_N = ~matrix.isnan().all(1).view_as(rewards_G_N)
-        highest = rewards_G_N.masked_fill(~scored_G_N, -math.inf).amax(1)
-        lowest = rewards_G_N.masked_fill(~scored_G_N, math.inf).amin(1)
-        flat_G = highest <= lowest
+        rewards = (matrix * self.reward_weights.to(matrix.device)).nansum(1)
+        rewards_G_N = rewards.masked_fill(matrix.isnan().all(1), math.nan).view(-1, self._group_size)
+        flat_G = refused_groups(rewards_G_N, AdmissionConfig())
         if self._admission != AdmissionConfig():
-            # Gaps between neighbours in order of reward; what is not scored stands at the end, and makes none.
-            ordered_G_N = rewards_G_N.masked_fill(~scored_G_N, math.inf).sort(dim=1).values
-            gaps_G_N = ordered_G_N.diff(dim=1).nan_to_num(0.0, posinf=0.0)
-            distinct_G = 1 + (gaps_G_N > self._admission.spread).sum(dim=1)
-            refused_G = (highest - lowest <= self._admission.spread) | (distinct_G < self._admission.distinct)
+            refused_G = refused_groups(rewards_G_N, self._admission)
             if self._training:
                 self._metrics["train"]["admission/refused"].append(float((refused_G & ~flat_G).float().mean()))
             flat_G |= refused_G
@@ -309,7 +318,7 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             if self._distillation is not None:
                 output |= self._distillation.said(inputs, self._rows, first, output)
             if self._relabel is not None:
-                output |= self._relabel.replays(inputs, self._rows[first : first + len(inputs)], output)
+                output |= self._relabel.replays(self._rows, first, output)
                 replays = (output["replay_advantages"] != 0.0).float().mean().item()
                 self._metrics["train"]["relabel/replayed"].append(replays)
             self._log_components()
@@ -344,7 +353,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self._imitation is not None and self.accelerator.sync_gradients:
             rank, device = self.accelerator.process_index, self.accelerator.device
-            batch = self._imitation.batch(self.args.seed, self.state.global_step, rank, device)
+            ranks = self.accelerator.num_processes
+            batch = self._imitation.batch(self.args.seed, self.state.global_step, rank, ranks, device)
             weight = self._imitation.weight(self._progress)
             with self.compute_loss_context_manager():
                 own = weight * imitation_loss(model, batch)
@@ -468,6 +478,8 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
 
         What was drawn and scored waits in ``_kept`` for TRL, which asks for both. It all comes from the same weights.
 
+        A group that admission refuses has no spread either.
+
         Args:
             inputs: this rank's examples, one a rollout.
             how: how tokens are chosen.
@@ -485,7 +497,10 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
             weights_1_K = weights_array(config, self._rewards.composite.weights)
             rewards_G_N = group_rewards(config, self._values(), weights_1_K)
             spread_G = np.fmax.reduce(rewards_G_N, axis=1) - np.fmin.reduce(rewards_G_N, axis=1)
-            flat = [g for g, spread in enumerate(spread_G) if not spread > resolution + 1e-9]
+            flat_G = ~(spread_G > resolution + 1e-9)
+            if self._admission != AdmissionConfig():
+                flat_G |= refused_groups(torch.from_numpy(rewards_G_N).float(), self._admission).numpy()
+            flat = np.flatnonzero(flat_G).tolist()
             return drawn, matrix, self._rows, flat
 
         inputs = list(inputs)
@@ -581,7 +596,10 @@ class AdhereGRPOTrainer(ExactResume, PackedUpdates):
         """Log what every component scored, cost and weighed, and its share of the advantages."""
         log, composite, values_G_N_K = self._metrics["train"], self._rewards.composite, self._values()
         found = signal(composite.config, values_G_N_K, weights_array(composite.config, composite.weights))
-        log["live_share"].append(float(found.live.mean()))
+        live_G = found.live
+        if self._admission != AdmissionConfig():
+            live_G = live_G & ~self._flat[:: self._group_size].cpu().numpy()
+        log["live_share"].append(float(live_G.mean()))
         if self._follow is not None:
             self._follow.share = log["live_share"][-1]
         if self._kl_follows:

@@ -41,18 +41,21 @@ class Imitation:
         until = self._config.until
         return self._config.weight * (1.0 if until is None else max(0.0, 1.0 - progress / until))
 
-    def batch(self, seed: int, step: int, rank: int, device: Any) -> dict[str, torch.Tensor]:
+    def batch(self, seed: int, step: int, rank: int, ranks: int, device: Any) -> dict[str, torch.Tensor]:
         """Return the targets of a step on one rank: ids, mask and labels, (B, T); the same whenever it is asked.
+
+        All ranks together have the same targets, whatever their number; none comes twice while there are enough.
 
         Args:
             seed: of the stage.
             step: optimizer steps that are done.
             rank: of this process.
+            ranks: processes that train together.
             device: where the tensors are made.
         """
         count = min(self._config.rows, len(self._rows))
-        chosen = random.Random(f"imitation:{seed}:{step}:{rank}").sample(range(len(self._rows)), count)
-        rows = [self._rows[place] for place in chosen]
+        order = random.Random(f"imitation:{seed}:{step}").sample(range(len(self._rows)), len(self._rows))
+        rows = [self._rows[order[(rank + i * ranks) % len(order)]] for i in range(count)]
         longest = max(len(row["input_ids"]) for row in rows)
         ids = torch.full((count, longest), self._padding, dtype=torch.long)
         labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)

@@ -22,9 +22,11 @@ from adhere.rewards.composite import Composite, rollout_rows
 from adhere.rewards.engine import default_engine
 from adhere.rewards.errors import ConfigError
 from adhere.rewards.files import write_json
+from adhere.train.config.kinds import keeps_trls_batches
 from adhere.train.model.load import load_tokenizer
 from adhere.train.stages.data import load_items
 from adhere.train.stages.drawing import draw_rollouts, in_training_order, score_drawn
+from adhere.train.stages.ladder import rungs
 from adhere.train.stages.setup import manifest
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
     started = time.time()
     recipe, grpo = spec.recipe, spec.recipe.grpo
     tokenizer = load_tokenizer(recipe.model, spec.model_path)
-    items = load_items(spec, artifact, tokenizer, "train")
+    items = load_items(spec, artifact, tokenizer, "train", with_targets=grpo.imitation.weight > 0.0)
+    if grpo.ladder.start is not None:  # as training begins: on the lowest rung, unless all are climbed at once
+        climbed = grpo.ladder.rise == "schedule" and grpo.ladder.until == 0.0
+        items = [rungs(item, grpo.ladder)[-1 if climbed else 0] for item in items]
     groups, prompts = recipe.rehearse.groups, recipe.completions_per_step // grpo.group_size
     if groups > len(items):
         raise ConfigError(
@@ -77,8 +82,11 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
     )
     others = alternatives(found)
     constraints = recipe.data.constraints
-    follow = [] if grpo.learning_rate_follows == "live_share" else ["grpo.learning_rate_follows=live_share"]
-    if grpo.kl_coefficient > 0.0 and grpo.kl_follows == "fixed" and not grpo.exact_trl:
+    # What planning would refuse beside the stage's other settings is not suggested.
+    alone = grpo.relabel.advantage == 0.0 and grpo.imitation.weight == 0.0
+    packs = not grpo.exact_trl and not keeps_trls_batches(grpo)
+    follow = ["grpo.learning_rate_follows=live_share"] if alone and grpo.learning_rate_follows == "schedule" else []
+    if grpo.kl_coefficient > 0.0 and grpo.kl_follows == "fixed" and packs:
         follow.append("grpo.kl_follows=live_share")
     verdict = judge_rehearsal(
         found,
@@ -88,7 +96,10 @@ def run_rehearse(spec: StageSpec, artifact: Artifact) -> None:
         wanted=recipe.rehearse.live_groups,
         follow=follow,
         compliance=recipe.data.targets.compliance if "sft" in recipe.kinds else None,
-        ordered=grpo.curriculum.every is not None or grpo.exact_trl or grpo.generation != "transformers",
+        ordered=grpo.curriculum.every is not None
+        or grpo.ladder.start is not None
+        or grpo.exact_trl
+        or grpo.generation != "transformers",
     )
     result: dict[str, Any] = {
         **found.to_dict(),

@@ -42,25 +42,27 @@ class Relabelling:
         for item in items:
             without_constraints(item)
 
-    def replays(self, examples: Sequence[Row], rows: Sequence[Row], output: Slot) -> Slot:
-        """Return the prompts and advantages of the replays, one row for each rollout; 0 where it has none.
+    def replays(self, rows: Sequence[Row], first: int, output: Slot) -> Slot:
+        """Return the prompts and advantages of this rank's replays, one row for each rollout; 0 where it has none.
+
+        Which there are is decided among the rollouts of all ranks, so that their number changes nothing.
 
         Args:
-            examples: this rank's prompts, one for each rollout.
-            rows: its scored rollouts.
-            output: the rollouts as tokens.
+            rows: the scored rollouts of all ranks.
+            first: place among them of this rank's first.
+            output: this rank's rollouts as tokens.
         """
-        prompts: list[list[int] | None] = [None] * len(rows)
+        others: dict[int, PromptItem] = {}
         met: dict[int, float] = {}
-        for i, (example, row) in enumerate(zip(examples, rows, strict=True)):
-            item = self._items[example["item_id"]]
+        for place, row in enumerate(rows):
+            item = self._items[row["item_id"]]
             if (other := relabelled(item, row, self._config.least)) is not None:
-                prompts[i] = prompt_ids(self._tokenizer, other.messages)
-                met[i] = len(other.checklist) / len(item.checklist)
-        chosen = set(sorted(met, key=lambda i: (-met[i], i))[: int(self._config.share * len(rows))])
-        device = output["completion_ids"].device
-        ids, mask = left_padded([prompt if i in chosen else None for i, prompt in enumerate(prompts)], device)
-        advantages = torch.tensor([self._config.advantage if i in chosen else 0.0 for i in range(len(rows))])
+                others[place], met[place] = other, len(other.checklist) / len(item.checklist)
+        chosen = {*sorted(met, key=lambda place: (-met[place], place))[: int(self._config.share * len(rows))]}
+        own, device = range(first, first + len(output["completion_ids"])), output["completion_ids"].device
+        prompts = [prompt_ids(self._tokenizer, others[i].messages) if i in chosen else None for i in own]
+        ids, mask = left_padded(prompts, device)
+        advantages = torch.tensor([self._config.advantage if i in chosen else 0.0 for i in own])
         return {
             f"{PREFIX}prompt_ids": ids,
             f"{PREFIX}prompt_mask": mask,

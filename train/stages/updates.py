@@ -410,15 +410,16 @@ class PackedUpdates(PackedPasses, GRPOTrainer):
         The others need no such pass: their log-probs are those of the update itself.
         """
         later = self._buffered_inputs[max(0, self.current_gradient_accumulation_steps - len(self._window)) :]
-        if not later or "old_per_token_logps" in later[0]:
+        again = replayed(later)  # TRL never scores these
+        own = [slot for slot in later if "old_per_token_logps" not in slot]
+        slots = [*own, *again]
+        if not slots:
             return
         checkpointing: Any = self.args.gradient_checkpointing_kwargs
         with torch.no_grad(), disable_gradient_checkpointing(self.model, checkpointing):
-            again = replayed(later)
-            slots = [*later, *again]
             rows = Rows.of(slots)
             scored = self._packed_log_probs(self.model, rows, slots, self._with_gradient(rows))
-            for slot, log_probs in zip(later, scored[: len(later)], strict=True):
+            for slot, log_probs in zip(own, scored[: len(own)], strict=True):
                 slot["old_per_token_logps"] = log_probs
-            for slot, log_probs in zip(later, scored[len(later) :], strict=False):
+            for slot, log_probs in zip(later, scored[len(own) :], strict=False):
                 slot[f"{PREFIX}old_per_token_logps"] = log_probs

@@ -147,8 +147,9 @@ def packages_of_stage(kind: str, recipe: Recipe) -> dict[str, tuple[str, str]]:
         found["vllm"] = ("evaluation.backend: vllm", "adhere[vllm]")
     if kind_of(kind).makes is not None and recipe.model.adapter.kind == "qlora":
         found["bitsandbytes"] = ("model.adapter.kind: qlora", "adhere[qlora]")
-    if kind in ("sft", "grpo", "dpo") and getattr(recipe, kind).optimizer == "adamw_8bit":
-        found["bitsandbytes"] = (f"{kind}.optimizer: adamw_8bit", "adhere[qlora]")
+    section = "grpo" if kind in ON_POLICY else kind
+    if section in ("sft", "grpo", "dpo") and getattr(recipe, section).optimizer == "adamw_8bit":
+        found["bitsandbytes"] = (f"{section}.optimizer: adamw_8bit", "adhere[qlora]")
     return judge_packages(judges_of(kind, recipe)) | found
 
 
