@@ -73,5 +73,5 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(small_disk:
 
 
 def test_a_disk_without_room_for_a_log_is_named_too(small_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=28k", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,size=44k", str(small_disk)], check=True)
     assert "the disk or its quota is full" in fails(small_disk, *ONE_ARM, "stages=[sft]").splitlines()[-1]

@@ -204,11 +204,16 @@ def test_what_a_rehearsal_draws_from_is_in_its_key(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_prompts_have_climbed_survives_an_interruption(tmp_path: Path) -> None:
-    words = [*LEARNS, "grpo.ladder.start=0", "grpo.ladder.rise=pass", "grpo.max_steps=4", "grpo.temperature=0.1"]
+    # The base obeys without being asked for an answer: groups pass as a whole, and some rollouts of others do not.
+    source = "data.train=[{generator:basic_arithmetic,size:12,seed:1,verified:false}]"
+    ladder = ["grpo.ladder.start=1", "grpo.ladder.rise=pass", "grpo.max_steps=4", "grpo.temperature=1.0"]
+    words = [*LEARNS, source, *ladder]
     one, other = prepare(tmp_path / "whole", *words), prepare(tmp_path / "steps", *words)
     whole(one)
     assert step_by_step(other) == [1, 2, 3]
     assert differences(one, other) == []
+    asked = [row["ladder/requirements"] for row in logged(one) if "ladder/requirements" in row]
+    assert asked[0] == 1.0 < max(asked), "prompts come again, and some had climbed"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ SHOWN = {
     "an early end": ("adhere: stopped at 3 in the morning\n", "adhere: stopped at 3 in the morning\n"),
     "torch ends the other ranks": (f"W{TIME} {AGENT}:1028] Sending process 3598 closing signal SIGTERM\n", ""),
     "torch's dump": (DUMP, ""),
+    "torch's dump, from the folder of its environment": (DUMP.replace(AGENT, f".venv/lib/site-packages/{AGENT}"), ""),
     "a rank's own traceback stands before it": (
         "Traceback (most recent call last):\nValueError: no\n" + DUMP,
         "Traceback (most recent call last):\nValueError: no\n",

@@ -8,14 +8,14 @@ from collections.abc import Callable
 REPEATED = rb"adhere: (error: |stopped at step \d+;)"
 """What every rank says last, and the driver once more for all of them."""
 
-ENDING = rb"[WEI]\d{4} [\d:.]+ \d+ torch/distributed/elastic/"
+ENDING = rb"[WEI]\d{4} [\d:.]+ \d+ \S*torch/distributed/elastic/"
 """What torch says while it ends the other ranks."""
 
 HIDDEN = re.compile(REPEATED + b"|" + ENDING)
 UNUSED = re.compile(rb"(\[rank\d+\]:)?\[W\d{4} [\d:.]+ reducer\.cpp:\d+\] Warning: find_unused_parameters[^\n]*\n")
 """torch's hint that a model whose weights are all used could train faster; it comes behind an open bar."""
 
-DUMP = re.compile(rb"E\d{4} [\d:.]+ \d+ torch/distributed/elastic/.* failed \(exitcode: ")
+DUMP = re.compile(rb"E\d{4} [\d:.]+ \d+ \S*torch/distributed/elastic/.* failed \(exitcode: ")
 """The line from which torch tells at length that a rank has ended; nothing of ours follows it."""
 
 
