@@ -109,6 +109,29 @@ def test_an_impossible_value_is_named_with_what_to_do(override: str) -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sft.tokens_per_microbatch=0", "Input should be 'auto' or greater than or equal to 1, got 0"),
+        ("grpo.tokens_per_microbatch=-1", "Input should be 'auto' or greater than or equal to 1, got -1"),
+        ("model.adapter.target_modules=3", "Input should be a valid string or a valid list, got 3"),
+        ("sft.max_steps=x", "Input should be a valid integer, unable to parse string as an integer, got 'x'"),
+    ],
+)  # fmt: skip
+def test_a_value_of_several_types_is_refused_in_one_line_under_its_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe(["recipe=quickstart", override])
+    assert str(caught.value) == f"{override.partition('=')[0]}: {message}"
+
+
+def test_a_list_in_place_of_one_of_its_types_is_named_by_its_key_alone() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe(["recipe=quickstart", "model.adapter.target_modules=[3]"])
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "model.adapter.target_modules", "model.adapter.target_modules.0",
+    ]  # fmt: skip
+
+
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         compose_recipe(["grpo.group_size=7", "grpo.max_completion_length=200"])
