@@ -48,6 +48,13 @@ UNKNOWN = {
 }
 
 IMPOSSIBLE = {
+    "grpo=[1]": ["grpo=[1]: grpo takes names of options; there are default"],
+    "rewards=[composite,2]": ["rewards takes names of options; there are composite"],
+    "launcher={a: 1}": ["launcher={a: 1}: launcher takes the name of an option", "launcher.KEY=VALUE"],
+    "arms=[3]": ["arms: is a map, and a list was given; set its keys: arms.KEY=VALUE"],
+    "grpo.held_out=[1]": ["grpo.held_out: is a map, and a list was given"],
+    "rewards.components.math=3": ["rewards.components.math: 3 is not a component; set one of its keys, such as weight"],
+    "+rewards.components.mine=[math]": ["rewards.components.mine: ['math'] is not a component", "{kind: ...}"],
     "grpo.group_size=7": ["grpo.group_size: 7 does not divide the 64 completions", "grpo.gradient_accumulation"],
     "grpo.max_completion_length=200": ["grpo.max_completion_length: 200", "model.context 256", "lower"],
     "evaluation.sampling.max_new_tokens=200": ["evaluation.sampling.max_new_tokens: 200", "model.context 256"],

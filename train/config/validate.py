@@ -116,10 +116,10 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
         for found in error.errors():
             line = _explain(found, config)
             start, should, rest = line.partition(": Input should be ")
-            wanted, got, value = rest.rpartition(", got ")
+            expected, got, value = rest.rpartition(", got ")
             before = lines.get((start, value)) if should and got else None
             key = (start, value) if should and got else (line, "")
-            lines[key] = line if before is None else f"{before.rpartition(got)[0]} or {wanted}{got}{value}"
+            lines[key] = line if before is None else f"{before.rpartition(got)[0]} or {expected}{got}{value}"
         raise ConfigError("\n".join(lines.values())) from error
     grpo, ranks, total = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
     trains, problems = bool(recipe.kinds & ON_POLICY), list[str]()
