@@ -166,7 +166,7 @@ def terminal_table(comparison: Comparison) -> Table:
     more = len(comparison.metrics) - len(shown)
     notes = [*comparison.lost, *([f"{more} more figures are in the table's file and in results.json"] if more else [])]
     caption = escape("\n".join(notes)) or None
-    table = Table(title=_title(comparison), title_justify="left", caption=caption, caption_justify="left")
+    table = Table(title=escape(_title(comparison)), title_justify="left", caption=caption, caption_justify="left")
     table.add_column("model")
     for metric in shown:
         table.add_column(heading_of(metric), justify="right", style="bold" if metric == "joint" else "", no_wrap=True)

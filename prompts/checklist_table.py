@@ -92,12 +92,13 @@ def _summary(row: Row) -> ItemSummary:
 def show(found: Inspection, limit: int) -> None:
     """Print the first ``limit`` items as a table, and the totals of all."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("item", "requirements", "weights", "kinds", "flags")
     for item in found.items[:limit]:
         weights = " ".join(f"{weight:g}" for weight in item.weights)
-        table.add_row(item.id, str(len(item.kinds)), weights, _tally(Counter(item.kinds)), _tally(item.flags))
+        table.add_row(escape(item.id), str(len(item.kinds)), weights, _tally(Counter(item.kinds)), _tally(item.flags))
     console = Console()
     console.print(table)
     if len(found.items) > limit:

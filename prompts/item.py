@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from adhere.rewards.checklist import Requirement, parse_checklist
 from adhere.rewards.errors import DataError
-from adhere.rewards.files import atomic_file
+from adhere.rewards.files import LONE_SURROGATE, atomic_file
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 
@@ -194,6 +194,23 @@ def parse_item(row: Mapping[str, Any], where: str) -> PromptItem:
         bare=None if bare is None else _turns(bare),
         meta=row.get("meta") or {},
     )
+
+
+def check_characters(item: PromptItem, where: str, first: str = "messages") -> None:
+    """Check that no text of ``item`` holds half of a character, which no tokenizer reads; ``where`` opens the message.
+
+    ``first`` is the field that the others may be made from: it is named before them.
+
+    Raises:
+        DataError: a text holds a lone surrogate, such as JSON's ``\\ud83d`` by itself.
+    """
+    turns = (("messages", item.messages), ("bare", item.bare or ()))
+    texts = [(name, text) for name, found in turns for turn in found for text in (turn["role"], turn["content"])]
+    texts += [(name, getattr(item, name)) for name in ("id", "question", "answer", "solution", "target")]
+    texts += [("checklist", requirement.text) for requirement in item.checklist]
+    for name, text in sorted(texts, key=lambda named: named[0] != first):
+        if text and not text.isascii() and (found := LONE_SURROGATE.search(text)):
+            raise DataError(f"{where}: {name} holds {found[0]!r}, half of a character; repair the text")
 
 
 def _turns(messages: Iterable[Mapping[str, str]]) -> tuple[Message, ...]:

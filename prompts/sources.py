@@ -13,7 +13,7 @@ from pathlib import Path
 from adhere.prompts.config import COLUMN_ROLES, SourceConfig
 from adhere.prompts.generators import GENERATORS, read_registered
 from adhere.prompts.hub import KNOWN, read_dataset
-from adhere.prompts.item import Message, PromptItem, Row, parse_item, read_rows
+from adhere.prompts.item import Message, PromptItem, Row, check_characters, parse_item, read_rows
 from adhere.prompts.mixes import FORM_COLUMNS, read_mix
 from adhere.prompts.procedural import read_generator
 from adhere.prompts.traces import TRACE_COLUMNS, read_trace
@@ -143,6 +143,13 @@ def unique_ids(items: Iterable[PromptItem]) -> None:
 
 
 def _item(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[str]) -> PromptItem | None:
+    item = _item_of_form(row, config, style, skipped)
+    if item is not None:
+        check_characters(item, row.where, "messages" if "messages" in row.values else "question")
+    return item
+
+
+def _item_of_form(row: Row, config: SourceConfig, style: PromptStyle, skipped: Counter[str]) -> PromptItem | None:
     untold = not (config.format or config.columns or config.generator or row.values.get("checklist"))
     for mix, names in FORM_COLUMNS.items():
         if config.format == mix or (untold and all(name in row.values for name in names)):

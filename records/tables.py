@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adhere.rewards.errors import DataError
-from adhere.rewards.files import atomic_file
+from adhere.rewards.files import atomic_file, whole_characters
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,7 +131,10 @@ def read_rollout_files(files: Sequence[Path]) -> pa.Table:
 
 
 def write_responses(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write scored responses as parquet, one row a response; ``json`` columns are encoded."""
+    """Write scored responses as parquet, one row a response; ``json`` columns are encoded.
+
+    Half of a surrogate pair, which parquet cannot hold, is written as U+FFFD; rollouts likewise.
+    """
     encoded = [
         {
             name: json.dumps(value, ensure_ascii=False)
@@ -191,4 +194,17 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, st
         "requirements": pa.list_(pa.struct(requirement)),
     }  # fmt: skip
     schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
-    write_table(path, pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
+    values: list[Any] = [dict(row) for row in rows]
+    try:
+        table = pa.Table.from_pylist(values, schema=schema)
+    except UnicodeEncodeError:  # an endpoint's reply may hold half of a surrogate pair, which parquet cannot
+        table = pa.Table.from_pylist(_whole(values), schema=schema)
+    write_table(path, table)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole_characters(value)
+    if isinstance(value, Mapping):
+        return {key: _whole(part) for key, part in value.items()}
+    return [_whole(part) for part in value] if isinstance(value, list | tuple) else value

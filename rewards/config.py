@@ -26,7 +26,9 @@ def _component(value: Any) -> Any:
     """Check a component's keys against the class of its kind."""
     if isinstance(value, Component):
         return value
-    if not isinstance(value, Mapping) or "kind" not in value:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is not a component; set one of its keys, such as weight, or write {{kind: ...}}")
+    if "kind" not in value:
         raise PydanticCustomError("component_without_kind", "there is no such component")
     kind = str(value["kind"])
     if kind not in COMPONENTS:

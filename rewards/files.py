@@ -1,4 +1,7 @@
-"""Writing a file so that its name never stands for half of it: atomic, and on the disk before the name appears."""
+"""Writing a file so that its name never stands for half of it: atomic, and on the disk before the name appears.
+
+And text without what UTF-8 cannot hold.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import gzip
 import io
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, overload
@@ -15,6 +19,13 @@ from typing import IO, Any, Literal, overload
 from adhere.rewards.errors import StageError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: JSON's escapes can write it, UTF-8 and tokenizers cannot hold it."""
+
+
+def whole_characters(text: str) -> str:
+    """Return ``text`` with U+FFFD for each lone surrogate, so that it can be sent and written."""
+    return LONE_SURROGATE.sub("\ufffd", text)
 
 
 @overload

@@ -84,6 +84,19 @@ def is_said(message: str, said: list[str]) -> bool:
     return any(re.search(rf"\s*[^{HOLE}]*{HOLE}.*?\s*".join(parts), text, re.DOTALL) for text in said)
 
 
+def test_the_page_on_recipes_lists_every_recipe_and_option() -> None:
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", (DOCS / "recipes.md").read_text(encoding="utf-8"), re.MULTILINE)
+    names = {name for first, _ in rows for name in re.findall(r"`(\w+)`", first)}
+    assert {path.stem for path in (ROOT / "recipes" / "recipe").glob("*.yaml")} <= names
+    options = {group: listed for first, listed in rows for group in re.findall(r"`(\w+)`", first)}
+    folders = [folder for folder in (ROOT / "recipes").iterdir() if folder.is_dir()]
+    for folder in folders:
+        if folder.name in ("recipe", "evaluation", "assets", "local"):  # suites are listed on the page of evaluation
+            continue
+        for path in folder.glob("*.yaml"):
+            assert f"`{path.stem}`" in options[folder.name], path
+
+
 def test_the_messages_of_the_page_for_trouble_are_the_codes() -> None:
     page = (DOCS / "trouble.md").read_text(encoding="utf-8")
     cells = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| `")]

@@ -161,7 +161,9 @@ def analyse(
     if len(names) > 1:
         # Which arm is best is claimed, as better and worse are, only of arms with several runs.
         single = any(d.runs < 2 for d in found["joint"] if d.mean is not None)
-        verdicts += [front_sentence(front, single=single), *([] if single else [best_sentence(best)])]
+        verdicts.append(front_sentence(front, single=single))
+        if any(best.values()) and not single:
+            verdicts.append(best_sentence(best))
     left_out = len(everything) - len(large)
     return Analysis(
         responses, reference, bootstrap, margin, means, found, parts, left_out, front, best, tuple(verdicts)

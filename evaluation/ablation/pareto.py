@@ -74,8 +74,12 @@ def non_dominated(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def best_shares(values: np.ndarray, draws: Draws, runs: np.ndarray | None = None) -> np.ndarray:
-    """Return the share of resamples in which each arm is the best on one figure (A, R, P); ties are shared."""
+    """Return the share of resamples in which each arm is the best on one figure (A, R, P); ties are shared.
+
+    All are 0 where no arm has the figure.
+    """
     found = replicate(values, draws, runs=runs).draws
-    best = found == np.nanmax(found, axis=1, keepdims=True)
-    share: np.ndarray = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    known = ~np.isnan(found)
+    best = known & (found == np.where(known, found, -np.inf).max(axis=1, keepdims=True))
+    share: np.ndarray = (best / np.maximum(best.sum(axis=1, keepdims=True), 1)).mean(axis=0)
     return share

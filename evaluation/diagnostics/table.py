@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -22,7 +23,7 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
         table = Table(title=name, title_justify="left", title_style="bold", box=SIMPLE)
         table.add_column("figure")
         for model in names:
-            table.add_column(model, justify="right")
+            table.add_column(escape(model), justify="right")
         columns = [dict(_figures(sides.get(side, {}))) for side in ("model", "against")[: len(names)]]
         for figure in dict.fromkeys(key for column in columns for key in column):
             table.add_row(figure, *(column.get(figure, "–") for column in columns))

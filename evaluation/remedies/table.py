@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 from adhere.rewards.files import atomic_file
@@ -24,11 +25,13 @@ def remedies_table(results: Results) -> Table:
     Args:
         results: those of evaluations that name their ``remedy``.
     """
-    table = Table(title=f"remedies on {results[0]['suite']}", title_justify="left", title_style="bold", box=SIMPLE)
+    table = Table(
+        title=escape(f"remedies on {results[0]['suite']}"), title_justify="left", title_style="bold", box=SIMPLE
+    )
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "remedy" else "right")
     for row in rows(results):
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 

@@ -13,7 +13,7 @@ from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import MODES, Score, ScoredRow, score_responses
 from adhere.evaluation.statistics import Bootstrap
 from adhere.prompts.attach import without_constraints
-from adhere.prompts.item import Message, PromptItem
+from adhere.prompts.item import Message, PromptItem, check_characters
 from adhere.rewards.checklist import Decider
 from adhere.rewards.constraints import Mode
 from adhere.rewards.engine import Engine
@@ -213,6 +213,7 @@ def prompt_suite(name: str, items: Iterable[PromptItem], limit: int | None = Non
         if item.id in seen:
             raise DataError(f"suite '{name}': two items have the id '{item.id}'; results are kept by id, so rename one")
         seen.add(item.id)
+        check_characters(item, f"suite '{name}': item '{item.id}'")
     return Suite(name, chosen, _flags(chosen))
 
 

@@ -27,6 +27,7 @@ from adhere.evaluation.ablation import (
 )
 from adhere.evaluation.ablation.analysis import MARGIN
 from adhere.evaluation.ablation.differences import simultaneous
+from adhere.evaluation.ablation.pareto import best_shares
 from adhere.evaluation.ablation.power import DISAGREE, resolution
 from adhere.evaluation.ablation.resampling import replicate
 from adhere.evaluation.ablation.words import CAUTIONS, verdict_sentence
@@ -148,6 +149,15 @@ def test_the_front_and_how_sure_it_is() -> None:
     assert found[2].support < 0.01 and all(found[i].support > 0.99 for i in (0, 1, 3))
     same = pareto_front(ARMS[:2], x[:2] * 0 + 1.0, y[:2] * 0 + 1.0, Draws.make(2, 300, Bootstrap(100, seed=0)))
     assert all(arm.on_front and arm.support == 1.0 for arm in same)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_best_of_what_nobody_has_is_nobody() -> None:
+    values = np.full((3, 2, 20), np.nan)
+    draws = Draws.make(3, 20, Bootstrap(100, seed=0))
+    assert best_shares(values, draws).tolist() == [0.0, 0.0, 0.0]
+    values[1], values[2] = 0.5, 0.5  # a tie is shared, and the arm without the figure has no part in it
+    assert best_shares(values, draws).tolist() == [0.0, 0.5, 0.5]
 
 
 # From files to words --------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Suites: MathIF's files as they are, any file of prompts, twins without constraints."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,9 @@ def test_two_items_of_one_id_are_refused():
         prompt_suite("twice", [item, item])
     with pytest.raises(DataError, match="has no prompt items"):
         prompt_suite("none", [])
+    half = replace(item, messages=({"role": "user", "content": "\ud800"},))
+    with pytest.raises(DataError, match=rf"suite 'half': item '{item.id}': messages holds .*half of a character"):
+        prompt_suite("half", [half])
 
 
 @pytest.mark.slow

@@ -207,3 +207,30 @@ def test_constraints_that_no_prompt_asks_for_are_refused(tmp_path: Path, column:
     with pytest.raises(DataError, match=f"p.jsonl:1: has {column} but no messages"):
         source(path=rows)
     assert source(path=rows, columns={"question": "question"})[0].checklist == ()
+
+
+HALF = {
+    "question": {"question": "What is \ud83d?", "answer": "4"},
+    "answer": {"question": "2 + 2?", "answer": "4\udc00"},
+    "solution": {"question": "2 + 2?", "answer": "4", "solution": "\ud800 so 4"},
+    "messages": {"messages": [{"role": "user", "content": "2 + \ud800 2?"}], "answer": "4", "question": "2 + 2?"},
+    "target": {"messages": [{"role": "user", "content": "2 + 2?"}], "target": "4 \ude00\ud83d"},
+    "checklist": {
+        "messages": [{"role": "user", "content": "2 + 2?"}],
+        "checklist": [{"id": "a", "text": "Is it \ud800?", "check": {"type": "judge"}}],
+    },
+    "id": {"messages": [{"role": "user", "content": "2 + 2?"}], "id": "\ud800"},
+}
+
+
+@pytest.mark.parametrize("field", HALF)
+def test_half_of_a_character_is_refused_with_its_row(tmp_path: Path, field: str) -> None:
+    file = write(tmp_path / "rows.jsonl", {"question": "1 + 1?", "answer": "2"}, HALF[field])
+    with pytest.raises(DataError, match=rf"rows\.jsonl:2: {field} holds '\\ud.{{3}}', half of a character; repair"):
+        source(path=file)
+
+
+@pytest.mark.parametrize("text", ["\N{GRINNING FACE}", "\ufffd", "\\ud800", "\0", "e\u0301"])
+def test_whole_characters_are_taken_as_they_are(tmp_path: Path, text: str) -> None:
+    file = write(tmp_path / "rows.jsonl", {"question": f"What is {text}?", "answer": "2"})
+    assert source(path=file)[0].question == f"What is {text}?"

@@ -13,12 +13,14 @@ from adhere.records.artifact import Artifact
 from adhere.records.jsonl import dump, read_jsonl
 from adhere.records.objects import read_object
 from adhere.records.tables import (
+    RESPONSE_COLUMNS,
     ROLLOUT_COLUMNS,
     components_of,
     read_responses,
     read_rollout_files,
     rollout_files,
     rollout_step,
+    write_responses,
     write_rollouts,
 )  # fmt: skip
 from adhere.rewards.errors import DataError, StageError
@@ -137,3 +139,19 @@ def test_a_file_that_does_not_hold_an_object_is_named(tmp_path: Path, name: str,
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=name):
         read_object(tmp_path / name)
+
+
+def test_half_a_character_of_a_reply_becomes_the_replacement_character(tmp_path: Path) -> None:
+    row = dict.fromkeys(RESPONSE_COLUMNS) | {"id": "a", "response": "\ud800 4", "verdicts": [
+        {"id": "c", "score": 0.0, "status": "ok", "detail": "no '\udc00'"}]}  # fmt: skip
+    write_responses(tmp_path / "responses.parquet", [row, {**row, "response": "\N{GRINNING FACE}"}])
+    first, second = read_responses(tmp_path / "responses.parquet")
+    assert (first["response"], second["response"]) == ("\ufffd 4", "\N{GRINNING FACE}")
+    assert first["verdicts"][0]["detail"] == "no '\ufffd'"
+
+    rollout = dict.fromkeys(ROLLOUT_COLUMNS) | {
+        "step": 0, "response": "x\ud83d", "requirements": [{"id": "c", "text": "\ud800", "score": 1, "status": "ok"}],
+    }  # fmt: skip
+    write_rollouts(tmp_path, 0, [rollout])
+    table = read_rollout_files(rollout_files(tmp_path)).to_pylist()
+    assert (table[0]["response"], table[0]["requirements"][0]["text"]) == ("x\ufffd", "\ufffd")

@@ -116,6 +116,13 @@ def test_inspect_shows_counts_weights_kinds_and_doubts(tmp_path: Path, capsys: p
     assert "flags: contradictory 1 duplicate 1 generic 1 non-atomic 2" in shown
 
 
+def test_inspect_shows_ids_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "items.jsonl", *(item(name, judged("1", "Is it short?")) for name in ("a[b]", "[/c]")))
+    assert main(["checklist", "inspect", "items.jsonl"]) == 0
+    shown = capsys.readouterr().out
+    assert "a[b]" in shown and "[/c]" in shown
+
+
 def test_inspect_names_every_invalid_row_and_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(
         tmp_path / "items.jsonl",

@@ -48,6 +48,13 @@ UNKNOWN = {
 }
 
 IMPOSSIBLE = {
+    "grpo=[1]": ["grpo=[1]: grpo takes names of options; there are default"],
+    "rewards=[composite,2]": ["rewards takes names of options; there are composite"],
+    "launcher={a: 1}": ["launcher={a: 1}: launcher takes the name of an option", "launcher.KEY=VALUE"],
+    "arms=[3]": ["arms: is a map, and a list was given; set its keys: arms.KEY=VALUE"],
+    "grpo.held_out=[1]": ["grpo.held_out: is a map, and a list was given"],
+    "rewards.components.math=3": ["rewards.components.math: 3 is not a component; set one of its keys, such as weight"],
+    "+rewards.components.mine=[math]": ["rewards.components.mine: ['math'] is not a component", "{kind: ...}"],
     "grpo.group_size=7": ["grpo.group_size: 7 does not divide the 64 completions", "grpo.gradient_accumulation"],
     "grpo.max_completion_length=200": ["grpo.max_completion_length: 200", "model.context 256", "lower"],
     "evaluation.sampling.max_new_tokens=200": ["evaluation.sampling.max_new_tokens: 200", "model.context 256"],
@@ -107,6 +114,29 @@ def test_an_impossible_value_is_named_with_what_to_do(override: str) -> None:
         compose_recipe([override])
     for part in IMPOSSIBLE[override]:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sft.tokens_per_microbatch=0", "Input should be 'auto' or greater than or equal to 1, got 0"),
+        ("grpo.tokens_per_microbatch=-1", "Input should be 'auto' or greater than or equal to 1, got -1"),
+        ("model.adapter.target_modules=3", "Input should be a valid string or a valid list, got 3"),
+        ("sft.max_steps=x", "Input should be a valid integer, unable to parse string as an integer, got 'x'"),
+    ],
+)  # fmt: skip
+def test_a_value_of_several_types_is_refused_in_one_line_under_its_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe(["recipe=quickstart", override])
+    assert str(caught.value) == f"{override.partition('=')[0]}: {message}"
+
+
+def test_a_list_in_place_of_one_of_its_types_is_named_by_its_key_alone() -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose_recipe(["recipe=quickstart", "model.adapter.target_modules=[3]"])
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "model.adapter.target_modules", "model.adapter.target_modules.0",
+    ]  # fmt: skip
 
 
 def test_every_problem_is_told_at_once() -> None:

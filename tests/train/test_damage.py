@@ -18,6 +18,7 @@ from adhere.records.plan import Plan, StageRecord
 from adhere.records.run import RunFolder
 from adhere.rewards.errors import StageError
 from adhere.train.cli import main
+from adhere.train.commands.doctor import CheckResult, show
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -205,6 +206,12 @@ def test_weights_that_are_gone_are_planned_and_made_again(
     assert artifact.damaged.exists()
     assert main(["status", latest]) == 0
     assert "damaged" in (out := capsys.readouterr().out) and "next: sft (will be made again: model/" in out
+
+
+def test_doctor_names_the_arm_of_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show([CheckResult("ok", "grpo[math_only]", "done"), CheckResult("note", "evaluate[base]", "done")]) == 0
+    out = capsys.readouterr().out
+    assert "grpo[math_only]" in out and "evaluate[base]" in out
 
 
 def test_doctor_reads_the_checkpoints_of_a_killed_stage(

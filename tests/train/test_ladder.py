@@ -207,7 +207,7 @@ def test_what_prompts_have_climbed_survives_an_interruption(tmp_path: Path) -> N
     # The base obeys without being asked for an answer: groups pass as a whole, and some rollouts of others do not.
     source = "data.train=[{generator:basic_arithmetic,size:12,seed:1,verified:false}]"
     ladder = ["grpo.ladder.start=1", "grpo.ladder.rise=pass", "grpo.max_steps=4", "grpo.temperature=1.0"]
-    words = [*LEARNS, source, *ladder]
+    words = [*LEARNS, source, *ladder, "data.train_size=12"]
     one, other = prepare(tmp_path / "whole", *words), prepare(tmp_path / "steps", *words)
     whole(one)
     assert step_by_step(other) == [1, 2, 3]

@@ -11,7 +11,7 @@ import pytest
 from attempts import differences, prepare, whole
 
 from adhere.train.config.compose import compose_recipe
-from adhere.train.run.run import plan_run
+from adhere.train.run.run import plan_run, unread_overrides
 
 
 @pytest.mark.slow
@@ -48,3 +48,22 @@ def test_a_profile_leaves_the_names_of_stages_alone(tmp_path: Path) -> None:
     names = [{*plan_run([*words, *more]).graph.stages} for more in ([], ["profile=2"])]
     assert names[0] == names[1]
     assert compose_recipe(["recipe=quickstart", "debug=profile"]).profile == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["debug=profile", "stages=[evaluate]"], ["profile: traces nothing: no stage of the run trains"]),
+        (["debug=smoke", "profile=1", "stages=[sft,grpo]"], ["nothing of sft: the first 2", "nothing of grpo: "]),
+        (["profile=3", "sft.max_steps=2", "stages=[sft,grpo]"], ["not traced, and sft has 2"]),
+        (["profile=3", "sft.max_steps=3", "stages=[sft,grpo]"], []),
+        (["debug=profile"], []),
+        (["stages=[evaluate]"], []),
+    ],
+)  # fmt: skip
+def test_a_profile_that_traces_nothing_is_warned_of(words: list[str], expected: list[str], tmp_path: Path) -> None:
+    run = plan_run(["recipe=quickstart", "launcher.device=cpu", "~arms", f"run.root={tmp_path}", *words])
+    found = unread_overrides(run)
+    assert len(found) == len(expected)
+    for text, part in zip(found, expected, strict=True):
+        assert part in text

@@ -113,7 +113,7 @@ def show(findings: Sequence[CheckResult]) -> int:
     """Print the findings, and return the exit code."""
     table = Table(show_header=False, box=None)
     for finding in findings:
-        table.add_row(MARKS[finding.grade], finding.what, escape(finding.detail))
+        table.add_row(MARKS[finding.grade], escape(finding.what), escape(finding.detail))
     Console().print(table)
     return int(any(finding.grade == "bad" for finding in findings))
 

@@ -270,7 +270,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse ``overrides`` that Hydra would apply silently with a wrong result, or would expand without end.
 
     Raises:
-        ConfigError: one of them puts the schema's defaults in the place of a recipe's values.
+        ConfigError: one of them puts the schema's defaults in the place of a recipe's values, or gives a group what is
+            not the name of an option.
         DataError: a file that they choose is made of nested aliases.
     """
     try:
@@ -278,6 +279,18 @@ def check_overrides(overrides: Sequence[str]) -> None:
     except HydraException:
         return  # Hydra says which one cannot be parsed
     _check_resets(parsed)
+    for override in parsed:
+        group = override.key_or_group
+        if override.is_delete() or override.is_sweep_override() or not (recipes_folder() / group).is_dir():
+            continue
+        value = override.value()
+        if isinstance(value, dict):
+            raise ConfigError(
+                f"{override.input_line}: {group} takes the name of an option; set keys: {group}.KEY=VALUE"
+            )
+        if isinstance(value, list) and not all(isinstance(name, str) for name in value):
+            options = ", ".join(sorted(path.stem for path in (recipes_folder() / group).glob("*.yaml")))
+            raise ConfigError(f"{override.input_line}: {group} takes names of options; there are {options}")
     searched = [value for o in parsed if o.key_or_group == "hydra.searchpath" and isinstance(value := o.value(), list)]
     folders = [recipes_folder(), *(Path(str(path).removeprefix("file://")) for paths in searched for path in paths)]
     # Every file that the defaults lists can lead to; one that Hydra leaves out costs a look.
@@ -401,6 +414,9 @@ def _explain(error: Exception, overrides: Sequence[str], base: DictConfig | None
         known = [*(str(key) for key in node), *([] if parent else groups)]
         added = "; +rewards.components.NAME={kind: ...} adds a component" if parent == "rewards.components" else ""
         return f"{full}: there is no such key{nearest(missing[1], known)}{added}"
+    listed = re.search(r"Cannot merge DictConfig with ListConfig\s+full_key: (\S+)", text)
+    if listed:
+        return f"{listed[1]}: is a map, and a list was given; set its keys: {listed[1]}.KEY=VALUE"
     group = re.search(r"Could not override '([^']+)'\.?\s*No match in the defaults list", text + str(error))
     if group:
         return f"{group[1]}: there is no such key or group{nearest(group[1], groups)}; groups are {', '.join(groups)}"

@@ -823,6 +823,10 @@ class RunConfig(Strict):
     """Name of the run's folder; ``None`` is the recipe's name and a hash of its configuration."""
 
 
+PROFILE_WARM_UP = 2
+"""Steps that ``profile`` does not trace: memory is allocated in them, and kernels are chosen."""
+
+
 class Recipe(Strict):
     """A recipe: model, data, named stages, rewards and an evaluation."""
 

@@ -111,7 +111,16 @@ def validate_recipe(config: Mapping[str, Any]) -> Recipe:
     try:
         recipe = recipe_schema().model_validate(config)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(e, config) for e in error.errors())) from error
+        # What a value of several types is not stands in one line: 'auto' or greater than or equal to 1.
+        lines: dict[tuple[str, str], str] = {}
+        for found in error.errors():
+            line = _explain(found, config)
+            start, should, rest = line.partition(": Input should be ")
+            expected, got, value = rest.rpartition(", got ")
+            before = lines.get((start, value)) if should and got else None
+            key = (start, value) if should and got else (line, "")
+            lines[key] = line if before is None else f"{before.rpartition(got)[0]} or {expected}{got}{value}"
+        raise ConfigError("\n".join(lines.values())) from error
     grpo, ranks, total = recipe.grpo, recipe.launcher.processes, recipe.completions_per_step
     trains, problems = bool(recipe.kinds & ON_POLICY), list[str]()
     if trains and total % grpo.group_size:
@@ -347,7 +356,15 @@ def _explain(error: Any, config: Mapping[str, Any]) -> str:
     component = location[:2] == ("rewards", "components")
     if component and location[3:4] == ("weight",):  # pydantic puts the tag of a union after a weight
         location = location[:4] + location[5:]
-    key = ".".join(str(part) for part in location)
+    value: Any = config
+    named: list[int | str] = []
+    for part in location:  # of a union, the types follow the key: they are not part of it
+        tag = part == "str" or "[" in str(part) if isinstance(value, list) else not isinstance(value, Mapping)
+        if isinstance(part, int) or not tag:
+            named.append(part)
+            fits = isinstance(part, int) and isinstance(value, list) and part < len(value)
+            value = value.get(part, {}) if isinstance(value, Mapping) else value[part] if fits else {}
+    key = ".".join(str(part) for part in named)
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         # The fields of the schema where the key stands; indices, names and union tags are passed.

@@ -20,7 +20,7 @@ from adhere.train.config.adapters import adapter_problems
 from adhere.train.config.compose import compose_recipe, compose_variants
 from adhere.train.config.kinds import kind_of
 from adhere.train.config.named_stages import BASE, StageConfig
-from adhere.train.config.schema import Recipe
+from adhere.train.config.schema import PROFILE_WARM_UP, Recipe
 from adhere.train.config.stage import StageSpec
 from adhere.train.run.graph import Graph, PlannedStage, build_graph, compared, digest, order, stage_settings
 from adhere.train.run.hub import pinned, pins
@@ -212,9 +212,22 @@ def missing_inputs(run: Run) -> list[str]:
 
 
 def unread_overrides(run: Run) -> list[str]:
-    """Return a warning for each override in a stage's ``with:`` of a section that its kind does not read."""
+    """Return a warning for each override in a stage's ``with:`` of a section that its kind does not read.
+
+    And one for each stage in which ``profile`` traces nothing.
+    """
     found: dict[str, None] = {}
+    if run.recipe.profile is not None and not any(
+        kind_of(stage.kind).workload in ("sft", "grpo") for stage in order(run.graph)
+    ):
+        found["profile: traces nothing: no stage of the run trains by SFT or GRPO"] = None
     for stage in order(run.graph):
+        kind = kind_of(stage.kind)
+        if stage.recipe.profile is not None and kind.workload in ("sft", "grpo"):
+            steps = kind.steps(stage.recipe)
+            if steps is not None and steps <= PROFILE_WARM_UP:
+                text = f"the first {PROFILE_WARM_UP} steps are not traced, and {stage.label} has {steps}"
+                found[f"profile: traces nothing of {stage.label}: {text}; raise its max_steps"] = None
         read = {"model", "launcher", "strategy", "tracking", "preflight"} | {*stage_settings(stage.kind, stage.recipe)}
         read |= {"data"} if kind_of(stage.kind).data is not None else set()
         for override in stage.recipe.stages[stage.name].overrides:

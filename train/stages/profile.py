@@ -19,12 +19,10 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from adhere.rewards.files import write_text
+from adhere.train.config.schema import PROFILE_WARM_UP
 
 if TYPE_CHECKING:
     from transformers import Trainer
-
-WARM_UP = 2
-"""Steps that are not traced: memory is allocated in them, and kernels are chosen."""
 
 SHOWN = 15
 """Operators on the page."""
@@ -41,7 +39,7 @@ PHASES = {
 
 
 class ProfileSteps(TrainerCallback):
-    """Traces ``steps`` optimizer steps after ``WARM_UP`` others of this attempt, and writes below ``folder``.
+    """Traces ``steps`` optimizer steps after ``PROFILE_WARM_UP`` others of this attempt, and writes below ``folder``.
 
     ``trace.json.gz`` opens in https://ui.perfetto.dev; ``profile.md`` says how the time of a step divides into phases
     and which operators take the most. Training is the same with it, but slower while it traces.
@@ -59,7 +57,7 @@ class ProfileSteps(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._seen += 1
-        if self._seen != WARM_UP + 1 or not state.is_world_process_zero:
+        if self._seen != PROFILE_WARM_UP + 1 or not state.is_world_process_zero:
             return
         for phase, names in PHASES.items():
             for owner, _, name in (path.rpartition(".") for path in names):
@@ -73,7 +71,7 @@ class ProfileSteps(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._ended = time.perf_counter()
-        if self._profile is not None and self._seen == WARM_UP + self._steps:
+        if self._profile is not None and self._seen == PROFILE_WARM_UP + self._steps:
             self._finish(state.global_step)
 
     def on_train_end(
@@ -108,7 +106,7 @@ class ProfileSteps(TrainerCallback):
         total = self._ended - self._began
         self._profile.stop()
         found, self._profile = self._profile, None
-        traced = min(self._steps, self._seen - WARM_UP)
+        traced = min(self._steps, self._seen - PROFILE_WARM_UP)
         self._folder.mkdir(parents=True, exist_ok=True)
         found.export_chrome_trace(str(self._folder / "trace.json.gz"))
         parts = {phase: self._seconds[phase] for phase in PHASES if self._seconds[phase] > 0.0}

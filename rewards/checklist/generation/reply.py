@@ -11,6 +11,7 @@ from typing import Any
 
 from adhere.rewards.checklist.generation.words import is_question
 from adhere.rewards.checklist.requirement import CATEGORY_WEIGHTS
+from adhere.rewards.files import LONE_SURROGATE, whole_characters
 
 CATEGORIES: Mapping[str, float] = {str(name): weight for name, weight in CATEGORY_WEIGHTS.items()}
 """The weights of categories, by what a model may have written."""
@@ -21,20 +22,12 @@ _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL | re.IGNORECASE)
 
 
-_HALF = re.compile("[\ud800-\udfff]")
-
-
 class Unreadable(ValueError):
     """A reply that is not of the form asked for; its message completes "the reply: ..."."""
 
     def __init__(self, reason: str) -> None:
         """Keep ``reason``, which may quote the reply."""
         super().__init__(whole_characters(reason))
-
-
-def whole_characters(text: str) -> str:
-    """Return ``text`` with U+FFFD for each lone surrogate, so that it can be sent and written."""
-    return _HALF.sub("\ufffd", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +134,7 @@ def _draft(row: Any, categories: bool) -> Draft:
     if not isinstance(text, str) or not text.strip():
         raise ValueError("question is not text")
     text = " ".join(text.split())
-    if _HALF.search(text):
+    if LONE_SURROGATE.search(text):
         raise ValueError("question holds half a character (a lone surrogate)")
     if len(text) > LONGEST_QUESTION:
         raise ValueError(f"question is {len(text)} characters long, more than {LONGEST_QUESTION}")

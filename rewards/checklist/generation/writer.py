@@ -12,17 +12,11 @@ from typing import Any
 from adhere.rewards.chat import ChatClient, Usage
 from adhere.rewards.checklist.generation import prompts
 from adhere.rewards.checklist.generation.config import GenerationConfig
-from adhere.rewards.checklist.generation.reply import (
-    Draft,
-    Reply,
-    Unreadable,
-    parse_object,
-    read_reply,
-    whole_characters,
-)
+from adhere.rewards.checklist.generation.reply import Draft, Reply, Unreadable, parse_object, read_reply
 from adhere.rewards.checklist.generation.review import Candidate, Drop, Review, drop, keep_heaviest, review
 from adhere.rewards.checklist.requirement import RuleCheck
 from adhere.rewards.constraints.text.languages import LANGUAGES, matches
+from adhere.rewards.files import whole_characters
 from adhere.rewards.posting import CallError
 
 UNIVERSAL: tuple[Draft, ...] = (
