@@ -205,9 +205,9 @@ def test_what_a_rehearsal_draws_from_is_in_its_key(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_prompts_have_climbed_survives_an_interruption(tmp_path: Path) -> None:
     # The base obeys without being asked for an answer: groups pass as a whole, and some rollouts of others do not.
-    source = "data.train=[{generator:basic_arithmetic,size:12,seed:1,verified:false}]"
-    ladder = ["grpo.ladder.start=1", "grpo.ladder.rise=pass", "grpo.max_steps=4", "grpo.temperature=1.0"]
-    words = [*LEARNS, source, *ladder, "data.train_size=12"]
+    source = "data.train=[{generator:basic_arithmetic,size:4,seed:1,verified:false}]"
+    ladder = ["grpo.ladder.start=1", "grpo.ladder.rise=pass", "grpo.max_steps=4", "grpo.temperature=0.7"]
+    words = [*LEARNS, source, *ladder, "data.train_size=4", "grpo.max_completion_length=72"]
     one, other = prepare(tmp_path / "whole", *words), prepare(tmp_path / "steps", *words)
     whole(one)
     assert step_by_step(other) == [1, 2, 3]
