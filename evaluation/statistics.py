@@ -90,7 +90,8 @@ class Bootstrap:
         """Return mean(ours − theirs) over the prompts that both scored, resampled by prompt.
 
         Keys are prompt ids, values the mean score of a prompt. Pairing takes the difficulty of the prompts out of
-        the interval. ``unscored`` counts the prompts that only one side scored.
+        the interval. ``unscored`` counts the prompts that only one side scored. Where both agree on every prompt,
+        resampling cannot vary and would claim certainty: the interval is what so many equal prompts leave open.
         """
         shared = sorted(ours.keys() & theirs.keys())
         missing = len(ours.keys() ^ theirs.keys())
@@ -98,6 +99,9 @@ class Bootstrap:
             return Estimate(None, None, None, 0, 0, missing)
         gaps_P = np.array([ours[prompt] - theirs[prompt] for prompt in shared])
         low, high = self._ends(gaps_P, np.ones_like(gaps_P))
+        if not gaps_P.any():
+            high = open_end(len(shared), 1.0 - self.level)
+            low = -high
         return Estimate(float(gaps_P.mean()), low, high, len(shared), len(shared), missing)
 
     def nested_means(self, runs: Sequence[Sequence[float]], seed: int) -> np.ndarray:

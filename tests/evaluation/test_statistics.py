@@ -58,6 +58,14 @@ def test_pairing_takes_out_the_difficulty_of_the_prompts():
     assert paired_difference(ours, ours).mean == 0.0
 
 
+def test_two_that_agree_on_every_prompt_are_not_certainly_equal() -> None:
+    for prompts, most in ((8, 0.369), (200, 0.0183)):
+        same = {str(n): float(n % 2) for n in range(prompts)}
+        found = paired_difference(same, same)
+        assert (found.mean, found.low, found.high) == pytest.approx((0.0, -most, most), abs=5e-4)
+    assert paired_difference({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}).mean == 0.0
+
+
 def test_pairing_uses_shared_prompts_only():
     found = paired_difference({"a": 1.0, "b": 0.0}, {"b": 1.0, "c": 1.0})
     assert (found.mean, found.n, found.unscored) == (-1.0, 1, 2)
