@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import get_args
@@ -19,6 +20,8 @@ from cyclopts import (
 )
 
 from adhere.rewards.errors import AdhereError, ConfigError, nearest
+
+AS_PYTHON_DOES = warnings.formatwarning
 
 COMMANDS = {
     "train": (
@@ -157,9 +160,19 @@ for name, (usage, _, example) in COMMANDS.items():
     )
 
 
+def in_plain_words(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return what a warning for the user says, without the line of code that raised it; others as Python shows them."""
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return AS_PYTHON_DOES(message, category, filename, lineno, line)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error meant for the user is printed without a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
+    warnings.formatwarning = in_plain_words
     try:
         return dispatch(words)
     except AdhereError as error:

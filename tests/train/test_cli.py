@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -434,3 +435,10 @@ def test_doctor_reports_versions_and_devices(tmp_path: Path) -> None:
     for word in ("python", "torch", "trl", "hydra-core", "math-verify", "disk", "cpu"):
         assert word in done.stdout
     assert ("bad" in done.stdout) is (done.returncode == 1)
+
+
+def test_a_warning_for_the_user_is_said_without_its_line_of_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back behind the test
+    assert main(["--version"]) == 0
+    assert warnings.formatwarning("2 rows left out", UserWarning, "build.py", 73) == "warning: 2 rows left out\n"
+    assert "old.py:1: FutureWarning" in warnings.formatwarning("gone soon", FutureWarning, "old.py", 1)
