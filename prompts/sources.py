@@ -71,16 +71,15 @@ def load(config: SourceConfig, style: PromptStyle, skipped: Counter[str] | None 
     if config.answer_instruction is not None:
         style = replace(style, answer_instruction=config.answer_instruction)
     left_out: Counter[str] = Counter()
-    read = [_item(row, config, style, left_out) for row in rows]
-    items = _once([item for item in read if item is not None], left_out)
+    read, items = _items(rows, config, style, left_out)
     if skipped is not None:
         skipped.update(left_out)
     reasons = ", ".join(f"{reason} ({count}x)" for reason, count in left_out.most_common(8))
     place = config.path or config.dataset or config.generator
     if read and not items:
-        raise DataError(f"{place}: each of its {len(read)} rows was left out: {reasons}")
+        raise DataError(f"{place}: each of its {read} rows was left out: {reasons}")
     if left_out:
-        kept = f"{len(items)} of {len(read)} rows stay"
+        kept = f"{len(items)} of {read} rows stay"
         warnings.warn(f"source '{config.source}': left out {reasons}; {kept}", stacklevel=2)
     if not items:
         raise DataError(f"{place}: holds no rows (skip {config.skip}, limit {config.limit})")
@@ -104,26 +103,33 @@ def check_rows(config: SourceConfig, style: PromptStyle, most: int | None = None
     stop = None if config.limit is None else config.skip + config.limit
     rows = islice(read_rows(Path(config.path)), config.skip, stop)
     left_out: Counter[str] = Counter()
-    read = [_item(row, config, style, left_out) for row in islice(rows, most)]
+    read, items = _items(islice(rows, most), config, style, left_out)
     if not read:
         raise DataError(f"{config.path}: holds no rows (skip {config.skip}, limit {config.limit})")
-    items = _once([item for item in read if item is not None], left_out)
     unique_ids(items)
     return len(items) if next(rows, None) is None else None
 
 
-def _once(items: list[PromptItem], skipped: Counter[str]) -> list[PromptItem]:
-    """Return the items without repeated ones: DAPO-Math-17k holds each of its 17,000 problems a hundred times."""
-    kept: dict[tuple[str, str], PromptItem] = {}
-    others = []
-    for item in items:
-        if item.meta.get("mix") != "dapo":
-            others.append(item)
-        elif (item.id, item.question) in kept:
-            skipped["a row that repeats another"] += 1
-        else:
-            kept[item.id, item.question] = item
-    return [*others, *kept.values()]
+def _items(
+    rows: Iterable[Row], config: SourceConfig, style: PromptStyle, skipped: Counter[str]
+) -> tuple[int, list[PromptItem]]:
+    """Return how many rows there are, and the items of those that stay.
+
+    DAPO-Math-17k holds each of its 17,000 problems a hundred times: repeated ones are dropped while it is read.
+    """
+    read, items, seen = 0, list[PromptItem](), set[tuple[str, str]]()
+    for row in rows:
+        read += 1
+        item = _item(row, config, style, skipped)
+        if item is None:
+            continue
+        if item.meta.get("mix") == "dapo":
+            if (item.id, item.question) in seen:
+                skipped["a row that repeats another"] += 1
+                continue
+            seen.add((item.id, item.question))
+        items.append(item)
+    return read, items
 
 
 def unique_ids(items: Iterable[PromptItem]) -> None:
