@@ -18,7 +18,7 @@ from adhere.evaluation.scoring import Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD
-from adhere.evaluation.suites.judged import judged_verdicts
+from adhere.evaluation.suites.judged import is_met, judged_verdicts
 from adhere.evaluation.suites.rows import file_of
 from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, JudgeCheck, Requirement
@@ -64,7 +64,7 @@ class ComplexBench(SuiteKind):
     ) -> list[Score]:
         scores = []
         for (item, _), verdicts in zip(pairs, judged_verdicts(pairs, mode, engine, judge), strict=True):
-            own = [verdict.score if verdict.score is None else float(verdict.score >= 0.5) for verdict in verdicts]
+            own = [is_met(verdict) for verdict in verdicts]
             near = one_hop(own, item.meta["dep"])
             far = transitive(own, item.meta["dep"])
             known = [met for met in near if met is not None]

@@ -20,7 +20,7 @@ from adhere.evaluation.scoring import UNFINISHED, Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD, judged_text
-from adhere.evaluation.suites.judged import judged_verdicts
+from adhere.evaluation.suites.judged import is_met, judged_verdicts
 from adhere.prompts.item import PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, JudgeCheck, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
@@ -218,7 +218,7 @@ class FollowBench(SuiteKind):
             nothing = unscored(Status.NOT_APPLICABLE, NO_GOLD)
             if _is_judged(item):
                 verdicts = next(verdicts_of)
-                met = [None if v.score is None else float(v.score >= 0.5) for v in verdicts]
+                met = [is_met(v) for v in verdicts]
                 hsr = 0.0 if 0.0 in met else None if None in met else 1.0
                 ssr = None if None in met else sum(value or 0.0 for value in met) / len(met)
                 scores.append(Score(nothing, verdicts, hsr, ssr, None, measures={"hsr": (hsr,), "ssr": (ssr,)}))

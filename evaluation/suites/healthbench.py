@@ -17,7 +17,7 @@ from adhere.evaluation.scoring import Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
 from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD
-from adhere.evaluation.suites.judged import judged_verdicts
+from adhere.evaluation.suites.judged import is_met, judged_verdicts
 from adhere.evaluation.suites.rows import file_of
 from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, JudgeCheck, Requirement
@@ -57,7 +57,7 @@ class HealthBench(SuiteKind):
     ) -> list[Score]:
         scores = []
         for (item, _), verdicts in zip(pairs, judged_verdicts(pairs, mode, engine, judge), strict=True):
-            met = [verdict.score if verdict.score is None else float(verdict.score >= 0.5) for verdict in verdicts]
+            met = [is_met(verdict) for verdict in verdicts]
             points = rubric_score(met, item.meta["points"])
             good = [
                 m if p > 0 else None if m is None else 1.0 - m for m, p in zip(met, item.meta["points"], strict=True)
@@ -78,7 +78,7 @@ class HealthBench(SuiteKind):
     def figures(self, rows: Sequence[ScoredRow], bootstrap: Bootstrap) -> Mapping[str, Any]:
         values: dict[str, tuple[list[float | None], list[str]]] = {}
         for row in rows:
-            met = [None if v.score is None else float(v.score >= 0.5) for v in row.score.verdicts]
+            met = [is_met(v) for v in row.score.verdicts]
             for axis in ("", *sorted({axis for axis in row.item.meta["axes"] if axis})):
                 chosen = [i for i, of in enumerate(row.item.meta["axes"]) if axis in ("", of)]
                 points = [row.item.meta["points"][i] for i in chosen]

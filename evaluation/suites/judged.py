@@ -15,6 +15,11 @@ from adhere.rewards.engine import Engine
 from adhere.rewards.verdict import Status, Verdict, failed, unscored
 
 
+def is_met(verdict: Verdict) -> float | None:
+    """Return 1.0 where a judge's grade is at least a half, 0.0 where it is below, ``None`` where there is none."""
+    return None if verdict.score is None else float(verdict.score >= 0.5)
+
+
 def judged_verdicts(
     pairs: Sequence[tuple[PromptItem, Generation]], mode: Mode, engine: Engine | None, judge: Decider | None
 ) -> list[tuple[Verdict, ...]]:

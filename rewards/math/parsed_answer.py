@@ -279,12 +279,13 @@ def _read_scalar(text: str) -> Value | None:
     number = read_number(text)
     if number is not None:
         return number
+    plain = _WRAPPED.sub(r" \1 ", text).strip()
     if text[:1].isalpha() or text.startswith(r"\text"):
-        spoken = in_digits(_WRAPPED.sub(r" \1 ", text).strip())
+        spoken = in_digits(plain)
         number = read_number(spoken) if spoken is not None else None
         if number is not None:
             return number
-    if text in _EMPTY_SETS or _NO_SOLUTION.fullmatch(" ".join(_WRAPPED.sub(r" \1 ", text).split()).rstrip(".")):
+    if text in _EMPTY_SETS or _NO_SOLUTION.fullmatch(" ".join(plain.split()).rstrip(".")):
         return Group("set", (), _EMPTY_SETS[0])
     based = _BASED.fullmatch(text)
     if based:
@@ -308,7 +309,6 @@ def _read_scalar(text: str) -> Value | None:
         if unit is not None and _MATHS.search(bare):
             value = read(bare)
             return Measured(value, unit) if unit and not isinstance(value, Measured) else value if not unit else None
-    plain = _WRAPPED.sub(r" \1 ", text).strip()
     if plain != text and read_number(plain) is not None:
         return read_number(plain)
     if _WRAPPED.fullmatch(text) or (_WORD.search(plain) and not _NOT_WORDS.search(plain)):

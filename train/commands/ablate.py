@@ -49,14 +49,9 @@ def _ablate(overrides: list[str], plan: bool) -> int:
         for warning in seed_warnings(run):
             print(warning, file=sys.stderr)
     if config.method:
-        of = {
-            point: budget(
-                s
-                for s in run.graph.stages.values()
-                if next(a for a, m in run.members.items() if m[0] == point) in s.arms
-            )
-            for point in run.points
-        }
+        arms = {point: arm for arm, (point, _) in run.members.items()}
+        stages = run.graph.stages.values()
+        of = {point: budget(stage for stage in stages if arms[point] in stage.arms) for point in run.points}
         most = ", ".join(f"{point} {tokens:,}" for point, tokens in of.items())
         equal = len(set(of.values())) == 1
         print(
