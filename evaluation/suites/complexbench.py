@@ -16,10 +16,10 @@ from typing import Any
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
-from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
+from adhere.evaluation.suites.base import SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD
 from adhere.evaluation.suites.judged import is_met, judged_verdicts
-from adhere.evaluation.suites.rows import file_of
+from adhere.evaluation.suites.rows import FileSuite, file_of
 from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, JudgeCheck, Requirement
 from adhere.rewards.constraints import Mode
@@ -34,7 +34,7 @@ Met = float | None
 
 
 @suite("complexbench")
-class ComplexBench(SuiteKind):
+class ComplexBench(FileSuite):
     """ComplexBench's ``data_final.json``, in English where it has that; ``subsets: [zh]`` takes the Chinese."""
 
     twins = False
@@ -46,9 +46,6 @@ class ComplexBench(SuiteKind):
         if source.subsets is not None and (len(source.subsets) != 1 or source.subsets[0] not in LANGUAGES):
             found.append(f"evaluation.subsets: name one language of complexbench, {' or '.join(LANGUAGES)}")
         return found
-
-    def files(self, source: SuiteSource) -> list[Path]:
-        return [] if source.path is None else [file_of(source.path)]
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
         chinese = source.subsets is not None and "zh" in source.subsets

@@ -15,10 +15,10 @@ from typing import Any
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
-from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
+from adhere.evaluation.suites.base import SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD
 from adhere.evaluation.suites.judged import is_met, judged_verdicts
-from adhere.evaluation.suites.rows import file_of
+from adhere.evaluation.suites.rows import FileSuite, file_of
 from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, JudgeCheck, Requirement
 from adhere.rewards.constraints import Mode
@@ -31,7 +31,7 @@ AXIS = "axis:"
 
 
 @suite("healthbench")
-class HealthBench(SuiteKind):
+class HealthBench(FileSuite):
     """One of HealthBench's files: all conversations, its hard ones, or its consensus criteria."""
 
     twins = False
@@ -40,9 +40,6 @@ class HealthBench(SuiteKind):
 
     def problems(self, source: SuiteSource) -> list[str]:
         return [] if source.path else ["evaluation.path: name a JSONL file of HealthBench (openai/simple-evals)"]
-
-    def files(self, source: SuiteSource) -> list[Path]:
-        return [] if source.path is None else [file_of(source.path)]
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
         for row in read_rows(file_of(source.path or Path())):

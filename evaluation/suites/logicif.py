@@ -12,16 +12,15 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import UNFINISHED, Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
-from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
+from adhere.evaluation.suites.base import SuiteSource, suite
 from adhere.evaluation.suites.following import judged_text
 from adhere.evaluation.suites.logic_functions import functions
-from adhere.evaluation.suites.rows import file_of
+from adhere.evaluation.suites.rows import FileSuite, file_of
 from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider
 from adhere.rewards.constraints import Mode, decided
@@ -37,15 +36,12 @@ TOLERANCE = 1e-6
 
 
 @suite("logicif")
-class LogicIF(SuiteKind):
+class LogicIF(FileSuite):
     """LogicIFEval's file, or functions of our own."""
 
     twins = False
     modes = ("hardened",)
     headline = "both"
-
-    def files(self, source: SuiteSource) -> list[Path]:
-        return [] if source.path is None else [file_of(source.path)]
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
         if source.path is not None:

@@ -9,11 +9,11 @@ from typing import Any
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import UNFINISHED, Score, ScoredRow
 from adhere.evaluation.statistics import Bootstrap
-from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
+from adhere.evaluation.suites.base import SuiteSource, suite
 from adhere.evaluation.suites.following import NO_GOLD, judged_text
 from adhere.evaluation.suites.muldimif_numbers import MissingPackage
 from adhere.evaluation.suites.muldimif_rules import RULES, rule_kind
-from adhere.evaluation.suites.rows import file_of
+from adhere.evaluation.suites.rows import FileSuite, file_of
 from adhere.prompts.item import PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, Requirement, SuiteCheck
 from adhere.rewards.constraints import Mode, decided
@@ -26,7 +26,7 @@ FORM = "a row of MulDimIF is {id, conversations, constraints: [[category, kind, 
 
 
 @suite("muldimif")
-class MulDimIF(SuiteKind):
+class MulDimIF(FileSuite):
     """MulDimIF's ``test.json``: whole prompts, constraints, and both by pattern and level."""
 
     twins = False
@@ -37,9 +37,6 @@ class MulDimIF(SuiteKind):
         return (
             [] if source.path else ["evaluation.path: name MulDimIF's test.json (Junjie-Ye/MulDimIF, Data/test.json)"]
         )
-
-    def files(self, source: SuiteSource) -> list[Path]:
-        return [] if source.path is None else [file_of(source.path)]
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
         for row in read_rows(file_of(source.path or Path())):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from adhere.evaluation.generation import Generation
 from adhere.evaluation.scoring import Score, score_responses
-from adhere.evaluation.suites.base import SuiteKind, SuiteSource, suite
+from adhere.evaluation.suites.base import SuiteSource, suite
 from adhere.evaluation.suites.following import judged_text
-from adhere.evaluation.suites.rows import file_of
+from adhere.evaluation.suites.rows import FileSuite, file_of
 from adhere.prompts.item import Message, PromptItem, Row, read_rows
 from adhere.rewards.checklist import Decider, Requirement, RuleCheck
 from adhere.rewards.constraints import Mode, prepare
@@ -46,7 +46,7 @@ ON_ANSWERS: Mapping[str, str] = {
 
 
 @suite("reasonif")
-class ReasonIF(SuiteKind):
+class ReasonIF(FileSuite):
     """ReasonIF's ``reasonIF_dataset.json``."""
 
     twins = False
@@ -54,9 +54,6 @@ class ReasonIF(SuiteKind):
 
     def problems(self, source: SuiteSource) -> list[str]:
         return [] if source.path else ["evaluation.path: name ReasonIF's reasonIF_dataset.json (ykwon0407/reasonIF)"]
-
-    def files(self, source: SuiteSource) -> list[Path]:
-        return [] if source.path is None else [file_of(source.path)]
 
     def items(self, source: SuiteSource) -> Iterable[PromptItem]:
         for number, row in enumerate(read_rows(file_of(source.path or Path()))):

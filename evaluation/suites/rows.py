@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adhere.evaluation.suites.base import SuiteSource
+from adhere.evaluation.suites.base import SuiteKind, SuiteSource
 from adhere.prompts.config import SourceConfig
 from adhere.prompts.hub import read_dataset
 from adhere.prompts.item import Row, read_rows
@@ -46,6 +46,13 @@ def file_of(path: Path) -> Path:
     if len(files) != 1:
         raise DataError(f"{path}: holds {len(files)} data files; suite.path names one of them")
     return files[0]
+
+
+class FileSuite(SuiteKind):
+    """A suite of one data file, which ``path`` names, or a folder that holds it alone."""
+
+    def files(self, source: SuiteSource) -> list[Path]:
+        return [] if source.path is None else [file_of(source.path)]
 
 
 def instructions_of(row: Row, benchmark: str) -> tuple[list[str], list[Mapping[str, Any] | None]]:
